@@ -1,0 +1,1 @@
+"""What runs on the hosts: small, and never imports the coordinator."""

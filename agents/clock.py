@@ -1,0 +1,131 @@
+"""Clocks: a UDP responder on each host, a proven bound on its offset, and a watch for steps of the wall clock."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from dataclasses import dataclass
+
+_PROBE = struct.Struct("!QQQ")  # token, t2, t3
+EXCHANGES = 64
+MAX_SLEW = 500e-6  # NTP slews a clock by at most 500 ppm
+
+
+class ClockResponder:
+    """Answers each datagram with when it came (t2) and when it was answered (t3), ns of CLOCK_REALTIME."""
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.bind((address, 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, name="clock-responder", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                data, sender = self._socket.recvfrom(64)
+                received = time.time_ns()
+                if len(data) == _PROBE.size:
+                    token, _, _ = _PROBE.unpack(data)
+                    self._socket.sendto(_PROBE.pack(token, received, time.time_ns()), sender)
+            except OSError:
+                return  # closed
+
+    def close(self) -> None:
+        """Stop answering."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetBound:
+    """The host's wall clock minus ours lies in [low_ns, high_ns], whatever the delays were. at_ns: our clock, midway."""
+
+    low_ns: int
+    high_ns: int
+    round_trip_ns: int
+    exchanges: int
+    at_ns: int
+
+    @property
+    def offset_ns(self) -> int:
+        """The middle of the bound, the estimate."""
+        return (self.low_ns + self.high_ns) // 2
+
+    @property
+    def half_width_ns(self) -> int:
+        """How far the estimate can be off."""
+        return (self.high_ns - self.low_ns + 1) // 2
+
+    def agrees_with(self, later: OffsetBound) -> bool:
+        """Say whether one clock, slewed by at most MAX_SLEW, can have had both bounds. If not, it was stepped."""
+        slack = int(MAX_SLEW * abs(later.at_ns - self.at_ns))
+        return later.low_ns <= self.high_ns + slack and later.high_ns >= self.low_ns - slack
+
+
+class ClockUnreachable(RuntimeError):
+    """Too few probes were answered to bound the offset."""
+
+
+def bound_from(exchanges: list[tuple[int, int, int, int]]) -> OffsetBound:
+    """Intersect t3 - t4 <= offset <= t2 - t1 over exchanges (t1 sent, t2 received, t3 answered, t4 back; ns).
+
+    Delays are never negative, so this is a proof and needs no symmetry. Raises ValueError for no exchange.
+    """
+    if not exchanges:
+        raise ValueError("no exchange, no bound")
+    low = max(t3 - t4 for _, _, t3, t4 in exchanges)
+    high = min(t2 - t1 for t1, t2, _, _ in exchanges)
+    round_trip = min((t4 - t1) - (t3 - t2) for t1, t2, t3, t4 in exchanges)
+    at = (exchanges[0][0] + exchanges[-1][3]) // 2
+    return OffsetBound(min(low, high), max(low, high), round_trip, len(exchanges), at)
+
+
+def probe(address: str, port: int, exchanges: int = EXCHANGES, timeout_s: float = 0.25) -> OffsetBound:
+    """Bound the offset of the host that answers at address:port, by back-to-back exchanges.
+
+    Raises ClockUnreachable when fewer than half of the probes are answered.
+    """
+    done: list[tuple[int, int, int, int]] = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        channel.settimeout(timeout_s)
+        channel.connect((address, port))
+        for token in range(exchanges):
+            sent = time.time_ns()
+            try:
+                channel.send(_PROBE.pack(token, 0, 0))
+                while True:
+                    data = channel.recv(64)
+                    back = time.time_ns()
+                    answered, received, replied = _PROBE.unpack(data)
+                    if answered == token:
+                        done.append((sent, received, replied, back))
+                        break
+            except OSError:
+                if token - len(done) > exchanges // 2:
+                    break
+    if len(done) < exchanges // 2:
+        raise ClockUnreachable(f"{len(done)} of {exchanges} clock probes to {address}:{port} were answered")
+    return bound_from(done)
+
+
+class StepWatch:
+    """Watches CLOCK_REALTIME - CLOCK_MONOTONIC: it moves when the wall clock is stepped or slewed."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self.largest_ns = 0
+
+    def sample(self) -> None:
+        """Compare with the sample before."""
+        before = time.monotonic_ns()
+        wall = time.time_ns()
+        difference = wall - (before + time.monotonic_ns()) // 2
+        if self._last_ns is not None:
+            self.largest_ns = max(self.largest_ns, abs(difference - self._last_ns))
+        self._last_ns = difference

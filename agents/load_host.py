@@ -1,0 +1,110 @@
+"""All agents of one load host: armed together, released together at T0, collected together. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+from agents import h2load
+from agents.clock import ClockResponder
+from agents.gate import wait_until
+from agents.load_agent import LoadAgent
+from agents.records import Assignment, from_plain
+from agents.wire import encode_stream, pack_result
+
+
+class LoadHost:
+    """Runs the assignments of one trial after the other on this host."""
+
+    def __init__(self, address: str = "127.0.0.1", program: str = "h2load") -> None:
+        self._program = program
+        self._responder = ClockResponder(address)
+        self._agents: list[LoadAgent] = []
+        self._threads: list[threading.Thread] = []
+
+    def describe(self) -> dict[str, Any]:
+        """Say what this host offers. Raises H2loadMissing."""
+        can = h2load.detect(self._program)
+        return {
+            "h2load": f"{can.version[0]}.{can.version[1]}",
+            "cores": sorted(os.sched_getaffinity(0)),
+            "kernel": os.uname().release,
+            "clock_port": self._responder.port,
+        }
+
+    def arm(self, assignments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Start one h2load per assignment and see each blocked at its gate; on any failure none is left.
+
+        Raises H2loadMissing, NotArmed, ValueError.
+        """
+        self.discard()
+        can = h2load.detect(self._program)
+        try:
+            for plain in assignments:
+                agent = LoadAgent(from_plain(Assignment, plain), can, self._program)
+                self._agents.append(agent)
+                agent.arm()
+        except BaseException:
+            self.discard()
+            raise
+        return [{"agent": a.assignment.agent, "pid": a.pid, "gate": a.gate} for a in self._agents]
+
+    def release_at(self, t0_ns: int) -> None:
+        """Wait in the background for T0 on this host's wall clock, release every agent, and follow each."""
+        self._threads = [threading.Thread(target=self._release, args=(t0_ns,), name="release", daemon=True)]
+        self._threads[0].start()
+
+    def _release(self, t0_ns: int) -> None:
+        late_ns = wait_until(t0_ns)
+        for agent in self._agents:
+            agent.open_gate()
+        followers = [
+            threading.Thread(
+                target=agent.follow, args=(t0_ns, late_ns // 1000), name=agent.assignment.agent, daemon=True
+            )
+            for agent in self._agents
+        ]
+        for thread in followers:
+            thread.start()
+        self._threads += followers
+
+    def progress(self) -> dict[str, Any]:
+        """Say how many rows each agent has read, and whether all agents have ended."""
+        return {
+            "rows": {agent.assignment.agent: agent.rows for agent in self._agents},
+            "running": any(thread.is_alive() for thread in list(self._threads)),
+        }
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for all agents to end; say whether they have. Returns early when they do."""
+        deadline = time.monotonic() + timeout_s
+        # The first thread starts the others, so the list is complete once it has ended.
+        position = 0
+        while position < len(self._threads):
+            thread = self._threads[position]
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                return False
+            position += 1
+        return True
+
+    def collect(self) -> bytes:
+        """Give the results of all agents as one stream of frames, after wait() said True; the agents are forgotten."""
+        stream = encode_stream(pack_result(agent.result()) for agent in self._agents)
+        self.discard()
+        return stream
+
+    def cancel(self) -> None:
+        """End every h2load soon; results so far can still be collected."""
+        for agent in self._agents:
+            agent.cancel()
+
+    def discard(self) -> None:
+        """End every h2load and forget the agents."""
+        self.cancel()
+        for agent in self._agents:
+            agent.discard()
+        self._agents = []
+        self._threads = []

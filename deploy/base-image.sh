@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Make sure that the base image python:3.13-slim is there: pulled where a registry can be reached, otherwise a stand-in
+# of the same name made with debootstrap (Debian trixie, Python 3.13, pip) from the mirror this machine itself uses.
+#
+#   deploy/base-image.sh [--stand-in]     --stand-in: do not try to pull
+set -euo pipefail
+
+image=python:3.13-slim
+suite=trixie
+
+have() { docker image inspect "$image" >/dev/null 2>&1; }
+
+if have; then
+  echo "base image: $image is there ($(docker image inspect --format '{{index .Config.Labels "volley.base"}}' "$image" | sed 's/^$/pulled/'))"
+  exit 0
+fi
+if [ "${1:-}" != --stand-in ]; then
+  echo "base image: pulling $image"
+  if timeout 60 docker pull -q "$image" >/dev/null 2>&1; then
+    echo "base image: pulled $image"
+    exit 0
+  fi
+  echo "base image: $image cannot be pulled; making a stand-in with debootstrap (about a minute)"
+fi
+if [ "$(id -u)" != 0 ]; then
+  echo "base image: debootstrap needs root; run: sudo $0" >&2
+  exit 1
+fi
+if ! command -v debootstrap >/dev/null; then
+  echo "base image: debootstrap is not installed; run: apt-get install debootstrap" >&2
+  exit 1
+fi
+if [ ! -e "/usr/share/debootstrap/scripts/$suite" ]; then
+  echo "base image: this debootstrap does not know $suite; install a newer one" >&2
+  exit 1
+fi
+
+# The mirror is the one apt is set up with; none is written here.
+mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 2>/dev/null | awk '$2 !~ /security|updates/ {print $1; exit}')
+root=$(mktemp -d "${TMPDIR:-/tmp}/volley-base.XXXXXX")
+trap 'rm -rf "$root"' EXIT
+debootstrap --variant=minbase --include=python3,python3-pip,ca-certificates "$suite" "$root/fs" ${mirror:+"$mirror"} >"$root/log" 2>&1 || {
+  echo "base image: debootstrap failed; its last lines:" >&2
+  tail -n 5 "$root/log" >&2
+  exit 1
+}
+cp /etc/ssl/certs/ca-certificates.crt "$root/fs/etc/ssl/certs/ca-certificates.crt"
+# pip and apt inside builds go the way they go on this machine.
+if [ -f /etc/pip.conf ]; then cp /etc/pip.conf "$root/fs/etc/pip.conf"; fi
+rm -f "$root"/fs/usr/lib/python3*/EXTERNALLY-MANAGED
+ln -sf python3 "$root/fs/usr/bin/python"
+rm -rf "$root"/fs/var/cache/apt/archives/*.deb "$root"/fs/var/lib/apt/lists/* "$root"/fs/usr/share/doc/* "$root"/fs/usr/share/man/*
+tar -C "$root/fs" -c . | docker import --change 'LABEL volley.base=stand-in' --change 'CMD ["python3"]' - "$image" >/dev/null
+echo "base image: made the stand-in $image (Debian $suite, $(docker run --rm --network=none "$image" python --version))"

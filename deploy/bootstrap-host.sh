@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Install the system packages a Volley host needs, those that are missing and no others (Debian and Ubuntu).
+#
+#   deploy/bootstrap-host.sh [--check] [ROLE...]     roles: load (h2load), server (Docker engine), coordinator (venv); all by default
+#
+# --check installs nothing: exit 1 and the command to run when something is missing.
+set -euo pipefail
+
+check=0
+roles=()
+for word in "$@"; do
+  case "$word" in
+    --check) check=1 ;;
+    load | server | coordinator) roles+=("$word") ;;
+    *)
+      sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//' >&2
+      exit 2
+      ;;
+  esac
+done
+[ ${#roles[@]} -gt 0 ] || roles=(load server coordinator)
+
+missing=()
+for role in "${roles[@]}"; do
+  case "$role" in
+    load) command -v h2load >/dev/null || missing+=(nghttp2-client) ;;
+    server)
+      command -v dockerd >/dev/null && command -v docker >/dev/null || missing+=(docker.io iptables)
+      # Only the stand-in for a base image that cannot be pulled needs it.
+      command -v debootstrap >/dev/null || missing+=(debootstrap)
+      ;;
+    coordinator) python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv) ;;
+  esac
+done
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+sudo=()
+[ "$(id -u)" = 0 ] || sudo=(sudo -n)
+if [ "$check" = 1 ] || { [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; } || ! command -v apt-get >/dev/null; then
+  echo "system packages missing: ${missing[*]}; run: sudo apt-get install --no-install-recommends ${missing[*]}" >&2
+  exit 1
+fi
+
+echo "system packages: installing ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+# Packaged services are not wanted running: the engine is started by deploy/engine.sh or by the machine's owner.
+install=("${sudo[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y --no-install-recommends "${missing[@]}")
+if ! { "${sudo[@]}" apt-get update && "${install[@]}"; } >"$log" 2>&1; then
+  echo "system packages: apt-get failed; its last lines:" >&2
+  tail -n 5 "$log" >&2
+  exit 1
+fi

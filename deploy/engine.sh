@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Bring up a Docker engine where none runs (root, no init system needed), or end the one this script started.
+#
+#   deploy/engine.sh up      start dockerd unless an engine already answers; say what was done
+#   deploy/engine.sh down    end the engine that `up` started, and only that one
+#   deploy/engine.sh status  exit 0 when an engine answers
+#
+# The bridge is put into 198.18.0.0/15 (RFC 2544, benchmarking) so that no container gets an address of somebody's LAN.
+set -euo pipefail
+
+state=${VOLLEY_ENGINE_STATE:-/run/volley-engine}
+pid_file=$state/dockerd.pid
+log_file=$state/dockerd.log
+deadline_s=60
+
+answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+up() {
+  if answers; then
+    echo "docker engine: already running ($(docker version --format '{{.Server.Version}}'))"
+    return 0
+  fi
+  if [ "$(id -u)" != 0 ]; then
+    echo "docker engine: none answers and this user may not start one; run: sudo $0 up" >&2
+    return 1
+  fi
+  if ! command -v dockerd >/dev/null; then
+    echo "docker engine: dockerd is not installed; run: deploy/bootstrap-host.sh" >&2
+    return 1
+  fi
+  mkdir -p "$state"
+  # A session of its own: a Ctrl-C meant for a run must not take the engine with it.
+  setsid dockerd --bip 198.18.250.1/24 >"$log_file" 2>&1 </dev/null &
+  echo $! >"$pid_file"
+  local waited=0
+  until answers; do
+    if ! kill -0 "$(cat "$pid_file")" 2>/dev/null || [ "$waited" -ge "$((deadline_s * 10))" ]; then
+      echo "docker engine: dockerd did not come up; the last lines of $log_file:" >&2
+      tail -n 5 "$log_file" >&2
+      return 1
+    fi
+    sleep 0.1
+    waited=$((waited + 1))
+  done
+  echo "docker engine: started dockerd (pid $(cat "$pid_file"), log $log_file); end it with: $0 down"
+}
+
+down() {
+  if [ ! -f "$pid_file" ]; then
+    echo "docker engine: none was started by this script"
+    return 0
+  fi
+  local pid
+  pid=$(cat "$pid_file")
+  if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = dockerd ]; then
+    kill -TERM "$pid"
+    for _ in $(seq 300); do
+      kill -0 "$pid" 2>/dev/null || break
+      sleep 0.1
+    done
+    if kill -0 "$pid" 2>/dev/null; then
+      echo "docker engine: pid $pid did not end within 30 s; look at $log_file" >&2
+      return 1
+    fi
+  fi
+  rm -rf "$state"
+  echo "docker engine: ended (pid $pid)"
+}
+
+case "${1:-}" in
+  up) up ;;
+  down) down ;;
+  status) answers ;;
+  *)
+    sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//'
+    exit 2
+    ;;
+esac

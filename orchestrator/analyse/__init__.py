@@ -1,0 +1,1 @@
+"""From counters to numbers, doubts and conclusions (pure)."""

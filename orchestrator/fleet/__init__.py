@@ -1,0 +1,1 @@
+"""Hosts: how they come up, what runs where."""

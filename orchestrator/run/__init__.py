@@ -1,0 +1,1 @@
+"""One trial after the other, from gate to collected results."""

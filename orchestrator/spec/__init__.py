@@ -1,0 +1,1 @@
+"""What the user wrote: YAML in, checked models out."""
