@@ -1,0 +1,68 @@
+"""The Ray actors: a few lines around plain classes. Imported only where Ray is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from agents.load_host import LoadHost
+from agents.probe import Expect, Request, Unanswered, difference, wait_for_answer
+from agents.records import from_plain
+from agents.server_host import ServerHost
+
+# Never restarted: an agent that came back in mid-trial would be a corrupt measurement.
+# Control calls are answered while a long call is under way.
+OPTIONS: dict[str, Any] = {
+    "max_restarts": 0,
+    "max_task_retries": 0,
+    "num_cpus": 0,
+    "concurrency_groups": {"control": 2},
+}
+
+
+class LoadActor:
+    """A load host under Ray."""
+
+    def __init__(self, run: str, address: str) -> None:
+        self._host = LoadHost(run=run, address=address)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the LoadHost."""
+        return getattr(self._host, method)(*arguments)
+
+    @ray.method(concurrency_group="control")
+    def control(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the LoadHost while another call is under way."""
+        return getattr(self._host, method)(*arguments)
+
+    def check(self, request: dict[str, Any], expect: dict[str, Any], timeout_s: float) -> tuple[str, str]:
+        """Ask a URL once from this host; give ('ready' | 'mismatch' | 'not-ready', detail)."""
+        try:
+            status, body = wait_for_answer(from_plain(Request, request), timeout_s)
+        except Unanswered as error:
+            return "not-ready", str(error)
+        wrong = difference(from_plain(Expect, expect), status, body)
+        return ("mismatch", wrong) if wrong else ("ready", "")
+
+
+class ServerActor:
+    """A server host under Ray."""
+
+    def __init__(self, run: str, address: str) -> None:
+        self._host = ServerHost(run, address)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the ServerHost."""
+        return getattr(self._host, method)(*arguments)
+
+    @ray.method(concurrency_group="control")
+    def control(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the ServerHost while another call is under way."""
+        return getattr(self._host, method)(*arguments)
+
+
+def remote(kind: type[LoadActor] | type[ServerActor]) -> Any:
+    """Make a Ray actor class of one of the two."""
+    make: Any = ray.remote
+    return make(**OPTIONS)(kind)

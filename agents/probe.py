@@ -1,0 +1,109 @@
+"""One request from this host, before any load: is the server there, and does it answer what was expected?"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import httpx
+
+TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """What a good response looks like: every part that is given must hold.
+
+    json_text: the body as a JSON document, compared by value; body: compared byte for byte after stripping blank ends.
+    status None: any below 400.
+    """
+
+    status: int | None = None
+    body: str | None = None
+    json_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The request that the load will send."""
+
+    url: str
+    http2: bool = False
+    method: str = "GET"
+    headers: list[list[str]] = field(default_factory=list)
+    body: bytes = b""
+
+
+class Unanswered(RuntimeError):
+    """Nothing answered: says why."""
+
+
+def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
+    """Make an HTTP client like h2load: of one protocol, without proxies, taking any certificate."""
+    import httpx  # only where a request is made
+
+    return httpx.Client(
+        http1=not request.http2,
+        http2=request.http2,
+        verify=False,
+        trust_env=False,
+        timeout=timeout_s,
+        follow_redirects=False,
+    )
+
+
+def ask(request: Request, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
+    """Send one request on a fresh connection; give status and body. Raises Unanswered."""
+    import httpx
+
+    try:
+        with client(request, timeout_s) as http:
+            response = http.request(
+                request.method,
+                request.url,
+                headers=[(name, value) for name, value in request.headers],
+                content=request.body or None,
+            )
+            return response.status_code, response.content
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise Unanswered(f"{type(error).__name__}: {error}") from error
+
+
+def difference(expect: Expect, status: int, body: bytes) -> str | None:
+    """Say how a response differs from what was expected; None when it does not."""
+    if expect.status is None and status >= 400:
+        return f"status {status} where one below 400 was expected"
+    if expect.status is not None and status != expect.status:
+        return f"status {status} where {expect.status} was expected"
+    shown = _shown(body)
+    if expect.body is not None and body.strip() != expect.body.strip().encode():
+        return f"body {shown} where {_shown(expect.body.encode())} was expected"
+    if expect.json_text is not None:
+        wanted: Any = json.loads(expect.json_text)
+        try:
+            got = json.loads(body)
+        except ValueError:
+            return f"body {shown} is not JSON"
+        if got != wanted:
+            return f"JSON {shown} where {_shown(expect.json_text.encode())} was expected"
+    return None
+
+
+def wait_for_answer(request: Request, timeout_s: float) -> tuple[int, bytes]:
+    """Ask again and again until something answers. Raises Unanswered with the last reason after timeout_s."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return ask(request, max(0.2, min(TIMEOUT_S, deadline - time.monotonic())))
+        except Unanswered:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
+
+
+def _shown(body: bytes) -> str:
+    text = body.decode(errors="replace")
+    return repr(text if len(text) <= 80 else text[:77] + "...")

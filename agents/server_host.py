@@ -1,0 +1,366 @@
+"""The server of a trial on one host: image, container, readiness, counters at the window's edges, removal.
+
+Knows nothing of Ray. Containers carry the label volley.run=<run>, and are removed by it on every way out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from agents import images, probe
+from agents.clock import ClockResponder
+from agents.images import Build
+from agents.meter import Cgroup, Counters
+from agents.probe import Expect, Request, Unanswered
+from agents.records import ServerFacts, from_plain, to_plain
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+    from docker.models.containers import Container
+
+RUN_LABEL = "volley.run"
+READY_POLL_S = 0.1
+STOP_AFTER_S = 2
+LOG_LINES = 2000
+
+# A server that cannot become ready is not waited for to the end. Workers killed this often are a loop, not an accident.
+HOPELESS_OOM_KILLS = 10
+# Thrashing: at the limit for this long, with the kernel paging program text in and out all the time.
+THRASH_S = 10.0
+THRASH_FULL = 0.97
+THRASH_FAULTS_PER_S = 100
+
+# Settled: the server uses less than this share of a core; workers that still start up are not the steady server.
+SETTLED_SHARE = 0.2
+SETTLE_INTERVAL_S = 0.4
+
+
+class PortInUse(RuntimeError):
+    """Something else listens where the server should."""
+
+
+class EngineUnreachable(RuntimeError):
+    """The Docker engine of this host does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A container to run: limits (cpus in cores; memory in bytes, no swap beside it), environment, network, readiness."""
+
+    target: str
+    image: str
+    port: int
+    request: Request
+    expect: Expect
+    command: list[str] | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    cpuset: str | None = None
+    network: str = "host"
+    ready_path_url: str = ""
+    ready_timeout_s: float = 60.0
+    settle_timeout_s: float = 15.0
+
+
+class ServerHost:
+    """Runs one server at a time for one run."""
+
+    def __init__(self, run: str, address: str = "127.0.0.1") -> None:
+        self._run = run
+        self._responder = ClockResponder(address)
+        self._engine: DockerClient | None = None
+        self._container: Container | None = None
+        self._cgroup: Cgroup | None = None
+        self._facts = ServerFacts(state="none")
+        self._edges: threading.Thread | None = None
+        self._lines: list[str] = []
+        self._stage = ""
+        self._abort = threading.Event()
+
+    def engine(self) -> DockerClient:
+        """Connect to this host's engine. Raises EngineUnreachable."""
+        import docker
+        from docker.errors import DockerException
+
+        if self._engine is None:
+            try:
+                client = docker.from_env(timeout=60)
+                client.ping()
+            except (DockerException, OSError) as error:
+                raise EngineUnreachable(f"the Docker engine does not answer: {error}") from error
+            self._engine = client
+        return self._engine
+
+    def describe(self) -> dict[str, Any]:
+        """Say what this host offers. Raises EngineUnreachable."""
+        info = self.engine().info()
+        return {
+            "docker": info["ServerVersion"],
+            "cores": sorted(os.sched_getaffinity(0)),
+            "memory_bytes": info["MemTotal"],
+            "cgroup": info.get("CgroupVersion", "1"),
+            "kernel": os.uname().release,
+            "clock_port": self._responder.port,
+        }
+
+    def clock_port(self) -> int:
+        """Give the UDP port of the clock responder."""
+        return self._responder.port
+
+    def build(self, name: str, plain: dict[str, Any]) -> str:
+        """Make sure of an image; what the build prints can be read by said(). Raises BuildFailed, EngineUnreachable."""
+        self._stage = f"building {name}"
+        return images.ensure(name, from_plain(Build, plain), self.engine(), self._lines.append)
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """Give id and tags of an image that must be there, pulling it when it is not. Raises BuildFailed."""
+        from docker.errors import APIError, ImageNotFound
+
+        try:
+            found = self.engine().images.get(image)
+        except ImageNotFound:
+            self._lines.append(f"pulling {image}")
+            try:
+                found = self.engine().images.pull(image)
+            except (ImageNotFound, APIError) as error:
+                raise images.BuildFailed(f"image {image!r} is not here and cannot be pulled: {error}") from error
+        return {"id": found.id, "tags": found.tags}
+
+    def said(self, since: int) -> list[str]:
+        """Give the lines that builds have printed, from the `since`-th on."""
+        return self._lines[since:]
+
+    def stage(self) -> str:
+        """Say what is being waited for."""
+        return self._stage
+
+    def start(self, plain: dict[str, Any], trial: str) -> dict[str, Any]:
+        """Start the container, wait until it is ready and settled, compare one response; give ServerFacts.
+
+        A server that does not become ready is a result, told by `state`. Raises PortInUse, EngineUnreachable,
+        BuildFailed (no such image) and docker's own errors for a container that cannot be created.
+        """
+        spec = from_plain(ServerSpec, plain)
+        self.stop()
+        self._abort.clear()
+        if spec.network == "host":
+            _require_free(spec.port)
+        self._stage = f"starting {spec.target}"
+        image = self.inspect(spec.image)
+        began = time.monotonic()
+        container = self._create(spec, trial)
+        self._container = container
+        container.start()
+        container.reload()
+        self._facts = ServerFacts(
+            state="starting", image=image["id"], container=container.id or "", network=spec.network
+        )
+        # Gone at once is possible: then there is no process to meter, and the state tells.
+        with contextlib.suppress(OSError):
+            self._cgroup = Cgroup(container.attrs["State"]["Pid"]) if container.attrs["State"]["Pid"] else None
+        state, detail = self._wait_ready(spec)
+        if state == "ready":
+            self._settle(spec)
+            state, detail = self._compare(spec)
+        self._facts = replace(
+            self._facts,
+            state=state,
+            detail=detail,
+            ready_after_us=round((time.monotonic() - began) * 1e6),
+            last=self._read(),
+        )
+        return to_plain(self.facts())
+
+    def _create(self, spec: ServerSpec, trial: str) -> Container:
+        from docker.types import LogConfig
+
+        options: dict[str, Any] = {}
+        if spec.memory_bytes is not None:
+            # The same limit with swap: memory that is swapped out would be measured as a slow server.
+            options |= {"mem_limit": spec.memory_bytes, "memswap_limit": spec.memory_bytes}
+        if spec.cpus is not None:
+            options["nano_cpus"] = round(spec.cpus * 1e9)
+        if spec.cpuset is not None:
+            options["cpuset_cpus"] = spec.cpuset
+        if spec.network == "host":
+            options["network_mode"] = "host"
+        else:
+            options["ports"] = {f"{spec.port}/tcp": spec.port}
+        return self.engine().containers.create(
+            spec.image,
+            command=spec.command,
+            environment=spec.env,
+            labels={RUN_LABEL: self._run, "volley.trial": trial, "volley.target": spec.target},
+            log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "2"}),
+            **options,
+        )
+
+    def _wait_ready(self, spec: ServerSpec) -> tuple[str, str]:
+        self._stage = f"waiting for {spec.target} to answer"
+        request = replace(spec.request, url=spec.ready_path_url or spec.request.url, method="GET", body=b"")
+        deadline = time.monotonic() + spec.ready_timeout_s
+        full_since: tuple[float, Counters] | None = None
+        reason = "nothing answered"
+        while time.monotonic() < deadline:
+            if self._abort.is_set():
+                return "not-ready", "cancelled"
+            try:
+                status, _ = probe.ask(request, timeout_s=2.0)
+                if status < 500:
+                    return "ready", ""
+                reason = f"status {status}"
+            except Unanswered as error:
+                reason = str(error)
+            if not self._running():
+                return "exited", f"the container ended with exit code {self._facts.exit_code}"
+            counters = self._read()
+            if counters.oom_kills >= HOPELESS_OOM_KILLS:
+                return "not-ready", f"{counters.oom_kills} processes were killed for memory before any answer"
+            full = (
+                counters.memory_limit_bytes > 0 and counters.memory_bytes >= THRASH_FULL * counters.memory_limit_bytes
+            )
+            if not full:
+                full_since = None
+            elif full_since is None:
+                full_since = (time.monotonic(), counters)
+            elif (elapsed := time.monotonic() - full_since[0]) >= THRASH_S:
+                if counters.major_faults - full_since[1].major_faults >= THRASH_FAULTS_PER_S * elapsed:
+                    return "not-ready", f"at its memory limit for {elapsed:.0f} s, paging, without any answer"
+                full_since = (time.monotonic(), counters)
+            time.sleep(READY_POLL_S)
+        return "not-ready", f"no answer within {spec.ready_timeout_s:g} s: {reason}"
+
+    def _settle(self, spec: ServerSpec) -> None:
+        self._stage = f"waiting for {spec.target} to settle"
+        deadline = time.monotonic() + spec.settle_timeout_s
+        before = self._read()
+        while time.monotonic() < deadline and self._cgroup is not None and not self._abort.is_set():
+            time.sleep(SETTLE_INTERVAL_S)
+            now = self._read()
+            if (now.cpu_us - before.cpu_us) / (SETTLE_INTERVAL_S * 1e6) < SETTLED_SHARE:
+                return
+            before = now
+
+    def _compare(self, spec: ServerSpec) -> tuple[str, str]:
+        try:
+            status, body = probe.ask(spec.request)
+        except Unanswered as error:
+            return "not-ready", f"it answered once and then no more: {error}"
+        wrong = probe.difference(spec.expect, status, body)
+        return ("mismatch", wrong) if wrong else ("ready", "")
+
+    def meter(self, opening_ns: int, closing_ns: int | None) -> None:
+        """Read the counters at both edges of the window, instants on this host's wall clock.
+
+        closing_ns None: the window ends when finish() is called.
+        """
+        self._edges = threading.Thread(
+            target=self._read_edges, args=(opening_ns, closing_ns), name="edges", daemon=True
+        )
+        self._edges.start()
+
+    def _read_edges(self, opening_ns: int, closing_ns: int | None) -> None:
+        if self._abort.wait(max(0.0, (opening_ns - time.time_ns()) / 1e9)):
+            return
+        self._facts = replace(self._facts, opening=self._read())
+        if closing_ns is None or self._abort.wait(max(0.0, (closing_ns - time.time_ns()) / 1e9)):
+            return
+        self._facts = replace(self._facts, closing=self._read())
+
+    def finish(self) -> dict[str, Any]:
+        """Read the counters for the last time and look how the container is; give ServerFacts."""
+        now = self._read()
+        if self._edges is not None:
+            self._edges.join(timeout=5)
+        closing = self._facts.closing or now
+        self._facts = replace(self._facts, running=self._running(), closing=closing, last=now)
+        return to_plain(self.facts())
+
+    def facts(self) -> ServerFacts:
+        """Give what is known of the server now."""
+        return self._facts
+
+    def logs(self) -> bytes:
+        """Give the last lines that the server printed."""
+        from docker.errors import APIError
+
+        if self._container is None:
+            return b""
+        try:
+            return bytes(self._container.logs(tail=LOG_LINES, timestamps=True))
+        except APIError as error:
+            return f"the log could not be read: {error}".encode()
+
+    def stop(self) -> None:
+        """Remove the container, if there is one. Can be called at any time."""
+        from docker.errors import APIError, NotFound
+
+        self._abort.set()
+        container, self._container, self._cgroup, self._edges = self._container, None, None, None
+        if container is None:
+            return
+        try:
+            with contextlib.suppress(APIError):
+                container.stop(timeout=STOP_AFTER_S)
+            container.remove(force=True, v=True)
+        except NotFound:
+            pass
+        self._facts = ServerFacts(state="none")
+
+    def abort(self) -> None:
+        """End whatever is being waited for."""
+        self._abort.set()
+
+    def _read(self) -> Counters:
+        """Read the counters; a container that is gone keeps what was read last."""
+        if self._cgroup is not None:
+            with contextlib.suppress(OSError):
+                return self._cgroup.read()
+        return self._facts.last or Counters()
+
+    def _running(self) -> bool:
+        from docker.errors import NotFound
+
+        if self._container is None:
+            return False
+        try:
+            self._container.reload()
+        except NotFound:
+            return False
+        state = self._container.attrs["State"]
+        self._facts = replace(
+            self._facts,
+            restarts=int(self._container.attrs.get("RestartCount", 0)),
+            exit_code=None if state["Running"] else int(state["ExitCode"]),
+        )
+        return bool(state["Running"])
+
+
+def _require_free(port: int) -> None:
+    """Raise PortInUse when something listens on the port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("0.0.0.0", port))
+        except OSError as error:
+            raise PortInUse(f"port {port} is in use on {socket.gethostname()}: {error.strerror}") from error
+
+
+def remove_run(run: str) -> int:
+    """Remove every container of a run from this host's engine, whoever started it; give how many there were."""
+    import docker
+    from docker.errors import NotFound
+
+    engine = docker.from_env(timeout=30)
+    found = engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run}"})
+    for container in found:
+        with contextlib.suppress(NotFound):
+            container.remove(force=True, v=True)
+    return len(found)

@@ -1,0 +1,169 @@
+"""From a campaign to a plan: cases, trials in their interleaved order, shares of each agent. Pure arithmetic."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import math
+import random
+from dataclasses import dataclass
+
+from agents.records import Assignment, Case, to_plain
+from orchestrator.errors import UsageError
+from orchestrator.spec.models import Campaign, Load, Target
+
+# Beyond what a load should take, before its agents are ended.
+MARGIN_US = 3_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TrialPlan:
+    """One trial: number from 1, block from 0."""
+
+    number: int
+    block: int
+    case: Case
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return f"{self.number:04d}-{self.case.name.replace('/', '-')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Cases and trials; the digest is the same for the same campaign, whoever plans it."""
+
+    campaign: str
+    cases: list[Case]
+    trials: list[TrialPlan]
+    seed: int
+    digest: str
+
+    @property
+    def agents(self) -> int:
+        """The most agents that any case needs at once."""
+        return max(case.agents for case in self.cases)
+
+    def to_plain(self) -> dict[str, object]:
+        """Give plan.json."""
+        return {
+            "format": 1,
+            "campaign": self.campaign,
+            "digest": self.digest,
+            "seed": self.seed,
+            "cases": [to_plain(case) for case in self.cases],
+            "trials": [
+                {"number": t.number, "block": t.block, "case": t.case.name, "folder": t.name} for t in self.trials
+            ],
+        }
+
+
+def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
+    """Plan a campaign: every block holds each case once, in an order drawn from the seed.
+
+    only: a glob over case names ('flask/*'). Raises UsageError when it leaves no case.
+    """
+    chosen = {tuple(pair) for pair in campaign.pairs} if campaign.pairs is not None else None
+    cases = [
+        make_case(name, target, load_name, load, load.agents or campaign.agents)
+        for name, target in campaign.targets.items()
+        for load_name, load in campaign.loads.items()
+        if chosen is None or (name, load_name) in chosen
+    ]
+    names = [case.name for case in cases]
+    if only is not None:
+        cases = [case for case in cases if fnmatch.fnmatch(case.name, only)]
+        if not cases:
+            raise UsageError(f"--only {only!r} matches no case", f"the cases are: {', '.join(names)}")
+    draw = random.Random(campaign.seed)
+    trials: list[TrialPlan] = []
+    for block in range(campaign.repetitions):
+        order = list(cases)
+        draw.shuffle(order)
+        trials += [TrialPlan(len(trials) + i + 1, block, case) for i, case in enumerate(order)]
+    content = {
+        "campaign": campaign.model_dump(mode="json", by_alias=True),
+        "order": [(trial.block, trial.case.name) for trial in trials],
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Plan(campaign.campaign, cases, trials, campaign.seed, digest)
+
+
+def make_case(target_name: str, target: Target, load_name: str, load: Load, agents: int) -> Case:
+    """Put a target under a load."""
+    return Case(
+        name=f"{target_name}/{load_name}",
+        target=target_name,
+        load=load_name,
+        model=load.model,
+        protocol=load.protocol,
+        clients=load.clients,
+        streams=load.streams,
+        agents=agents,
+        requests=load.requests,
+        rate_per_s=load.rate,
+        duration_us=load.duration,
+        warm_up_us=load.warm_up_us,
+        tail_us=0 if load.duration is None else load.tail,
+        cpus=target.limits.cpus,
+        memory_bytes=target.limits.memory,
+    )
+
+
+def split(total: int, parts: int) -> list[int]:
+    """Split a total into `parts` whole shares that differ by at most one and add up to it."""
+    share, rest = divmod(total, parts)
+    return [share + (1 if i < rest else 0) for i in range(parts)]
+
+
+def load_time_us(case: Case, timeout_us: int) -> int:
+    """Say how long the load of one trial lasts at the most."""
+    if case.duration_us is None:
+        return timeout_us
+    return case.warm_up_us + case.duration_us + case.tail_us
+
+
+def assign(
+    case: Case, load: Load, run: str, url: str, agents: list[str], cores: list[int | None], body: bytes
+) -> list[Assignment]:
+    """Split a case's totals over its agents, so that no client, request or part of the rate is lost.
+
+    agents: names, shape (case.agents,); cores: the core of each, None for any.
+    """
+    clients = split(case.clients, len(agents))
+    requests = [None] * len(agents) if case.requests is None else split(case.requests, len(agents))
+    limit = load_time_us(case, load.timeout) + (0 if case.duration_us is None else MARGIN_US)
+    shares = []
+    for i, agent in enumerate(agents):
+        rate = None if case.rate_per_s is None else case.rate_per_s * clients[i] / case.clients
+        count, duration = requests[i], None
+        if case.duration_us is not None:
+            lasting = case.warm_up_us + case.duration_us + case.tail_us
+            if rate is None:
+                duration = lasting
+            else:
+                # Each connection sends the same number, enough to last to the end of the tail.
+                count = clients[i] * math.ceil(rate / clients[i] * lasting / 1e6)
+        shares.append(
+            Assignment(
+                agent=agent,
+                run=run,
+                url=url,
+                clients=clients[i],
+                give_up_us=limit,
+                window_start_us=case.warm_up_us,
+                window_end_us=None if case.duration_us is None else case.warm_up_us + case.duration_us,
+                requests=count,
+                duration_us=duration,
+                rate_per_s=rate,
+                http2=case.protocol == "http2",
+                streams=case.streams,
+                method=load.method if body == b"" or load.method != "GET" else "POST",
+                headers=[[name, value] for name, value in load.headers.items()],
+                body=body,
+                core=cores[i],
+            )
+        )
+    return shares

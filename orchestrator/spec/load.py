@@ -1,0 +1,199 @@
+"""Read a campaign file: YAML 1.2, variables, overrides, then every problem at once with its line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.errors import ConfigurationError, Problem, UsageError
+from orchestrator.spec.models import Campaign
+from orchestrator.spec.references import missing_files, wrong_references
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked campaign, the folder its paths are relative to, and the resolved input as plain data."""
+
+    campaign: Campaign
+    folder: Path
+    plain: dict[str, Any]
+
+
+def load(path: Path, overrides: list[str] | None = None, environment: dict[str, str] | None = None) -> Loaded:
+    """Read and check a campaign file.
+
+    overrides: 'path=value' as given to --set. Raises ConfigurationError with all problems, UsageError for a bad override.
+    """
+    tree = _read_yaml(path)
+    problems: list[Problem] = []
+    plain = _interpolate(tree, environment, path, (), problems)
+    for override in overrides or []:
+        _override(plain, override)
+    return Loaded(_check(plain, path, tree, problems), path.parent, plain)
+
+
+def from_plain(plain: dict[str, Any]) -> Loaded:
+    """Check a campaign that was made from a command line. Raises ConfigurationError with all problems."""
+    return Loaded(_check(plain, Path("command line"), plain, []), Path.cwd(), plain)
+
+
+def _check(plain: dict[str, Any], path: Path, tree: Any, problems: list[Problem]) -> Campaign:
+    def at(location: tuple[Any, ...]) -> str:
+        return f"{path}{_line(tree, location)}: {_dotted(location)}"
+
+    campaign = None
+    try:
+        campaign = Campaign.model_validate(plain)
+    except ValidationError as error:
+        problems += [problem for detail in error.errors() for problem in _explain(detail, at)]
+    problems += [Problem(at(location), what, hint) for location, what, hint in wrong_references(plain)]
+    problems += [Problem(at(location), what, hint) for location, what, hint in missing_files(plain, path.parent)]
+    if problems or campaign is None:
+        raise ConfigurationError(problems)
+    return campaign
+
+
+def _read_yaml(path: Path) -> Any:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigurationError(
+            [Problem(str(path), f"cannot be read: {reason}", "give the path of a campaign file")]
+        ) from None
+    try:
+        tree = YAML(typ="rt").load(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        what = (error.problem or "is not YAML").split("\n")[0]
+        raise ConfigurationError([Problem(where, what, "mend the YAML there")]) from None
+    except YAMLError as error:
+        raise ConfigurationError([Problem(str(path), str(error).split("\n")[0], "mend the YAML there")]) from None
+    if not isinstance(tree, dict):
+        raise ConfigurationError([Problem(str(path), "is not a mapping", "start it with 'campaign: NAME'")])
+    return tree
+
+
+def _interpolate(
+    value: Any, environment: dict[str, str] | None, path: Path, where: tuple[Any, ...], problems: list[Problem]
+) -> Any:
+    """Give plain data with ${VAR} and ${VAR:-default} replaced in every string; an unset variable is a problem."""
+    if isinstance(value, dict):
+        return {str(k): _interpolate(v, environment, path, (*where, k), problems) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(v, environment, path, (*where, i), problems) for i, v in enumerate(value)]
+    if isinstance(value, str):
+        if "$" not in value:
+            return str(value)
+        import os
+
+        from expandvars import ExpandvarsException, expand
+
+        try:
+            expander: Any = expand
+            return str(expander(value, nounset=True, environ=os.environ if environment is None else environment))
+        except ExpandvarsException as error:
+            problems.append(
+                Problem(f"{path}: {_dotted(where)}", str(error), "set the variable, or give a default: ${NAME:-value}")
+            )
+            return value
+    if isinstance(value, float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int(value)
+    return value
+
+
+def _override(plain: dict[str, Any], override: str) -> None:
+    """Apply one --set path=value; the value is read as YAML."""
+    from ruamel.yaml import YAML
+
+    path, equals, text = override.partition("=")
+    keys = path.split(".")
+    if not equals or not all(keys):
+        raise UsageError(f"--set {override!r} is not path=value", "write it as --set loads.steady.clients=80")
+    node: Any = plain
+    for key in keys[:-1]:
+        if not isinstance(node, dict) or not isinstance(node.get(key), dict):
+            known = ", ".join(node) if isinstance(node, dict) else "nothing"
+            raise UsageError(f"--set {override!r}: there is no {key!r} to go into", f"there is: {known}")
+        node = node[key]
+    node[keys[-1]] = YAML(typ="safe").load(text)
+
+
+def _explain(detail: Any, at: Callable[[tuple[Any, ...]], str]) -> list[Problem]:
+    """Turn one pydantic error into problems with line, path, the sentence, and what would be valid."""
+    location = tuple(part for part in detail["loc"] if not _is_union_member(part))
+    kind, message = detail["type"], str(detail["msg"])
+    where = at(location)
+    if kind == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        close = difflib.get_close_matches(str(location[-1]), known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"the keys here are: {', '.join(known)}"
+        return [Problem(where, f"unknown key {str(location[-1])!r}", hint)]
+    if kind == "missing":
+        return [Problem(where, "is missing", "add it")]
+    sentences = message.removeprefix("Value error, ").split("\n")
+    problems = []
+    for sentence in sentences:
+        what, _, hint = (
+            sentence.partition(": ") if kind == "value_error" and len(sentences) == 1 else (sentence, "", "")
+        )
+        problems.append(Problem(where, what if hint else sentence, hint))
+    return problems
+
+
+def _is_union_member(part: Any) -> bool:
+    return isinstance(part, str) and (part in ("Build", "str") or part.startswith("function-") or "[" in part)
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    """List the keys that the model at a place of the campaign knows."""
+    model: Any = Campaign
+    for part in location:
+        field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is not None:
+            model = _model_in(field.annotation)
+        # Otherwise the part is a name that the user chose, of a target or a load: the model stays.
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return sorted(field.alias or name for name, field in model.model_fields.items())
+    return []
+
+
+def _model_in(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for argument in get_args(annotation):
+        found = _model_in(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _line(tree: Any, location: tuple[Any, ...]) -> str:
+    """Find the line of a place in the YAML; of its nearest parent when it is not there."""
+    node, line = tree, ""
+    for part in location:
+        marks = getattr(node, "lc", None)
+        if marks is None or not isinstance(node, dict | list):
+            break
+        try:
+            row = marks.key(part)[0] if isinstance(node, dict) else marks.item(part)[0]
+            node = node[part]
+        except (KeyError, IndexError, TypeError):
+            break
+        line = f":{row + 1}"
+    return line
+
+
+def _dotted(location: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in location) or "the campaign"

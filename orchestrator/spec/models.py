@@ -1,0 +1,231 @@
+"""The campaign as a checked model. Unknown keys are errors; every quantity has a unit; paths are the user's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from orchestrator.spec.units import Duration, Rate, Share, Size
+
+_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+
+
+def _name(value: str) -> str:
+    if not _NAME.match(value):
+        raise ValueError(f"{value!r} is no name: letters, digits, '.', '_' and '-' make one")
+    return value
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{value!r} is not an http:// or https:// URL with a host")
+    if parts.username or parts.password:
+        raise ValueError("a URL must not carry a password: put it into a header, from the environment")
+    return value if parts.path else value + "/"
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{value!r} is no path on a server: it starts with '/'")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Url = Annotated[str, AfterValidator(_http_url)]
+UrlPath = Annotated[str, AfterValidator(_path)]
+
+
+class Model(BaseModel):
+    """Strict about keys, immutable, described by its docstrings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Build(Model):
+    """How to build the target's image."""
+
+    context: str
+    """Folder with the Dockerfile, relative to the campaign file."""
+    dockerfile: str = "Dockerfile"
+    args: dict[str, str] = Field(default_factory=dict)
+    """Build arguments."""
+    network: str = "host"
+    """The network that RUN steps use."""
+
+
+class Limits(Model):
+    """What the container may use. Nothing given: no limit."""
+
+    cpus: Annotated[float, Field(gt=0)] | None = None
+    """CPU quota in cores, as docker run --cpus."""
+    memory: Size | None = None
+    """Memory without swap."""
+    cpuset: Annotated[str, Field(pattern=r"^\d+(-\d+)?(,\d+(-\d+)?)*$")] | None = None
+    """Cores to pin the container to, such as '0-1'."""
+
+
+class Ready(Model):
+    """When the server counts as up: any answer below 500 on this path."""
+
+    path: UrlPath | None = None
+    """Asked until it answers; the target's own path by default."""
+    timeout: Duration = 60_000_000
+
+
+class Expect(Model):
+    """What one response must be before any load is fired. Every part that is given must hold."""
+
+    status: Annotated[int, Field(ge=100, le=599)] | None = None
+    """The status; any below 400 when not given."""
+    body: str | None = None
+    """The body, blank ends aside."""
+    json_: Annotated[Any, Field(alias="json")] = None
+    """The body as a JSON document, compared by value."""
+
+
+class Target(Model):
+    """The server under test: a container (build or image) or a URL that is already up."""
+
+    build: Build | str | None = None
+    """Build the image from this folder (or from a mapping with context, dockerfile, args)."""
+    image: str | None = None
+    """Use this image."""
+    url: Url | None = None
+    """Use a server that is already up."""
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
+    """The port that the container listens on."""
+    path: UrlPath = "/"
+    """What is requested."""
+    scheme: Literal["http", "https"] = "http"
+    command: list[str] | None = None
+    """Replaces the image's command."""
+    env: dict[str, str] = Field(default_factory=dict)
+    limits: Limits = Limits()
+    network: Literal["host", "bridge"] = "host"
+    """bridge publishes the port through NAT, which is then part of what is measured."""
+    ready: Ready = Ready()
+    expect: Expect = Expect()
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Target:
+        given = [name for name in ("build", "image", "url") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"exactly one of build, image and url makes a target; given: {', '.join(given) or 'none'}")
+        if self.url is None and self.port is None:
+            raise ValueError("a container needs 'port', the port it listens on")
+        if self.url is not None:
+            mute = [
+                n
+                for n in ("port", "command", "env", "limits", "network", "path", "scheme")
+                if n in self.model_fields_set
+            ]
+            if mute:
+                raise ValueError(f"'{mute[0]}' has no meaning for a url, which is already up")
+        return self
+
+
+class Load(Model):
+    """How a target is driven. Clients, requests and rate are totals over all agents."""
+
+    model: Literal["closed", "open"] = "closed"
+    """closed: each client sends its next request when the last one is answered. open: requests are due at a rate."""
+    protocol: Literal["http1", "http2"] = "http1"
+    clients: Annotated[int, Field(ge=1, le=100_000)]
+    """Connections; in the open model the connections over which the rate is spread."""
+    streams: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Concurrent streams per connection (HTTP/2)."""
+    requests: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    """Closed model: end after so many requests. The window is the whole run and there is no warm-up."""
+    rate: Rate | None = None
+    """Open model: requests due per second."""
+    duration: Duration | None = None
+    """Length of the window."""
+    warm_up: Duration | None = None
+    """Before the window; by default the longer of 1 s and a tenth of the duration."""
+    tail: Duration = 2_000_000
+    """How long the load goes on after the window, so that slow requests that started inside are seen."""
+    timeout: Duration = 60_000_000
+    """Ends a load bound by requests that does not end by itself."""
+    method: Annotated[str, Field(pattern=r"^[A-Z]+$")] = "GET"
+    headers: dict[str, str] = Field(default_factory=dict)
+    body_file: str | None = None
+    """File to send as body, relative to the campaign file; the method is then POST unless it is given."""
+    agents: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """How many agents share this load; the campaign's number by default."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Load:
+        if self.model == "closed":
+            if (self.requests is None) == (self.duration is None):
+                raise ValueError("a closed load is bound by 'requests' or by 'duration', by exactly one of them")
+            if self.rate is not None:
+                raise ValueError("'rate' belongs to the open model: write model: open")
+            if self.requests is not None and self.warm_up is not None:
+                raise ValueError("a load bound by 'requests' has no warm-up: its window is the whole run")
+        else:
+            if self.rate is None or self.duration is None:
+                raise ValueError("an open load needs 'rate' and 'duration'")
+            if self.requests is not None:
+                raise ValueError("an open load is bound by 'duration', not by 'requests'")
+        if self.protocol == "http1" and self.streams != 1:
+            raise ValueError("'streams' belongs to http2: HTTP/1.1 has one request at a time on a connection")
+        return self
+
+    @property
+    def warm_up_us(self) -> int:
+        """The warm-up in µs, the default applied."""
+        if self.duration is None:
+            return 0
+        return max(1_000_000, self.duration // 10) if self.warm_up is None else self.warm_up
+
+
+class Compare(Model):
+    """What the targets are compared with, and what difference matters."""
+
+    baseline: Name
+    """The target that the others are compared with."""
+    smallest_effect: Share = 0.03
+    """Differences below this do not interest: they are called equivalent."""
+
+
+class Campaign(Model):
+    """Targets, loads, and what to repeat and compare."""
+
+    campaign: Name
+    """Its name; the run's folder starts with it."""
+    description: str = ""
+    targets: Annotated[dict[Name, Target], Field(min_length=1)]
+    loads: Annotated[dict[Name, Load], Field(min_length=1)]
+    agents: Annotated[int, Field(ge=1, le=1000)] = 2
+    """How many agents share each load."""
+    repetitions: Annotated[int, Field(ge=1, le=1000)] = 5
+    """Trials of each case, in as many randomised blocks."""
+    minimum_valid: Annotated[int, Field(ge=1)] | None = None
+    """A case with fewer VALID or SUSPECT trials is INVALID; by default more than half of the repetitions."""
+    seed: int = 1
+    """Of the order of the trials."""
+    cool_down: Duration | None = None
+    """Pause between trials."""
+    compare: Compare | None = None
+    pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] | None = None
+    """Only these [target, load] pairs; all by default."""
+
+    @property
+    def required_trials(self) -> int:
+        """How many trials must remain in a case."""
+        return self.minimum_valid or self.repetitions // 2 + 1
+
+
+def schema() -> dict[str, Any]:
+    """Give the JSON Schema of a campaign file, for editors."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Campaign.model_json_schema(by_alias=True)}
+
+
+def resolve(folder: Path, name: str) -> Path:
+    """Resolve a path of the campaign file against its folder."""
+    return (folder / name).resolve()

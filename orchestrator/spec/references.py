@@ -1,0 +1,62 @@
+"""What one part of a campaign says about another: checked on plain data, so that it is told beside other mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Location = tuple[Any, ...]
+
+
+def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str]]:
+    """Give (location, what, hint) for everything that does not fit together; silent on what is malformed by itself."""
+    targets, loads = _mapping(plain, "targets"), _mapping(plain, "loads")
+    baseline = _mapping(plain, "compare").get("baseline")
+    if isinstance(baseline, str) and baseline not in targets:
+        yield ("compare", "baseline"), f"no target is called {baseline!r}", f"the targets are: {', '.join(targets)}"
+    pairs = plain.get("pairs")
+    for i, pair in enumerate(pairs if isinstance(pairs, list) else []):
+        parts = pair if isinstance(pair, list) else []
+        for name, known, kind in zip(parts, (targets, loads), ("target", "load"), strict=False):
+            if name not in known:
+                yield ("pairs", i), f"no {kind} is called {name!r}", f"the {kind}s are: {', '.join(known)}"
+    for name, load in loads.items():
+        if not isinstance(load, dict):
+            continue
+        agents = load.get("agents", plain.get("agents", 2))
+        for key in ("clients", "requests"):
+            total = load.get(key)
+            if type(total) is int and type(agents) is int and 0 < total < agents:
+                yield ("loads", name, key), f"{total} {key} cannot be split over {agents} agents", "use fewer agents"
+        clients, requests = load.get("clients"), load.get("requests")
+        if type(clients) is int and type(requests) is int and clients > requests > 0:
+            what = f"{clients} clients are more than {requests} requests"
+            yield ("loads", name, "clients"), what, "some would have none: use fewer clients"
+    repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
+    if type(repetitions) is int and type(minimum) is int and minimum > repetitions:
+        yield ("minimum_valid",), f"{minimum} is more than the {repetitions} repetitions", "ask for fewer"
+
+
+def missing_files(plain: dict[str, Any], folder: Path) -> Iterator[tuple[Location, str, str]]:
+    """Give (location, what, hint) for every file and folder that is named and not there."""
+    hint = f"paths are relative to {folder}"
+    for name, target in _mapping(plain, "targets").items():
+        build = target.get("build") if isinstance(target, dict) else None
+        context = build.get("context") if isinstance(build, dict) else build
+        if not isinstance(context, str):
+            continue
+        dockerfile = str(build.get("dockerfile", "Dockerfile")) if isinstance(build, dict) else "Dockerfile"
+        if not (folder / context).is_dir():
+            yield ("targets", name, "build"), f"there is no folder {context!r}", hint
+        elif not (folder / context / dockerfile).is_file():
+            yield ("targets", name, "build"), f"{context!r} has no {dockerfile}", "name it with 'dockerfile'"
+    for name, load in _mapping(plain, "loads").items():
+        body = load.get("body_file") if isinstance(load, dict) else None
+        if isinstance(body, str) and not (folder / body).is_file():
+            yield ("loads", name, "body_file"), f"there is no file {body!r}", hint
+
+
+def _mapping(plain: dict[str, Any], key: str) -> dict[str, Any]:
+    value = plain.get(key)
+    return value if isinstance(value, dict) else {}
