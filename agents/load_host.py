@@ -35,6 +35,10 @@ class LoadHost:
             "clock_port": self._responder.port,
         }
 
+    def clock_port(self) -> int:
+        """Give the UDP port of the clock responder."""
+        return self._responder.port
+
     def arm(self, assignments: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Start one h2load per assignment and see each blocked at its gate; on any failure none is left.
 

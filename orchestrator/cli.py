@@ -1,5 +1,337 @@
-"""x"""
+"""The verbs; the only place that prints errors and sets exit codes. Heavy imports are made inside the verb."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from orchestrator import __version__
+from orchestrator.errors import (
+    EXIT_BUG,
+    EXIT_INVALID,
+    EXIT_OK,
+    EXIT_UNREACHABLE,
+    ConfigurationError,
+    Interrupted,
+    UsageError,
+    VolleyError,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.evaluate import Finished
+    from orchestrator.plan import Plan
+    from orchestrator.spec.load import Loaded
+
+DEFAULT_OUT = Path("runs")
+# Without a terminal a table is as wide as it has to be.
+WIDE = 240
+
+app = typer.Typer(
+    name="volley",
+    help="Find out how fast a server really is, and when the number cannot be trusted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign file (YAML).")]
+Out = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the campaign.")
+]
+Only = Annotated[
+    str | None, typer.Option("--only", metavar="GLOB", help="Only the cases that match, such as 'flask/*'.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json to stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
-def main() -> None:
-    print("0")
+@app.callback(invoke_without_command=True)
+def _root(version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False) -> None:
+    if version:
+        typer.echo(f"volley {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def run(
+    campaign: CampaignFile,
+    out: Out = DEFAULT_OUT,
+    set_: Sets = None,
+    only: Only = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; start nothing.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a campaign: place, load, merge, judge, compare.
+
+    Exit codes: 0 ok, 2 wrong usage or configuration, 3 a result is INVALID, 4 cannot place, reach or start,
+    130/143 interrupted.
+    """
+    from orchestrator.spec.load import load
+
+    loaded = load(campaign, set_ or [])
+    if dry_run:
+        _show_plan(loaded, only, as_json)
+        return
+    source = campaign.read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in set_ or [])
+    _run(loaded, source, out, only, as_json, quiet)
+
+
+@app.command()
+def bench(
+    url: Annotated[str, typer.Argument(help="A server that is already up.")],
+    clients: Annotated[int, typer.Option("-c", "--clients", help="Connections, over all agents.")] = 40,
+    requests: Annotated[int | None, typer.Option("-n", "--requests", help="End after so many requests.")] = None,
+    duration: Annotated[
+        str | None, typer.Option("-d", "--duration", help="Length of the window; 10s by default.")
+    ] = None,
+    rate: Annotated[float | None, typer.Option("--rate", help="Open model: requests due per second.")] = None,
+    http2: Annotated[bool, typer.Option("--http2/--http1", help="The protocol.")] = False,
+    streams: Annotated[int, typer.Option("-m", "--streams", help="Streams per connection (HTTP/2).")] = 1,
+    agents: Annotated[int | None, typer.Option("--agents", help="h2load processes; 2 by default.")] = None,
+    repeat: Annotated[int, typer.Option("--repeat", help="Trials.")] = 3,
+    header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'")] = None,
+    expect_status: Annotated[int | None, typer.Option("--expect-status", help="What one answer must have.")] = None,
+    out: Out = DEFAULT_OUT,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Drive a server that is already up; no YAML needed."""
+    from orchestrator.spec.load import from_plain
+
+    if requests is not None and duration is not None:
+        raise UsageError("-n and -d both bound the load", "give one of them")
+    load: dict[str, Any] = {"clients": clients, "protocol": "http2" if http2 else "http1", "streams": streams}
+    if requests is not None:
+        load["requests"] = requests
+    else:
+        load["duration"] = duration or "10s"
+    if rate is not None:
+        load |= {"model": "open", "rate": f"{rate:g}/s"}
+    if header:
+        wrong = [h for h in header if ":" not in h]
+        if wrong:
+            raise UsageError(f"-H {wrong[0]!r} is no header", "write it as -H 'NAME: VALUE'")
+        load["headers"] = {name.strip(): value.strip() for name, _, value in (h.partition(":") for h in header)}
+    target: dict[str, Any] = {"url": url}
+    if expect_status is not None:
+        target["expect"] = {"status": expect_status}
+    plain = {
+        "campaign": "bench",
+        "targets": {"url": target},
+        "loads": {"load": load},
+        "agents": min(2, clients) if agents is None else agents,
+        "repetitions": repeat,
+    }
+    shown = json.loads(json.dumps(plain))
+    # Header values can be secrets: they are not stored.
+    shown["loads"]["load"].get("headers", {}).update(dict.fromkeys(load.get("headers", {}), "..."))
+    _run(from_plain(plain), json.dumps(shown, indent=2) + "\n", out, None, as_json, quiet)
+
+
+@app.command()
+def validate(campaign: CampaignFile, set_: Sets = None) -> None:
+    """Check a campaign file; every problem at once."""
+    from orchestrator.plan import make_plan
+    from orchestrator.spec.load import load
+
+    plan = make_plan(load(campaign, set_ or []).campaign)
+    typer.echo(f"{campaign}: ok, {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}")
+
+
+@app.command()
+def doctor() -> None:
+    """Look whether this machine is fit: h2load, Docker, cores, limits; each shortfall with the command that mends it."""
+    from orchestrator.doctor import examine
+
+    checks = examine()
+    width = max(len(check.name) for check in checks)
+    for check in checks:
+        mark = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}[check.state]
+        typer.echo(
+            f"{mark}  {check.name:<{width}}  {check.found}"
+            + (f"\n{'':6}{'':<{width}}  -> {check.mend}" if check.mend else "")
+        )
+    if any(check.state == "failure" for check in checks):
+        raise typer.Exit(EXIT_UNREACHABLE)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of campaign files, for editors."""
+    from orchestrator.spec.models import schema as make
+
+    typer.echo(json.dumps(make(), indent=2))
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")], as_json: AsJson = False
+) -> None:
+    """Show a stored run, evaluated anew from its counters; needs neither Ray, Docker nor h2load."""
+    from orchestrator.evaluate import evaluate_run
+
+    _print(evaluate_run(run_folder), as_json)
+
+
+@app.command()
+def runs(folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = DEFAULT_OUT) -> None:
+    """List the runs of a folder, the newest last."""
+    found = sorted(folder.glob("*/plan.json"), key=lambda path: path.parent.name.rsplit("-", 1)[-1])
+    for plan in found:
+        summary = plan.parent / "summary.json"
+        verdict = json.loads(summary.read_text())["verdict"] if summary.exists() else "unfinished"
+        typer.echo(f"{plan.parent}  {verdict}")
+    if not found:
+        typer.echo(f"no runs in {folder}", err=True)
+
+
+def _run(loaded: Loaded, source: str, out: Path, only: str | None, as_json: bool, quiet: bool) -> None:
+    from orchestrator.campaign import run_campaign
+    from orchestrator.report.progress import Progress
+
+    progress = Progress(quiet)
+    try:
+        finished = run_campaign(loaded, source, out, only, progress.show)
+    finally:
+        progress.close()
+    _print(finished, as_json)
+    if not quiet:
+        typer.echo(f"results: {finished.path}", err=True)
+    code = _exit_code(finished)
+    if code != EXIT_OK:
+        raise typer.Exit(code)
+
+
+def _exit_code(finished: Finished) -> int:
+    """INVALID is 3; but where the only trouble is that something did not start, it is 4."""
+    if finished.summary.verdict != "INVALID":
+        return EXIT_OK
+    spoiling = {f.code for case in finished.summary.cases for f in case.findings if f.severity == "invalid"}
+    not_started = {"server-not-ready", "server-exited", "not-run"}
+    measured = any(trial.metrics is not None for trial in finished.trials)
+    return EXIT_UNREACHABLE if spoiling <= not_started and not measured else EXIT_INVALID
+
+
+def _print(finished: Finished, as_json: bool) -> None:
+    from rich.console import Console
+
+    from orchestrator.report.summary import to_document
+    from orchestrator.report.terminal import render
+
+    if as_json:
+        typer.echo(json.dumps(to_document(finished.summary), indent=2, ensure_ascii=False))
+        return
+    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=True)
+    for piece in render(finished.summary):
+        console.print(piece)
+
+
+def _show_plan(loaded: Loaded, only: str | None, as_json: bool) -> None:
+    from orchestrator.fleet.local import require_placeable, slots
+    from orchestrator.plan import make_plan
+
+    plan = make_plan(loaded.campaign, only)
+    require_placeable(plan.agents)
+    if as_json:
+        typer.echo(json.dumps(plan.to_plain(), indent=2))
+        return
+    typer.echo(
+        f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
+    )
+    for case in plan.cases:
+        what = (
+            f"{case.requests} requests"
+            if case.requests
+            else f"{(case.duration_us or 0) / 1e6:g} s after {case.warm_up_us / 1e6:g} s warm-up"
+        )
+        rate = f" at {case.rate_per_s:g}/s" if case.rate_per_s else ""
+        typer.echo(
+            f"  {case.name}: {case.model}, {case.protocol}, {case.clients} clients over {case.agents} agents, {what}{rate}"
+        )
+    typer.echo("order: " + " ".join(f"{t.number}:{t.case.name}" for t in plan.trials))
+    typer.echo(f"placement: server on local, {plan.agents} agents on local ({slots()} slots)")
+    low, high = _estimate_s(plan, loaded)
+    typer.echo(f"time: between {low:.0f} and {high:.0f} s; nothing was started")
+
+
+def _estimate_s(plan: Plan, loaded: Loaded) -> tuple[float, float]:
+    """Loads alone, and with what containers and requests-bound loads may take at the most."""
+    low = high = 8.0
+    for trial in plan.trials:
+        target, load = loaded.campaign.targets[trial.case.target], loaded.campaign.loads[trial.case.load]
+        fixed = (
+            0.0
+            if trial.case.duration_us is None
+            else (trial.case.warm_up_us + trial.case.duration_us + load.tail) / 1e6
+        )
+        low += fixed + (1 if target.url else 3)
+        high += (fixed or load.timeout / 1e6) + (1 if target.url else target.ready.timeout / 1e6)
+    return low, high
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    """First signal: an orderly end. Second: at once; the guard cleans up after us."""
+    signal.signal(signal.SIGINT, _stop_now)
+    signal.signal(signal.SIGTERM, _stop_now)
+    typer.echo("\ninterrupted: cleaning up (once more to leave at once)", err=True)
+    raise Interrupted(number)
+
+
+def _stop_now(number: int, frame: object) -> NoReturn:
+    os._exit(128 + number)
+
+
+def _explain(error: VolleyError) -> None:
+    if isinstance(error, ConfigurationError):
+        for problem in error.problems:
+            typer.echo(
+                f"error: {problem.where}: {problem.what}" + (f"\n  -> {problem.hint}" if problem.hint else ""), err=True
+            )
+        return
+    typer.echo(f"error: {error.message}" + (f"\n  -> {error.hint}" if error.hint else ""), err=True)
+
+
+def main() -> NoReturn:
+    """Run a verb and leave with its exit code."""
+    signal.signal(signal.SIGINT, _stop)
+    signal.signal(signal.SIGTERM, _stop)
+    code: int = EXIT_BUG
+    try:
+        code = app(standalone_mode=False) or EXIT_OK
+    except VolleyError as error:
+        _explain(error)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_OK
+    except Exception as error:
+        code = _unexpected(error)
+    sys.exit(code)
+
+
+def _unexpected(error: Exception) -> int:
+    """A wrong command line is typer's to explain; anything else is a bug of ours, with its traceback."""
+    explain = getattr(error, "show", None)
+    if callable(explain) and hasattr(error, "exit_code"):
+        explain()
+        return int(error.exit_code)
+    import traceback
+
+    traceback.print_exc()
+    typer.echo("error: this is a bug of Volley's\n  -> please report it with the lines above", err=True)
+    return EXIT_BUG
+
+
+if __name__ == "__main__":
+    main()

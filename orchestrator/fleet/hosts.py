@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from agents.images import BuildFailed
 from agents.h2load import H2loadMissing
+from agents.images import BuildFailed
 from agents.load_agent import NotArmed
 from agents.server_host import EngineUnreachable, PortInUse
 from orchestrator.errors import HostError
@@ -78,11 +78,15 @@ class Actor:
             for kind, hint in _HINTS.items():
                 if isinstance(cause, kind):
                     raise HostError(f"host {self.host}: {cause}", hint) from None
-            raise HostError(f"host {self.host}: {what} failed: {type(cause).__name__}: {cause}".split("\n")[0]) from error
+            raise HostError(
+                f"host {self.host}: {what} failed: {type(cause).__name__}: {cause}".split("\n")[0]
+            ) from error
         except RayActorError as error:
             raise HostLost(f"host {self.host}: its actor is gone ({what})", "see that the host is up") from error
         except GetTimeoutError as error:
-            raise HostLost(f"host {self.host}: no answer to {what} within {timeout_s:g} s", "see that the host is up") from error
+            raise HostLost(
+                f"host {self.host}: no answer to {what} within {timeout_s:g} s", "see that the host is up"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)

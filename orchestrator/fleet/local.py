@@ -72,7 +72,9 @@ class LocalFleet:
             with contextlib.suppress(OSError), socket.create_connection((ADDRESS, port), timeout=1):
                 return
             if time.monotonic() > deadline:
-                raise HostError(f"Ray did not come up within {UP_WITHIN_S:g} s: {self._guard.log()}", "run 'volley doctor'")
+                raise HostError(
+                    f"Ray did not come up within {UP_WITHIN_S:g} s: {self._guard.log()}", "run 'volley doctor'"
+                )
             time.sleep(0.05)
 
     def _connect(self, port: int) -> None:
@@ -103,7 +105,9 @@ class LocalFleet:
 
         require_placeable(agents)
         kinds: list[Any] = [ServerActor, LoadActor] if with_server else [LoadActor]
-        needs: list[dict[str, float]] = [{"server": 1.0}, {"agent": float(agents)}] if with_server else [{"agent": float(agents)}]
+        needs: list[dict[str, float]] = [{"agent": float(agents)}]
+        if with_server:
+            needs.insert(0, {"server": 1.0})
         group = placement_group(needs, bundle_label_selector=[{"host": HOST}] * len(needs))
         if not group.wait(PLACED_WITHIN_S):
             raise Shortage(f"Ray could not place {needs} on {HOST} within {PLACED_WITHIN_S:g} s", "run 'volley doctor'")
@@ -124,7 +128,9 @@ class LocalFleet:
             self._connected = False
         if self._guard is not None:
             if not self._guard.close():
-                raise HostError("this machine could not be cleaned in time", f"run: volley hosts clean --run {self._run}")
+                raise HostError(
+                    "this machine could not be cleaned in time", f"run: volley hosts clean --run {self._run}"
+                )
             self._guard = None
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -1,0 +1,137 @@
+"""From trials to cases and to the summary of a run. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from agents.records import Case, TrialFacts
+from agents.wire import AgentResult
+from orchestrator.analyse import compare as comparing
+from orchestrator.analyse import verdict
+from orchestrator.analyse.findings import find
+from orchestrator.analyse.metrics import evaluate
+from orchestrator.analyse.statistics import geometric_mean
+from orchestrator.merge import merge
+from orchestrator.result import (
+    QUANTILES,
+    CaseFinding,
+    CaseResult,
+    Interval,
+    Metrics,
+    Requests,
+    ServerCost,
+    Summary,
+    Trial,
+    Verdict,
+    worst,
+)
+
+TIMES = (*QUANTILES, "max", "mean")
+
+
+def judge(facts: TrialFacts, results: list[AgentResult]) -> Trial:
+    """Evaluate one trial: merge, numbers, findings, verdict."""
+    metrics = evaluate(facts, results, merge(results)) if results else None
+    findings = find(facts, metrics)
+    return Trial(facts, metrics, findings, verdict.of_trial(findings))
+
+
+def summarise(
+    campaign: str,
+    cases: Sequence[Case],
+    trials: list[Trial],
+    required: int,
+    baseline: str | None,
+    smallest_effect: float,
+) -> Summary:
+    """Sum up a run. `cases` are the planned ones: each has a result, also when nothing ran."""
+    results = [case_result(case, [t for t in trials if t.facts.case.name == case.name], required) for case in cases]
+    comparisons = comparing.compare(trials, results, baseline, smallest_effect) if baseline is not None else []
+    return Summary(campaign, worst([case.verdict for case in results]), None, results, comparisons)
+
+
+def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
+    """Sum up one case over its trials."""
+    used = [t.metrics for t in trials if t.verdict is not Verdict.INVALID and t.metrics is not None]
+    shown = used or [t.metrics for t in trials if t.metrics is not None]
+    return CaseResult(
+        case=case.name,
+        target=case.target,
+        load=case.load,
+        trials=len(trials),
+        used=len(used),
+        verdict=verdict.of_case([t.verdict for t in trials], required),
+        throughput_per_s=geometric_mean([m.throughput_per_s for m in shown]),
+        service_time_us=_intervals(shown, lambda m: m.service_us),
+        response_time_us=_intervals(shown, lambda m: m.response_us or {}) if case.model == "open" else None,
+        requests=_total([t.metrics.requests for t in trials if t.metrics is not None]),
+        server=_cost(trials),
+        findings=_findings(trials),
+    )
+
+
+def _intervals(
+    metrics: list[Metrics], pick: Callable[[Metrics], dict[str, float | None]]
+) -> dict[str, Interval | None]:
+    """An interval per time; None as soon as one trial withheld it, for a mean over the others would be of another thing."""
+    found: dict[str, Interval | None] = {}
+    for name in TIMES:
+        values = [pick(m).get(name) for m in metrics]
+        present = [value for value in values if value is not None]
+        found[name] = geometric_mean(present) if present and len(present) == len(values) else None
+    return found
+
+
+def _total(requests: list[Requests]) -> Requests:
+    return Requests(
+        ok=sum(r.ok for r in requests),
+        http_error=sum(r.http_error for r in requests),
+        failed=sum(r.failed for r in requests),
+        censored=sum(r.censored for r in requests),
+    )
+
+
+def _cost(trials: list[Trial]) -> ServerCost:
+    """Mean use over the trials with numbers; what the server suffered, over all trials."""
+    costs = [t.metrics.server for t in trials if t.metrics is not None]
+    last = [t.facts.server.last for t in trials if t.facts.server.last is not None]
+    if not last:
+        return ServerCost()
+    return ServerCost(
+        cpu_us_per_request=_mean([c.cpu_us_per_request for c in costs]),
+        cpu_s=_mean([c.cpu_s for c in costs]),
+        throttled_ratio=_mean([c.throttled_ratio for c in costs]),
+        throttled_s=_mean([c.throttled_s for c in costs]),
+        peak_memory_bytes=max(c.memory_peak_bytes for c in last),
+        memory_limit_bytes=max(c.memory_limit_bytes for c in last) or None,
+        oom_kills=sum(c.oom_kills for c in last),
+        major_faults=sum(c.major_faults for c in last),
+        restarts=sum(t.facts.server.restarts for t in trials),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return sum(present) / len(present) if present else None
+
+
+def _findings(trials: list[Trial]) -> list[CaseFinding]:
+    """Gather equal codes; the worst first."""
+    gathered: dict[str, CaseFinding] = {}
+    order = ("invalid", "suspect", "information")
+    for trial in trials:
+        for finding in trial.findings:
+            known = gathered.get(finding.code)
+            number = trial.facts.number
+            if known is None:
+                gathered[finding.code] = CaseFinding(
+                    finding.code, finding.severity, [number], finding.facts, finding.hint
+                )
+                continue
+            if number not in known.trials:
+                known.trials.append(number)
+            if order.index(finding.severity) < order.index(known.severity):
+                gathered[finding.code] = CaseFinding(
+                    finding.code, finding.severity, known.trials, finding.facts, finding.hint
+                )
+    return sorted(gathered.values(), key=lambda f: (order.index(f.severity), f.code))

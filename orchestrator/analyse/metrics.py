@@ -1,0 +1,168 @@
+"""From a trial's facts and merged counters to its numbers. Pure."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from agents.histogram import HdrCounts, highest_equivalent_us, rank_of
+from agents.meter import Counters
+from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
+from agents.records import AgentFacts, ServerFacts, TrialFacts
+from agents.series import Sparse
+from agents.wire import AgentResult
+from orchestrator.merge import Merged
+from orchestrator.result import QUANTILES, AgentLine, Metrics, Requests, ServerCost
+
+
+def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> Metrics:
+    """Compute a trial's numbers. `results` are the agents', `merged` their sum."""
+    window_s = window_length_s(facts)
+    ok = merged.service[OK]
+    requests = count_requests(facts, merged)
+    return Metrics(
+        throughput_per_s=ok.n / window_s if window_s > 0 else 0.0,
+        window_s=window_s,
+        requests=requests,
+        service_us=times(ok),
+        response_us=None if merged.response is None else times(merged.response),
+        lag_us=None if merged.lag is None else times(merged.lag),
+        lower_bound_from=lower_bound_from(facts, merged),
+        server=server_cost(facts.server, requests.ok + requests.http_error),
+        agents=[agent_line(facts, result, ok, window_s) for result in results],
+        series_interval_s=merged.series[OK].interval_s,
+        series=per_interval(merged),
+    )
+
+
+def window_length_s(facts: TrialFacts) -> float:
+    """The window's length; for a load bound by requests, from the first start to the last end on one clock."""
+    if facts.window_start_us is not None and facts.window_end_us is not None:
+        return (facts.window_end_us - facts.window_start_us) / 1e6
+    sent = [agent for agent in facts.agents if agent.first_start_us]
+    if not sent:
+        return 0.0
+    return (max(a.last_end_us for a in sent) - min(a.first_start_us for a in sent)) / 1e6
+
+
+def count_requests(facts: TrialFacts, merged: Merged) -> Requests:
+    """Account for every request, those that h2load did not log included."""
+    ok, http_error = merged.service[OK].n, merged.service[HTTP_ERROR].n
+    if facts.case.requests is not None:
+        return Requests(ok, http_error, facts.case.requests - ok - http_error, 0)
+    lost = sum(max(0, (unlogged(agent) or 0) - agent.slots) for agent in facts.agents)
+    failed = merged.service[STREAM_FAILED].n + sum(a.never_sent + a.boundary for a in facts.agents) + lost
+    return Requests(ok, http_error, failed, sum(censored(agent) for agent in facts.agents))
+
+
+def unlogged(agent: AgentFacts) -> int | None:
+    """Requests that were started and have no row; None when h2load printed no summary."""
+    return None if agent.started is None else agent.started - agent.rows
+
+
+def censored(agent: AgentFacts) -> int:
+    """At most so many requests started inside the window and were not over when the observation ended.
+
+    A slot that a logged request held across the window's end cannot hold another; and what has no row is at most what was
+    started and not done.
+    """
+    if agent.missing is not None:
+        return agent.missing
+    free = max(0, agent.slots - agent.crossing)
+    missing = unlogged(agent)
+    return free if missing is None else max(0, min(free, missing))
+
+
+def times(h: HdrCounts) -> dict[str, float | None]:
+    """Percentiles that have enough requests behind them (10/(1-q)), the exact maximum and mean; µs."""
+    n = h.n
+    found: dict[str, float | None] = {
+        name: float(h.quantile_us(q)) if n * (1 - q) >= 10 - 1e-9 else None for name, q in QUANTILES.items()
+    }
+    found["max"] = float(h.maximum_us) if n else None
+    found["mean"] = h.mean_us() if n else None
+    return found
+
+
+def spread_us(h: HdrCounts) -> float | None:
+    """Exact standard deviation of the recorded values in µs; None with fewer than two."""
+    n = h.n
+    if n < 2:
+        return None
+    return math.sqrt(max(0, h.squares_us2 * n - h.total_us**2) / (n * (n - 1)))
+
+
+def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
+    """Quantiles above this are lower bounds: requests that never ended, or slots that ran out; None: none are."""
+    if merged.response is None or merged.response.n == 0:
+        return None
+    unfinished = sum(agent.missing or 0 for agent in facts.agents)
+    late = sum(agent.late or 0 for agent in facts.agents if agent.lower_bound)
+    share = max(unfinished, late) / merged.response.n
+    return 1 - share if share else None
+
+
+def server_cost(server: ServerFacts, answered: int) -> ServerCost:
+    """Difference the counters over the window."""
+    opening, closing, last = server.opening, server.closing, server.last
+    if last is None:
+        return ServerCost(restarts=None if server.state == "external" else server.restarts)
+    start = opening or Counters()
+    end = closing or last
+    cpu_us, periods = end.cpu_us - start.cpu_us, end.periods - start.periods
+    metered = opening is not None and closing is not None
+    return ServerCost(
+        cpu_us_per_request=cpu_us / answered if metered and answered else None,
+        cpu_s=cpu_us / 1e6,
+        throttled_ratio=(end.throttled_periods - start.throttled_periods) / periods if periods else None,
+        throttled_s=(end.throttled_us - start.throttled_us) / 1e6,
+        peak_memory_bytes=max(last.memory_peak_bytes, end.memory_peak_bytes),
+        memory_limit_bytes=last.memory_limit_bytes or None,
+        oom_kills=last.oom_kills,
+        major_faults=last.major_faults,
+        restarts=server.restarts,
+    )
+
+
+def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, window_s: float) -> AgentLine:
+    """Sum up one agent; share_of_tail is its part of the requests above the merged p99."""
+    own, agent = result.service[OK], result.facts
+    numbers = times(own)
+    share = None
+    if merged_ok.n >= 1000:
+        border = merged_ok.quantile_us(0.99)
+        above = merged_ok.share_above(border) * merged_ok.n
+        share = own.share_above(border) * own.n / above if above else None
+    skew = agent.first_start_us - facts.t0_ns // 1000 if agent.first_start_us and facts.t0_ns else None
+    return AgentLine(
+        agent=agent.agent,
+        requests=own.n,
+        throughput_per_s=own.n / window_s if window_s > 0 else 0.0,
+        p50_us=None if numbers["p50"] is None else int(numbers["p50"]),
+        p99_us=None if numbers["p99"] is None else int(numbers["p99"]),
+        start_skew_us=skew,
+        cpu_busiest=agent.cpu_busiest,
+        share_of_tail=share,
+    )
+
+
+def per_interval(merged: Merged) -> list[list[float | None]]:
+    """Give [interval, ok, http_error, failed, p50_us, p99_us] in order of time."""
+    by_class = {name: dict(series.intervals()) for name, series in merged.series.items()}
+    rows: list[list[float | None]] = []
+    for k in sorted({k for series in by_class.values() for k in series}):
+        ok = by_class[OK].get(k)
+        counts = [
+            float(series[k].n) if k in series else 0.0
+            for series in (by_class[c] for c in (OK, HTTP_ERROR, STREAM_FAILED))
+        ]
+        rows.append([float(k), *counts, _sparse_quantile(ok, 0.5), _sparse_quantile(ok, 0.99)])
+    return rows
+
+
+def _sparse_quantile(sparse: Sparse | None, q: float) -> float | None:
+    if sparse is None or sparse.n == 0:
+        return None
+    position = int(np.searchsorted(np.cumsum(sparse.count), rank_of(q, sparse.n)))
+    return float(highest_equivalent_us(int(sparse.index[position])))

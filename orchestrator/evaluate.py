@@ -1,0 +1,53 @@
+"""The evaluation of a run, as it is stored: works on a laptop with neither Ray, Docker nor h2load."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.records import Case, from_plain
+from orchestrator.analyse.cases import judge, summarise
+from orchestrator.errors import StoredRunError
+from orchestrator.report import tables
+from orchestrator.report.summary import to_document
+from orchestrator.result import Summary, Trial
+from orchestrator.store import RunStore, read_plan, read_trials
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A finished run: where it is, what it says, and its trials."""
+
+    path: Path
+    summary: Summary
+    trials: list[Trial]
+
+
+def evaluate_run(run: Path) -> Finished:
+    """Evaluate a stored run anew, from facts and counters alone: no Ray, no Docker, no h2load. Raises StoredRunError."""
+    document = read_plan(run)
+    try:
+        cases = [from_plain(Case, case) for case in document["cases"]]
+        trials = [judge(facts, agents) for facts, agents in read_trials(run)]
+        return Finished(run, summarise_run(document, cases, trials), trials)
+    except (KeyError, ValueError) as error:
+        raise StoredRunError(f"{run / 'plan.json'} is not what 'volley run' writes: {error}") from error
+
+
+def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
+    """Write summary.json and the tables."""
+    RunStore(folder).write_json("summary.json", to_document(summary))
+    tables.write_all(folder, summary, trials)
+
+
+def summarise_run(document: dict[str, Any], cases: list[Case], trials: list[Trial]) -> Summary:
+    """Sum up a run; `document` is plan.json."""
+    return summarise(
+        document["campaign"],
+        cases,
+        trials,
+        document["required_trials"],
+        document["baseline"],
+        document["smallest_effect"] or 0.0,
+    )

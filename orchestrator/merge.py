@@ -1,0 +1,34 @@
+"""Counters of all agents of a trial become one, by addition. Percentiles are computed after this, once, never before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
+
+from agents.histogram import HdrCounts
+from agents.recorder import CLASSES
+from agents.series import Series
+from agents.wire import AgentResult
+
+
+@dataclass(slots=True)
+class Merged:
+    """The counters of a trial: by class, per second by class, and response time and lag for the open model."""
+
+    service: dict[str, HdrCounts] = field(default_factory=lambda: {name: HdrCounts() for name in CLASSES})
+    series: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in CLASSES})
+    response: HdrCounts | None = None
+    lag: HdrCounts | None = None
+
+
+def merge(results: list[AgentResult]) -> Merged:
+    """Add up; no agents give the identity."""
+    responses = [r.response for r in results if r.response is not None]
+    lags = [r.lag for r in results if r.lag is not None]
+    return Merged(
+        service={name: reduce(add, (r.service[name] for r in results), HdrCounts()) for name in CLASSES},
+        series={name: reduce(add, (r.series[name] for r in results), Series()) for name in CLASSES},
+        response=reduce(add, responses) if responses else None,
+        lag=reduce(add, lags) if lags else None,
+    )

@@ -1,0 +1,129 @@
+"""trials.csv, trials.parquet, cases.csv, comparisons.csv: one row per trial, case and comparison, flat, units in names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.result import CaseResult, Comparison, Interval, Summary, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def write_all(folder: Path, summary: Summary, trials: list[Trial]) -> None:
+    """Write every table of a run into its folder."""
+    rows = trials_frame(trials)
+    rows.to_csv(folder / "trials.csv", index=False)
+    _write_parquet(rows, folder / "trials.parquet")
+    cases_frame(summary.cases).to_csv(folder / "cases.csv", index=False)
+    if summary.comparisons:
+        comparisons_frame(summary.comparisons).to_csv(folder / "comparisons.csv", index=False)
+
+
+def trials_frame(trials: list[Trial]) -> pd.DataFrame:
+    """One row per planned trial, in order."""
+    import pandas as pd
+
+    return pd.DataFrame([trial_row(trial) for trial in trials])
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """Flatten one trial."""
+    facts, metrics = trial.facts, trial.metrics
+    row: dict[str, Any] = {
+        "trial": facts.number,
+        "block": facts.block,
+        "case": facts.case.name,
+        "target": facts.case.target,
+        "load": facts.case.load,
+        "verdict": str(trial.verdict),
+        "findings": " ".join(sorted({finding.code for finding in trial.findings})),
+        "started_at_ns": facts.started_at_ns,
+        "throughput_per_s": metrics.throughput_per_s if metrics else None,
+        "window_s": metrics.window_s if metrics else None,
+    }
+    for name in ("ok", "http_error", "failed", "censored"):
+        row[name] = getattr(metrics.requests, name) if metrics else None
+    for prefix, times in (
+        ("service_time", metrics.service_us if metrics else {}),
+        ("response_time", (metrics.response_us or {}) if metrics else {}),
+        ("send_lag", (metrics.lag_us or {}) if metrics else {}),
+    ):
+        for name in ("p50", "p90", "p95", "p99", "p999", "max", "mean"):
+            row[f"{prefix}_{name}_us"] = times.get(name)
+    server = metrics.server if metrics else None
+    for name in ("cpu_us_per_request", "cpu_s", "throttled_ratio", "throttled_s"):
+        row[name] = getattr(server, name) if server else None
+    last = facts.server.last
+    row["peak_memory_bytes"] = last.memory_peak_bytes if last else None
+    row["oom_kills"] = last.oom_kills if last else None
+    row["major_faults"] = last.major_faults if last else None
+    row["restarts"] = facts.server.restarts
+    return row
+
+
+def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
+    """One row per case: estimate, low and high of each number."""
+    import pandas as pd
+
+    rows = []
+    for case in cases:
+        row: dict[str, Any] = {
+            "case": case.case,
+            "target": case.target,
+            "load": case.load,
+            "verdict": str(case.verdict),
+            "trials": case.trials,
+            "used": case.used,
+            **_interval("throughput_per_s", case.throughput_per_s),
+        }
+        for name, interval in case.service_time_us.items():
+            row |= _interval(f"service_time_{name}_us", interval)
+        for name, interval in (case.response_time_us or {}).items():
+            row |= _interval(f"response_time_{name}_us", interval)
+        for name in ("ok", "http_error", "failed", "censored"):
+            row[name] = getattr(case.requests, name)
+        for name in ("cpu_us_per_request", "throttled_ratio", "peak_memory_bytes", "oom_kills", "restarts"):
+            row[name] = getattr(case.server, name)
+        row["findings"] = " ".join(finding.code for finding in case.findings)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def comparisons_frame(comparisons: list[Comparison]) -> pd.DataFrame:
+    """One row per comparison."""
+    import pandas as pd
+
+    rows = [
+        {
+            "metric": c.metric,
+            "load": c.load,
+            "baseline": c.baseline,
+            "candidate": c.candidate,
+            **_interval("ratio", c.ratio),
+            "p_value": c.p_value,
+            "conclusion": c.conclusion,
+            "reason": c.reason,
+        }
+        for c in comparisons
+    ]
+    return pd.DataFrame(rows)
+
+
+def _interval(name: str, interval: Interval | None) -> dict[str, float | None]:
+    if interval is None:
+        return {name: None, f"{name}_low": None, f"{name}_high": None}
+    return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
+    import duckdb
+
+    # Columns that are empty throughout still get a type: numbers, for only numbers can be missing.
+    frame = frame.astype({name: "float64" for name in frame.columns if frame[name].isna().all()})
+    with duckdb.connect() as connection:
+        connection.register("rows", frame)
+        connection.execute(
+            f"COPY rows TO '{str(path).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)"
+        )

@@ -1,0 +1,151 @@
+"""The page on the terminal: a table that can be pasted into a chat, the doubts beside the numbers they spoil."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, Severity, Summary, Verdict
+
+_STYLE = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "bold red"}
+_CONCLUSIONS = {"faster": "green", "slower": "red"}
+_SHOWN_TIMES = ("p50", "p90", "p99", "max")
+
+
+def render(summary: Summary) -> list[Any]:
+    """Give what is to be printed with rich, piece by piece."""
+    pieces: list[Any] = [_cases_table(summary), ""]
+    open_cases = [case for case in summary.cases if case.response_time_us is not None]
+    if open_cases:
+        pieces += [_open_table(open_cases), ""]
+    notes = [note for case in summary.cases for note in _notes(case)]
+    if notes:
+        pieces += [*notes, ""]
+    if summary.comparisons:
+        pieces += [*(_comparison(c) for c in summary.comparisons), ""]
+    pieces.append(_closing(summary))
+    return pieces
+
+
+def _cases_table(summary: Summary) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.MARKDOWN, show_edge=True, pad_edge=True)
+    table.add_column("case", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for name in ("trials", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES), "ok", "errors", "failed", "server suffered"):
+        table.add_column(name, justify="left" if name == "server suffered" else "right", no_wrap=True)
+    for case in summary.cases:
+        r = case.requests
+        table.add_row(
+            case.case,
+            Text(case.verdict, style=_STYLE[case.verdict]),
+            f"{case.used}/{case.trials}",
+            _throughput(case.throughput_per_s),
+            *(_ms(case.service_time_us[name]) for name in _SHOWN_TIMES),
+            str(r.ok),
+            str(r.http_error),
+            str(r.failed),
+            _suffered(case),
+        )
+    table.caption = None
+    return table
+
+
+def _open_table(cases: list[CaseResult]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.MARKDOWN)
+    table.add_column("response time (from when it was due)", no_wrap=True)
+    for name in _SHOWN_TIMES:
+        table.add_column(f"{name} ms", justify="right", no_wrap=True)
+    for case in cases:
+        table.add_row(case.case, *(_ms((case.response_time_us or {}).get(name)) for name in _SHOWN_TIMES))
+    return table
+
+
+def _throughput(interval: Interval | None) -> str:
+    if interval is None:
+        return "n/a"
+    if interval.low is None or interval.high is None:
+        return f"{interval.estimate:.0f}"
+    return f"{interval.estimate:.0f} ({interval.low:.0f}–{interval.high:.0f})"
+
+
+def _ms(interval: Interval | None) -> str:
+    if interval is None:
+        return "n/a"
+    value = interval.estimate / 1000
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _suffered(case: CaseResult) -> str:
+    server, parts = case.server, []
+    if server.oom_kills:
+        parts.append(f"{server.oom_kills} OOM kills")
+    if server.restarts:
+        parts.append(f"{server.restarts} restarts")
+    if server.throttled_ratio:
+        parts.append(f"throttled {server.throttled_ratio:.0%}")
+    if server.peak_memory_bytes:
+        peak = f"{server.peak_memory_bytes / 2**20:.0f}"
+        limit = f" of {server.memory_limit_bytes / 2**20:.0f}" if server.memory_limit_bytes else ""
+        parts.append(f"peak {peak}{limit} MiB")
+    if server.cpu_us_per_request:
+        parts.append(f"{server.cpu_us_per_request:.0f} CPU µs/req")
+    return ", ".join(parts) or "–"
+
+
+def _notes(case: CaseResult) -> list[Any]:
+    """One line per finding that spoils a number, and one for all that is only information."""
+    from rich.text import Text
+
+    lines = []
+    for finding in case.findings:
+        if finding.severity is Severity.INFORMATION:
+            continue
+        style = "red" if finding.severity is Severity.INVALID else "yellow"
+        text = Text(f"{case.case}: ")
+        text.append(finding.code, style=style)
+        text.append(f" in {len(finding.trials)} of {case.trials} trials: {_facts(finding)}. {finding.hint}")
+        lines.append(text)
+    return lines
+
+
+def _facts(finding: CaseFinding) -> str:
+    shown = {k: v for k, v in finding.facts.items() if v not in ("", None)}
+    return ", ".join(f"{name} {_value(name, value)}" for name, value in shown.items()) or "no details"
+
+
+def _value(name: str, value: Any) -> str:
+    if name.endswith("_bytes") and isinstance(value, int):
+        return f"{value / 2**20:.1f} MiB"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k}: {v}" for k, v in value.items()) + "}"
+    return str(value)
+
+
+def _comparison(c: Comparison) -> Any:
+    from rich.text import Text
+
+    text = Text(f"{c.load}: {c.candidate} against {c.baseline}, {c.metric}: ")
+    text.append(c.conclusion, style=_CONCLUSIONS.get(c.conclusion, "bold"))
+    if c.ratio is not None:
+        low, high = c.ratio.low or 0.0, c.ratio.high or 0.0
+        text.append(f", ratio {c.ratio.estimate:.3f} ({low:.3f}–{high:.3f}), p = {c.p_value:.3f}")
+    text.append(f" ({c.reason})")
+    return text
+
+
+def _closing(summary: Summary) -> Any:
+    from rich.text import Text
+
+    informed = sorted({f.code for case in summary.cases for f in case.findings if f.severity is Severity.INFORMATION})
+    text = Text("verdict ")
+    text.append(summary.verdict, style=_STYLE[summary.verdict])
+    text.append(": service time at this concurrency; geometric means over trials, 95 % intervals")
+    if informed:
+        text.append(f"; noted: {', '.join(informed)}")
+    return text

@@ -1,0 +1,186 @@
+"""The hinge: what a trial, a case and a comparison are once they have been evaluated. Everything before makes it,
+everything after reads it; on disk it is trial.json, summary.json and the tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from agents.records import TrialFacts
+
+FORMAT = 1
+# Names in files -> quantiles. A percentile with fewer than 10/(1-q) requests behind it is withheld.
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+
+
+class Verdict(StrEnum):
+    """Can the number be trusted? Ordered from good to bad."""
+
+    VALID = "VALID"
+    SUSPECT = "SUSPECT"
+    INVALID = "INVALID"
+
+
+class Severity(StrEnum):
+    """What a finding does to the verdict: nothing, SUSPECT, INVALID."""
+
+    INFORMATION = "information"
+    SUSPECT = "suspect"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A machine-readable doubt about one trial."""
+
+    code: str
+    severity: Severity
+    facts: dict[str, Any]
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What became of the requests that count. For a load bound by requests ok + http_error + failed is what was planned.
+
+    censored: at most so many started inside the window and were not over when the observation ended.
+    """
+
+    ok: int = 0
+    http_error: int = 0
+    failed: int = 0
+    censored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCost:
+    """What the server used inside the window; None: not metered, or there was nothing to divide by."""
+
+    cpu_us_per_request: float | None = None
+    cpu_s: float | None = None
+    throttled_ratio: float | None = None
+    throttled_s: float | None = None
+    peak_memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    oom_kills: int | None = None
+    major_faults: int | None = None
+    restarts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLine:
+    """One agent's part, kept beside the merged result. Times in µs; skew is first start minus T0."""
+
+    agent: str
+    requests: int
+    throughput_per_s: float
+    p50_us: int | None
+    p99_us: int | None
+    start_skew_us: int | None
+    cpu_busiest: float
+    share_of_tail: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """One trial's numbers, from merged counters. Times in µs by name of QUANTILES and 'max' and 'mean'; None: withheld.
+
+    lag_us: send lag (open model). lower_bound_from: quantiles above this are lower bounds (requests that never ended).
+    series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
+    """
+
+    throughput_per_s: float
+    window_s: float
+    requests: Requests
+    service_us: dict[str, float | None]
+    response_us: dict[str, float | None] | None
+    lag_us: dict[str, float | None] | None
+    lower_bound_from: float | None
+    server: ServerCost
+    agents: list[AgentLine]
+    series_interval_s: int
+    series: list[list[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An evaluated trial. metrics is None when no load was fired."""
+
+    facts: TrialFacts
+    metrics: Metrics | None
+    findings: list[Finding]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate over trials with its 95 % interval; low and high are None when there are too few trials for one."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFinding:
+    """A finding with the trials that have it; the facts are those of the first."""
+
+    code: str
+    severity: Severity
+    trials: list[int]
+    facts: dict[str, Any]
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case over its trials. The numbers come from the trials that are not INVALID; counts are over all that ran.
+
+    trials: planned. used: behind the numbers.
+    """
+
+    case: str
+    target: str
+    load: str
+    trials: int
+    used: int
+    verdict: Verdict
+    throughput_per_s: Interval | None
+    service_time_us: dict[str, Interval | None]
+    response_time_us: dict[str, Interval | None] | None
+    requests: Requests
+    server: ServerCost
+    findings: list[CaseFinding] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Candidate over baseline for one metric under one load. ratio and p_value are None when they cannot be compared."""
+
+    metric: str
+    load: str
+    baseline: str
+    candidate: str
+    ratio: Interval | None
+    p_value: float | None
+    conclusion: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The whole run on one page: summary.json."""
+
+    campaign: str
+    verdict: Verdict
+    outcome: str | None
+    cases: list[CaseResult]
+    comparisons: list[Comparison]
+
+
+def worst(verdicts: list[Verdict]) -> Verdict:
+    """Give the worst of some verdicts; none at all is INVALID, for then nothing was measured."""
+    order = list(Verdict)
+    return max(verdicts, key=order.index, default=Verdict.INVALID)

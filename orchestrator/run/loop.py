@@ -1,0 +1,50 @@
+"""All trials of a plan, one after the other, in the plan's order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from orchestrator.fleet.hosts import Placed
+from orchestrator.plan import Plan, TrialPlan
+from orchestrator.run.events import Event, Say
+from orchestrator.run.trial import TrialInput, TrialOutput, not_run, run_trial
+from orchestrator.spec.models import Campaign
+
+# A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
+GIVE_UP_AFTER = 2
+_UP = ("ready", "external")
+
+
+def run_trials(
+    plan: Plan, campaign: Campaign, folder: Path, run: str, images: dict[str, str], placed: Placed, say: Say
+) -> Iterator[tuple[TrialPlan, TrialOutput]]:
+    """Run every planned trial and give each as it ends: one for each that was planned, also for those not run."""
+    began = time.monotonic()
+    failures: dict[str, int] = {}
+    for position, trial in enumerate(plan.trials):
+        case = trial.case
+        say(_starting(plan, position, time.monotonic() - began))
+        target, load = campaign.targets[case.target], campaign.loads[case.load]
+        item = TrialInput(trial, target, load, images.get(case.target), folder, run)
+        if failures.get(case.target, 0) >= GIVE_UP_AFTER:
+            why = f"{case.target} did not come up {GIVE_UP_AFTER} times in a row; not started again"
+            output = not_run(item, placed, why)
+        else:
+            if campaign.cool_down is not None and position:
+                time.sleep(campaign.cool_down / 1e6)
+            output = run_trial(item, placed, say)
+            up = output.facts.server.state in _UP
+            failures[case.target] = 0 if up else failures.get(case.target, 0) + 1
+        yield trial, output
+
+
+def _starting(plan: Plan, position: int, elapsed_s: float) -> Event:
+    trial, total = plan.trials[position], len(plan.trials)
+    left = ""
+    if position:
+        left_s = elapsed_s / position * (total - position)
+        left = f", about {left_s:.0f} s left"
+    facts = {"number": trial.number, "of": total, "case": trial.case.name}
+    return Event("trial", f"trial {trial.number}/{total}: {trial.case.name}{left}", facts)

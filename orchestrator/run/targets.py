@@ -1,0 +1,99 @@
+"""From a campaign's target to what a host needs to know: image, container, request, expectation."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from agents import images
+from agents.probe import Expect, Request
+from agents.records import to_plain
+from agents.server_host import ServerSpec
+from orchestrator.fleet.hosts import Placed
+from orchestrator.run.events import Event, Say
+from orchestrator.spec.models import Build, Load, Target, resolve
+
+BUILD_TIMEOUT_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A load's method and body as they will be sent."""
+
+    method: str
+    content: bytes
+
+
+def body_of(load: Load, folder: Path) -> Body:
+    """Read a load's body file; a body without a method of its own is posted."""
+    content = b"" if load.body_file is None else resolve(folder, load.body_file).read_bytes()
+    return Body("POST" if content and load.method == "GET" else load.method, content)
+
+
+def url_of(target: Target, address: str) -> str:
+    """Give the URL that the agents drive."""
+    return target.url or f"{target.scheme}://{address}:{target.port}{target.path}"
+
+
+def request_of(target: Target, load: Load, body: Body, address: str) -> Request:
+    """Give the request that the load sends."""
+    headers = [[name, value] for name, value in load.headers.items()]
+    return Request(url_of(target, address), load.protocol == "http2", body.method, headers, body.content)
+
+
+def expect_of(target: Target) -> Expect:
+    """Give what one response must be."""
+    wanted = target.expect
+    document = json.dumps(wanted.json_) if "json_" in wanted.model_fields_set else None
+    return Expect(wanted.status, wanted.body, document)
+
+
+def server_spec(name: str, target: Target, image: str, request: Request) -> ServerSpec:
+    """Describe the container. The server host asks itself, on its own address."""
+    assert target.port is not None
+    parts = urlsplit(request.url)
+    ready = urlunsplit((parts.scheme, parts.netloc, target.ready.path or parts.path, "", ""))
+    return ServerSpec(
+        target=name,
+        image=image,
+        port=target.port,
+        request=request,
+        expect=expect_of(target),
+        command=target.command,
+        env=target.env,
+        cpus=target.limits.cpus,
+        memory_bytes=target.limits.memory,
+        cpuset=target.limits.cpuset,
+        network=target.network,
+        ready_path_url=ready,
+        ready_timeout_s=target.ready.timeout / 1e6,
+    )
+
+
+def build_all(targets: dict[str, Target], folder: Path, placed: Placed, say: Say) -> dict[str, str]:
+    """Make sure of every image before anything is started; give image names by target. Raises HostError."""
+    found: dict[str, str] = {}
+    for name, target in targets.items():
+        if target.url is not None:
+            continue
+        assert placed.server is not None
+        if target.image is not None:
+            found[name] = str(placed.server.call("inspect", target.image, timeout_s=BUILD_TIMEOUT_S)["id"])
+            continue
+        assert target.build is not None
+        build = target.build if isinstance(target.build, Build) else Build(context=target.build)
+        context = str(resolve(folder, build.context))
+        order = images.Build(context, build.dockerfile, build.args, build.network)
+        shown = len(placed.server.control("said", 0))
+        call = placed.server.begin("build", name, to_plain(order))
+        done = False
+        while not done:
+            done = placed.server.done(call, timeout_s=0.3)
+            for line in placed.server.control("said", shown):
+                shown += 1
+                say(Event("build", line, {"target": name}, passing=True))
+        found[name] = str(placed.server.result(call, timeout_s=BUILD_TIMEOUT_S))
+        say(Event("image", f"{name}: image {found[name]} is ready", {"target": name, "image": found[name]}))
+    return found

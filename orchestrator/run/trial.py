@@ -1,0 +1,230 @@
+"""One trial: server up, answer checked, clocks bounded, agents held at the gate, T0, window, results, clocks again."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agents import clock
+from agents.clock import ClockUnreachable
+from agents.records import AgentFacts, Assignment, HostClock, ServerFacts, TrialFacts, from_plain, to_plain
+from agents.wire import AgentResult, decode_stream, unpack_result
+from orchestrator.errors import HostError
+from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
+from orchestrator.plan import MARGIN_US, TrialPlan, assign, load_time_us
+from orchestrator.run.events import Event, Say
+from orchestrator.run.targets import body_of, expect_of, request_of, server_spec, url_of
+from orchestrator.spec.models import Load, Target
+
+# Between "all are blocked" and T0: long enough for the slowest host to hear of it.
+LEAD_NS = 250_000_000
+START_MARGIN_S = 60.0
+COLLECT_MARGIN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOutput:
+    """What a trial leaves: facts, each agent's result, the server's log."""
+
+    facts: TrialFacts
+    agents: list[AgentResult]
+    server_log: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TrialInput:
+    """What a trial is made of."""
+
+    plan: TrialPlan
+    target: Target
+    load: Load
+    image: str | None
+    folder: Path
+    run: str
+
+
+def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
+    """Run one trial and leave the hosts as they were before, whatever happens.
+
+    A server that does not become ready, or an agent that is lost, is a result with an error. Raises HostError for what
+    makes every trial impossible (no engine, no h2load, port in use).
+    """
+    facts = TrialFacts(
+        number=trial.plan.number,
+        block=trial.plan.block,
+        case=trial.plan.case,
+        started_at_ns=time.time_ns(),
+        t0_ns=None,
+        window_start_us=None,
+        window_end_us=None,
+        server=ServerFacts(state="external"),
+        agents=[],
+        clocks=[],
+        shared_host=placed.shared() if trial.target.url is None else _is_loopback(trial.target.url),
+    )
+    server = placed.server if trial.target.url is None else None
+    log = b""
+    results: list[AgentResult] = []
+    try:
+        facts = replace(facts, server=_bring_up(trial, server, placed, say))
+        if facts.server.state not in ("ready", "external"):
+            facts = replace(facts, error=facts.server.detail)
+        else:
+            facts, results = _fire(trial, facts, server, placed, say)
+        if server is not None:
+            log = server.call("logs")
+    finally:
+        _leave(server, placed.loads)
+    return TrialOutput(replace(facts, agents=[result.facts for result in results]), results, log)
+
+
+def not_run(trial: TrialInput, placed: Placed, why: str) -> TrialOutput:
+    """Record a trial that was planned and not run."""
+    facts = TrialFacts(
+        number=trial.plan.number,
+        block=trial.plan.block,
+        case=trial.plan.case,
+        started_at_ns=time.time_ns(),
+        t0_ns=None,
+        window_start_us=None,
+        window_end_us=None,
+        server=ServerFacts(state="not-tried", detail=why),
+        agents=[],
+        clocks=[],
+        shared_host=placed.shared(),
+        error=why,
+    )
+    return TrialOutput(facts, [], b"")
+
+
+def _is_loopback(url: str) -> bool:
+    from urllib.parse import urlsplit
+
+    host = urlsplit(url).hostname or ""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _bring_up(trial: TrialInput, server: Actor | None, placed: Placed, say: Say) -> ServerFacts:
+    target, load = trial.target, trial.load
+    address = server.address if server else ""
+    request = request_of(target, load, body_of(load, trial.folder), address)
+    if server is None:
+        say(Event("server", f"asking {url_of(target, '')} for one answer", passing=True))
+        timeout_s = min(10.0, target.ready.timeout / 1e6)
+        state, detail = placed.loads[0].check(to_plain(request), to_plain(expect_of(target)), timeout_s)
+        return ServerFacts(state="external" if state == "ready" else state, detail=detail)
+    assert trial.image is not None
+    spec = server_spec(trial.plan.case.target, target, trial.image, request)
+    call = server.begin("start", to_plain(spec), trial.plan.name)
+    stage = ""
+    while not server.done(call, timeout_s=0.25):
+        with contextlib.suppress(HostLost):
+            now = str(server.control("stage"))
+            if now != stage:
+                say(Event("server", now, passing=True))
+                stage = now
+    return from_plain(ServerFacts, server.result(call, spec.ready_timeout_s + START_MARGIN_S))
+
+
+def _fire(
+    trial: TrialInput, facts: TrialFacts, server: Actor | None, placed: Placed, say: Say
+) -> tuple[TrialFacts, list[AgentResult]]:
+    case = facts.case
+    actors = [*placed.loads, *([server] if server else [])]
+    before = dict(zip((id(a) for a in actors), at_once(_bound, actors), strict=True))
+    facts = replace(facts, clocks=[HostClock(actor.host, before[id(actor)]) for actor in actors])
+    shares = _shares(trial, server, placed)
+    try:
+        armed = list(zip(placed.loads, shares, strict=True))
+        at_once(lambda pair: pair[0].call("arm", [to_plain(share) for share in pair[1]]), armed)
+        lead_ns = LEAD_NS + 3 * max(bound.round_trip_ns for bound in before.values())
+        t0_ns = time.time_ns() + lead_ns
+        opening_us = t0_ns // 1000 + case.warm_up_us
+        closing_us = None if case.duration_us is None else opening_us + case.duration_us
+        at_once(lambda a: a.call("release_at", t0_ns + before[id(a)].offset_ns), placed.loads)
+        if server is not None:
+            shift = before[id(server)].offset_ns
+            closing_ns = None if closing_us is None else closing_us * 1000 + shift
+            server.call("meter", opening_us * 1000 + shift, closing_ns)
+        facts = replace(facts, t0_ns=t0_ns, window_start_us=opening_us, window_end_us=closing_us)
+        _wait(trial, facts, placed, say)
+        streams = at_once(lambda a: a.call("collect"), placed.loads)
+    except HostLost as error:
+        return replace(facts, error=str(error)), []
+    if server is not None:
+        facts = replace(facts, server=from_plain(ServerFacts, server.call("finish")))
+    after = at_once(_bound, actors)
+    clocks = [HostClock(actor.host, before[id(actor)], bound) for actor, bound in zip(actors, after, strict=True)]
+    facts = replace(facts, clocks=clocks)
+    results = []
+    for load, stream in zip(placed.loads, streams, strict=True):
+        for payload in decode_stream(stream):
+            result = unpack_result(payload)
+            result.facts = _on_our_clock(result.facts, before[id(load)].offset_ns // 1000)
+            results.append(result)
+    return facts, results
+
+
+def _bound(actor: Actor) -> clock.OffsetBound:
+    port = actor.call("clock_port")
+    try:
+        return clock.probe(actor.address, port)
+    except ClockUnreachable as error:
+        raise HostError(f"host {actor.host}: {error}", "let UDP through between coordinator and host") from error
+
+
+def _shares(trial: TrialInput, server: Actor | None, placed: Placed) -> list[list[Assignment]]:
+    """Deal the agents out over the load hosts, round and round."""
+    case, hosts = trial.plan.case, placed.loads
+    names = [f"{hosts[i % len(hosts)].host}/{i // len(hosts)}" for i in range(case.agents)]
+    url = url_of(trial.target, server.address if server else "")
+    body = body_of(trial.load, trial.folder).content
+    assignments = assign(case, trial.load, trial.run, url, names, [None] * case.agents, body)
+    return [assignments[i :: len(hosts)] for i in range(len(hosts))]
+
+
+def _wait(trial: TrialInput, facts: TrialFacts, placed: Placed, say: Say) -> None:
+    case = facts.case
+    assert facts.t0_ns is not None
+    limit_us = load_time_us(case, trial.load.timeout) + MARGIN_US
+    deadline = facts.t0_ns / 1e9 + limit_us / 1e6 + COLLECT_MARGIN_S
+    running = list(placed.loads)
+    while running:
+        waiting = [load.begin("wait", 1.0) for load in running]
+        ended = [load.result(reference, timeout_s=30.0) for load, reference in zip(running, waiting, strict=True)]
+        running = [load for load, over in zip(running, ended, strict=True) if not over]
+        if running:
+            _tell(facts, placed, say)
+        if running and time.time() > deadline:
+            at_once(lambda a: a.control("cancel"), running)
+            deadline += COLLECT_MARGIN_S
+
+
+def _tell(facts: TrialFacts, placed: Placed, say: Say) -> None:
+    rows = sum(sum(load.control("progress")["rows"].values()) for load in placed.loads)
+    assert facts.t0_ns is not None
+    elapsed_s = (time.time_ns() - facts.t0_ns) / 1e9
+    lasting = facts.case.duration_us
+    of = "" if lasting is None else f" of {(facts.case.warm_up_us + lasting + facts.case.tail_us) / 1e6:.0f} s"
+    numbers = {"rows": rows, "elapsed_s": round(elapsed_s, 1)}
+    say(Event("load", f"{elapsed_s:.0f} s{of}, {rows} requests logged", numbers, passing=True))
+
+
+def _on_our_clock(facts: AgentFacts, offset_us: int) -> AgentFacts:
+    if not facts.first_start_us:
+        return facts
+    return replace(facts, first_start_us=facts.first_start_us - offset_us, last_end_us=facts.last_end_us - offset_us)
+
+
+def _leave(server: Actor | None, loads: list[Actor]) -> None:
+    """Leave no container and no h2load behind; a host that is lost is its guard's to clean."""
+
+    def tidy(pair: tuple[Actor, str]) -> Any:
+        with contextlib.suppress(HostError):
+            pair[0].control("abort") if pair[1] == "stop" else pair[0].control("cancel")
+            pair[0].call(pair[1], timeout_s=30.0)
+
+    at_once(tidy, [*((load, "discard") for load in loads), *([(server, "stop")] if server else [])])
