@@ -244,6 +244,8 @@ class ServerHost:
         while time.monotonic() < deadline and self._cgroup is not None and not self._abort.is_set():
             time.sleep(SETTLE_INTERVAL_S)
             now = self._read()
+            if now.oom_kills >= HOPELESS_OOM_KILLS:
+                return  # it never will
             if (now.cpu_us - before.cpu_us) / (SETTLE_INTERVAL_S * 1e6) < SETTLED_SHARE:
                 return
             before = now

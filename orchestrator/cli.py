@@ -9,10 +9,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-import typer
+# Looking for pydantic's plug-ins costs more than reading a campaign.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-from orchestrator import __version__
-from orchestrator.errors import (
+import typer  # noqa: E402
+
+from orchestrator import __version__  # noqa: E402
+from orchestrator.errors import (  # noqa: E402
     EXIT_BUG,
     EXIT_INVALID,
     EXIT_OK,

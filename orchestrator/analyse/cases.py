@@ -134,4 +134,5 @@ def _findings(trials: list[Trial]) -> list[CaseFinding]:
                 gathered[finding.code] = CaseFinding(
                     finding.code, finding.severity, known.trials, finding.facts, finding.hint
                 )
-    return sorted(gathered.values(), key=lambda f: (order.index(f.severity), f.code))
+    # Within a severity the rules' own order stays: causes come before what follows from them.
+    return sorted(gathered.values(), key=lambda f: order.index(f.severity))

@@ -21,7 +21,7 @@ def render(summary: Summary) -> list[Any]:
     if notes:
         pieces += [*notes, ""]
     if summary.comparisons:
-        pieces += [*(_comparison(c) for c in summary.comparisons), ""]
+        pieces += [*_comparisons(summary.comparisons), ""]
     pieces.append(_closing(summary))
     return pieces
 
@@ -125,6 +125,18 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{k}: {v}" for k, v in value.items()) + "}"
     return str(value)
+
+
+def _comparisons(comparisons: list[Comparison]) -> list[Any]:
+    """One line each; those that cannot be compared for one reason share a line."""
+    lines, told = [], set()
+    for c in comparisons:
+        if c.ratio is not None:
+            lines.append(_comparison(c))
+        elif (c.load, c.candidate, c.reason) not in told:
+            told.add((c.load, c.candidate, c.reason))
+            lines.append(f"{c.load}: {c.candidate} against {c.baseline}: {c.conclusion} ({c.reason})")
+    return lines
 
 
 def _comparison(c: Comparison) -> Any:

@@ -43,7 +43,7 @@ UrlPath = Annotated[str, AfterValidator(_path)]
 class Model(BaseModel):
     """Strict about keys, immutable, described by its docstrings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class Build(Model):
