@@ -21,7 +21,7 @@ EARLIEST_START_US = 10**15
 _FALLOC_PUNCH_KEEP_SIZE = 0x01 | 0x02
 _PUNCH_BYTES = 1 << 22
 _PUNCH_UNIT = 4096
-_LEAD = 16  # bytes put before a chunk, so that eight bytes can be read up to the end of any column
+_LEAD = 16  # bytes put before a chunk (and 7 after it), so that eight bytes can be read around any column
 _NEWLINE, _TAB = 10, 9
 _ASCII_ZEROS = np.uint64(0x3030303030303030)
 _SIXES = np.uint64(0x0606060606060606)
@@ -57,9 +57,9 @@ def parse(data: bytes, offset: int = 0) -> Rows:
     if not data:
         nothing = np.zeros(0, dtype=np.int64)
         return Rows(nothing, nothing, nothing)
-    padded = b"0" * _LEAD + data
-    text = np.frombuffer(padded, dtype=np.uint8)
-    words = np.ndarray(shape=(text.size - 7,), dtype="<u8", buffer=padded, strides=(1,))
+    padded = b"0" * _LEAD + data + b"0" * 7
+    text = np.frombuffer(padded, dtype=np.uint8)[:-7]
+    words = np.ndarray(shape=(text.size,), dtype="<u8", buffer=padded, strides=(1,))
     return _parse_usual(text, words) or _parse_any(text, words, data, offset)
 
 
@@ -109,7 +109,9 @@ def _parse_any(text: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64], data:
     start, start_ok = _digits(words, line_start, first_tab)
     status, status_ok = _digits(words, first_tab + 1, second_tab)
     service, service_ok = _digits(words, second_tab + 1, third)
-    ok = start_ok & status_ok & service_ok & (text[first_tab] == _TAB) & (text[second_tab] == _TAB)
+    tabs = (text[first_tab] == _TAB) & (text[second_tab] == _TAB)
+    tabs &= (text[third] == _TAB) | (text[third] == _NEWLINE)
+    ok = start_ok & status_ok & service_ok & tabs
     if not ok.all():
         # Rare: -1 in the status column, or a line that is really malformed.
         suspects = np.flatnonzero(~ok)
@@ -119,8 +121,7 @@ def _parse_any(text: npt.NDArray[np.uint8], words: npt.NDArray[np.uint64], data:
             & (text[first_tab[suspects] + 2] == ord("1"))
             & start_ok[suspects]
             & service_ok[suspects]
-            & (text[first_tab[suspects]] == _TAB)
-            & (text[second_tab[suspects]] == _TAB)
+            & tabs[suspects]
         )
         if not failed.all():
             bad = int(suspects[np.flatnonzero(~failed)[0]])

@@ -72,7 +72,7 @@ def _next(data: bytes) -> tuple[dict[str, Any], bytes]:
         raise BadFrame(f"truncated: {len(body)} of {length} bytes")
     try:
         payload = msgpack.unpackb(body, raw=False, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise BadFrame(f"the payload is not msgpack: {error}") from error
     if not isinstance(payload, dict):
         raise BadFrame("the payload is not a map")
@@ -127,7 +127,9 @@ def unpack_result(payload: dict[str, Any]) -> AgentResult:
             response=None if payload["response"] is None else _unpack_counts(payload["response"]),
             lag=None if payload["lag"] is None else _unpack_counts(payload["lag"]),
         )
-    except (KeyError, TypeError, AttributeError, BadRecord) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, BadRecord) as error:
+        if isinstance(error, BadFrame):
+            raise
         raise BadFrame(f"an agent's frame is incomplete or wrongly typed: {error!r}") from error
 
 

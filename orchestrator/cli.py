@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 # Looking for pydantic's plug-ins costs more than reading a campaign.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
-import typer  # noqa: E402
+import typer
 
-from orchestrator import __version__  # noqa: E402
-from orchestrator.errors import (  # noqa: E402
+from orchestrator import __version__
+from orchestrator.errors import (
     EXIT_BUG,
     EXIT_INVALID,
     EXIT_OK,

@@ -95,9 +95,19 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         # In the open model a server that cannot keep up makes the load outlast its window: it is ended, and told below.
         overran = agent.ended == "watchdog" and facts.case.model == "open"
         if agent.ended != "finished" and not overran:
-            numbers = {"agent": agent.agent, "ended": agent.ended, "exit_status": agent.exit_status}
+            numbers = {
+                "agent": agent.agent,
+                "ended": agent.ended,
+                "exit_status": agent.exit_status,
+                "said": _last_line(agent.output),
+            }
             hint = "its numbers stop early; look into h2load-*.txt beside trial.json"
             yield Finding("agent-lost", INVALID, numbers, hint)
+
+
+def _last_line(output: str) -> str:
+    lines = [line for line in output.splitlines() if line.strip()]
+    return lines[-1][:120] if lines else ""
 
 
 def counts(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

@@ -1,0 +1,57 @@
+"""What all tests share: the fake h2load, and no silent skipping in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FAKE_H2LOAD = str(Path(__file__).parent / "fakes" / "h2load")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--update-golden writes what is printed now over the golden files."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test's folder is its marker."""
+    markers = {"unit": "unit", "property": "unit", "truth": "truth", "integration": "integration", "chaos": "chaos"}
+    for item in items:
+        folder = Path(item.fspath).relative_to(ROOT / "tests").parts[0]
+        if folder in markers:
+            item.add_marker(markers[folder])
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest):
+    """Compare text with tests/golden/NAME."""
+
+    def compare(name: str, text: str) -> None:
+        path = ROOT / "tests" / "golden" / name
+        if request.config.getoption("--update-golden"):
+            path.write_text(text)
+        assert text == path.read_text()
+
+    return compare
+
+
+def require(tool: str) -> None:
+    """A tool that a test needs: missing is a failure, here as in CI."""
+    assert shutil.which(tool), f"{tool} is missing: run 'make setup'"
+
+
+@pytest.fixture
+def scratch_is_clean() -> Iterator[None]:
+    """The test leaves no request log behind."""
+
+    def left() -> set[str]:
+        return {name for name in os.listdir("/dev/shm") if name.startswith("volley-")}
+
+    before = left()
+    yield
+    assert left() <= before

@@ -1,0 +1,86 @@
+"""Counters of a container's cgroup, both versions, from files as the kernel writes them."""
+
+import os
+import socket
+
+import pytest
+
+from agents import meter
+from agents.meter import Cgroup, Counters
+
+
+def tree(root, files):
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+
+def test_cgroup_v1(tmp_path):
+    """Each controller has its own tree; times are in ns and in ticks."""
+    tree(
+        tmp_path,
+        {
+            "proc/7/cgroup": "4:memory:/docker/x\n2:cpuacct:/docker/x\n1:cpu:/docker/x\n0::/\n",
+            "fs/cpu/docker/x/cpu.stat": "nr_periods 34\nnr_throttled 5\nthrottled_time 426895414\nnr_bursts 0\n",
+            "fs/cpuacct/docker/x/cpuacct.usage": "1234567890\n",
+            "fs/cpuacct/docker/x/cpuacct.stat": f"user 65\nsystem {os.sysconf('SC_CLK_TCK')}\n",
+            "fs/memory/docker/x/memory.usage_in_bytes": "90000000\n",
+            "fs/memory/docker/x/memory.max_usage_in_bytes": "104857600\n",
+            "fs/memory/docker/x/memory.limit_in_bytes": "104857600\n",
+            "fs/memory/docker/x/memory.stat": "pgmajfault 1\ntotal_pgmajfault 734\n",
+            "fs/memory/docker/x/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 51\n",
+        },
+    )
+
+    counters = Cgroup(7, tmp_path / "fs", tmp_path / "proc").read()
+
+    assert counters == Counters(1_234_567, 1_000_000, 34, 5, 426_895, 90_000_000, 104_857_600, 104_857_600, 51, 734)
+
+
+def test_cgroup_v2(tmp_path):
+    """One tree; times in µs; no limit is the word max."""
+    tree(
+        tmp_path,
+        {
+            "proc/7/cgroup": "0::/system.slice/docker-x.scope\n",
+            "fs/system.slice/docker-x.scope/cpu.stat": "usage_usec 500\nuser_usec 300\nsystem_usec 200\n"
+            "nr_periods 4\nnr_throttled 3\nthrottled_usec 99\n",
+            "fs/system.slice/docker-x.scope/memory.current": "10\n",
+            "fs/system.slice/docker-x.scope/memory.peak": "20\n",
+            "fs/system.slice/docker-x.scope/memory.max": "max\n",
+            "fs/system.slice/docker-x.scope/memory.events": "low 0\nhigh 0\nmax 9\noom 2\noom_kill 2\n",
+            "fs/system.slice/docker-x.scope/memory.stat": "anon 5\npgmajfault 6\n",
+        },
+    )
+
+    assert Cgroup(7, tmp_path / "fs", tmp_path / "proc").read() == Counters(500, 200, 4, 3, 99, 10, 20, 0, 2, 6)
+
+
+def test_a_container_that_is_gone_is_an_error(tmp_path):
+    """The counters of nothing are not zeros."""
+    tree(tmp_path, {"proc/7/cgroup": "0::/gone\n"})
+
+    with pytest.raises(FileNotFoundError, match="is gone"):
+        Cgroup(7, tmp_path / "fs", tmp_path / "proc").read()
+
+
+def test_sockets_of_this_process_are_counted():
+    """Established connections to a port: those of the asked process, no more and no fewer."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+
+        assert meter.established_sockets(os.getpid(), port) == 3
+
+        for client in clients:
+            client.close()
+
+
+def test_cpu_of_this_process_grows():
+    """CPU time goes up with work."""
+    before = meter.process_cpu_us(os.getpid())
+    while meter.process_cpu_us(os.getpid()) < before + 20_000:
+        sum(range(10_000))
+
+    assert meter.process_cpu_us(os.getpid()) > before

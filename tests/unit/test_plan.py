@@ -1,0 +1,89 @@
+"""Plans: order, digest, shares."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.errors import UsageError
+from orchestrator.plan import assign, make_plan, split
+from orchestrator.spec.models import Campaign
+
+
+def campaign(**changes):
+    plain = {
+        "campaign": "c",
+        "targets": {"a": {"url": "http://h/"}, "b": {"url": "http://i/"}},
+        "loads": {
+            "burst": {"clients": 40, "requests": 1000},
+            "steady": {"clients": 40, "duration": "5s", "warm_up": "2s"},
+        },
+        "repetitions": 6,
+    }
+    return Campaign.model_validate(plain | changes)
+
+
+def test_every_block_holds_each_case_once():
+    """Randomised blocks: drift hits all cases alike."""
+    plan = make_plan(campaign())
+
+    for block in range(6):
+        assert Counter(t.case.name for t in plan.trials if t.block == block) == Counter(c.name for c in plan.cases)
+    assert [t.number for t in plan.trials] == list(range(1, 25))
+    assert len({tuple(t.case.name for t in plan.trials if t.block == b) for b in range(6)}) > 1
+
+
+def test_the_seed_decides_the_order_and_the_digest():
+    """The same seed gives the same plan; another seed another."""
+    assert make_plan(campaign()) == make_plan(campaign())
+    assert make_plan(campaign()).digest != make_plan(campaign(seed=2)).digest
+    assert make_plan(campaign()).digest != make_plan(campaign(agents=3)).digest
+
+
+def test_only_and_pairs_choose_cases():
+    """A glob from the command line; pairs from the file."""
+    assert [c.name for c in make_plan(campaign(), "a/*").cases] == ["a/burst", "a/steady"]
+    assert [c.name for c in make_plan(campaign(pairs=[["b", "steady"]])).cases] == ["b/steady"]
+    with pytest.raises(UsageError, match="matches no case") as error:
+        make_plan(campaign(), "z*")
+    assert "a/burst" in error.value.hint
+
+
+@given(st.integers(0, 10**9), st.integers(1, 1000))
+def test_shares_add_up_and_differ_by_at_most_one(total, parts):
+    """Nothing is lost in splitting."""
+    shares = split(total, parts)
+
+    assert (sum(shares), len(shares)) == (total, parts)
+    assert max(shares) - min(shares) <= 1
+
+
+@given(st.integers(1, 7), st.integers(7, 50), st.integers(50, 5000))
+def test_totals_of_a_load_are_split_without_loss(agents, clients, requests):
+    """Clients and requests are totals over all agents."""
+    spec = campaign(loads={"l": {"clients": clients, "requests": requests}}, agents=agents)
+    case = make_plan(spec).cases[0]
+
+    shares = assign(case, spec.loads["l"], "r", "http://h/", [str(i) for i in range(agents)], [None] * agents, b"")
+
+    assert (sum(s.clients for s in shares), sum(s.requests for s in shares)) == (clients, requests)
+    assert all(s.requests >= s.clients for s in shares) or requests < clients + agents
+
+
+def test_an_open_load_is_split_by_clients_and_lasts_to_the_end_of_its_tail():
+    """The rates add up; each connection sends a whole number, enough for warm-up, window and tail."""
+    spec = campaign(
+        loads={"o": {"model": "open", "rate": "100/s", "clients": 7, "duration": "4s", "warm_up": "1s", "tail": "1s"}}
+    )
+    case = make_plan(spec).cases[0]
+
+    shares = assign(case, spec.loads["o"], "r", "http://h/", ["0", "1"], [None, None], b"")
+
+    assert sum(s.rate_per_s for s in shares) == pytest.approx(100)
+    assert [s.clients for s in shares] == [4, 3]
+    for s in shares:
+        assert s.requests % s.clients == 0
+        assert s.requests / s.rate_per_s >= 6
+        assert s.duration_us is None
+    assert (shares[0].window_start_us, shares[0].window_end_us) == (1_000_000, 5_000_000)

@@ -1,0 +1,141 @@
+"""A run on disk: written, read back, evaluated, shown."""
+
+import io
+import json
+from dataclasses import replace
+
+import duckdb
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from agents.records import to_plain
+from orchestrator.analyse.cases import judge, summarise
+from orchestrator.errors import StoredRunError, UsageError
+from orchestrator.evaluate import evaluate_run, write_results
+from orchestrator.report.summary import to_document
+from orchestrator.report.terminal import render
+from orchestrator.store import RunStore
+from tests.unit.facts import agent_facts, case, result, server_facts, trial_facts
+
+
+def trials():
+    """Two blocks of two targets; the second target is killed for memory."""
+    made = []
+    for block in range(2):
+        for offset, target in enumerate(("flask", "fastapi")):
+            one = case(name=f"{target}/burst", target=target)
+            killed = replace(server_facts().last, oom_kills=block + 1)
+            server = server_facts(last=killed) if target == "fastapi" else server_facts()
+            facts = trial_facts(number=2 * block + offset + 1, block=block, case=one, server=server)
+            made.append((facts, [result(a, [1000 + 10 * block, 3000] * 250) for a in facts.agents]))
+    return made
+
+
+def stored(tmp_path):
+    store = RunStore.create(tmp_path, "demo")
+    cases = [trials()[0][0].case, trials()[1][0].case]
+    plan = {"format": 1, "campaign": "demo", "cases": [to_plain(c) for c in cases]}
+    store.write_json("plan.json", plan | {"required_trials": 2, "baseline": "flask", "smallest_effect": 0.03})
+    for facts, agents in trials():
+        store.add(f"{facts.number:04d}-{facts.case.name.replace('/', '-')}", judge(facts, agents), agents, b"log")
+    store.journal("end", "done", {"n": 4})
+    store.close()
+    return store.path
+
+
+def test_a_stored_run_evaluates_to_the_same_result(tmp_path):
+    """From the folder alone: the same summary as from memory."""
+    direct = [judge(facts, agents) for facts, agents in trials()]
+    cases = [trials()[0][0].case, trials()[1][0].case]
+
+    again = evaluate_run(stored(tmp_path))
+
+    assert again.summary == summarise("demo", cases, direct, 2, "flask", 0.03)
+    assert [t.metrics for t in again.trials] == [t.metrics for t in direct]
+
+
+def test_trials_appear_whole_or_not_at_all(tmp_path):
+    """The folder's files; nothing half-written beside them; a draft of a killed run is not read."""
+    run = stored(tmp_path)
+    (run / "trials" / ".0005-flask-burst.part").mkdir()
+
+    names = sorted(path.name for path in (run / "trials" / "0001-flask-burst").iterdir())
+
+    assert names == [
+        "agents.msgpack",
+        "h2load-local-0.txt",
+        "h2load-local-1.txt",
+        "server.json",
+        "server.log",
+        "trial.json",
+    ]
+    assert len(evaluate_run(run).trials) == 4
+    assert json.loads((run / "journal.jsonl").read_text().splitlines()[-1])["kind"] == "end"
+
+
+def test_summary_and_terminal_page(tmp_path, golden):
+    """What programs and people read, word for word."""
+    finished = evaluate_run(stored(tmp_path))
+    console = Console(width=200, no_color=True, record=True, file=io.StringIO())
+    for piece in render(finished.summary):
+        console.print(piece, soft_wrap=True)
+
+    golden("summary.json", json.dumps(to_document(finished.summary), indent=2) + "\n")
+    golden("terminal.txt", "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n")
+
+
+def test_tables_hold_one_row_each(tmp_path):
+    """trials, cases and comparisons, as CSV and Parquet."""
+    finished = evaluate_run(stored(tmp_path))
+    write_results(finished.path, finished.summary, finished.trials)
+
+    table = pd.read_csv(finished.path / "trials.csv")
+    parquet = duckdb.sql(
+        f"SELECT trial, ok, verdict FROM '{finished.path / 'trials.parquet'}' ORDER BY trial"
+    ).fetchall()
+
+    assert table["ok"].tolist() == [1000] * 4
+    assert parquet == [(1, 1000, "VALID"), (2, 1000, "INVALID"), (3, 1000, "VALID"), (4, 1000, "INVALID")]
+    assert pd.read_csv(finished.path / "cases.csv")["oom_kills"].tolist() == [0, 3]
+    assert set(pd.read_csv(finished.path / "comparisons.csv")["conclusion"]) == {"incomparable"}
+
+
+def test_a_run_is_never_overwritten(tmp_path):
+    """Two runs in one second have two folders."""
+    first, second = RunStore.create(tmp_path, "demo"), RunStore.create(tmp_path, "demo")
+
+    assert first.path != second.path
+
+
+def test_where_nothing_can_be_stored(tmp_path):
+    """A file in the way is told before anything is started."""
+    (tmp_path / "runs").write_text("")
+
+    with pytest.raises(UsageError, match="no run can be stored"):
+        RunStore.create(tmp_path / "runs", "demo")
+
+
+def test_folders_that_cannot_be_read(tmp_path):
+    """No run at all; a broken trial; another format."""
+    with pytest.raises(StoredRunError, match=r"plan\.json cannot be read"):
+        evaluate_run(tmp_path)
+    run = stored(tmp_path)
+    agents = run / "trials" / "0001-flask-burst" / "agents.msgpack"
+    agents.write_bytes(agents.read_bytes()[:-3])
+    with pytest.raises(StoredRunError, match="truncated"):
+        evaluate_run(run)
+    trial = run / "trials" / "0001-flask-burst" / "trial.json"
+    trial.write_text(trial.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(StoredRunError, match="has format 2"):
+        evaluate_run(run)
+
+
+def test_facts_survive_json(tmp_path):
+    """Whole numbers as keys, absent values, nested records."""
+    run = stored(tmp_path)
+
+    again = evaluate_run(run).trials[0].facts
+
+    assert again.agents[0].statuses == {200: 500}
+    assert again.agents[0] == agent_facts()

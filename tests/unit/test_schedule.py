@@ -1,0 +1,77 @@
+"""Response time rebuilt from the schedule."""
+
+import numpy as np
+import pytest
+
+from agents.schedule import OpenLoad, due_times_us, reconstruct
+
+T0 = 1_795_331_418_000_000
+
+
+def test_a_server_that_is_never_late_has_response_equal_to_service():
+    """Requests sent when due: no lag, nothing missing."""
+    start = T0 + np.arange(1000) * 10_000
+    service = np.full(1000, 300)
+
+    found = reconstruct(start, service, OpenLoad(100, 20), (T0 + 1_000_000, T0 + 9_000_000), int(start[-1]))
+
+    assert (found.due, found.missing, found.late, found.lower_bound) == (800, 0, 0, False)
+    assert (found.response.quantile_us(0.99), found.lag.maximum_us) == (300, 0)
+
+
+def test_a_stall_of_a_second_is_seen_in_full():
+    """One client, 100/s, a second without a start in six: the analytic p99 of the response time is 940 ms."""
+    due = T0 + np.arange(600) * 10_000
+    start = np.where((due >= T0 + 3_000_000) & (due < T0 + 4_000_000), T0 + 4_000_000, due)
+    service = np.full(600, 200)
+
+    found = reconstruct(start, service, OpenLoad(100, 1), (T0, T0 + 6_000_000), T0 + 6_000_000)
+
+    assert found.response.n == 600
+    assert found.response.quantile_us(0.99) == pytest.approx(940_000, rel=0.02)
+    assert found.late == 98  # 100 requests due inside the stall, the last two up to two ticks late
+
+
+def test_the_order_of_the_log_does_not_matter():
+    """Rows come by their end; the schedule is about starts."""
+    draw = np.random.default_rng(5)
+    start = T0 + np.arange(500) * 10_000 + draw.integers(0, 4_000, 500)
+    service = draw.integers(100, 90_000, 500)
+    order = draw.permutation(500)
+    window = (T0 + 500_000, T0 + 4_000_000)
+
+    straight = reconstruct(start, service, OpenLoad(100, 10), window, int(start[-1]))
+    shuffled = reconstruct(start[order], service[order], OpenLoad(100, 10), window, int(start[-1]))
+
+    assert straight.response == shuffled.response
+    assert straight.lag == shuffled.lag
+
+
+def test_connections_that_came_up_late_are_not_late_requests():
+    """The schedule of each slot is anchored where its connection came up."""
+    slots, gap = 10, 10_000
+    late_up = np.sort(np.random.default_rng(2).integers(0, 5_000, slots))
+    due = np.concatenate([np.arange(slots) * gap + late_up + turn * slots * gap for turn in range(50)])
+
+    found = reconstruct(
+        T0 + due, np.full(due.size, 50), OpenLoad(100, slots), (T0 + 100_000, T0 + 4_900_000), T0 + 5 * 10**6
+    )
+
+    assert found.lag.maximum_us == 0
+
+
+def test_what_was_due_and_never_logged_is_censored():
+    """The server dies in the middle: every request due after that waits until the end, as a lower bound."""
+    start = T0 + np.arange(300) * 10_000
+
+    found = reconstruct(start, np.full(300, 100), OpenLoad(100, 1), (T0, T0 + 6_000_000), T0 + 6_000_000)
+
+    assert (found.due, found.missing) == (600, 300)
+    assert found.response.n == 600
+    assert found.response.maximum_us == 3_000_000
+
+
+def test_no_start_no_schedule():
+    """There is nothing to anchor a schedule at."""
+    with pytest.raises(ValueError, match="no request was sent"):
+        due_times_us(np.zeros(0, dtype=np.int64), OpenLoad(1, 1), T0)

@@ -1,0 +1,146 @@
+"""Campaign files: every problem at once, with line, path and what to do."""
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import ConfigurationError, UsageError
+from orchestrator.spec.load import load
+from orchestrator.spec.units import duration_us, rate_per_s, share, size_bytes
+
+GOOD = """
+campaign: good
+targets:
+  up: {url: "http://127.0.0.1:8000"}
+loads:
+  burst: {clients: 4, requests: 100}
+"""
+
+
+def problems(tmp_path, text, **options):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError) as error:
+        load(path, **options)
+    return [(p.where.removeprefix(str(path)), p.what, p.hint) for p in error.value.problems]
+
+
+def test_all_problems_are_told_at_once(tmp_path, golden):
+    """Unknown keys, wrong units, missing files, names that do not exist: one list, in the words that users see."""
+    text = """campaign: x y
+targets:
+  flask:
+    build: ../nope
+    prot: 8001
+    port: 8001
+    limits: {cpus: 1, memory: 100m}
+  ftp: {url: "ftp://x"}
+  both: {url: "http://x", port: 3}
+  secret: {url: "http://me:pw@x/"}
+loads:
+  burst:
+    clients: 40
+    requests: 10
+  steady:
+    clientz: 40
+    duration: 5
+  wide: {clients: 1, requests: 100}
+  open: {model: open, clients: 5, duration: 5s}
+  odd: {clients: 40, requests: 100, duration: 5 parsecs}
+compare: {baseline: flaskk}
+pairs: [[flask, bursty]]
+"""
+    found = problems(tmp_path, text)
+
+    golden(
+        "problems.txt",
+        "".join(f"{where} | {what} | {hint}\n" for where, what, hint in found).replace(str(tmp_path), "DIR"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("a: [", ":1:5", "expected the node content"),
+        ("- 1", "", "is not a mapping"),
+        ("campaign: a\ncampaign: b\n", ":2:1", "duplicate key"),
+    ],
+)
+def test_what_is_no_campaign(tmp_path, text, where, what):
+    """Broken YAML, something else than a mapping, a key given twice."""
+    ((place, told, hint),) = problems(tmp_path, text)
+
+    assert place.startswith(where)
+    assert what in told
+    assert hint
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    """The path and the reason."""
+    with pytest.raises(ConfigurationError, match="No such file"):
+        load(tmp_path / "nope.yaml")
+
+
+def test_variables_come_from_the_environment(tmp_path):
+    """Set, with a default, and missing."""
+    text = GOOD.replace("http://127.0.0.1:8000", "http://${HOST:-localhost}:${PORT}/")
+
+    (problem,) = problems(tmp_path, text, environment={})
+    loaded = load(tmp_path / "c.yaml", environment={"PORT": "81"})
+
+    assert "PORT" in problem[1]
+    assert "give a default" in problem[2]
+    assert loaded.campaign.targets["up"].url == "http://localhost:81/"
+
+
+def test_overrides_are_checked_like_the_file(tmp_path):
+    """--set reaches any value; one that leads nowhere, or is wrong, is told."""
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD)
+
+    assert load(path, ["loads.burst.clients=8", "repetitions=2"]).campaign.loads["burst"].clients == 8
+    with pytest.raises(UsageError, match="there is no 'bust' to go into"):
+        load(path, ["loads.bust.clients=8"])
+    with pytest.raises(UsageError, match="is not path=value"):
+        load(path, ["loads"])
+    with pytest.raises(ConfigurationError, match="unknown key 'clientz'"):
+        load(path, ["loads.burst.clientz=8"])
+
+
+def test_shipped_campaigns_are_valid():
+    """What README tells people to run."""
+    campaigns = sorted((Path(__file__).parents[2] / "configs" / "campaigns").glob("*.yaml"))
+
+    assert {load(path).campaign.campaign for path in campaigns} >= {"flask-vs-fastapi", "flask-vs-fastapi-fair"}
+
+
+@pytest.mark.parametrize(
+    ("text", "us"), [("5s", 5_000_000), ("1.5ms", 1_500), ("2min", 120_000_000), ("7us", 7), ("1h", 3_600_000_000)]
+)
+def test_durations(text, us):
+    """Inside a duration is whole microseconds."""
+    assert duration_us(text) == us
+
+
+def test_sizes_rates_and_shares():
+    """Powers of 1000 and of 1024 are different units."""
+    assert (size_bytes("100MB"), size_bytes("100MiB")) == (100_000_000, 104_857_600)
+    assert (rate_per_s("1000/s"), rate_per_s("60/min"), share("3%")) == (1000, 1, pytest.approx(0.03))
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "message"),
+    [
+        (duration_us, 5, "5 has no unit: write a duration as '5s'"),
+        (duration_us, "5 parsecs", "'parsecs' is no unit of a duration; the units are us, µs, ms, s, min, h"),
+        (duration_us, "0s", "a duration is more than zero"),
+        (duration_us, "-1s", "has no unit"),
+        (duration_us, True, "True is not a duration"),
+        (size_bytes, "100m", "what docker calls '100m' is '100MiB'"),
+        (rate_per_s, "1000", "write a rate as '1000/s'"),
+    ],
+)
+def test_wrong_quantities_say_what_is_right(read, text, message):
+    """The value, what is wrong, and how to write it."""
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        read(text)
