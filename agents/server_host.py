@@ -281,8 +281,8 @@ class ServerHost:
         now = self._read()
         if self._edges is not None:
             self._edges.join(timeout=5)
-        closing = self._facts.closing or now
-        self._facts = replace(self._facts, running=self._running(), closing=closing, last=now)
+        running = self._running()
+        self._facts = replace(self._facts, running=running, closing=self._facts.closing or now, last=now)
         return to_plain(self.facts())
 
     def facts(self) -> ServerFacts:

@@ -11,7 +11,6 @@ from typing import Any
 from orchestrator import __version__
 from orchestrator.analyse.cases import judge
 from orchestrator.evaluate import Finished, summarise_run, write_results
-from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.local import LocalFleet, require_placeable
 from orchestrator.plan import Plan, make_plan
 from orchestrator.result import Trial
@@ -48,8 +47,9 @@ def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show:
             needed = {name: campaign.targets[name] for name in dict.fromkeys(case.target for case in plan.cases)}
             placed = fleet.place(plan.agents, with_server=any(target.url is None for target in needed.values()))
             say(Event("placed", f"hosts are up: {', '.join(fleet.host_names)}"))
+            hosts = [{"host": actor.host, **actor.call("describe")} for actor in placed.actors]
             images = build_all(needed, loaded.folder, placed, say)
-            store.write_json("environment.json", environment(placed, images))
+            store.write_json("environment.json", environment(hosts, images))
             for planned, output in run_trials(plan, campaign, loaded.folder, store.name, images, placed, say):
                 trial = judge(output.facts, output.agents)
                 store.add(planned.name, trial, output.agents, output.server_log)
@@ -64,9 +64,8 @@ def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show:
     return Finished(store.path, summary, trials)
 
 
-def environment(placed: Placed, images: dict[str, str]) -> dict[str, Any]:
+def environment(hosts: list[dict[str, Any]], images: dict[str, str]) -> dict[str, Any]:
     """Gather what a reader in a year will want to know of the hosts."""
-    hosts = [{"host": actor.host, **actor.call("describe")} for actor in placed.actors]
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return {
         "format": 1,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.spec.load import Loaded
 
 DEFAULT_OUT = Path("runs")
+_signals: list[int] = []
 # Without a terminal a table is as wide as it has to be.
 WIDE = 240
 
@@ -286,7 +287,9 @@ def _stop(number: int, frame: object) -> NoReturn:
     signal.signal(signal.SIGINT, _stop_now)
     signal.signal(signal.SIGTERM, _stop_now)
     typer.echo("\ninterrupted: cleaning up (once more to leave at once)", err=True)
-    raise Interrupted(number)
+    _signals.append(number)
+    # Ray lets this one exception through, whatever it is doing.
+    raise KeyboardInterrupt
 
 
 def _stop_now(number: int, frame: object) -> NoReturn:
@@ -307,23 +310,32 @@ def main() -> NoReturn:
     """Run a verb and leave with its exit code."""
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
-    code: int = EXIT_BUG
     try:
         code = app(standalone_mode=False) or EXIT_OK
-    except VolleyError as error:
-        _explain(error)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = EXIT_OK
-    except Exception as error:
-        code = _unexpected(error)
+        if _signals:
+            raise Interrupted(_signals[0])  # which typer takes for an exit code of its own
+    except BaseException as error:
+        code = _exit_code_of(error)
     sys.exit(code)
 
 
-def _unexpected(error: Exception) -> int:
+def _exit_code_of(error: BaseException) -> int:
+    """Explain what ended a verb, and give the exit code."""
+    if _signals:
+        # Whatever was under way when the signal came may have wrapped it.
+        error = Interrupted(_signals[0])
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else EXIT_BUG
+    if isinstance(error, VolleyError):
+        _explain(error)
+        return error.exit_code
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return _unexpected(error)
+
+
+def _unexpected(error: BaseException) -> int:
     """A wrong command line is typer's to explain; anything else is a bug of ours, with its traceback."""
     explain = getattr(error, "show", None)
     if callable(explain) and hasattr(error, "exit_code"):
@@ -331,7 +343,7 @@ def _unexpected(error: Exception) -> int:
         return int(error.exit_code)
     import traceback
 
-    traceback.print_exc()
+    traceback.print_exception(error)
     typer.echo("error: this is a bug of Volley's\n  -> please report it with the lines above", err=True)
     return EXIT_BUG
 

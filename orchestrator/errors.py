@@ -68,5 +68,5 @@ class Interrupted(VolleyError):
     """A signal ended the run: 130 for SIGINT, 143 for SIGTERM."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by signal {number}", "what was finished is kept in the run's folder")
+        super().__init__(f"interrupted by signal {number}", "what was finished is in the run's folder")
         self.exit_code = 128 + number

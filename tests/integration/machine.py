@@ -1,0 +1,84 @@
+"""Running the real command, and looking at what it leaves on the machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+TINY = Path(__file__).parent / "tiny"
+VOLLEY = [sys.executable, "-m", "orchestrator.cli"]
+
+
+def volley(*arguments: str, timeout: float = 240, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a verb to its end."""
+    return subprocess.run([*VOLLEY, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT, **options)
+
+
+def tiny_campaign(folder: Path, port: int, mode: str = "ok", **changes: Any) -> str:
+    """Write a campaign whose target is the tiny server; JSON is YAML too."""
+    target: dict[str, Any] = {
+        "build": str(TINY),
+        "port": port,
+        "env": {"MODE": mode, "PORT": str(port)},
+        "limits": {"cpus": 1, "memory": "64MiB"},
+        "ready": {"timeout": "8s"},
+        "expect": {"json": {"message": "ok"}},
+    }
+    target |= changes.pop("target", {})
+    document = {
+        "campaign": f"tiny-{mode}",
+        "targets": {"tiny": target},
+        "loads": {"burst": {"clients": 8, "requests": 400}},
+        "repetitions": 1,
+        **changes,
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+# What other work left here before these tests is not theirs to judge.
+_BEFORE = {name for folder in ("/dev/shm", "/tmp") for name in os.listdir(folder)}
+
+
+def left_behind() -> dict[str, list[str]]:
+    """Containers, processes and files of any run that are on this machine now."""
+    containers = subprocess.run(
+        ["docker", "ps", "-a", "--filter", "label=volley.run", "--format", '{{.ID}} {{.Label "volley.run"}}'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    processes = []
+    for process in psutil.process_iter(["pid", "name"]):
+        try:
+            if "VOLLEY_RUN" in process.environ():
+                processes.append(f"{process.pid} {process.name()}")
+        except (psutil.Error, OSError):
+            continue
+    now = {name for folder in ("/dev/shm", "/tmp") for name in os.listdir(folder) if name.startswith("volley-")}
+    scratch = sorted(now - _BEFORE)
+    return {"containers": containers.stdout.split("\n")[:-1], "processes": processes, "scratch": scratch}
+
+
+def nothing_left(within_s: float = 15.0) -> None:
+    """Fail when something of a run is still there after a while."""
+    deadline = time.monotonic() + within_s
+    while any((left := left_behind()).values()):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
+def only_run(out: Path) -> Path:
+    """Give the folder of the one run that was made."""
+    (run,) = out.iterdir()
+    return run

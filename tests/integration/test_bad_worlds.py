@@ -1,0 +1,102 @@
+"""What the world can do wrong: each told in one line with what to do, the right exit code, nothing left."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.integration.machine import tiny_campaign, volley
+
+
+def told(done, code, *words):
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert "\n  -> " in done.stderr
+
+
+def test_port_in_use(tmp_path):
+    """Something listens there already."""
+    with socket.create_server(("0.0.0.0", 18311)):
+        done = volley("run", tiny_campaign(tmp_path, 18311), "--out", str(tmp_path / "runs"))
+
+    told(done, 4, "port 18311 is in use", "ss -ltnp")
+
+
+def test_a_build_that_fails(tmp_path):
+    """The end of its output is in the message."""
+    context = tmp_path / "broken"
+    context.mkdir()
+    (context / "Dockerfile").write_text("FROM python:3.13-slim\nRUN echo about to fail && false\n")
+
+    done = volley(
+        "run", tiny_campaign(tmp_path, 18312, target={"build": str(context)}), "--out", str(tmp_path / "runs")
+    )
+
+    told(done, 4, "docker build of", "failed", "returned a non-zero code: 1", "mend the Dockerfile")
+
+
+def test_no_docker_engine(tmp_path):
+    """The engine does not answer."""
+    environment = {**os.environ, "DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
+
+    done = volley("run", tiny_campaign(tmp_path, 18313), "--out", str(tmp_path / "runs"), env=environment)
+
+    told(done, 4, "the Docker engine does not answer", "deploy/engine.sh up")
+
+
+def without_h2load(tmp_path: Path) -> dict[str, str]:
+    """A PATH with everything but h2load."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    for name in ("docker", "sh", "bash", "env"):
+        for where in os.environ["PATH"].split(":"):
+            if (Path(where) / name).exists():
+                (folder / name).symlink_to(Path(where) / name)
+                break
+    (folder / "python3").symlink_to(sys.executable)
+    return {**os.environ, "PATH": str(folder)}
+
+
+def test_no_h2load(tmp_path):
+    """The load host has none."""
+    done = volley(
+        "bench", "http://127.0.0.1:18314/", "-n", "100", "--out", str(tmp_path / "runs"), env=without_h2load(tmp_path)
+    )
+
+    told(done, 4, "'h2load' is not on the PATH", "apt-get install nghttp2-client")
+
+
+def test_doctor_names_what_is_missing(tmp_path):
+    """Each shortfall with the command that mends it; exit code 4; the rest is looked at all the same."""
+    environment = {**without_h2load(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
+
+    done = volley("doctor", env=environment)
+
+    assert done.returncode == 4
+    assert "FAIL  h2load" in done.stdout
+    assert "-> sudo apt-get install nghttp2-client" in done.stdout
+    assert "FAIL  docker engine" in done.stdout
+    assert "ok    python" in done.stdout
+    assert "request logs" in done.stdout
+
+
+def test_doctor_on_a_fit_machine():
+    """Nothing missing: 0."""
+    done = volley("doctor")
+
+    assert done.returncode == 0, done.stdout
+    assert "FAIL" not in done.stdout
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://no-such-host.invalid/"])
+def test_a_url_that_nothing_answers(tmp_path, url):
+    """Refused, and unknown: server-not-ready, exit code 4, soon."""
+    done = volley("bench", url, "-n", "100", "-c", "4", "--repeat", "1", "--out", str(tmp_path / "runs"))
+
+    assert done.returncode == 4, done.stderr
+    assert "server-not-ready" in done.stdout
+    assert "Traceback" not in done.stderr
