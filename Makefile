@@ -1,5 +1,5 @@
 # The two commands of the README are `make demo` and `make test`; both set up what they need.
-.PHONY: help setup demo demo-article test check bench lock clean
+.PHONY: help setup demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -8,7 +8,7 @@ help: ## what there is
 setup: ## .venv, h2load, Docker engine, base image: what is missing and no more
 	@deploy/setup.sh
 
-demo: setup ## Flask or FastAPI, which is faster? The main job, on this machine
+demo: setup ## Flask or FastAPI, which is faster? The main job, on this machine (about 3 minutes)
 	@deploy/demo.sh
 
 test: setup ## every test (pass ARGS='-m unit' for a part)
