@@ -27,8 +27,8 @@ python_environment() {
   echo "python: making .venv with $("$python" --version) from deploy/requirements.lock (about a minute)"
   rm -rf .venv
   "$python" -m venv .venv
-  .venv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r deploy/requirements.lock
-  .venv/bin/pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
+  .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r deploy/requirements.lock
+  .venv/bin/pip install -qq --disable-pip-version-check --no-build-isolation --no-deps -e .
   echo "$want" >"$stamp"
 }
 

@@ -1,0 +1,91 @@
+"""A trial without Ray: the same run_trial, over a load host in this process; the real h2load, real sockets."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from agents.actors import LoadActor
+from agents.records import to_plain
+from orchestrator.analyse.cases import judge
+from orchestrator.fleet.hosts import Actor, Placed
+from orchestrator.plan import make_plan
+from orchestrator.result import Trial
+from orchestrator.run.trial import TrialInput, TrialOutput, run_trial
+from orchestrator.spec.load import from_plain
+
+ROOT = Path(__file__).parents[2]
+
+
+class Direct(Actor):
+    """An actor that is called and not sent to."""
+
+    def call(self, method: str, *arguments: Any, timeout_s: float = 60.0) -> Any:
+        """Call it here and now."""
+        return self.handle.call(method, *arguments)
+
+    control = call
+
+    def begin(self, method: str, *arguments: Any) -> Any:
+        """There is nothing to wait for."""
+        return self.handle.call(method, *arguments)
+
+    def result(self, reference: Any, timeout_s: float) -> Any:
+        """It is there already."""
+        return reference
+
+    def check(self, request: dict[str, Any], expect: dict[str, Any], timeout_s: float) -> tuple[str, str]:
+        """Ask once."""
+        return self.handle.check(request, expect, timeout_s)
+
+
+@contextmanager
+def server(kind: str, **options: Any) -> Iterator[str]:
+    """Run a server of known behaviour; give its URL."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.truth.servers", kind, json.dumps(options)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        yield f"{'https' if options.get('tls') else 'http'}://127.0.0.1:{port}/"
+    finally:
+        process.terminate()
+        process.wait(timeout=10)
+
+
+def run(url: str, agents: int = 2, **load: Any) -> tuple[Trial, TrialOutput]:
+    """Run one trial of one load against a URL, over `agents` agents of one host; give it judged, and raw."""
+    plain = {
+        "campaign": "truth",
+        "targets": {"t": {"url": url}},
+        "loads": {"l": load},
+        "agents": agents,
+        "repetitions": 1,
+    }
+    campaign = from_plain(plain).campaign
+    plan = make_plan(campaign)
+    host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
+    item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, Path.cwd(), "truth")
+    output = run_trial(item, Placed(None, [host]), lambda event: None)
+    return judge(output.facts, output.agents), output
+
+
+def codes(trial: Trial) -> set[str]:
+    """The codes of a trial's findings."""
+    return {finding.code for finding in trial.findings}
+
+
+def explain(trial: Trial) -> str:
+    """What to print when an assertion fails."""
+    return json.dumps(
+        {"verdict": trial.verdict, "findings": [to_plain(f) for f in trial.findings]}, indent=1, default=str
+    )

@@ -1,0 +1,141 @@
+"""Servers of known behaviour, each a process of its own: python -m tests.truth.servers KIND '{"option": ...}'.
+
+It prints its port as the first line. HTTP/1.1 by hand and HTTP/2 with the h2 package, both over asyncio, so that what a
+server does to each request is known to the microsecond; with "record" it writes its own service times when it ends.
+
+options   delay_us: list, taken round and round; fail_every: a 503 for each n-th; reset_every: close without an answer for
+          each n-th; close: 'Connection: close' on every answer; stall: [after_s, for_s] from the first request;
+          goaway_after: HTTP/2, requests per connection; tls: true; only_to: answer so many requests, then never again
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import ssl
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Behaviour:
+    """What happens to request n, counted over all connections."""
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.options = options
+        self.delays = options.get("delay_us", [0])
+        self.seen = 0
+        self.recorded: list[int] = []
+
+    def arrive(self, answer: Callable[[int], None], reset: Callable[[], None]) -> None:
+        """Decide about one request that is complete now; answer(status) or reset() is called when it is time."""
+        began = time.monotonic_ns()
+        loop = asyncio.get_running_loop()
+        self.seen += 1
+        n = self.seen
+        if n == 1 and "stall" in self.options:
+            after, lasting = self.options["stall"]
+            loop.call_later(after, time.sleep, lasting)
+        if n > self.options.get("only_to", n):
+            return
+        if every := self.options.get("reset_every"):
+            if n % every == 0:
+                reset()
+                return
+        status = 503 if n % self.options.get("fail_every", n + 1) == 0 else 200
+
+        def finish() -> None:
+            answer(status)
+            self.recorded.append((time.monotonic_ns() - began) // 1000)
+
+        delay = self.delays[n % len(self.delays)]
+        loop.call_later(delay / 1e6, finish) if delay else finish()
+
+
+class Http1(asyncio.Protocol):
+    """HTTP/1.1 without a body in the request."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        self.behaviour, self.buffer = behaviour, b""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        while b"\r\n\r\n" in self.buffer:
+            head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
+            length = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+            self.buffer = self.buffer[int(length[0]) if length else 0 :]
+            self.behaviour.arrive(self.answer, self.transport.abort)
+
+    def answer(self, status: int) -> None:
+        closing = self.behaviour.options.get("close")
+        extra = b"Connection: close\r\n" if closing else b""
+        self.transport.write(b"HTTP/1.1 %d x\r\nContent-Length: 3\r\n%s\r\nok\n" % (status, extra))
+        if closing:
+            self.transport.close()
+
+
+class Http2(asyncio.Protocol):
+    """HTTP/2, prior knowledge or ALPN."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        from h2.config import H2Configuration
+        from h2.connection import H2Connection
+
+        self.behaviour, self.served = behaviour, 0
+        self.h2 = H2Connection(H2Configuration(client_side=False))
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.h2.initiate_connection()
+        transport.write(self.h2.data_to_send())
+
+    def data_received(self, data: bytes) -> None:
+        from h2.events import RequestReceived
+
+        for event in self.h2.receive_data(data):
+            if isinstance(event, RequestReceived):
+                self.behaviour.arrive(lambda status, s=event.stream_id: self.answer(s, status), self.transport.abort)
+        self.transport.write(self.h2.data_to_send())
+
+    def answer(self, stream: int, status: int) -> None:
+        self.h2.send_headers(stream, [(":status", str(status)), ("content-length", "3")])
+        self.h2.send_data(stream, b"ok\n", end_stream=True)
+        self.served += 1
+        self.transport.write(self.h2.data_to_send())
+        if self.served == self.behaviour.options.get("goaway_after"):
+            self.h2.close_connection(last_stream_id=stream)
+            self.transport.write(self.h2.data_to_send())
+            self.transport.close()
+
+
+class Mute(asyncio.Protocol):
+    """Accepts, and never says a word."""
+
+
+async def serve(kind: str, options: dict[str, Any]) -> None:
+    """Serve until SIGTERM."""
+    behaviour = Behaviour(options)
+    make = {"http1": lambda: Http1(behaviour), "http2": lambda: Http2(behaviour), "mute": Mute}[kind]
+    context = None
+    if options.get("tls"):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options["certificate"])
+        context.set_alpn_protocols(["h2"] if kind == "http2" else ["http/1.1"])
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(make, "127.0.0.1", 0, backlog=1024, ssl=context)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    stop = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    await stop.wait()
+    if "record" in options:
+        Path(options["record"]).write_text(json.dumps(behaviour.recorded))
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(sys.argv[1], json.loads(sys.argv[2]) if len(sys.argv) > 2 else {}))
