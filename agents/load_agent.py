@@ -258,6 +258,7 @@ class LoadAgent:
         open_model = self._scheduled(recorder)
         facts = AgentFacts(
             agent=task.agent,
+            url=task.url,
             pid=self.pid,
             version=f"{self._can.version[0]}.{self._can.version[1]}",
             gate=self.gate,

@@ -59,6 +59,7 @@ class AgentFacts:
     """
 
     agent: str
+    url: str
     pid: int
     version: str
     gate: str

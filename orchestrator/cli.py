@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -35,6 +36,15 @@ DEFAULT_OUT = Path("runs")
 _signals: list[int] = []
 # Without a terminal a table is as wide as it has to be.
 WIDE = 240
+
+
+class ExportFormat(StrEnum):
+    """What other tools read."""
+
+    CSV = "csv"
+    JSON = "json"
+    HLOG = "hlog"
+
 
 app = typer.Typer(
     name="volley",
@@ -184,6 +194,31 @@ def report(
     from orchestrator.evaluate import evaluate_run
 
     _print(evaluate_run(run_folder), as_json)
+
+
+@app.command()
+def export(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
+    out: Annotated[Path | None, typer.Option("--out", help="For hlog: the folder; RUN/hlog by default.")] = None,
+) -> None:
+    """Give a stored run to other tools: csv (trials) and json (summary) to stdout, hlog as one file per trial."""
+    from orchestrator.evaluate import evaluate_run
+
+    if format_ is ExportFormat.HLOG:
+        from orchestrator.report import hlog
+        from orchestrator.store import read_trials
+
+        for path in hlog.write(out or run_folder / "hlog", read_trials(run_folder)):
+            typer.echo(str(path))
+        return
+    finished = evaluate_run(run_folder)
+    if format_ is ExportFormat.CSV:
+        from orchestrator.report.tables import trials_frame
+
+        typer.echo(trials_frame(finished.trials).to_csv(index=False), nl=False)
+        return
+    _print(finished, as_json=True)
 
 
 @app.command()

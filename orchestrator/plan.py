@@ -126,10 +126,11 @@ def load_time_us(case: Case, timeout_us: int) -> int:
 
 
 def assign(
-    case: Case, load: Load, run: str, url: str, agents: list[str], cores: list[int | None], body: bytes
+    case: Case, load: Load, run: str, urls: list[str], agents: list[str], cores: list[int | None], body: bytes
 ) -> list[Assignment]:
     """Split a case's totals over its agents, so that no client, request or part of the rate is lost.
 
+    urls: one per endpoint, dealt out to the agents round and round.
     agents: names, shape (case.agents,); cores: the core of each, None for any.
     """
     clients = split(case.clients, len(agents))
@@ -150,7 +151,7 @@ def assign(
             Assignment(
                 agent=agent,
                 run=run,
-                url=url,
+                url=urls[i % len(urls)],
                 clients=clients[i],
                 give_up_us=limit,
                 window_start_us=case.warm_up_us,

@@ -84,9 +84,20 @@ class AgentLine:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path of a load with several: its own throughput and times."""
+
+    path: str
+    ok: int
+    throughput_per_s: float
+    service_us: dict[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Metrics:
     """One trial's numbers, from merged counters. Times in µs by name of QUANTILES and 'max' and 'mean'; None: withheld.
 
+    endpoints: one each when the load has several paths, else none.
     lag_us: send lag (open model). lower_bound_from: quantiles above this are lower bounds (requests that never ended).
     series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
     """
@@ -99,6 +110,7 @@ class Metrics:
     lag_us: dict[str, float | None] | None
     lower_bound_from: float | None
     server: ServerCost
+    endpoints: list[Endpoint]
     agents: list[AgentLine]
     series_interval_s: int
     series: list[list[float | None]]
@@ -135,6 +147,15 @@ class CaseFinding:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseEndpoint:
+    """One path of a case over its trials."""
+
+    path: str
+    throughput_per_s: Interval | None
+    service_time_us: dict[str, Interval | None]
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case over its trials. The numbers come from the trials that are not INVALID; counts are over all that ran.
 
@@ -152,6 +173,7 @@ class CaseResult:
     response_time_us: dict[str, Interval | None] | None
     requests: Requests
     server: ServerCost
+    endpoints: list[CaseEndpoint] = field(default_factory=list)
     findings: list[CaseFinding] = field(default_factory=list)
 
 

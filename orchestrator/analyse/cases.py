@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from agents.records import Case, TrialFacts
 from agents.wire import AgentResult
@@ -14,6 +14,7 @@ from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.merge import merge
 from orchestrator.result import (
     QUANTILES,
+    CaseEndpoint,
     CaseFinding,
     CaseResult,
     Interval,
@@ -62,21 +63,30 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         used=len(used),
         verdict=verdict.of_case([t.verdict for t in trials], required),
         throughput_per_s=geometric_mean([m.throughput_per_s for m in shown]),
-        service_time_us=_intervals(shown, lambda m: m.service_us),
-        response_time_us=_intervals(shown, lambda m: m.response_us or {}) if case.model == "open" else None,
+        service_time_us=_intervals([m.service_us for m in shown]),
+        response_time_us=_intervals([m.response_us or {} for m in shown]) if case.model == "open" else None,
         requests=_total([t.metrics.requests for t in trials if t.metrics is not None]),
         server=_cost(trials),
+        endpoints=_endpoints(shown),
         findings=_findings(trials),
     )
 
 
-def _intervals(
-    metrics: list[Metrics], pick: Callable[[Metrics], dict[str, float | None]]
-) -> dict[str, Interval | None]:
+def _endpoints(metrics: list[Metrics]) -> list[CaseEndpoint]:
+    paths = list(dict.fromkeys(endpoint.path for m in metrics for endpoint in m.endpoints))
+    found = []
+    for path in paths:
+        each = [endpoint for m in metrics for endpoint in m.endpoints if endpoint.path == path]
+        rates = geometric_mean([endpoint.throughput_per_s for endpoint in each])
+        found.append(CaseEndpoint(path, rates, _intervals([endpoint.service_us for endpoint in each])))
+    return found
+
+
+def _intervals(trials: list[dict[str, float | None]]) -> dict[str, Interval | None]:
     """An interval per time; None as soon as one trial withheld it, for a mean over the others would be of another thing."""
     found: dict[str, Interval | None] = {}
     for name in TIMES:
-        values = [pick(m).get(name) for m in metrics]
+        values = [times.get(name) for times in trials]
         present = [value for value in values if value is not None]
         found[name] = geometric_mean(present) if present and len(present) == len(values) else None
     return found

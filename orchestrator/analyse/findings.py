@@ -55,7 +55,7 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
     """Never ready, gone, restarted, answering something else, not tried."""
     server = facts.server
     told = {"detail": server.detail, "after_s": round(server.ready_after_us / 1e6, 1)}
-    if server.state == "not-ready":
+    if server.state == "not-ready" and not any(server_memory(facts, metrics)):
         yield Finding("server-not-ready", INVALID, told, "look into server.log beside trial.json; is the port right?")
     elif server.state == "exited" or (server.state == "ready" and not server.running):
         told |= {"exit_code": server.exit_code}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
 from agents.records import AgentFacts, ServerFacts, TrialFacts
 from agents.series import Sparse
 from agents.wire import AgentResult
-from orchestrator.merge import Merged
-from orchestrator.result import QUANTILES, AgentLine, Metrics, Requests, ServerCost
+from orchestrator.merge import Merged, merge
+from orchestrator.result import QUANTILES, AgentLine, Endpoint, Metrics, Requests, ServerCost
 
 
 def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> Metrics:
@@ -30,6 +31,7 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
         lag_us=None if merged.lag is None else times(merged.lag),
         lower_bound_from=lower_bound_from(facts, merged),
         server=server_cost(facts.server, requests.ok + requests.http_error),
+        endpoints=endpoints(results, window_s),
         agents=[agent_line(facts, result, ok, window_s) for result in results],
         series_interval_s=merged.series[OK].interval_s,
         series=per_interval(merged),
@@ -123,6 +125,23 @@ def server_cost(server: ServerFacts, answered: int) -> ServerCost:
         major_faults=last.major_faults,
         restarts=server.restarts,
     )
+
+
+def endpoints(results: list[AgentResult], window_s: float) -> list[Endpoint]:
+    """Merge per path, where the agents drive more than one."""
+    paths = list(dict.fromkeys(_path(result.facts.url) for result in results))
+    if len(paths) < 2:
+        return []
+    found = []
+    for path in paths:
+        own = merge([result for result in results if _path(result.facts.url) == path]).service[OK]
+        found.append(Endpoint(path, own.n, own.n / window_s if window_s > 0 else 0.0, times(own)))
+    return found
+
+
+def _path(url: str) -> str:
+    parts = urlsplit(url)
+    return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
 def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, window_s: float) -> AgentLine:

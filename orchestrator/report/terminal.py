@@ -17,6 +17,8 @@ def render(summary: Summary) -> list[Any]:
     open_cases = [case for case in summary.cases if case.response_time_us is not None]
     if open_cases:
         pieces += [_open_table(open_cases), ""]
+    if any(case.endpoints for case in summary.cases):
+        pieces += [_endpoints_table(summary.cases), ""]
     notes = [note for case in summary.cases for note in _notes(case)]
     if notes:
         pieces += [*notes, ""]
@@ -63,6 +65,21 @@ def _open_table(cases: list[CaseResult]) -> Any:
         table.add_column(f"{name} ms", justify="right", no_wrap=True)
     for case in cases:
         table.add_row(case.case, *(_ms((case.response_time_us or {}).get(name)) for name in _SHOWN_TIMES))
+    return table
+
+
+def _endpoints_table(cases: list[CaseResult]) -> Any:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.MARKDOWN)
+    table.add_column("endpoint", no_wrap=True)
+    for name in ("req/s", *(f"{t} ms" for t in _SHOWN_TIMES)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for case in cases:
+        for endpoint in case.endpoints:
+            times = [_ms(endpoint.service_time_us[name]) for name in _SHOWN_TIMES]
+            table.add_row(f"{case.case} {endpoint.path}", _throughput(endpoint.throughput_per_s), *times)
     return table
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import Plan, TrialPlan
 from orchestrator.run.events import Event, Say
-from orchestrator.run.trial import TrialInput, TrialOutput, not_run, run_trial
+from orchestrator.run.trial import UP, TrialInput, TrialOutput, not_run, run_trial
 from orchestrator.spec.models import Campaign
 
 # A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
 GIVE_UP_AFTER = 2
-_UP = ("ready", "external")
 
 
 def run_trials(
@@ -35,7 +34,7 @@ def run_trials(
             if campaign.cool_down is not None and position:
                 time.sleep(campaign.cool_down / 1e6)
             output = run_trial(item, placed, say)
-            up = output.facts.server.state in _UP
+            up = output.facts.server.state in UP
             failures[case.target] = 0 if up else failures.get(case.target, 0) + 1
         yield trial, output
 

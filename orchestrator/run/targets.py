@@ -37,10 +37,19 @@ def url_of(target: Target, address: str) -> str:
     return target.url or f"{target.scheme}://{address}:{target.port}{target.path}"
 
 
+def urls_of(target: Target, load: Load, address: str) -> list[str]:
+    """Give the URL of every endpoint that the load drives."""
+    base = url_of(target, address)
+    if load.paths is None:
+        return [base]
+    parts = urlsplit(base)
+    return [f"{parts.scheme}://{parts.netloc}{path}" for path in load.paths]
+
+
 def request_of(target: Target, load: Load, body: Body, address: str) -> Request:
     """Give the request that the load sends."""
     headers = [[name, value] for name, value in load.headers.items()]
-    return Request(url_of(target, address), load.protocol == "http2", body.method, headers, body.content)
+    return Request(urls_of(target, load, address)[0], load.protocol == "http2", body.method, headers, body.content)
 
 
 def expect_of(target: Target) -> Expect:

@@ -16,12 +16,13 @@ from orchestrator.errors import HostError
 from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
 from orchestrator.plan import MARGIN_US, TrialPlan, assign, load_time_us
 from orchestrator.run.events import Event, Say
-from orchestrator.run.targets import body_of, expect_of, request_of, server_spec, url_of
+from orchestrator.run.targets import body_of, expect_of, request_of, server_spec, url_of, urls_of
 from orchestrator.spec.models import Load, Target
 
 # Between "all are blocked" and T0: long enough for the slowest host to hear of it.
 LEAD_NS = 250_000_000
 START_MARGIN_S = 60.0
+UP = ("ready", "external")
 COLLECT_MARGIN_S = 20.0
 
 
@@ -70,7 +71,8 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     results: list[AgentResult] = []
     try:
         facts = replace(facts, server=_bring_up(trial, server, placed, say))
-        if facts.server.state not in ("ready", "external"):
+        facts = replace(facts, server=_check_further(trial, facts.server, server, placed))
+        if facts.server.state not in UP:
             facts = replace(facts, error=facts.server.detail)
         else:
             facts, results = _fire(trial, facts, server, placed, say)
@@ -129,6 +131,19 @@ def _bring_up(trial: TrialInput, server: Actor | None, placed: Placed, say: Say)
     return from_plain(ServerFacts, server.result(call, spec.ready_timeout_s + START_MARGIN_S))
 
 
+def _check_further(trial: TrialInput, facts: ServerFacts, server: Actor | None, placed: Placed) -> ServerFacts:
+    """Ask every further endpoint of the load for one answer, too."""
+    if facts.state not in UP:
+        return facts
+    request = request_of(trial.target, trial.load, body_of(trial.load, trial.folder), server.address if server else "")
+    for url in urls_of(trial.target, trial.load, server.address if server else "")[1:]:
+        plain = to_plain(replace(request, url=url))
+        state, detail = placed.loads[0].check(plain, to_plain(expect_of(trial.target)), 5.0)
+        if state != "ready":
+            return replace(facts, state=state, detail=f"{url}: {detail}")
+    return facts
+
+
 def _fire(
     trial: TrialInput, facts: TrialFacts, server: Actor | None, placed: Placed, say: Say
 ) -> tuple[TrialFacts, list[AgentResult]]:
@@ -180,9 +195,9 @@ def _shares(trial: TrialInput, server: Actor | None, placed: Placed) -> list[lis
     """Deal the agents out over the load hosts, round and round."""
     case, hosts = trial.plan.case, placed.loads
     names = [f"{hosts[i % len(hosts)].host}/{i // len(hosts)}" for i in range(case.agents)]
-    url = url_of(trial.target, server.address if server else "")
+    urls = urls_of(trial.target, trial.load, server.address if server else "")
     body = body_of(trial.load, trial.folder).content
-    assignments = assign(case, trial.load, trial.run, url, names, [None] * case.agents, body)
+    assignments = assign(case, trial.load, trial.run, urls, names, [None] * case.agents, body)
     return [assignments[i :: len(hosts)] for i in range(len(hosts))]
 
 

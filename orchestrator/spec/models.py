@@ -151,6 +151,8 @@ class Load(Model):
     """How long the load goes on after the window, so that slow requests that started inside are seen."""
     timeout: Duration = 60_000_000
     """Ends a load bound by requests that does not end by itself."""
+    paths: Annotated[list[UrlPath], Field(min_length=1)] | None = None
+    """Endpoints to drive instead of the target's own path: each by agents of its own, so that each has its own times."""
     method: Annotated[str, Field(pattern=r"^[A-Z]+$")] = "GET"
     headers: dict[str, str] = Field(default_factory=dict)
     body_file: str | None = None

@@ -29,6 +29,10 @@ def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str
             total = load.get(key)
             if type(total) is int and type(agents) is int and 0 < total < agents:
                 yield ("loads", name, key), f"{total} {key} cannot be split over {agents} agents", "use fewer agents"
+        paths = load.get("paths")
+        if isinstance(paths, list) and type(agents) is int and len(paths) > agents:
+            what = f"{len(paths)} paths cannot be driven by {agents} agents, one process per endpoint"
+            yield ("loads", name, "paths"), what, "use more agents or fewer paths"
         clients, requests = load.get("clients"), load.get("requests")
         if type(clients) is int and type(requests) is int and clients > requests > 0:
             what = f"{clients} clients are more than {requests} requests"

@@ -5,6 +5,7 @@ server does to each request is known to the microsecond; with "record" it writes
 
 options   delay_us: list, taken round and round; fail_every: a 503 for each n-th; reset_every: close without an answer for
           each n-th; close: 'Connection: close' on every answer; stall: [after_s, for_s] from the first request;
+          delay_us_of: {path: µs}; missing: a path that is 404;
           goaway_after: HTTP/2, requests per connection; tls: true; only_to: answer so many requests, then never again
 """
 
@@ -30,7 +31,7 @@ class Behaviour:
         self.seen = 0
         self.recorded: list[int] = []
 
-    def arrive(self, answer: Callable[[int], None], reset: Callable[[], None]) -> None:
+    def arrive(self, answer: Callable[[int], None], reset: Callable[[], None], path: str = "/") -> None:
         """Decide about one request that is complete now; answer(status) or reset() is called when it is time."""
         began = time.monotonic_ns()
         loop = asyncio.get_running_loop()
@@ -41,17 +42,18 @@ class Behaviour:
             loop.call_later(after, time.sleep, lasting)
         if n > self.options.get("only_to", n):
             return
-        if every := self.options.get("reset_every"):
-            if n % every == 0:
-                reset()
-                return
+        if (every := self.options.get("reset_every")) and n % every == 0:
+            reset()
+            return
         status = 503 if n % self.options.get("fail_every", n + 1) == 0 else 200
 
         def finish() -> None:
             answer(status)
             self.recorded.append((time.monotonic_ns() - began) // 1000)
 
-        delay = self.delays[n % len(self.delays)]
+        path = path.partition("?")[0]
+        status = 404 if path == self.options.get("missing") else status
+        delay = self.options.get("delay_us_of", {}).get(path, self.delays[n % len(self.delays)])
         loop.call_later(delay / 1e6, finish) if delay else finish()
 
 
@@ -70,7 +72,7 @@ class Http1(asyncio.Protocol):
             head, _, self.buffer = self.buffer.partition(b"\r\n\r\n")
             length = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
             self.buffer = self.buffer[int(length[0]) if length else 0 :]
-            self.behaviour.arrive(self.answer, self.transport.abort)
+            self.behaviour.arrive(self.answer, self.transport.abort, head.split(b" ")[1].decode())
 
     def answer(self, status: int) -> None:
         closing = self.behaviour.options.get("close")

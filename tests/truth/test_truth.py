@@ -236,6 +236,26 @@ def test_tls(kind, protocol, certificate):
     assert trial.facts.agents[0].protocol == protocol
 
 
+def test_several_endpoints_have_their_own_times():
+    """One process per endpoint: each path's own percentiles, and the total over both."""
+    with server("http1", delay_us_of={"/slow": 30_000}) as url:
+        trial, _ = run(url, clients=8, requests=400, paths=["/fast", "/slow?x=1"])
+    fast, slow = trial.metrics.endpoints
+
+    assert (fast.path, fast.ok, slow.path, slow.ok) == ("/fast", 200, "/slow?x=1", 200), explain(trial)
+    assert slow.service_us["p50"] > 30_000 > fast.service_us["p50"]
+    assert trial.metrics.requests.ok == 400
+
+
+def test_an_endpoint_that_is_not_there_is_told_before_the_load():
+    """Every path is asked once."""
+    with server("http1", missing="/b") as url:
+        trial, _ = run(url, clients=8, requests=400, paths=["/a", "/b"])
+
+    assert trial.metrics is None
+    assert "response-mismatch" in codes(trial)
+
+
 def test_method_headers_and_body_reach_the_server(tmp_path, monkeypatch):
     """A POST with a body from a file is answered like any other; h2load and the check before it send the same."""
     (tmp_path / "body.json").write_text('{"a": 1}')

@@ -23,6 +23,7 @@ def agent_facts(**changes: Any) -> AgentFacts:
     """One agent of two: 500 requests, 20 clients, all well."""
     facts = AgentFacts(
         agent="local/0",
+        url="http://127.0.0.1:8001/",
         pid=4711,
         version="1.52",
         gate="stdout-pipe",

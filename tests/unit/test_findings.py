@@ -112,6 +112,15 @@ def test_a_good_trial_has_no_finding_above_information():
     assert judged.verdict is Verdict.VALID
 
 
+def test_the_cause_is_told_and_not_what_follows_from_it():
+    """A server that is not ready because it has no memory has one finding, not two."""
+    changes = {"error": "x", "agents": [], "t0_ns": None}
+
+    judged = trial(server=server_facts(state="not-ready", last=replace(FULL, oom_kills=10)), **changes)
+
+    assert [f.code for f in judged.findings] == ["server-oom-kill"]
+
+
 def test_thrashing_needs_faults_and_a_full_limit():
     """Not ready with memory to spare is another finding."""
     spare = replace(FULL, memory_peak_bytes=50 << 20, major_faults=23_000)

@@ -65,7 +65,7 @@ def test_totals_of_a_load_are_split_without_loss(agents, clients, requests):
     spec = campaign(loads={"l": {"clients": clients, "requests": requests}}, agents=agents)
     case = make_plan(spec).cases[0]
 
-    shares = assign(case, spec.loads["l"], "r", "http://h/", [str(i) for i in range(agents)], [None] * agents, b"")
+    shares = assign(case, spec.loads["l"], "r", ["http://h/"], [str(i) for i in range(agents)], [None] * agents, b"")
 
     assert (sum(s.clients for s in shares), sum(s.requests for s in shares)) == (clients, requests)
     assert all(s.requests >= s.clients for s in shares) or requests < clients + agents
@@ -78,7 +78,7 @@ def test_an_open_load_is_split_by_clients_and_lasts_to_the_end_of_its_tail():
     )
     case = make_plan(spec).cases[0]
 
-    shares = assign(case, spec.loads["o"], "r", "http://h/", ["0", "1"], [None, None], b"")
+    shares = assign(case, spec.loads["o"], "r", ["http://h/"], ["0", "1"], [None, None], b"")
 
     assert sum(s.rate_per_s for s in shares) == pytest.approx(100)
     assert [s.clients for s in shares] == [4, 3]
