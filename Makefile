@@ -21,6 +21,7 @@ check: setup ## ruff, mypy, import-linter
 	.venv/bin/lint-imports
 
 bench: setup ## how fast Volley itself is, side by side with others
+	@deploy/bootstrap-host.sh bench
 	.venv/bin/python -m benchmarks
 
 lock: ## resolve deploy/requirements.lock anew (needs uv)

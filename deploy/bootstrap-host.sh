@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the system packages a Volley host needs, those that are missing and no others (Debian and Ubuntu).
 #
-#   deploy/bootstrap-host.sh [--check] [ROLE...]     roles: load (h2load), server (Docker engine), coordinator (venv); all by default
+#   deploy/bootstrap-host.sh [--check] [ROLE...]     load (h2load), server (Docker engine), coordinator (venv); bench (nginx)
+#                                                     without a role: the first three
 #
 # --check installs nothing: exit 1 and the command to run when something is missing.
 set -euo pipefail
@@ -11,9 +12,9 @@ roles=()
 for word in "$@"; do
   case "$word" in
     --check) check=1 ;;
-    load | server | coordinator) roles+=("$word") ;;
+    load | server | coordinator | bench) roles+=("$word") ;;
     *)
-      sed -n '2,6p' "$0" | sed 's/^# \{0,1\}//' >&2
+      sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//' >&2
       exit 2
       ;;
   esac
@@ -23,6 +24,7 @@ done
 missing=()
 for role in "${roles[@]}"; do
   case "$role" in
+    bench) command -v nginx >/dev/null || missing+=(nginx-light) ;;
     load) command -v h2load >/dev/null || missing+=(nghttp2-client) ;;
     server)
       command -v dockerd >/dev/null && command -v docker >/dev/null || missing+=(docker.io iptables)

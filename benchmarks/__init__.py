@@ -1,0 +1,1 @@
+"""How fast Volley itself is, beside others, on this machine: python -m benchmarks."""

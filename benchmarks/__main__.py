@@ -1,0 +1,68 @@
+"""Print the figures, side by side in one run, and as ratios."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import overhead
+from benchmarks.readers import READERS, write_log
+
+ROWS, ROUNDS = 10_000_000, 3
+# The public histogram takes ten seconds for a tenth of the rows.
+FEWER = {"hdrhistogram": 1_000_000}
+
+
+def readers() -> None:
+    """Rows parsed and recorded per second on one core, and peak memory."""
+    print(
+        f"request log to p99, {ROWS:,} rows ({FEWER['hdrhistogram']:,} for hdrhistogram), one core, median of {ROUNDS}"
+    )
+    print(f"{'':14}{'rows/s':>14}{'of volley':>12}{'peak MB':>10}{'imports MB':>12}{'p99 µs':>9}")
+    base = 0.0
+    with tempfile.TemporaryDirectory(prefix="volley-bench-", dir="/dev/shm") as folder:
+        for name in READERS:
+            rates, peak, last = [], 0.0, {}
+            for _ in range(ROUNDS):
+                # Volley frees what it has read: each round has a log of its own.
+                log = Path(folder) / "log"
+                write_log(log, FEWER.get(name, ROWS))
+                argv = [sys.executable, "-m", "benchmarks.readers", name, str(log)]
+                last = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+                rates.append(last["rows"] / last["seconds"])
+                peak = max(peak, last["peak_mb"])
+                log.unlink()
+            rate = statistics.median(rates)
+            base = base or rate
+            print(
+                f"{name:14}{rate:14,.0f}{rate / base:12.2f}{peak:10.0f}{last['imports_mb']:12.0f}{last['p99_us']:9}",
+                flush=True,
+            )
+
+
+def agent_overhead() -> None:
+    """h2load under an agent against h2load alone."""
+    if shutil.which("nginx") is None:
+        print("h2load under an agent: nginx is missing; run deploy/bootstrap-host.sh bench")
+        return
+    print(
+        f"\nh2load, {overhead.REQUESTS:,} requests, {overhead.CLIENTS} clients, nginx, {overhead.usable_cores()} cores, "
+        f"{overhead.ROUNDS} rounds in random order; ratios within a round"
+    )
+    found = overhead.measure()
+    logged = found["bare, --log-file"]
+    print(f"{'':20}{'req/s median':>14}{'to bare with log':>18}{'quartiles':>16}")
+    for name, rates in found.items():
+        ratios = [rate / other for rate, other in zip(rates, logged, strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4) if name != "bare, --log-file" else (1.0, 1.0, 1.0)
+        print(f"{name:20}{statistics.median(rates):14,.0f}{middle:18.3f}{f'{low:.3f}-{high:.3f}':>16}", flush=True)
+
+
+if __name__ == "__main__":
+    readers()
+    agent_overhead()
