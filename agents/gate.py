@@ -79,8 +79,9 @@ class StdoutGate:
         return "pipe_w" in _waits_in(pid)
 
     def release(self) -> None:
-        """Empty the pipe."""
+        """Empty the pipe, and make it as large as pipes get: h2load must never wait for us again."""
         os.read(self._read, self._filled)
+        fcntl.fcntl(self._read, _F_SETPIPE_SZ, 1 << 20)
 
     def output(self) -> IO[bytes]:
         """Give the read end, non-blocking."""

@@ -56,11 +56,13 @@ def agent_overhead() -> None:
     )
     found = overhead.measure()
     logged = found["bare, --log-file"]
-    print(f"{'':20}{'req/s median':>14}{'to bare with log':>18}{'quartiles':>16}")
-    for name, rates in found.items():
-        ratios = [rate / other for rate, other in zip(rates, logged, strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4) if name != "bare, --log-file" else (1.0, 1.0, 1.0)
-        print(f"{name:20}{statistics.median(rates):14,.0f}{middle:18.3f}{f'{low:.3f}-{high:.3f}':>16}", flush=True)
+    print(f"{'':20}{'req/s median':>14}{'to bare with log':>18}{'quartiles':>16}{'h2load CPU µs/req':>20}{'ratio':>8}")
+    for name, samples in found.items():
+        pairs = list(zip(samples, logged, strict=True))
+        low, middle, high = statistics.quantiles([ours.rate / other.rate for ours, other in pairs], n=4)
+        cpu = statistics.median(ours.cpu_us / other.cpu_us for ours, other in pairs)
+        rate, each = (statistics.median(getattr(s, field) for s in samples) for field in ("rate", "cpu_us"))
+        print(f"{name:20}{rate:14,.0f}{middle:18.3f}{f'{low:.3f}-{high:.3f}':>16}{each:20.2f}{cpu:8.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from agents.h2load import parse_output
@@ -17,7 +18,7 @@ from agents.load_host import LoadHost
 from agents.records import Assignment, to_plain
 from agents.wire import decode_stream, unpack_result
 
-REQUESTS, CLIENTS, ROUNDS = 200_000, 20, 15
+REQUESTS, CLIENTS, ROUNDS = 150_000, 20, 30
 PORT = 18_399
 CONFIGURATION = """
 daemon off; pid {folder}/pid; error_log stderr crit; worker_processes 1;
@@ -56,8 +57,16 @@ def url() -> str:
     return f"http://127.0.0.1:{PORT}/"
 
 
-def bare(log: bool) -> float:
-    """Requests per second of h2load by itself."""
+@dataclass(frozen=True)
+class Sample:
+    """One run: requests per second by h2load's own time, and CPU µs per request of h2load."""
+
+    rate: float
+    cpu_us: float
+
+
+def bare(log: bool) -> Sample:
+    """Measure h2load by itself."""
     folder = tempfile.mkdtemp(prefix="volley-bench-", dir="/dev/shm")
     argv = [
         "h2load",
@@ -69,14 +78,18 @@ def bare(log: bool) -> float:
         url(),
     ]
     try:
-        output = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+        with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            output = process.stdout.read()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
     finally:
         shutil.rmtree(folder)
-    return rate(output)
+    return Sample(rate(output), (usage.ru_utime + usage.ru_stime) * 1e6 / REQUESTS)
 
 
-def agent() -> float:
-    """Requests per second of h2load under an agent, by h2load's own time."""
+def agent() -> Sample:
+    """Measure h2load under an agent."""
     host = LoadHost()
     host.arm([to_plain(Assignment("bench/0", "bench", url(), CLIENTS, 60_000_000, requests=REQUESTS))])
     host.release_at(time.time_ns() + 20_000_000)
@@ -86,7 +99,7 @@ def agent() -> float:
     result = unpack_result(payload)
     if result.service["ok"].n != REQUESTS:
         raise RuntimeError(f"{result.service['ok'].n} of {REQUESTS} requests were recorded")
-    return rate(result.facts.output)
+    return Sample(rate(result.facts.output), result.facts.cpu_us / REQUESTS)
 
 
 def rate(output: str) -> float:
@@ -97,10 +110,10 @@ def rate(output: str) -> float:
     return REQUESTS / (summary.finished_us / 1e6)
 
 
-def measure() -> dict[str, list[float]]:
+def measure() -> dict[str, list[Sample]]:
     """All three in every round, in random order."""
     ways = {"bare": lambda: bare(False), "bare, --log-file": lambda: bare(True), "under an agent": agent}
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    found: dict[str, list[Sample]] = {name: [] for name in ways}
     draw = random.Random(1)
     with nginx():
         for _ in range(ROUNDS):
