@@ -18,7 +18,7 @@ from agents.load_host import LoadHost
 from agents.records import Assignment, to_plain
 from agents.wire import decode_stream, unpack_result
 
-REQUESTS, CLIENTS, ROUNDS = 150_000, 20, 30
+REQUESTS, CLIENTS, ROUNDS = 100_000, 20, 30
 PORT = 18_399
 CONFIGURATION = """
 daemon off; pid {folder}/pid; error_log stderr crit; worker_processes 1;

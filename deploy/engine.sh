@@ -15,6 +15,13 @@ deadline_s=60
 
 answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
+# A machine that was switched off leaves pid files behind, and a new process may have the old number by now.
+forget_dead() {
+  local pid
+  pid=$(cat "$1" 2>/dev/null) || return 0
+  if [ "$(cat "/proc/$pid/comm" 2>/dev/null)" != "$2" ]; then rm -f "$1"; fi
+}
+
 up() {
   if answers; then
     echo "docker engine: already running ($(docker version --format '{{.Server.Version}}'))"
@@ -29,6 +36,8 @@ up() {
     return 1
   fi
   mkdir -p "$state"
+  forget_dead /var/run/docker.pid dockerd
+  forget_dead /var/run/docker/containerd/containerd.pid containerd
   # A session of its own: a Ctrl-C meant for a run must not take the engine with it.
   setsid dockerd --bip 198.18.250.1/24 >"$log_file" 2>&1 </dev/null &
   echo $! >"$pid_file"
