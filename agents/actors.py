@@ -25,7 +25,8 @@ class LoadActor:
     """A load host under Ray."""
 
     def __init__(self, run: str, address: str) -> None:
-        self._host = LoadHost(run=run, address=address)
+        # Each assignment names its run; only a server host has to know it from the start.
+        self._host = LoadHost(address)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the LoadHost."""

@@ -6,6 +6,7 @@ implementation is the oracle in the tests. Beside the counters travel the exact 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -146,6 +147,13 @@ class HdrCounts:
         if self.n == 0:
             raise ValueError("an empty histogram has no mean")
         return self.total_us / self.n
+
+    def standard_deviation_us(self) -> float:
+        """Exact sample standard deviation in µs, from whole-number sums. Raises ValueError with fewer than two values."""
+        n = self.n
+        if n < 2:
+            raise ValueError("a standard deviation needs two values")
+        return math.sqrt((self.squares_us2 * n - self.total_us**2) / (n * (n - 1)))
 
     def share_above(self, value_us: int) -> float:
         """Share of the values in counters that lie wholly above the counter of `value_us` (overflow included)."""

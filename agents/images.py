@@ -60,6 +60,7 @@ def ensure(name: str, build: Build, engine: DockerClient, say: Callable[[str], N
     argv = [
         "docker",
         "build",
+        "--force-rm",  # the classic builder leaves the container of a step that failed
         f"--network={build.network}",
         "--tag",
         tag,

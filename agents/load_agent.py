@@ -165,7 +165,9 @@ class LoadAgent:
             self._read_output(output)
         if rest := self._tail.close():
             self._errors.append(f"the log ends in an incomplete line: {bytes(rest[:60])!r}")
-        self._ended = self._ended or ("finished" if self._summary_seen() else "died")
+        # Its exit status is 0 even when every request failed: only with a summary it means anything.
+        whole = self._summary_seen() and self._process is not None and self._process.returncode == 0
+        self._ended = self._ended or ("finished" if whole else "died")
         # Everything that is needed is in memory now.
         self.discard()
 

@@ -18,8 +18,7 @@ from agents.wire import encode_stream, pack_result
 class LoadHost:
     """Runs the assignments of one trial after the other on this host."""
 
-    def __init__(self, run: str = "", address: str = "127.0.0.1", program: str = "h2load") -> None:
-        self._run = run
+    def __init__(self, address: str = "127.0.0.1", program: str = "h2load") -> None:
         self._program = program
         self._responder = ClockResponder(address)
         self._agents: list[LoadAgent] = []

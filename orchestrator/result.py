@@ -97,6 +97,7 @@ class Endpoint:
 class Metrics:
     """One trial's numbers, from merged counters. Times in µs by name of QUANTILES and 'max' and 'mean'; None: withheld.
 
+    statuses: requests of the window by HTTP status ('-1': the stream failed).
     endpoints: one each when the load has several paths, else none.
     lag_us: send lag (open model). lower_bound_from: quantiles above this are lower bounds (requests that never ended).
     series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
@@ -105,6 +106,7 @@ class Metrics:
     throughput_per_s: float
     window_s: float
     requests: Requests
+    statuses: dict[str, int]
     service_us: dict[str, float | None]
     response_us: dict[str, float | None] | None
     lag_us: dict[str, float | None] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from agents.records import AgentFacts, TrialFacts
+from agents.records import TrialFacts
 from orchestrator.analyse.metrics import censored, unlogged
 from orchestrator.result import QUANTILES, Finding, Metrics, Severity
 
@@ -20,7 +20,8 @@ SKEW_OF_WINDOW = 0.05
 SKEW_US = 10_000
 CLOCK_BOUND_NS = 1_000_000
 CLOCK_STEP_NS = 1_000_000
-LAG_US = 20_000
+# h2load's pacing timer ticks every 10 ms: above this a client sends several requests at once.
+MOST_PER_CLIENT = 100
 CENSORED_SHARE = 0.001
 ERROR_SHARE = 0.01
 
@@ -163,7 +164,7 @@ def failed_requests(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
         "ok": r.ok,
         "http_error": r.http_error,
         "failed": r.failed,
-        "statuses": _statuses(facts.agents),
+        "statuses": metrics.statuses,
     }
     if r.ok == 0:
         yield Finding("no-success", INVALID, numbers, "no request succeeded: there is nothing to measure")
@@ -172,14 +173,6 @@ def failed_requests(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
         yield Finding("errors", SUSPECT, numbers | {"share": round((r.failed + r.http_error) / total, 4)}, hint)
     elif r.failed + r.http_error:
         yield Finding("errors", INFORMATION, numbers, "few, and counted")
-
-
-def _statuses(agents: list[AgentFacts]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for agent in agents:
-        for status, count in agent.statuses.items():
-            found[str(status)] = found.get(str(status), 0) + count
-    return dict(sorted(found.items()))
 
 
 def generator(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
@@ -229,10 +222,13 @@ def open_model(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """The rate was not kept, or requests were sent late."""
     if metrics is None or facts.case.rate_per_s is None:
         return
+    if (each := facts.case.rate_per_s / facts.case.clients) > MOST_PER_CLIENT:
+        numbers: dict[str, Any] = {"rate_per_client": round(each, 1), "most": MOST_PER_CLIENT}
+        yield Finding("bursty-arrivals", SUSPECT, numbers, "h2load paces a client every 10 ms: use more clients")
     due = sum(agent.due or 0 for agent in facts.agents)
     sent = sum(a.rows - a.before - a.after for a in facts.agents)
     if due and abs(sent / due - 1) > RATE_TOLERANCE:
-        numbers: dict[str, Any] = {"due": due, "sent": sent, "rate_per_s": facts.case.rate_per_s}
+        numbers = {"due": due, "sent": sent, "rate_per_s": facts.case.rate_per_s}
         yield Finding(
             "rate-not-reached", SUSPECT, numbers, "the server, or the number of clients, cannot take this rate"
         )

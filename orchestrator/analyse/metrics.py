@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,6 +25,7 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
         throughput_per_s=ok.n / window_s if window_s > 0 else 0.0,
         window_s=window_s,
         requests=requests,
+        statuses=statuses(facts.agents),
         service_us=times(ok),
         response_us=None if merged.response is None else times(merged.response),
         lag_us=None if merged.lag is None else times(merged.lag),
@@ -58,6 +58,15 @@ def count_requests(facts: TrialFacts, merged: Merged) -> Requests:
     return Requests(ok, http_error, failed, sum(censored(agent) for agent in facts.agents))
 
 
+def statuses(agents: list[AgentFacts]) -> dict[str, int]:
+    """Add up the requests of the window by HTTP status."""
+    found: dict[str, int] = {}
+    for agent in agents:
+        for status, count in agent.statuses.items():
+            found[str(status)] = found.get(str(status), 0) + count
+    return dict(sorted(found.items()))
+
+
 def unlogged(agent: AgentFacts) -> int | None:
     """Requests that were started and have no row; None when h2load printed no summary."""
     return None if agent.started is None else agent.started - agent.rows
@@ -85,14 +94,6 @@ def times(h: HdrCounts) -> dict[str, float | None]:
     found["max"] = float(h.maximum_us) if n else None
     found["mean"] = h.mean_us() if n else None
     return found
-
-
-def spread_us(h: HdrCounts) -> float | None:
-    """Exact standard deviation of the recorded values in µs; None with fewer than two."""
-    n = h.n
-    if n < 2:
-        return None
-    return math.sqrt(max(0, h.squares_us2 * n - h.total_us**2) / (n * (n - 1)))
 
 
 def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:

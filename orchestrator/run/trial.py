@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from agents import clock
 from agents.clock import ClockUnreachable
@@ -53,19 +54,8 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     A server that does not become ready, or an agent that is lost, is a result with an error. Raises HostError for what
     makes every trial impossible (no engine, no h2load, port in use).
     """
-    facts = TrialFacts(
-        number=trial.plan.number,
-        block=trial.plan.block,
-        case=trial.plan.case,
-        started_at_ns=time.time_ns(),
-        t0_ns=None,
-        window_start_us=None,
-        window_end_us=None,
-        server=ServerFacts(state="external"),
-        agents=[],
-        clocks=[],
-        shared_host=placed.shared() if trial.target.url is None else _is_loopback(trial.target.url),
-    )
+    shared = placed.shared() if trial.target.url is None else _is_loopback(trial.target.url)
+    facts = _planned(trial, ServerFacts(state="external"), shared)
     server = placed.server if trial.target.url is None else None
     log = b""
     results: list[AgentResult] = []
@@ -85,7 +75,13 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
 
 def not_run(trial: TrialInput, placed: Placed, why: str) -> TrialOutput:
     """Record a trial that was planned and not run."""
-    facts = TrialFacts(
+    facts = replace(_planned(trial, ServerFacts(state="not-tried", detail=why), placed.shared()), error=why)
+    return TrialOutput(facts, [], b"")
+
+
+def _planned(trial: TrialInput, server: ServerFacts, shared_host: bool) -> TrialFacts:
+    """What is known of a trial before anything has happened."""
+    return TrialFacts(
         number=trial.plan.number,
         block=trial.plan.block,
         case=trial.plan.case,
@@ -93,18 +89,14 @@ def not_run(trial: TrialInput, placed: Placed, why: str) -> TrialOutput:
         t0_ns=None,
         window_start_us=None,
         window_end_us=None,
-        server=ServerFacts(state="not-tried", detail=why),
+        server=server,
         agents=[],
         clocks=[],
-        shared_host=placed.shared(),
-        error=why,
+        shared_host=shared_host,
     )
-    return TrialOutput(facts, [], b"")
 
 
 def _is_loopback(url: str) -> bool:
-    from urllib.parse import urlsplit
-
     host = urlsplit(url).hostname or ""
     return host in ("localhost", "::1") or host.startswith("127.")
 

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -27,7 +28,12 @@ def test_port_in_use(tmp_path):
 
 
 def test_a_build_that_fails(tmp_path):
-    """The end of its output is in the message."""
+    """The end of its output is in the message; the builder's own container is gone as well."""
+
+    def containers():
+        return subprocess.run(["docker", "ps", "-aq"], capture_output=True, text=True, check=True).stdout.split()
+
+    before = containers()
     context = tmp_path / "broken"
     context.mkdir()
     (context / "Dockerfile").write_text("FROM python:3.13-slim\nRUN echo about to fail && false\n")
@@ -37,6 +43,7 @@ def test_a_build_that_fails(tmp_path):
     )
 
     told(done, 4, "docker build of", "failed", "returned a non-zero code: 1", "mend the Dockerfile")
+    assert set(containers()) <= set(before)
 
 
 def test_no_docker_engine(tmp_path):

@@ -8,11 +8,13 @@ import pandas as pd
 import pytest
 
 from tests.integration.machine import ROOT, only_run, tiny_campaign, volley
+from tests.truth.harness import server
 
 ARTICLE = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi.yaml")
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
 
 
+@pytest.mark.timeout(600)
 def test_the_fair_comparison_is_valid_and_counts_exactly(tmp_path):
     """Both targets fit: every case VALID, a comparison with an interval, every request accounted for, every file there."""
     done = volley("run", FAIR, "--set", "repetitions=2", "--out", str(tmp_path), "--json", timeout=400)
@@ -46,6 +48,7 @@ def test_the_fair_comparison_is_valid_and_counts_exactly(tmp_path):
     assert json.loads(again.stdout) == summary
 
 
+@pytest.mark.timeout(600)
 def test_in_the_articles_limits_fastapi_is_invalid_for_memory(tmp_path):
     """Four FastAPI workers do not fit into 100 MiB: said so for every case, Flask shown beside it, exit code 3."""
     began = time.monotonic()
@@ -69,6 +72,21 @@ def test_in_the_articles_limits_fastapi_is_invalid_for_memory(tmp_path):
     assert {c["conclusion"] for c in summary["comparisons"]} == {"incomparable"}
     assert re.search(r"fastapi/burst .*INVALID", done.stdout)
     assert re.search(r"server-(oom-kill|memory-thrash)", done.stdout)
+
+
+def test_bench_drives_what_is_already_up(tmp_path):
+    """No YAML: a thousand requests over two agents, one document on stdout; an open load as well."""
+    with server("http1", delay_us=[1_000]) as url:
+        done = volley("bench", url, "-c", "40", "-n", "1000", "--repeat", "2", "--json", "--out", str(tmp_path / "a"))
+        opened = volley(
+            "bench", url, "-c", "50", "--rate", "200", "-d", "2s", "--repeat", "1", "--out", str(tmp_path / "b")
+        )  # fmt: skip
+    (case,) = json.loads(done.stdout)["cases"]
+
+    assert done.returncode == opened.returncode == 0, done.stderr + opened.stderr
+    assert case["requests"] == {"ok": 2000, "http_error": 0, "failed": 0, "censored": 0}
+    assert case["server"]["peak_memory_bytes"] is None  # nobody looks into a server that is not ours
+    assert "response time (from when it was due)" in opened.stdout
 
 
 def test_an_image_is_built_once_and_by_content(tmp_path):

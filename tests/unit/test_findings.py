@@ -25,6 +25,14 @@ def steady_agents(**changes):
     return [one, replace(agent_facts(agent="local/1", planned=None, started=520, crossing=20))]
 
 
+def open_agents(**changes):
+    good = {"planned": None, "due": 500, "missing": 0, "late": 0, "started": 500}
+    return [agent_facts(**good | changes), agent_facts(agent="local/1", **good)]
+
+
+OPEN = {"window_start_us": T0_US + 2_000_000, "window_end_us": T0_US + 7_000_000, "agents": open_agents()}
+
+
 def trial(http_errors=0, **changes):
     facts = trial_facts(**changes)
     service = [1000] * (500 - http_errors)
@@ -73,6 +81,19 @@ PROVOKED = {
         {"agents": [agent_facts(), agent_facts(agent="local/1", first_start_us=T0_US + 300_000)]},
     ),
     "censored-tail": ("suspect", {**STEADY, "agents": steady_agents(done=500)}),
+    "bursty-arrivals": ("suspect", {"case": steady_case(model="open", rate_per_s=8000.0), **OPEN}),
+    "rate-not-reached": (
+        "suspect",
+        {
+            "case": steady_case(model="open", rate_per_s=100.0),
+            **OPEN,
+            "agents": open_agents(rows=400, done=400, started=400),
+        },
+    ),
+    "send-lag": (
+        "suspect",
+        {"case": steady_case(model="open", rate_per_s=100.0), **OPEN, "agents": open_agents(late=50, lower_bound=True)},
+    ),
     "shared-host": ("information", {}),
     "too-few-samples": ("information", {}),
     "no-warmup": ("information", {}),

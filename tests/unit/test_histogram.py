@@ -65,6 +65,17 @@ def test_side_sums_are_exact_for_large_values():
     assert (h.minimum_us, h.maximum_us) == (3, HIGHEST_US)
 
 
+def test_standard_deviation_is_exact():
+    """From whole-number sums; the oracle is numpy."""
+    values = np.random.default_rng(1).integers(0, 10**9, 1000)
+    h = HdrCounts()
+    h.record(values)
+
+    assert h.standard_deviation_us() == pytest.approx(float(np.std(values, ddof=1)), rel=1e-12)
+    with pytest.raises(ValueError, match="two values"):
+        of(1).standard_deviation_us()
+
+
 def test_overflow_is_counted_and_not_clamped():
     """A value beyond the range is in n, max and sum; a quantile that lies there is the exact maximum."""
     h = of(5, HIGHEST_US + 10)

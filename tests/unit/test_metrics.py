@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents.histogram import HdrCounts
-from orchestrator.analyse.metrics import censored, evaluate, spread_us, times
+from orchestrator.analyse.metrics import censored, evaluate, times
 from orchestrator.merge import Merged, merge
 from tests.unit.facts import T0_US, agent_facts, result, steady_case, trial_facts
 
@@ -87,16 +87,6 @@ def test_cpu_per_request_is_differenced_over_the_window():
     assert server.cpu_us_per_request == pytest.approx(500)
     assert server.throttled_ratio == 0.5
     assert server.peak_memory_bytes == 50 << 20
-
-
-def test_spread_is_the_exact_standard_deviation():
-    """From whole-number sums; the oracle is numpy."""
-    values = np.random.default_rng(1).integers(0, 10**9, 1000)
-    h = HdrCounts()
-    h.record(values)
-
-    assert spread_us(h) == pytest.approx(float(np.std(values, ddof=1)), rel=1e-12)
-    assert spread_us(HdrCounts()) is None
 
 
 def test_merging_nothing_is_the_identity():
