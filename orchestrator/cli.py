@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 DEFAULT_OUT = Path("runs")
 _signals: list[int] = []
-# Without a terminal a table is as wide as it has to be.
+# A table is as wide as it has to be.
 WIDE = 240
 
 
@@ -269,7 +269,8 @@ def _print(finished: Finished, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(to_document(finished.summary), indent=2, ensure_ascii=False))
         return
-    console = Console(width=None if sys.stdout.isatty() else WIDE, highlight=False, soft_wrap=True)
+    # Never cut to the terminal: a table without its numbers is none.
+    console = Console(width=WIDE, highlight=False, soft_wrap=True)
     for piece in render(finished.summary):
         console.print(piece)
 

@@ -52,7 +52,8 @@ class Progress:
             if event.passing:
                 self._status.update(f"[dim]{escape(event.text)}[/dim]")
             else:
-                self._console.print(f"[dim]{elapsed:6.1f} s[/dim]  {escape(event.text)}")
+                self._console.print(f"[dim]{elapsed:6.1f} s[/dim]  {escape(event.text)}", soft_wrap=True)
+                self._status.update("")
             return
         now = time.monotonic()
         # A build's output is wanted in full; counters only now and then.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, Severity, Summary, Verdict
+from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, ServerCost, Severity, Summary, Verdict
 
 _STYLE = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "bold red"}
 _CONCLUSIONS = {"faster": "green", "slower": "red"}
@@ -13,12 +13,12 @@ _SHOWN_TIMES = ("p50", "p90", "p99", "max")
 
 def render(summary: Summary) -> list[Any]:
     """Give what is to be printed with rich, piece by piece."""
-    pieces: list[Any] = [_cases_table(summary), ""]
+    pieces: list[Any] = [_cases_table(summary), _counts_table(summary)]
     open_cases = [case for case in summary.cases if case.response_time_us is not None]
     if open_cases:
-        pieces += [_open_table(open_cases), ""]
+        pieces += [_open_table(open_cases)]
     if any(case.endpoints for case in summary.cases):
-        pieces += [_endpoints_table(summary.cases), ""]
+        pieces += [_endpoints_table(summary.cases)]
     notes = [note for case in summary.cases for note in _notes(case)]
     if notes:
         pieces += [*notes, ""]
@@ -28,54 +28,79 @@ def render(summary: Summary) -> list[Any]:
     return pieces
 
 
-def _cases_table(summary: Summary) -> Any:
+def _table(*columns: str) -> Any:
+    """Make a table whose first column is text and whose others are numbers; Markdown, so that it survives a chat."""
     from rich import box
     from rich.table import Table
+
+    table = Table(box=box.MARKDOWN)
+    for position, name in enumerate(columns):
+        table.add_column(name, justify="right" if position else "left", no_wrap=True)
+    return table
+
+
+def _cases_table(summary: Summary) -> Any:
     from rich.text import Text
 
-    table = Table(box=box.MARKDOWN, show_edge=True, pad_edge=True)
-    table.add_column("case", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for name in ("trials", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES), "ok", "errors", "failed", "server suffered"):
-        table.add_column(name, justify="left" if name == "server suffered" else "right", no_wrap=True)
+    table = _table("case", "verdict", "trials", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES))
     for case in summary.cases:
-        r = case.requests
         table.add_row(
             case.case,
             Text(case.verdict, style=_STYLE[case.verdict]),
             f"{case.used}/{case.trials}",
             _throughput(case.throughput_per_s),
             *(_ms(case.service_time_us[name]) for name in _SHOWN_TIMES),
-            str(r.ok),
-            str(r.http_error),
-            str(r.failed),
-            _suffered(case),
         )
-    table.caption = None
     return table
 
 
-def _open_table(cases: list[CaseResult]) -> Any:
-    from rich import box
-    from rich.table import Table
+def _counts_table(summary: Summary) -> Any:
+    """What became of the requests, and what the server suffered; over all trials that ran, throttling per trial."""
+    table = _table(
+        "case", "ok", "errors", "failed", "OOM kills", "restarts", "peak MiB", "throttled", "CPU µs/req"
+    )  # fmt: skip
+    for case in summary.cases:
+        r, server = case.requests, case.server
+        table.add_row(
+            case.case,
+            str(r.ok),
+            str(r.http_error),
+            str(r.failed),
+            _number(server.oom_kills),
+            _number(server.restarts),
+            _peak(server),
+            _throttled(server),
+            _number(server.cpu_us_per_request),
+        )
+    return table
 
-    table = Table(box=box.MARKDOWN)
-    table.add_column("response time (from when it was due)", no_wrap=True)
-    for name in _SHOWN_TIMES:
-        table.add_column(f"{name} ms", justify="right", no_wrap=True)
+
+def _number(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.0f}"
+
+
+def _peak(server: ServerCost) -> str:
+    if server.peak_memory_bytes is None:
+        return "n/a"
+    limit = f" of {server.memory_limit_bytes / 2**20:.0f}" if server.memory_limit_bytes else ""
+    return f"{server.peak_memory_bytes / 2**20:.0f}{limit}"
+
+
+def _throttled(server: ServerCost) -> str:
+    if server.throttled_ratio is None:
+        return "n/a"
+    return f"{server.throttled_ratio:.0%}, {server.throttled_s or 0:.1f} s"
+
+
+def _open_table(cases: list[CaseResult]) -> Any:
+    table = _table("response time (from when it was due)", *(f"{t} ms" for t in _SHOWN_TIMES))
     for case in cases:
         table.add_row(case.case, *(_ms((case.response_time_us or {}).get(name)) for name in _SHOWN_TIMES))
     return table
 
 
 def _endpoints_table(cases: list[CaseResult]) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.MARKDOWN)
-    table.add_column("endpoint", no_wrap=True)
-    for name in ("req/s", *(f"{t} ms" for t in _SHOWN_TIMES)):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = _table("endpoint", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES))
     for case in cases:
         for endpoint in case.endpoints:
             times = [_ms(endpoint.service_time_us[name]) for name in _SHOWN_TIMES]
@@ -96,23 +121,6 @@ def _ms(interval: Interval | None) -> str:
         return "n/a"
     value = interval.estimate / 1000
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
-
-
-def _suffered(case: CaseResult) -> str:
-    server, parts = case.server, []
-    if server.oom_kills:
-        parts.append(f"{server.oom_kills} OOM kills")
-    if server.restarts:
-        parts.append(f"{server.restarts} restarts")
-    if server.throttled_ratio:
-        parts.append(f"throttled {server.throttled_ratio:.0%}")
-    if server.peak_memory_bytes:
-        peak = f"{server.peak_memory_bytes / 2**20:.0f}"
-        limit = f" of {server.memory_limit_bytes / 2**20:.0f}" if server.memory_limit_bytes else ""
-        parts.append(f"peak {peak}{limit} MiB")
-    if server.cpu_us_per_request:
-        parts.append(f"{server.cpu_us_per_request:.0f} CPU µs/req")
-    return ", ".join(parts) or "–"
 
 
 def _notes(case: CaseResult) -> list[Any]:
