@@ -63,6 +63,7 @@ class LoadAgent:
         self._cancel = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._cancelled = False
         self._closing = threading.Lock()
+        self._reaping = threading.Lock()
         self._errors: list[str] = []
         self._sockets: list[int] = []
         self._cpu_us = 0
@@ -174,10 +175,16 @@ class LoadAgent:
     def _wait_for_news(self, timeout_s: float) -> None:
         """Wait until h2load has ended, the agent is cancelled, or the time is over."""
         waiter = select.poll()
-        process = os.pidfd_open(self.pid)
+        with self._closing:
+            if self._cancel < 0:
+                return  # discarded meanwhile
+            waiter.register(self._cancel, select.POLLIN)
+        try:
+            process = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
         try:
             waiter.register(process, select.POLLIN)
-            waiter.register(self._cancel, select.POLLIN)
             waiter.poll(timeout_s * 1000)
         finally:
             os.close(process)
@@ -197,12 +204,13 @@ class LoadAgent:
     def discard(self) -> None:
         """End h2load if it still runs and remove everything from the host. Can be called at any time, twice too."""
         self._terminate()
-        if self._gate is not None:
-            self._gate.close()
+        # Once only: a descriptor that is closed twice may be somebody else's by then.
         with self._closing:
             if self._cancel >= 0:
                 os.close(self._cancel)
                 self._cancel = -1
+                if self._gate is not None:
+                    self._gate.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, how: str) -> None:
@@ -223,14 +231,16 @@ class LoadAgent:
     def _reap(self) -> bool:
         """Say whether h2load is gone, and keep what it used."""
         process = self._process
-        if process is None or process.returncode is not None:
+        # The follower and whoever discards the agent may both ask; the kernel tells only once.
+        with self._reaping:
+            if process is None or process.returncode is not None:
+                return True
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid == 0:
+                return False
+            process.returncode = os.waitstatus_to_exitcode(status)
+            self._cpu_us = round((usage.ru_utime + usage.ru_stime) * 1e6)
             return True
-        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid == 0:
-            return False
-        process.returncode = os.waitstatus_to_exitcode(status)
-        self._cpu_us = round((usage.ru_utime + usage.ru_stime) * 1e6)
-        return True
 
     def _read_log(self) -> None:
         while (rows := self._tail.read()) is not None:

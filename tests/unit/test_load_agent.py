@@ -4,6 +4,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,17 @@ def test_the_exec_gate_holds_anything(tmp_path):
     assert process.wait(timeout=10) == 0
     assert (tmp_path / "ran").exists()
     gate.close()
+
+
+def test_a_kernel_that_does_not_name_where_a_process_sleeps(fake, monkeypatch):
+    """wchan reads '0' on hardened kernels: a process that is not scheduled any more counts as waiting."""
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self: "0" if self.name == "wchan" else read_text(self))
+
+    _, t0_ns, (result,) = drive(assignment())
+
+    assert result.facts.first_start_us >= t0_ns // 1000
+    assert result.facts.rows == 100
 
 
 def test_several_agents_lose_nothing(fake):
@@ -202,6 +214,29 @@ def test_discard_before_release_leaves_nothing(fake):
     host.discard()
 
     assert not os.path.exists(f"/proc/{armed[0]['pid']}")
+
+
+def test_discard_in_mid_load_ends_its_follower(fake):
+    """A trial that is given up while h2load runs: process, thread and files are gone, and nothing was raised."""
+    fake(hang=True)
+    raised = []
+    threading.excepthook, before = lambda told: raised.append(told.exc_value), threading.excepthook
+    host = LoadHost(program=FAKE_H2LOAD)
+    armed = host.arm([to_plain(assignment(agent=f"a/{i}", give_up_us=60_000_000)) for i in range(3)])
+    host.release_at(time.time_ns())
+    deadline = time.monotonic() + 10
+    while sum(host.progress()["rows"].values()) < 300:
+        assert time.monotonic() < deadline
+    threads = list(host._threads)
+
+    host.discard()
+    for thread in threads:
+        thread.join(timeout=10)
+    threading.excepthook = before
+
+    assert not any(thread.is_alive() for thread in threads)
+    assert not any(os.path.exists(f"/proc/{agent['pid']}") for agent in armed)
+    assert raised == []
 
 
 def test_wait_until_is_never_early():
