@@ -1,116 +1,278 @@
 """The guard of one host: ends what a run started there when the coordinator goes away, however it goes.
 
-    python -m agents.guard --run RUN --folder DIR -- COMMAND...
+    python -m agents.guard                       run a node under guard; told on standard input
+    python -m agents.guard --clean [RUN]         end and remove what runs have left on this host
 
-It runs COMMAND (the host's Ray node) and reads its own standard input, which the coordinator holds open: a pipe here, an
-SSH channel elsewhere. At its end (an orderly close, a kill -9, a cut network) everything of the run is ended: every
-process that carries VOLLEY_RUN=RUN in its environment, the containers labelled volley.run=RUN, and the folder.
+The first line of standard input is a JSON object: the run, the command (the host's Ray node) and its environment, a
+secret for the file {folder}/token, and a lease. The coordinator then holds standard input open, a pipe here, an SSH
+channel elsewhere, and writes a line at least every lease_s seconds. When it ends (an orderly close, a kill -9) or falls
+silent (a cut cable, a closed laptop), everything of the run is ended: every process that carries VOLLEY_RUN=<run> in its
+environment, the containers labelled volley.run=<run>, scratch files and the folder. A line {"end": RUN} ends a run that
+used this node. What happens is told on standard output, a JSON object a line.
+
+Standard library only: it must work where nothing else of ours does.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
+import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-
-import psutil
+from typing import IO, Any
 
 RUN_VARIABLE = "VOLLEY_RUN"
+RUN_LABEL = "volley.run"
 GRACE_S = 1.0
+ROUNDS = 10
+DOCKER_TIMEOUT_S = 30.0
+LOG_TAIL = 2000
+POLL_S = 0.25
 
 
-def processes_of(run: str) -> list[psutil.Process]:
-    """Find the processes of a run by their environment, this one and its parents excepted."""
-    ours = {os.getpid(), *(p.pid for p in psutil.Process().parents())}
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the coordinator asks for. lease_s 0: only the end of standard input counts."""
+
+    run: str
+    command: list[str]
+    environment: dict[str, str]
+    token: str
+    lease_s: float = 0.0
+
+
+def processes_of(run: str | None) -> list[int]:
+    """Find the processes of a run, or of any run, by their environment; this process and its parents excepted."""
+    ours = set(_line_of_descent())
+    wanted = f"{RUN_VARIABLE}={run}" if run else f"{RUN_VARIABLE}="
     found = []
-    for process in psutil.process_iter():
-        if process.pid in ours:
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        if pid in ours:
             continue
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get(RUN_VARIABLE) == run:
-                found.append(process)
+        with contextlib.suppress(OSError):
+            variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+            if any(v == wanted if run else v.startswith(wanted) for v in variables):
+                found.append(pid)
     return found
 
 
-def end_processes(run: str, grace_s: float = GRACE_S) -> None:
+def _line_of_descent() -> Iterator[int]:
+    pid = os.getpid()
+    while pid > 0:
+        yield pid
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            return
+
+
+def end_processes(run: str | None, grace_s: float = GRACE_S) -> int:
     """End the run's processes: h2load by TERM, so that no load outlives its run; then everything by KILL.
 
     Ray's own processes are not asked: a raylet drains for half a minute, and what it would save is deleted next.
+    Gives how many there were.
     """
-    for _ in range(10):
+    ended = set()
+    for _ in range(ROUNDS):
         found = processes_of(run)
         if not found:
-            return
-        load = [process for process in found if _is_load(process)]
-        for process in load:
-            with contextlib.suppress(psutil.Error):
-                process.terminate()
-        psutil.wait_procs(load, timeout=grace_s)
-        for process in found:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(found, timeout=grace_s)
+            break
+        ended.update(found)
+        load = [pid for pid in found if _name(pid) == "h2load"]
+        _signal(load, signal.SIGTERM)
+        _wait(load, grace_s)
+        _signal(found, signal.SIGKILL)
+        _wait(found, grace_s)
+    return len(ended)
 
 
-def _is_load(process: psutil.Process) -> bool:
-    with contextlib.suppress(psutil.Error):
-        return process.name() == "h2load"
-    return False
+def _name(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return ""
 
 
-def remove_containers(run: str) -> None:
-    """Remove the run's containers, where there is an engine."""
-    if not (Path("/var/run/docker.sock").exists() or os.environ.get("DOCKER_HOST")):
-        return
-    from agents.server_host import remove_run
+def _signal(pids: list[int], number: int) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
 
+
+def _wait(pids: list[int], timeout_s: float) -> None:
+    deadline = time.monotonic() + timeout_s
+    while any(_alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def _alive(pid: int) -> bool:
     try:
-        remove_run(run)
-    except Exception as error:
-        print(f"guard: containers of {run} could not be removed: {error}", file=sys.stderr)  # noqa: T201
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
 
 
-def clean(run: str, folder: Path | None) -> None:
-    """End and remove everything of a run on this host."""
-    end_processes(run)
+def remove_containers(run: str | None) -> int:
+    """Remove the run's containers, or those of any run, where there is an engine; give how many there were."""
+    if shutil.which("docker") is None:
+        return 0
+    if not (Path("/var/run/docker.sock").exists() or os.environ.get("DOCKER_HOST")):
+        return 0
+    label = f"label={RUN_LABEL}={run}" if run else f"label={RUN_LABEL}"
+    try:
+        listed = _docker("ps", "--all", "--quiet", "--filter", label)
+        if not listed:
+            return 0
+        _docker("rm", "--force", "--volumes", *listed)
+    except (subprocess.SubprocessError, OSError) as error:
+        tell({"event": "trouble", "what": f"containers could not be removed: {error}"})
+        return 0
+    return len(listed)
+
+
+def _docker(*arguments: str) -> list[str]:
+    done = subprocess.run(
+        ["docker", *arguments], capture_output=True, text=True, check=True, timeout=DOCKER_TIMEOUT_S, errors="replace"
+    )
+    return done.stdout.split()
+
+
+def clean(run: str | None) -> dict[str, int]:
+    """End and remove everything of a run on this host, or of all runs; say how much there was of each."""
+    processes = end_processes(run)
     # After the actors are gone nobody starts another container.
-    remove_containers(run)
-    for scratch in (Path("/dev/shm"), Path(os.environ.get("TMPDIR", "/tmp"))):
-        for left in scratch.glob(f"volley-{run}-*"):
+    containers = remove_containers(run)
+    files = 0
+    for scratch in (Path("/dev/shm"), Path(tempfile.gettempdir())):
+        for left in scratch.glob(f"volley-{run}-*" if run else "volley-*"):
             shutil.rmtree(left, ignore_errors=True)
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+            files += 1
+    return {"processes": processes, "containers": containers, "files": files}
+
+
+def tell(event: dict[str, Any]) -> None:
+    """Write one event; a coordinator that is gone does not hear it."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
+class Guarded:
+    """The node under guard."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        # Short: the path of a socket inside has to stay within 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="volley-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log: IO[bytes] | None = None
+
+    def start(self) -> None:
+        """Write the token, which only this user can read, and start the node."""
+        order = self._order
+        descriptor = os.open(self.folder / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(order.token)
+        environment = {key: self._fill(value) for key, value in order.environment.items()}
+        self._log = (self.folder / "node.log").open("wb")
+        self._process = subprocess.Popen(
+            [self._fill(word) for word in order.command],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment, RUN_VARIABLE: order.run},
+            preexec_fn=_default_signals,
+        )
+
+    def _fill(self, text: str) -> str:
+        return text.replace("{folder}", str(self.folder)).replace("{python}", sys.executable)
+
+    def ended(self) -> dict[str, Any] | None:
+        """Give the event of a node that has ended, with what it printed last."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        with contextlib.suppress(OSError):
+            log = (self.folder / "node.log").read_text(errors="replace")[-LOG_TAIL:]
+            return {"event": "ended", "status": self._process.returncode, "log": log}
+        return {"event": "ended", "status": self._process.returncode, "log": ""}
+
+    def remove(self) -> None:
+        """End and remove everything."""
+        tell({"event": "cleaned", **clean(self._order.run)})
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=GRACE_S)
+
+
+def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
+    """Come back when standard input has ended, or was silent for lease_s."""
+    os.set_blocking(0, False)
+    heard = time.monotonic()
+    told = False
+    while True:
+        # A node that ends by itself is told; what it left is removed when the coordinator has heard of it.
+        if not told and (event := guarded.ended()):
+            tell(event)
+            told = True
+        select.select([0], [], [], POLL_S)
+        try:
+            data = os.read(0, 65536)
+        except BlockingIOError:
+            if lease_s and time.monotonic() - heard > lease_s:
+                return
+            continue
+        except OSError:
+            return
+        if not data:
+            return
+        heard = time.monotonic()
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            if line.strip():
+                run = str(json.loads(line)["end"])
+                tell({"event": "run-ended", "run": run, **clean(run)})
+
+
+def read_order() -> tuple[Order, bytes]:
+    """Read the first line of standard input, and what came with it."""
+    data = b""
+    while b"\n" not in data:
+        more = os.read(0, 65536)
+        if not more:
+            raise SystemExit("agents.guard: standard input ended before the order came")
+        data += more
+    line, _, rest = data.partition(b"\n")
+    return Order(**json.loads(line)), rest
 
 
 def main() -> int:
-    """Run the command until standard input ends, then clean up."""
-    parser = argparse.ArgumentParser(prog="agents.guard")
-    parser.add_argument("--run", required=True)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("command", nargs="+")
-    options = parser.parse_args()
+    """Run the node until standard input ends, then clean up."""
     # Signals meant for the coordinator's process group must not end the one that cleans up after it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    output = (options.folder / "node.log").open("wb")
-    child = subprocess.Popen(
-        options.command,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, RUN_VARIABLE: options.run},
-        preexec_fn=_default_signals,
-    )
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    clean(options.run, options.folder)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        child.wait(timeout=GRACE_S)
+    if sys.argv[1:2] == ["--clean"]:
+        tell(clean(sys.argv[2] if sys.argv[2:] else None))
+        return 0
+    order, rest = read_order()
+    guarded = Guarded(order)
+    try:
+        guarded.start()
+        tell({"event": "started", "folder": str(guarded.folder), "pid": os.getpid()})
+        keep(guarded, order.lease_s, rest)
+    except OSError as error:
+        tell({"event": "ended", "status": -1, "log": str(error)})
+    finally:
+        guarded.remove()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Read a campaign file: YAML 1.2, variables, overrides, then every problem at once with its line."""
+"""Read a campaign or inventory file: YAML 1.2, variables, overrides, then every problem at once with its line."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import ConfigurationError, Problem, UsageError
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.references import missing_files, wrong_references
+
+if TYPE_CHECKING:
+    from orchestrator.spec.inventory import Inventory
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +47,56 @@ def from_plain(plain: dict[str, Any]) -> Loaded:
     return Loaded(_check(plain, Path("command line"), plain, []), Path.cwd(), plain)
 
 
-def _check(plain: dict[str, Any], path: Path, tree: Any, problems: list[Problem]) -> Campaign:
-    def at(location: tuple[Any, ...]) -> str:
-        return f"{path}{_line(tree, location)}: {_dotted(location)}"
+def load_inventory(path: Path, environment: dict[str, str] | None = None) -> Inventory:
+    """Read and check an inventory file. Raises ConfigurationError with all problems."""
+    from orchestrator.spec.inventory import Inventory, file_of
 
-    campaign = None
-    try:
-        campaign = Campaign.model_validate(plain)
-    except ValidationError as error:
-        problems += [problem for detail in error.errors() for problem in _explain(detail, at)]
+    tree = _read_yaml(path)
+    problems: list[Problem] = []
+    plain = _interpolate(tree, environment, path, (), problems)
+    inventory = _model_of(Inventory, plain, path, tree, problems)
+    if problems or inventory is None:
+        raise ConfigurationError(problems)
+    for name in inventory.hosts:
+        key = inventory.access(name).key
+        if key is not None and not file_of(path.parent, key).is_file():
+            problems.append(Problem(f"{path}: hosts.{name}", f"there is no key file {key!r}", "name the private key"))
+    if problems:
+        raise ConfigurationError(problems)
+    return inventory
+
+
+def is_inventory(path: Path) -> bool:
+    """Say whether a file is an inventory (it has hosts) and not a campaign. Raises ConfigurationError."""
+    tree = _read_yaml(path)
+    return "hosts" in tree and "targets" not in tree
+
+
+def _check(plain: dict[str, Any], path: Path, tree: Any, problems: list[Problem]) -> Campaign:
+    at = _place_in(path, tree)
+    campaign = _model_of(Campaign, plain, path, tree, problems)
     problems += [Problem(at(location), what, hint) for location, what, hint in wrong_references(plain)]
     problems += [Problem(at(location), what, hint) for location, what, hint in missing_files(plain, path.parent)]
     if problems or campaign is None:
         raise ConfigurationError(problems)
     return campaign
+
+
+def _place_in(path: Path, tree: Any) -> Callable[[tuple[Any, ...]], str]:
+    def at(location: tuple[Any, ...]) -> str:
+        return f"{path}{_line(tree, location)}: {_dotted(location)}"
+
+    return at
+
+
+def _model_of(model: type[M], plain: dict[str, Any], path: Path, tree: Any, problems: list[Problem]) -> M | None:
+    """Validate plain data; what is wrong goes to `problems`, all of it."""
+    at = _place_in(path, tree)
+    try:
+        return model.model_validate(plain)
+    except ValidationError as error:
+        problems += [problem for detail in error.errors() for problem in _explain(detail, at, model)]
+        return None
 
 
 def _read_yaml(path: Path) -> Any:
@@ -67,7 +108,7 @@ def _read_yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigurationError(
-            [Problem(str(path), f"cannot be read: {reason}", "give the path of a campaign file")]
+            [Problem(str(path), f"cannot be read: {reason}", "give the path of a file that is there")]
         ) from None
     try:
         tree = YAML(typ="rt").load(text)
@@ -79,7 +120,7 @@ def _read_yaml(path: Path) -> Any:
     except YAMLError as error:
         raise ConfigurationError([Problem(str(path), str(error).split("\n")[0], "mend the YAML there")]) from None
     if not isinstance(tree, dict):
-        raise ConfigurationError([Problem(str(path), "is not a mapping", "start it with 'campaign: NAME'")])
+        raise ConfigurationError([Problem(str(path), "is not a mapping", "start it with 'campaign: NAME', or an inventory with 'hosts:'")])
     return tree
 
 
@@ -130,13 +171,13 @@ def _override(plain: dict[str, Any], override: str) -> None:
     node[keys[-1]] = YAML(typ="safe").load(text)
 
 
-def _explain(detail: Any, at: Callable[[tuple[Any, ...]], str]) -> list[Problem]:
+def _explain(detail: Any, at: Callable[[tuple[Any, ...]], str], root: type[BaseModel]) -> list[Problem]:
     """Turn one pydantic error into problems with line, path, the sentence, and what would be valid."""
     location = tuple(part for part in detail["loc"] if not _is_union_member(part))
     kind, message = detail["type"], str(detail["msg"])
     where = at(location)
     if kind == "extra_forbidden":
-        known = _known_keys(location[:-1])
+        known = _known_keys(root, location[:-1])
         close = difflib.get_close_matches(str(location[-1]), known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"the keys here are: {', '.join(known)}"
         return [Problem(where, f"unknown key {str(location[-1])!r}", hint)]
@@ -156,9 +197,9 @@ def _is_union_member(part: Any) -> bool:
     return isinstance(part, str) and (part in ("Build", "str") or part.startswith("function-") or "[" in part)
 
 
-def _known_keys(location: tuple[Any, ...]) -> list[str]:
-    """List the keys that the model at a place of the campaign knows."""
-    model: Any = Campaign
+def _known_keys(root: type[BaseModel], location: tuple[Any, ...]) -> list[str]:
+    """List the keys that the model at a place of the file knows."""
+    model: Any = root
     for part in location:
         field = model.model_fields.get(str(part)) if isinstance(model, type) and issubclass(model, BaseModel) else None
         if field is not None:
@@ -196,4 +237,4 @@ def _line(tree: Any, location: tuple[Any, ...]) -> str:
 
 
 def _dotted(location: tuple[Any, ...]) -> str:
-    return ".".join(str(part) for part in location) or "the campaign"
+    return ".".join(str(part) for part in location) or "the file"

@@ -195,6 +195,17 @@ class Compare(Model):
     """Differences below this do not interest: they are called equivalent."""
 
 
+class Place(Model):
+    """Which hosts of an inventory may be used, by their labels."""
+
+    server: dict[str, str] = Field(default_factory=dict)
+    """Labels that the server host must have."""
+    load: dict[str, str] = Field(default_factory=dict)
+    """Labels that each load host must have."""
+    share: bool = False
+    """Server and agents may be on one host; the results then say so."""
+
+
 class Campaign(Model):
     """Targets, loads, and what to repeat and compare."""
 
@@ -214,6 +225,7 @@ class Campaign(Model):
     cool_down: Duration | None = None
     """Pause between trials."""
     compare: Compare | None = None
+    place: Place = Place()
     pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] | None = None
     """Only these [target, load] pairs; all by default."""
 
@@ -223,9 +235,14 @@ class Campaign(Model):
         return self.minimum_valid or self.repetitions // 2 + 1
 
 
+def document_schema(model: type[Model]) -> dict[str, Any]:
+    """Give the JSON Schema of a kind of file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(by_alias=True)}
+
+
 def schema() -> dict[str, Any]:
     """Give the JSON Schema of a campaign file, for editors."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Campaign.model_json_schema(by_alias=True)}
+    return document_schema(Campaign)
 
 
 def resolve(folder: Path, name: str) -> Path:

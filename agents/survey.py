@@ -1,0 +1,105 @@
+"""What a host is and has, as one JSON document on standard output: `python3 - < survey.py` works before anything is installed.
+
+Standard library only, and old Pythons as well (3.7): a host that is too old has to be able to say so. Nothing is judged
+here, and one thing that cannot be found out does not hide another: its value is then null, or {"error": ...}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+
+
+def read(path):  # type: ignore[no-untyped-def]
+    """Give a small file's text; None when it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def ask(*command):  # type: ignore[no-untyped-def]
+    """Give what a command printed; None when it is not there; {"error": ...} when it failed."""
+    if shutil.which(command[0]) is None:
+        return None
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=10, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        return {"error": str(error)[:200]}
+    text = done.stdout.decode(errors="replace").strip()
+    return text if done.returncode == 0 else {"error": (text.splitlines() or ["exit status %d" % done.returncode])[-1][:200]}
+
+
+def os_name():  # type: ignore[no-untyped-def]
+    """Give the distribution's name."""
+    lines = (read("/etc/os-release") or "").splitlines()
+    names = [line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME=")]
+    return names[0] if names else platform.system()
+
+
+def memory_bytes():  # type: ignore[no-untyped-def]
+    """Give the machine's memory."""
+    for line in (read("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return None
+
+
+def time_service():  # type: ignore[no-untyped-def]
+    """Say whether something keeps the clock: 'yes', 'no', or None when nobody here can tell."""
+    said = ask("timedatectl", "show", "-p", "NTPSynchronized", "--value")
+    if said in ("yes", "no"):
+        return said
+    tracked = ask("chronyc", "-n", "tracking")
+    if isinstance(tracked, str):
+        return "yes" if "Leap status     : Normal" in tracked else "no"
+    return None
+
+
+def free_bytes(folder):  # type: ignore[no-untyped-def]
+    """Give the free space of a file system that this user can write to; None when there is none."""
+    if not os.access(folder, os.W_OK):
+        return None
+    return shutil.disk_usage(folder).free
+
+
+def ephemeral_ports():  # type: ignore[no-untyped-def]
+    """Give [first, last]."""
+    words = (read("/proc/sys/net/ipv4/ip_local_port_range") or "").split()
+    return [int(word) for word in words] or None
+
+
+def survey():  # type: ignore[no-untyped-def]
+    """Look at everything."""
+    return {
+        "python": list(sys.version_info[:3]),
+        "python_path": sys.executable,
+        "libc": "-".join(platform.libc_ver()),
+        "machine": platform.machine(),
+        "os": os_name(),
+        "kernel": platform.release(),
+        "root": os.geteuid() == 0,
+        "cores": sorted(os.sched_getaffinity(0)),
+        "memory_bytes": memory_bytes(),
+        "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "time_service": time_service(),
+        "h2load": ask("h2load", "--version"),
+        "docker_command": shutil.which("docker"),
+        "docker": ask("docker", "version", "--format", "{{.Server.Version}}"),
+        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "ephemeral_ports": ephemeral_ports(),
+        "shm_free_bytes": free_bytes("/dev/shm"),
+        "tmp_free_bytes": free_bytes("/tmp"),
+        "home_free_bytes": free_bytes(os.path.expanduser("~")),
+        "tar": shutil.which("tar"),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(survey()))

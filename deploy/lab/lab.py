@@ -1,0 +1,316 @@
+#!/usr/bin/env python3
+"""Many hosts on one Linux machine, to try and to test the multi-host path: namespaces, sshd, Docker engines.
+
+Each host is a network namespace with private process, mount and host-name namespaces, an sshd of its own and, on server
+hosts, a Docker engine of its own. Addresses are 198.18.0.0/24 (RFC 2544, benchmarking) on a bridge that leads nowhere
+else. Needs root, sshd, iproute2; Docker for server hosts; libfaketime for --clock. Standard library only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, NoReturn
+
+STATE = Path(os.environ.get("VOLLEY_LAB_STATE", "/var/lib/volley-lab"))
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parent.parent
+INVENTORY = CHECKOUT / "configs" / "inventories" / "lab.yaml"
+BRIDGE, NETWORK = "volley-lab", "198.18.0"
+BRIDGE_FILTER = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+UP_WITHIN_S = 60.0
+
+
+def fail(message: str, hint: str) -> NoReturn:
+    """Say what is wrong and what to do, and leave."""
+    print(f"lab: {message}\n  -> {hint}", file=sys.stderr)
+    sys.exit(4)
+
+
+def do(*command: str, check: bool = True) -> str:
+    """Run a command; its failure is ours."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if check and done.returncode != 0:
+        fail(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}", "mend that, then: deploy/lab/lab down")
+    return done.stdout
+
+
+def pairs(words: list[str], names: list[str], what: str) -> dict[str, str]:
+    """Read HOST=VALUE options."""
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or name not in names:
+            fail(f"--{what} {word!r} is not HOST=VALUE", f"the hosts are: {', '.join(names)}")
+        found[name] = value
+    return found
+
+
+def seconds(text: str) -> float:
+    """Read '5ms' or '0.005s'."""
+    return float(text[:-2]) / 1e3 if text.endswith("ms") else float(text.rstrip("s"))
+
+
+def up(options: argparse.Namespace) -> None:
+    """Make the hosts, write the inventory."""
+    if os.geteuid() != 0:
+        fail("namespaces need root", "sudo deploy/lab/lab up")
+    for tool, package in {"ip": "iproute2", "nsenter": "util-linux", "ssh-keygen": "openssh-client"}.items():
+        if shutil.which(tool) is None:
+            fail(f"{tool} is missing", f"sudo apt-get install {package}")
+    if not Path("/usr/sbin/sshd").exists():
+        fail("sshd is missing", "sudo apt-get install openssh-server")
+    if STATE.exists():
+        fail(f"a lab is up, or is left, in {STATE}", "deploy/lab/lab down")
+    servers = [f"web{i + 1}" for i in range(options.servers)]
+    loads = [f"gen{i + 1}" for i in range(options.hosts - options.servers)]
+    names = servers + loads
+    if not servers or not loads:
+        fail(f"{options.hosts} hosts with {options.servers} servers leave no load host", "use --hosts 2 or more")
+    delays, losses = pairs(options.delay, names, "delay"), pairs(options.loss, names, "loss")
+    clocks = pairs(options.clock, names, "clock")
+    STATE.mkdir(mode=0o700, parents=True)
+    do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "volley-lab", "-f", str(STATE / "key"))
+    make_bridge()
+    hosts: dict[str, Any] = {}
+    for i, name in enumerate(names):
+        address = f"{NETWORK}.{11 + i}"
+        hosts[name] = {"address": address, "server": name in servers, "index": i}
+        delay, loss = seconds(delays.get(name, "0s")), float(losses.get(name, "0%").rstrip("%")) / 100
+        make_network(name, i, address, delay, loss)
+        start(name, hosts[name], clocks.get(name))
+    write_state(hosts)
+    wait_for(hosts)
+    write_inventory(hosts)
+    print("lab: up: " + ", ".join(f"{name} {host['address']}" for name, host in hosts.items()))
+    print(f"lab: inventory in {INVENTORY.relative_to(CHECKOUT)}; end it with: deploy/lab/lab down")
+
+
+def make_bridge() -> None:
+    """The one network that all hosts and this machine are on."""
+    do("ip", "link", "add", BRIDGE, "type", "bridge")
+    do("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
+    do("ip", "link", "set", BRIDGE, "up")
+    if BRIDGE_FILTER.exists():
+        # Another engine's FORWARD policy would drop what passes from host to host.
+        (STATE / "bridge-filter").write_text(BRIDGE_FILTER.read_text())
+        BRIDGE_FILTER.write_text("0\n")
+
+
+def make_network(name: str, index: int, address: str, delay_s: float, loss: float) -> None:
+    """One namespace with one interface, eth0; slow or lossy by netem, or by wire.py where the kernel has none."""
+    space, outside = f"volley-{name}", f"vlab{index}"
+    do("ip", "netns", "add", space)
+    netem = ["tc", "-n", space, "qdisc", "add", "dev", "eth0", "root", "netem", "delay", f"{delay_s * 1e3}ms"]
+    do("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", space)
+    if (delay_s or loss) and subprocess.run([*netem, "loss", f"{loss:%}"], capture_output=True).returncode != 0:
+        do("ip", "link", "del", outside)
+        log = (STATE / f"wire-{name}.log").open("wb")
+        argv = [sys.executable, str(HERE / "wire.py"), space, "eth0", outside, str(delay_s), str(loss)]
+        process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        (STATE / f"wire-{name}.pid").write_text(str(process.pid))
+        until(lambda: Path(f"/sys/class/net/{outside}").exists(), f"the wire of {name}", 5)
+        until(lambda: "eth0" in do("ip", "-n", space, "link"), f"the wire of {name}", 5)
+    do("ip", "link", "set", outside, "master", BRIDGE, "up")
+    for command in (["link", "set", "lo", "up"], ["addr", "add", f"{address}/24", "dev", "eth0"],
+                    ["link", "set", "eth0", "up"]):
+        do("ip", "-n", space, *command)
+
+
+def start(name: str, host: dict[str, Any], clock: str | None) -> None:
+    """Start a host: its process 1 in namespaces of its own."""
+    folder = STATE / name
+    (folder / "home" / ".ssh").mkdir(parents=True)
+    shutil.copy(STATE / "key.pub", folder / "home" / ".ssh" / "authorized_keys")
+    do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / "host_key"))
+    settings = [
+        "Port 22", f"ListenAddress {host['address']}", "HostKey /run/host_key", "PidFile none", "UsePAM no",
+        "StrictModes no", "PermitRootLogin prohibit-password", "PasswordAuthentication no",
+        "AuthorizedKeysFile /root/.ssh/authorized_keys", "Subsystem sftp internal-sftp", "PrintMotd no",
+    ]
+    if clock is not None:
+        library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+        if library is None:
+            fail("--clock needs libfaketime", "sudo apt-get install libfaketime")
+        # h2load's allocator (jemalloc) and libfaketime wait for each other at the start: libc's own goes before it.
+        preload = f"{library}:libc.so.6:libstdc++.so.6"
+        settings.append(f"SetEnv LD_PRELOAD={preload} FAKETIME={clock} FAKETIME_DONT_FAKE_MONOTONIC=1")
+    (folder / "sshd_config").write_text("\n".join(settings) + "\n")
+    bip = f"198.18.{100 + host['index']}.1/24" if host["server"] else "-"
+    spaces = ["nsenter", f"--net=/run/netns/volley-{name}", "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
+              "--kill-child", "--mount-proc", "--propagation", "private"]
+    log = (folder / "host.log").open("wb")
+    process = subprocess.Popen(
+        [*spaces, str(HERE / "host.sh"), name, str(folder), str(CHECKOUT), bip],
+        stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={"PATH": os.environ["PATH"]},
+    )
+    (folder / "pid").write_text(str(process.pid))
+
+
+def until(condition: Any, what: str, within_s: float = UP_WITHIN_S) -> None:
+    """Wait for something, not for ever."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            fail(f"{what} is not there after {within_s:g} s", f"look into {STATE}, then: deploy/lab/lab down")
+        time.sleep(0.05)
+
+
+def wait_for(hosts: dict[str, Any]) -> None:
+    """Every sshd tells its key, every engine answers."""
+    known = []
+    for name, host in hosts.items():
+        until(lambda n=name: ":22 " in inside(n, "ss", "-ltn"), f"sshd of {name}")
+        if host["server"]:
+            until(lambda n=name: inside(n, "docker", "version", "-f", "{{.Server.Version}}"), f"engine of {name}")
+        kind, key = (STATE / name / "host_key.pub").read_text().split()[:2]
+        known.append(f"{host['address']} {kind} {key}")
+    (STATE / "known_hosts").write_text("\n".join(known) + "\n")
+
+
+def init_of(name: str) -> int:
+    """The process id, seen from here, of a host's process 1; 0 when the host is off."""
+    try:
+        parent = (STATE / name / "pid").read_text()
+        return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def inside(name: str, *command: str) -> str:
+    """Run a command in a host; give what it printed."""
+    argv = ["nsenter", "-t", str(init_of(name)), "-a", *command]
+    return subprocess.run(argv, capture_output=True, text=True).stdout
+
+
+def write_state(hosts: dict[str, Any]) -> None:
+    (STATE / "hosts.json").write_text(json.dumps(hosts))
+
+
+def read_state() -> dict[str, Any]:
+    try:
+        return dict(json.loads((STATE / "hosts.json").read_text()))
+    except OSError:
+        fail("no lab is up", "deploy/lab/lab up")
+
+
+def write_inventory(hosts: dict[str, Any]) -> None:
+    """The inventory that volley reads."""
+    lines = [
+        "# yaml-language-server: $schema=../volley-inventory.schema.json",
+        "# Made by deploy/lab/lab up. The hosts reach no package index and no registry: images are built here and sent.",
+        f"coordinator: {{address: {NETWORK}.1}}",
+        "images: send",
+        "defaults:",
+        "  user: root",
+        f"  key: {STATE}/key",
+        f"  known_hosts: {STATE}/known_hosts",
+        "hosts:",
+    ]
+    for name, host in hosts.items():
+        role = "server" if host["server"] else "load"
+        lines.append(f"  {name}: {{address: {host['address']}, roles: [{role}]}}")
+    INVENTORY.parent.mkdir(parents=True, exist_ok=True)
+    INVENTORY.write_text("\n".join(lines) + "\n")
+
+
+def kill(name: str) -> None:
+    """Switch a host off: everything in it dies at once."""
+    if pid := init_of(name):
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not Path(f"/proc/{pid}").exists() or not init_of(name), f"the end of {name}", 20)
+
+
+def down() -> None:
+    """Remove every trace."""
+    for name in sorted(p.name for p in STATE.iterdir() if p.is_dir()) if STATE.exists() else []:
+        kill(name)
+    for file in STATE.glob("wire-*.pid") if STATE.exists() else []:
+        pid = int(file.read_text())
+        if "wire.py" in _arguments(pid):
+            os.kill(pid, signal.SIGTERM)
+            until(lambda p=pid: "wire.py" not in _arguments(p), "the end of a wire", 5)
+    for space in do("ip", "netns", "list", check=False).split("\n"):
+        if space.startswith(("volley-web", "volley-gen")):
+            do("ip", "netns", "del", space.split()[0], check=False)
+    for link in Path("/sys/class/net").glob("vlab*"):
+        do("ip", "link", "del", link.name, check=False)
+    if Path(f"/sys/class/net/{BRIDGE}").exists():
+        do("ip", "link", "del", BRIDGE)
+    saved = STATE / "bridge-filter"
+    if saved.exists() and BRIDGE_FILTER.exists():
+        BRIDGE_FILTER.write_text(saved.read_text())
+    forget_cgroups()
+    shutil.rmtree(STATE, ignore_errors=True)
+    INVENTORY.unlink(missing_ok=True)
+    print("lab: down")
+
+
+def _arguments(pid: int) -> str:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
+def forget_cgroups() -> None:
+    """An engine that is switched off leaves its containers' empty control groups."""
+    ids = {p.name for p in STATE.glob("*/docker/containers/*")} if STATE.exists() else set()
+    for controller in Path("/sys/fs/cgroup").glob("**/docker/*"):
+        if controller.name in ids:
+            with contextlib.suppress(OSError):
+                controller.rmdir()
+
+
+def link(name: str, state: str) -> None:
+    """Pull a host's cable out, or put it back."""
+    index = read_state()[name]["index"]
+    do("ip", "link", "set", f"vlab{index}", state)
+
+
+def main() -> None:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="deploy/lab/lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    make = verbs.add_parser("up", help="make the hosts and write configs/inventories/lab.yaml")
+    make.add_argument("--hosts", type=int, default=4, help="how many, servers included")
+    make.add_argument("--servers", type=int, default=1, help="how many of them are server hosts")
+    for option, example in {"delay": "gen1=5ms", "loss": "gen1=1%%", "clock": "gen2=+3.7s"}.items():
+        make.add_argument(f"--{option}", action="append", default=[], metavar="HOST=VALUE", help=f"for instance {example}")
+    verbs.add_parser("down", help="remove every trace")
+    verbs.add_parser("status", help="which hosts are on")
+    for verb, text in {"kill": "switch a host off", "cut": "pull its cable out", "mend": "put the cable back"}.items():
+        verbs.add_parser(verb, help=text).add_argument("host")
+    run = verbs.add_parser("exec", help="run a command in a host")
+    run.add_argument("host")
+    run.add_argument("command", nargs=argparse.REMAINDER)
+    options = parser.parse_args()
+    if options.verb == "up":
+        up(options)
+    elif options.verb == "down":
+        down()
+    else:
+        hosts = read_state()
+        if options.verb != "status" and options.host not in hosts:
+            fail(f"no host is called {options.host!r}", f"the hosts are: {', '.join(hosts)}")
+        if options.verb == "status":
+            for name, host in hosts.items():
+                print(f"{name:8}{host['address']:16}{'on' if init_of(name) else 'off'}")
+        elif options.verb == "kill":
+            kill(options.host)
+        elif options.verb == "exec":
+            command = [word for i, word in enumerate(options.command) if i or word != "--"]
+            os.execvp("nsenter", ["nsenter", "-t", str(init_of(options.host)), "-a", *command])
+        else:
+            link(options.host, "down" if options.verb == "cut" else "up")
+
+
+if __name__ == "__main__":
+    main()

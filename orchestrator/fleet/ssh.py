@@ -1,0 +1,279 @@
+"""One SSH connection per host, for the whole run: who it is, what it is told, what goes wrong in one line each.
+
+asyncssh does the protocol, ssh_config, agents and jump hosts. Here: host keys are verified and never silently accepted,
+a lost connection is noticed in seconds, and every command has a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import HostError
+from orchestrator.spec.inventory import Inventory, file_of
+
+if TYPE_CHECKING:
+    import asyncssh
+
+CONNECT_TIMEOUT_S = 10.0
+COMMAND_TIMEOUT_S = 60.0
+# A connection that is dead without saying so is noticed after three of these.
+KEEPALIVE_S = 2.0
+KEEPALIVES = 3
+# sshd drops what comes faster than its MaxStartups (10 by default): a jump host takes all of them.
+AT_ONCE = 8
+CHUNK_BYTES = 1 << 18
+
+
+class UnknownKey(HostError):
+    """Nobody has said yet that this host's key is to be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command on a host printed, and its exit status; None when the connection was lost."""
+
+    status: int | None
+    out: str
+    err: str
+
+
+class SshHost:
+    """A host of the inventory, reached over SSH. Used from one event loop."""
+
+    def __init__(self, name: str, inventory: Inventory, folder: Path) -> None:
+        self.name = name
+        self.address = inventory.address(name)
+        self.accepted = False
+        self._access = inventory.access(name)
+        self._inventory = inventory
+        self._folder = folder
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._jump: asyncssh.SSHClientConnection | None = None
+
+    @property
+    def python(self) -> str:
+        """The interpreter on the host."""
+        return self._access.python or "python3"
+
+    @property
+    def known_hosts(self) -> Path:
+        """The file of trusted host keys."""
+        if self._access.known_hosts is None:
+            return Path.home() / ".ssh" / "known_hosts"
+        return file_of(self._folder, self._access.known_hosts)
+
+    def _options(self) -> dict[str, Any]:
+        """What is said explicitly; the rest is ssh_config's, then OpenSSH's defaults."""
+        options: dict[str, Any] = {
+            "keepalive_interval": KEEPALIVE_S,
+            "keepalive_count_max": KEEPALIVES,
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "login_timeout": CONNECT_TIMEOUT_S,
+        }
+        if self._access.known_hosts is not None:
+            # A file that is not there yet trusts nobody.
+            options["known_hosts"] = str(self.known_hosts) if self.known_hosts.exists() else ()
+        if self._access.key is not None:
+            options["client_keys"] = [str(file_of(self._folder, self._access.key))]
+        options |= self._config()
+        return options
+
+    def _config(self) -> dict[str, Any]:
+        if self._inventory.ssh_config == "none":
+            return {"config": None}
+        if self._inventory.ssh_config is not None:
+            return {"config": [str(file_of(self._folder, self._inventory.ssh_config))]}
+        return {}
+
+    def _where(self) -> dict[str, Any]:
+        where: dict[str, Any] = {"host": self.address}
+        if self._access.user is not None:
+            where["username"] = self._access.user
+        if self._access.port is not None:
+            where["port"] = self._access.port
+        if self._jump is not None:
+            where["tunnel"] = self._jump
+        return where
+
+    async def connect(self) -> None:
+        """Connect and log in. Raises UnknownKey for a host nobody vouches for, HostError for the rest."""
+        try:
+            await self._connect()
+        except UnknownKey:
+            if self._inventory.host_keys != "accept-new":
+                raise
+            record_key(self.known_hosts, self._key_pattern(), await self.host_key())
+            self.accepted = True
+            await self._connect()
+
+    async def _connect(self) -> None:
+        import asyncssh
+
+        try:
+            async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
+                await self._open_jump()
+                self._connection = await asyncssh.connect(**self._where(), **self._options())
+        except asyncssh.HostKeyNotVerifiable:
+            raise await self._key_trouble() from None
+        except asyncssh.PermissionDenied as error:
+            user = self._access.user or "the user of ssh_config"
+            raise HostError(
+                f"host {self.name}: {self.address} lets {user} not in: {error.reason}",
+                f"put the public key there: ssh-copy-id {user}@{self.address}; or name another with 'key:'",
+            ) from None
+        except (OSError, asyncssh.Error, asyncssh.KeyImportError) as error:
+            raise HostError(
+                f"host {self.name}: no SSH to {self.address}: {_reason(error)}",
+                "is the host up, sshd running, the address right? 'volley hosts check' looks at all hosts",
+            ) from None
+
+    async def _open_jump(self) -> None:
+        import asyncssh
+
+        if self._access.jump is None or self._jump is not None:
+            return
+        user, at, place = self._access.jump.rpartition("@")
+        host, colon, port = place.partition(":")
+        where: dict[str, Any] = {"host": host} | ({"username": user} if at else {})
+        self._jump = await asyncssh.connect(**where, **({"port": int(port)} if colon else {}), **self._options())
+
+    async def host_key(self) -> asyncssh.SSHKey:
+        """Ask the host for its key. Raises HostError."""
+        import asyncssh
+
+        where = {k: v for k, v in self._where().items() if k != "username"}
+        try:
+            await self._open_jump()
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                key = await asyncssh.get_server_host_key(**where, **self._config())
+        except (OSError, asyncssh.Error) as error:
+            raise HostError(
+                f"host {self.name}: no SSH to {self.address}: {_reason(error)}", "is the host up, and sshd running?"
+            ) from None
+        if key is None:
+            raise HostError(f"host {self.name}: {self.address} shows no host key", "look at its sshd")
+        return key
+
+    def trusts(self, key: asyncssh.SSHKey) -> bool | None:
+        """Say whether a key is the recorded one; None when none is recorded for this host."""
+        import asyncssh
+
+        try:
+            recorded = asyncssh.read_known_hosts(str(self.known_hosts))
+        except OSError:
+            return None
+        port = self._access.port or 22
+        keys, authorities, *_ = recorded.match(self.address, self.address, None if port == 22 else port)
+        if not keys and not authorities:
+            return None
+        return any(known.public_data == key.public_data for known in keys)
+
+    def trust(self, key: asyncssh.SSHKey) -> None:
+        """Record a key."""
+        record_key(self.known_hosts, self._key_pattern(), key)
+
+    def _key_pattern(self) -> str:
+        port = self._access.port or 22
+        return self.address if port == 22 else f"[{self.address}]:{port}"
+
+    async def _key_trouble(self) -> HostError:
+        key = await self.host_key()
+        if self.trusts(key) is None:
+            return UnknownKey(
+                f"host {self.name}: the key of {self.address} is unknown: {key.get_algorithm()} {key.get_fingerprint()}",
+                "compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), "
+                "then: volley hosts trust --hosts INVENTORY",
+            )
+        return HostError(
+            f"host {self.name}: the key of {self.address} HAS CHANGED: it is now {key.get_fingerprint()}",
+            f"find out why; if it is right: ssh-keygen -R '{self._key_pattern()}' -f {self.known_hosts}, and trust it anew",
+        )
+
+    @property
+    def connection(self) -> asyncssh.SSHClientConnection:
+        """The connection, after connect()."""
+        assert self._connection is not None, "connect() first"
+        return self._connection
+
+    async def run(self, command: str, given: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
+        """Run a command and wait for it. Raises HostError when the connection or the time ends first."""
+        import asyncssh
+
+        try:
+            async with asyncio.timeout(timeout_s):
+                done = await self.connection.run(command, input=given, encoding=None, check=False)
+        except TimeoutError:
+            raise HostError(
+                f"host {self.name}: no end of '{command[:60]}' within {timeout_s:g} s", "is the host overloaded?"
+            ) from None
+        except (OSError, asyncssh.Error) as error:
+            raise self.lost(error) from None
+        if done.exit_status is None and done.exit_signal is None:
+            raise self.lost(None)
+        return Done(done.exit_status, _text(done.stdout), _text(done.stderr))
+
+    async def feed(self, command: str, path: Path, timeout_s: float) -> Done:
+        """Run a command that reads a file of ours on its standard input. Raises HostError."""
+        import asyncssh
+
+        try:
+            async with asyncio.timeout(timeout_s), self.connection.create_process(command, encoding=None) as process:
+                with path.open("rb") as file:
+                    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                        process.stdin.write(chunk)
+                        await process.stdin.drain()
+                process.stdin.write_eof()
+                done = await process.wait()
+        except TimeoutError:
+            raise HostError(
+                f"host {self.name}: {path.name} was not sent within {timeout_s:g} s", "is the network that slow?"
+            ) from None
+        except (OSError, asyncssh.Error) as error:
+            raise self.lost(error) from None
+        return Done(done.exit_status, _text(done.stdout), _text(done.stderr))
+
+    def lost(self, error: Exception | None) -> HostError:
+        """Give the error of a connection that ended."""
+        why = f": {_reason(error)}" if error else ""
+        return HostError(
+            f"host {self.name}: the connection to {self.address} was lost{why}",
+            "what ran there is ended by its guard; see that the host is up",
+        )
+
+    async def close(self) -> None:
+        """Close the connection."""
+        for connection in (self._connection, self._jump):
+            if connection is not None:
+                connection.close()
+                with contextlib.suppress(Exception):
+                    async with asyncio.timeout(2):
+                        await connection.wait_closed()
+        self._connection = self._jump = None
+
+
+def record_key(file: Path, pattern: str, key: asyncssh.SSHKey) -> None:
+    """Append a host's key to a known_hosts file."""
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    line = f"{pattern} {key.export_public_key().decode().strip()}\n"
+    with file.open("a+", encoding="utf-8") as out:
+        out.seek(0)
+        ends_well = (out.read() or "\n").endswith("\n")
+        out.write(line if ends_well else "\n" + line)
+
+
+def _reason(error: Exception | None) -> str:
+    import asyncssh
+
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    if isinstance(error, asyncssh.Error):
+        return str(error.reason)
+    return str(getattr(error, "strerror", None) or error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _text(output: Any) -> str:
+    return bytes(output or b"").decode(errors="replace")
