@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import ray
@@ -24,9 +25,9 @@ OPTIONS: dict[str, Any] = {
 class LoadActor:
     """A load host under Ray."""
 
-    def __init__(self, run: str, address: str) -> None:
+    def __init__(self, run: str, address: str, clock_port: int = 0) -> None:
         # Each assignment names its run; only a server host has to know it from the start.
-        self._host = LoadHost(address)
+        self._host = LoadHost(address, clock_port=clock_port)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the LoadHost."""
@@ -50,17 +51,17 @@ class LoadActor:
 class ServerActor:
     """A server host under Ray."""
 
-    def __init__(self, run: str, address: str) -> None:
-        self._host = ServerHost(run, address)
+    def __init__(self, run: str, address: str, clock_port: int = 0) -> None:
+        self._host = ServerHost(run, address, clock_port)
 
     def call(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the ServerHost."""
-        return getattr(self._host, method)(*arguments)
+        """Call a method of the ServerHost, or of its part: 'images.find'."""
+        return attrgetter(method)(self._host)(*arguments)
 
     @ray.method(concurrency_group="control")
     def control(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the ServerHost while another call is under way."""
-        return getattr(self._host, method)(*arguments)
+        """Call a method of the ServerHost, or of its part, while another call is under way."""
+        return attrgetter(method)(self._host)(*arguments)
 
 
 def remote(kind: type[LoadActor] | type[ServerActor]) -> Any:

@@ -10,16 +10,16 @@ import time
 from dataclasses import dataclass
 
 _PROBE = struct.Struct("!QQQ")  # token, t2, t3
-EXCHANGES = 64
+EXCHANGES = 32
 MAX_SLEW = 500e-6  # NTP slews a clock by at most 500 ppm
 
 
 class ClockResponder:
     """Answers each datagram with when it came (t2) and when it was answered (t3), ns of CLOCK_REALTIME."""
 
-    def __init__(self, address: str = "127.0.0.1") -> None:
+    def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, 0))
+        self._socket.bind((address, port))
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="clock-responder", daemon=True)
         self._thread.start()

@@ -41,12 +41,16 @@ POLL_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the coordinator asks for. lease_s 0: only the end of standard input counts."""
+    """What the coordinator asks for. lease_s 0: only the end of standard input counts.
+
+    ready: what the node prints when it is up. '{folder}' and '{python}' in command and environment are filled in.
+    """
 
     run: str
     command: list[str]
     environment: dict[str, str]
     token: str
+    ready: str
     lease_s: float = 0.0
 
 
@@ -200,10 +204,16 @@ class Guarded:
         """Give the event of a node that has ended, with what it printed last."""
         if self._process is None or self._process.poll() is None:
             return None
+        return {"event": "ended", "status": self._process.returncode, "log": self._said()[-LOG_TAIL:]}
+
+    def ready(self) -> bool:
+        """Say whether the node has said that it is up."""
+        return self._order.ready in self._said()
+
+    def _said(self) -> str:
         with contextlib.suppress(OSError):
-            log = (self.folder / "node.log").read_text(errors="replace")[-LOG_TAIL:]
-            return {"event": "ended", "status": self._process.returncode, "log": log}
-        return {"event": "ended", "status": self._process.returncode, "log": ""}
+            return (self.folder / "node.log").read_text(errors="replace")
+        return ""
 
     def remove(self) -> None:
         """End and remove everything."""
@@ -218,12 +228,15 @@ def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
     """Come back when standard input has ended, or was silent for lease_s."""
     os.set_blocking(0, False)
     heard = time.monotonic()
-    told = False
+    ready = told = False
     while True:
         # A node that ends by itself is told; what it left is removed when the coordinator has heard of it.
         if not told and (event := guarded.ended()):
             tell(event)
             told = True
+        if not ready and guarded.ready():
+            tell({"event": "ready"})
+            ready = True
         select.select([0], [], [], POLL_S)
         try:
             data = os.read(0, 65536)

@@ -1,102 +1,223 @@
-"""Images on one engine: built by the docker command from a context, and named by its content so that none is built twice."""
+"""Images: contexts packed here, built or loaded on the engine's own host, named by content so that none is made twice."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
 import subprocess
-from collections.abc import Callable
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
+
+from agents.records import from_plain
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)", re.IGNORECASE | re.MULTILINE)
+_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
+CHUNK_BYTES = 1 << 20
+LAST_LINES = 4
+
+
+class BuildFailed(RuntimeError):
+    """docker build, load or pull ended with an error: carries the end of its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """What to build: a folder on the engine's host, a Dockerfile relative to it, build arguments, the build's network."""
+    """What to build: a context by its content, a Dockerfile in it, build arguments, the network of the build.
 
-    context: str
+    bases: the images that it starts from; their ids on the building engine are part of the name.
+    """
+
+    name: str
+    digest: str
     dockerfile: str = "Dockerfile"
     args: dict[str, str] = field(default_factory=dict)
     network: str = "host"
+    bases: list[str] = field(default_factory=list)
 
 
-class BuildFailed(RuntimeError):
-    """docker build ended with an error: carries the end of its output."""
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A folder with a Dockerfile, as docker sees it (.dockerignore applied)."""
+
+    folder: Path
+    dockerfile: str = "Dockerfile"
+
+    def files(self) -> list[Path]:
+        """Give its files, in a fixed order."""
+        from docker.utils.build import exclude_paths
+
+        ignore = self.folder / ".dockerignore"
+        patterns = ignore.read_text().splitlines() if ignore.is_file() else []
+        patterns = [line.strip() for line in patterns if line.strip() and not line.lstrip().startswith("#")]
+        names = exclude_paths(str(self.folder), patterns, self.dockerfile)
+        return sorted(path for path in (self.folder / name for name in names) if path.is_file())
+
+    def digest(self) -> str:
+        """Give the digest of every file's name, mode and content."""
+        digest = hashlib.sha256()
+        for path in self.files():
+            mode = "x" if os.access(path, os.X_OK) else "-"
+            digest.update(f"{path.relative_to(self.folder)}\0{mode}\0".encode())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+    def bases(self) -> list[str]:
+        """Give the images that the Dockerfile starts from, its own stages and variables excepted."""
+        found = _FROM.findall((self.folder / self.dockerfile).read_text())
+        stages = {stage.lower() for _, stage in found if stage}
+        return list(
+            dict.fromkeys(i for i, _ in found if i.lower() not in stages and "$" not in i and i.lower() != "scratch")
+        )
+
+    def pack(self, out: IO[bytes]) -> None:
+        """Write the context as a tar archive."""
+        # GNU: docker looks at the first 512 bytes only, and a PAX header there is no archive to it.
+        with tarfile.open(fileobj=out, mode="w|", bufsize=CHUNK_BYTES, format=tarfile.GNU_FORMAT) as archive:
+            for path in self.files():
+                archive.add(path, arcname=str(path.relative_to(self.folder)), recursive=False)
 
 
-def tag_of(name: str, build: Build, engine: DockerClient) -> str:
-    """Name the image by its content: every file of the context, the arguments, and the base images as they are here."""
-    digest = hashlib.sha256()
-    context = Path(build.context)
-    for path in _files(context):
-        mode = "x" if os.access(path, os.X_OK) else "-"
-        digest.update(f"{path.relative_to(context)}\0{mode}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    dockerfile = context / build.dockerfile
-    digest.update(repr((build.dockerfile, sorted(build.args.items()))).encode())
-    for base in _FROM.findall(dockerfile.read_text()):
-        digest.update(f"{base}={_image_id(engine, base)}\0".encode())
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "target"
-    return f"volley/{slug}:{digest.hexdigest()[:16]}"
+class ImageStore:
+    """The images of one engine, on its own host. One stream at a time comes in: a context to build, or an image."""
+
+    def __init__(self, engine: Callable[[], DockerClient]) -> None:
+        self._engine = engine
+        self._lines: list[str] = []
+        self._intake: _Intake | None = None
+
+    def said(self, since: int) -> list[str]:
+        """Give the lines that builds have printed, from the `since`-th on."""
+        return self._lines[since:]
+
+    def lacks(self, names: list[str]) -> list[str]:
+        """Give those images that are not here. Raises EngineUnreachable."""
+        return [name for name in names if not self.id_of(name)]
+
+    def id_of(self, name: str) -> str:
+        """Give an image's id; '' when it is not here."""
+        from docker.errors import ImageNotFound
+
+        try:
+            return str(self._engine().images.get(name).id)
+        except ImageNotFound:
+            return ""
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """Give id and tags of an image that must be there, pulling it when it is not. Raises BuildFailed."""
+        from docker.errors import APIError, ImageNotFound
+
+        try:
+            found = self._engine().images.get(image)
+        except ImageNotFound:
+            self._lines.append(f"pulling {image}")
+            try:
+                found = self._engine().images.pull(image)
+            except (ImageNotFound, APIError) as error:
+                raise BuildFailed(f"image {image!r} is not here and cannot be pulled: {error}") from error
+        return {"id": found.id, "tags": found.tags}
+
+    def tag_of(self, plain: dict[str, Any]) -> str:
+        """Name a build's image by content: context, arguments, and the base images as they are on this engine."""
+        build = from_plain(Build, plain)
+        parts = [build.digest, build.dockerfile, repr(sorted(build.args.items()))]
+        parts += [f"{base}={self.id_of(base)}" for base in build.bases]
+        slug = re.sub(r"[^a-z0-9]+", "-", build.name.lower()).strip("-") or "target"
+        return f"volley/{slug}:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
+
+    def find(self, plain: dict[str, Any]) -> str:
+        """Give the tag of a build's image if it is here already, else ''."""
+        tag = self.tag_of(plain)
+        return tag if self.id_of(tag) else ""
+
+    def begin_build(self, plain: dict[str, Any]) -> None:
+        """Start a build; its context comes by feed()."""
+        build, tag = from_plain(Build, plain), self.tag_of(plain)
+        argv = ["docker", "build", "--force-rm", f"--network={build.network}", "--tag", tag, "--file", build.dockerfile]
+        for key, value in sorted(build.args.items()):
+            argv += ["--build-arg", f"{key}={value}"]
+        self._begin(f"docker build of {build.name}", [*argv, "-"], f"{build.name}: ", tag)
+
+    def begin_load(self, name: str) -> None:
+        """Start loading an image that comes by feed()."""
+        self._begin(f"docker load of {name}", ["docker", "load"], "", name)
+
+    def _begin(self, what: str, argv: list[str], prefix: str, gives: str) -> None:
+        self.discard()
+        self._intake = _Intake(what, argv, lambda line: self._lines.append(prefix + line), gives)
+
+    def feed(self, chunk: bytes) -> None:
+        """Take the next piece of what comes in."""
+        assert self._intake is not None, "begin_build() or begin_load() first"
+        self._intake.feed(chunk)
+
+    def finish(self) -> str:
+        """Wait for the build or the load; give the image's name. Raises BuildFailed."""
+        assert self._intake is not None, "begin_build() or begin_load() first"
+        intake, self._intake = self._intake, None
+        return intake.finish()
+
+    def discard(self) -> None:
+        """End what is coming in."""
+        if self._intake is not None:
+            self._intake.end()
+            self._intake = None
 
 
-def ensure(name: str, build: Build, engine: DockerClient, say: Callable[[str], None]) -> str:
-    """Give the image's name, building it when this engine has no image of that content; output goes to `say` by line.
+class _Intake:
+    """A docker command that reads a stream."""
 
-    Raises BuildFailed.
-    """
-    tag = tag_of(name, build, engine)
-    if _image_id(engine, tag):
-        say(f"{name}: image {tag} is there")
-        return tag
-    say(f"{name}: building {tag}")
-    argv = [
-        "docker",
-        "build",
-        "--force-rm",  # the classic builder leaves the container of a step that failed
-        f"--network={build.network}",
-        "--tag",
-        tag,
-        "--file",
-        f"{build.context}/{build.dockerfile}",
-    ]
-    for key, value in sorted(build.args.items()):
-        argv += ["--build-arg", f"{key}={value}"]
-    lines: list[str] = []
-    with subprocess.Popen(
-        [*argv, build.context], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    def __init__(self, what: str, argv: list[str], say: Callable[[str], None], gives: str) -> None:
+        self._what, self._say, self._gives = what, say, gives
+        self._lines: list[str] = []
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=False
+        )
+        self._reader = threading.Thread(target=self._read, name="docker-output", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for raw in self._process.stdout:
+            if line := raw.decode(errors="replace").strip():
+                self._lines.append(line)
+                self._say(line)
+
+    def feed(self, chunk: bytes) -> None:
+        # A command that has failed reads no more: finish() tells why.
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(chunk)
+
+    def finish(self) -> str:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        status = self._process.wait()
+        self._reader.join(timeout=5)
+        if status != 0:
+            raise BuildFailed(f"{self._what} failed ({status}): " + " | ".join(self._lines[-LAST_LINES:]))
+        return self._gives
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+def saved(name: str) -> Iterator[bytes]:
+    """Give an image of this machine's engine as `docker save` writes it, in pieces. Raises BuildFailed."""
+    with subprocess.Popen(["docker", "save", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.strip():
-                lines.append(line.rstrip())
-                say(f"{name}: {line.rstrip()}")
+        assert process.stderr is not None
+        while chunk := process.stdout.read(CHUNK_BYTES):
+            yield chunk
+        why = process.stderr.read().decode(errors="replace").strip()
     if process.returncode != 0:
-        raise BuildFailed(f"docker build of {build.context} failed ({process.returncode}): " + " | ".join(lines[-4:]))
-    return tag
-
-
-def _files(context: Path) -> list[Path]:
-    from docker.utils.build import exclude_paths
-
-    ignore = context / ".dockerignore"
-    patterns = ignore.read_text().splitlines() if ignore.is_file() else []
-    patterns = [line.strip() for line in patterns if line.strip() and not line.lstrip().startswith("#")]
-    names = exclude_paths(str(context), patterns)
-    return sorted(path for path in (context / name for name in names) if path.is_file())
-
-
-def _image_id(engine: DockerClient, name: str) -> str:
-    from docker.errors import ImageNotFound
-
-    try:
-        return str(engine.images.get(name).id)
-    except ImageNotFound:
-        return ""
+        raise BuildFailed(f"docker save of {name} failed: {why[-200:]}")

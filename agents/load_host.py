@@ -18,9 +18,9 @@ from agents.wire import encode_stream, pack_result
 class LoadHost:
     """Runs the assignments of one trial after the other on this host."""
 
-    def __init__(self, address: str = "127.0.0.1", program: str = "h2load") -> None:
+    def __init__(self, address: str = "127.0.0.1", program: str = "h2load", clock_port: int = 0) -> None:
         self._program = program
-        self._responder = ClockResponder(address)
+        self._responder = ClockResponder(address, clock_port)
         self._agents: list[LoadAgent] = []
         self._threads: list[threading.Thread] = []
 

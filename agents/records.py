@@ -130,7 +130,10 @@ class HostClock:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One target under one load, as planned: totals over all agents. SLOs and statistics are not part of it."""
+    """One target under one load, as planned: totals over all agents. SLOs and statistics are not part of it.
+
+    external: the target is a URL that is already up.
+    """
 
     name: str
     target: str
@@ -147,6 +150,7 @@ class Case:
     tail_us: int
     cpus: float | None
     memory_bytes: int | None
+    external: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +158,8 @@ class TrialFacts:
     """Everything that was seen of one trial, except the counters. Instants are on the coordinator's clock.
 
     error: why no load was fired, when it was not. window_end_us None: the whole run.
-    shared_host: the server and the agents were on one machine.
+    shared_host: the server and the agents were on one machine. accepted_keys: hosts whose SSH keys nobody vouched for.
+    stages_us: how long each stage of the trial took, in order; the load itself is 'load'.
     """
 
     number: int
@@ -169,6 +174,8 @@ class TrialFacts:
     clocks: list[HostClock]
     shared_host: bool
     error: str | None = None
+    accepted_keys: list[str] = field(default_factory=list)
+    stages_us: dict[str, int] = field(default_factory=dict)
 
 
 def to_plain(record: Any) -> dict[str, Any]:

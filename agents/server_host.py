@@ -13,9 +13,10 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from agents import images, probe
+from agents import probe
 from agents.clock import ClockResponder
-from agents.images import Build
+from agents.guard import RUN_LABEL
+from agents.images import ImageStore
 from agents.meter import Cgroup, Counters
 from agents.probe import Expect, Request, Unanswered
 from agents.records import ServerFacts, from_plain, to_plain
@@ -24,9 +25,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
     from docker.models.containers import Container
 
-RUN_LABEL = "volley.run"
 READY_POLL_S = 0.1
-STOP_AFTER_S = 2
 LOG_LINES = 2000
 
 # A server that cannot become ready is not waited for to the end. Workers killed this often are a loop, not an accident.
@@ -72,15 +71,15 @@ class ServerSpec:
 class ServerHost:
     """Runs one server at a time for one run."""
 
-    def __init__(self, run: str, address: str = "127.0.0.1") -> None:
+    def __init__(self, run: str, address: str = "127.0.0.1", clock_port: int = 0) -> None:
         self._run = run
-        self._responder = ClockResponder(address)
+        self._responder = ClockResponder(address, clock_port)
+        self.images = ImageStore(self.engine)
         self._engine: DockerClient | None = None
         self._container: Container | None = None
         self._cgroup: Cgroup | None = None
         self._facts = ServerFacts(state="none")
         self._edges: threading.Thread | None = None
-        self._lines: list[str] = []
         self._stage = ""
         self._abort = threading.Event()
 
@@ -114,29 +113,6 @@ class ServerHost:
         """Give the UDP port of the clock responder."""
         return self._responder.port
 
-    def build(self, name: str, plain: dict[str, Any]) -> str:
-        """Make sure of an image; what the build prints can be read by said(). Raises BuildFailed, EngineUnreachable."""
-        self._stage = f"building {name}"
-        return images.ensure(name, from_plain(Build, plain), self.engine(), self._lines.append)
-
-    def inspect(self, image: str) -> dict[str, Any]:
-        """Give id and tags of an image that must be there, pulling it when it is not. Raises BuildFailed."""
-        from docker.errors import APIError, ImageNotFound
-
-        try:
-            found = self.engine().images.get(image)
-        except ImageNotFound:
-            self._lines.append(f"pulling {image}")
-            try:
-                found = self.engine().images.pull(image)
-            except (ImageNotFound, APIError) as error:
-                raise images.BuildFailed(f"image {image!r} is not here and cannot be pulled: {error}") from error
-        return {"id": found.id, "tags": found.tags}
-
-    def said(self, since: int) -> list[str]:
-        """Give the lines that builds have printed, from the `since`-th on."""
-        return self._lines[since:]
-
     def stage(self) -> str:
         """Say what is being waited for."""
         return self._stage
@@ -153,7 +129,7 @@ class ServerHost:
         if spec.network == "host":
             _require_free(spec.port)
         self._stage = f"starting {spec.target}"
-        image = self.inspect(spec.image)
+        image = self.images.inspect(spec.image)
         began = time.monotonic()
         container = self._create(spec, trial)
         self._container = container
@@ -302,15 +278,14 @@ class ServerHost:
 
     def stop(self) -> None:
         """Remove the container, if there is one. Can be called at any time."""
-        from docker.errors import APIError, NotFound
+        from docker.errors import NotFound
 
         self._abort.set()
         container, self._container, self._cgroup, self._edges = self._container, None, None, None
         if container is None:
             return
         try:
-            with contextlib.suppress(APIError):
-                container.stop(timeout=STOP_AFTER_S)
+            # Killed, not asked: its counters and its log have been read, and nothing of it is kept.
             container.remove(force=True, v=True)
         except NotFound:
             pass
@@ -353,16 +328,3 @@ def _require_free(port: int) -> None:
             trial.bind(("0.0.0.0", port))
         except OSError as error:
             raise PortInUse(f"port {port} is in use on {socket.gethostname()}: {error.strerror}") from error
-
-
-def remove_run(run: str) -> int:
-    """Remove every container of a run from this host's engine, whoever started it; give how many there were."""
-    import docker
-    from docker.errors import NotFound
-
-    engine = docker.from_env(timeout=30)
-    found = engine.containers.list(all=True, filters={"label": f"{RUN_LABEL}={run}"})
-    for container in found:
-        with contextlib.suppress(NotFound):
-            container.remove(force=True, v=True)
-    return len(found)

@@ -1,4 +1,4 @@
-"""What a host is and has, as one JSON document on standard output: `python3 - < survey.py` works before anything is installed.
+"""What a host is and has, as one JSON document: `python3 - < survey.py` works before anything of ours is there.
 
 Standard library only, and old Pythons as well (3.7): a host that is too old has to be able to say so. Nothing is judged
 here, and one thing that cannot be found out does not hide another: its value is then null, or {"error": ...}.
@@ -13,9 +13,11 @@ import resource
 import shutil
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 
-def read(path):  # type: ignore[no-untyped-def]
+def read(path: str) -> str | None:
     """Give a small file's text; None when it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -24,7 +26,7 @@ def read(path):  # type: ignore[no-untyped-def]
         return None
 
 
-def ask(*command):  # type: ignore[no-untyped-def]
+def ask(*command: str) -> Any:
     """Give what a command printed; None when it is not there; {"error": ...} when it failed."""
     if shutil.which(command[0]) is None:
         return None
@@ -33,17 +35,17 @@ def ask(*command):  # type: ignore[no-untyped-def]
     except (OSError, subprocess.SubprocessError) as error:
         return {"error": str(error)[:200]}
     text = done.stdout.decode(errors="replace").strip()
-    return text if done.returncode == 0 else {"error": (text.splitlines() or ["exit status %d" % done.returncode])[-1][:200]}
+    return text if done.returncode == 0 else {"error": (text.splitlines() or [f"status {done.returncode}"])[-1][:200]}
 
 
-def os_name():  # type: ignore[no-untyped-def]
+def os_name() -> str:
     """Give the distribution's name."""
     lines = (read("/etc/os-release") or "").splitlines()
     names = [line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME=")]
     return names[0] if names else platform.system()
 
 
-def memory_bytes():  # type: ignore[no-untyped-def]
+def memory_bytes() -> int | None:
     """Give the machine's memory."""
     for line in (read("/proc/meminfo") or "").splitlines():
         if line.startswith("MemTotal:"):
@@ -51,31 +53,31 @@ def memory_bytes():  # type: ignore[no-untyped-def]
     return None
 
 
-def time_service():  # type: ignore[no-untyped-def]
+def time_service() -> str | None:
     """Say whether something keeps the clock: 'yes', 'no', or None when nobody here can tell."""
     said = ask("timedatectl", "show", "-p", "NTPSynchronized", "--value")
     if said in ("yes", "no"):
-        return said
+        return str(said)
     tracked = ask("chronyc", "-n", "tracking")
     if isinstance(tracked, str):
         return "yes" if "Leap status     : Normal" in tracked else "no"
     return None
 
 
-def free_bytes(folder):  # type: ignore[no-untyped-def]
+def free_bytes(folder: str) -> int | None:
     """Give the free space of a file system that this user can write to; None when there is none."""
     if not os.access(folder, os.W_OK):
         return None
     return shutil.disk_usage(folder).free
 
 
-def ephemeral_ports():  # type: ignore[no-untyped-def]
+def ephemeral_ports() -> list[int] | None:
     """Give [first, last]."""
     words = (read("/proc/sys/net/ipv4/ip_local_port_range") or "").split()
     return [int(word) for word in words] or None
 
 
-def survey():  # type: ignore[no-untyped-def]
+def survey() -> dict[str, Any]:
     """Look at everything."""
     return {
         "python": list(sys.version_info[:3]),
@@ -96,10 +98,10 @@ def survey():  # type: ignore[no-untyped-def]
         "ephemeral_ports": ephemeral_ports(),
         "shm_free_bytes": free_bytes("/dev/shm"),
         "tmp_free_bytes": free_bytes("/tmp"),
-        "home_free_bytes": free_bytes(os.path.expanduser("~")),
+        "home_free_bytes": free_bytes(str(Path.home())),
         "tar": shutil.which("tar"),
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(survey()))
+    sys.stdout.write(json.dumps(survey()) + "\n")

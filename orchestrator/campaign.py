@@ -5,32 +5,65 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.records import Case
 from orchestrator import __version__
 from orchestrator.analyse.cases import judge
 from orchestrator.evaluate import Finished, summarise_run, write_results
-from orchestrator.fleet.local import LocalFleet, require_placeable
+from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
+from orchestrator.fleet.hosts import Placed
+from orchestrator.fleet.nodes import LOOPBACK
+from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, place
 from orchestrator.plan import Plan, make_plan
 from orchestrator.result import Trial
 from orchestrator.run.events import Event
+from orchestrator.run.images import provide
 from orchestrator.run.loop import run_trials
-from orchestrator.run.targets import build_all
+from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import Loaded
+from orchestrator.spec.models import Campaign, Place
 from orchestrator.store import RunStore
 
 Show = Callable[[Event], None]
 
 
-def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show: Show) -> Finished:
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The hosts of a run: an inventory and the folder its paths are relative to; by default this machine alone."""
+
+    inventory: Inventory | None = None
+    folder: Path = Path()
+
+    def machines(self) -> list[Machine]:
+        """Give the hosts as the placement sees them."""
+        return [local_machine(LOOPBACK)] if self.inventory is None else machines_of(self.inventory)
+
+    def where(self, campaign: Campaign) -> Place:
+        """Give what the placement must respect; one machine is always shared."""
+        return Place(share=True) if self.inventory is None else campaign.place
+
+    def fleet(self, run: str, placements: dict[str, Placement]) -> Fleet:
+        """Give the fleet, not up yet. Raises HostError."""
+        chosen = list(placements.values())
+        if self.inventory is None:
+            hold, machines = own_nodes_here(run)
+            return Fleet(run, hold, machines, chosen)
+        used = list(dict.fromkeys(host for placement in chosen for host in placement.hosts))
+        return Fleet(run, nodes_for(run, self.inventory, self.folder, used), self.machines(), chosen)
+
+
+def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show: Show, hosts: Hosts) -> Finished:
     """Run a campaign and store it. `source` is the campaign as it was written, without any secret put in.
 
     Raises VolleyError. Whatever happens, nothing is left on the hosts, and what was finished is in the run's folder.
     """
     campaign = loaded.campaign
     plan = make_plan(campaign, only)
-    require_placeable(plan.agents)
+    placements = place(plan, hosts.machines(), hosts.where(campaign))
     store = RunStore.create(out, campaign.campaign)
 
     def say(event: Event) -> None:
@@ -43,14 +76,21 @@ def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show:
         store.write_json("plan.json", _plan_document(plan, loaded))
         say(Event("run", f"run {store.name}: {len(plan.trials)} trials of {len(plan.cases)} cases, in {store.path}"))
         trials = []
-        with LocalFleet(store.name) as fleet:
-            needed = {name: campaign.targets[name] for name in dict.fromkeys(case.target for case in plan.cases)}
-            placed = fleet.place(plan.agents, with_server=any(target.url is None for target in needed.values()))
-            say(Event("placed", f"hosts are up: {', '.join(fleet.host_names)}"))
-            hosts = [{"host": actor.host, **actor.call("describe")} for actor in placed.actors]
-            images = build_all(needed, loaded.folder, placed, say)
-            store.write_json("environment.json", environment(hosts, images))
-            for planned, output in run_trials(plan, campaign, loaded.folder, store.name, images, placed, say):
+        with hosts.fleet(store.name, placements) as fleet:
+            fleet.up(lambda text: say(Event("host", text)))
+            say(Event("placed", f"hosts are up: {', '.join(fleet.hosts)}"))
+            targets = {name: campaign.targets[name] for name in dict.fromkeys(case.target for case in plan.cases)}
+            send = hosts.inventory is not None and hosts.inventory.images == "send"
+            images = provide(targets, loaded.folder, fleet.staff.server, send, say)
+            store.write_json("environment.json", environment(fleet.staff.described, images))
+
+            def reserve(case: Case) -> AbstractContextManager[Placed]:
+                return fleet.reserve(placements[case.name])
+
+            trial_runs = run_trials(
+                plan, campaign, loaded.folder, store.name, images, reserve, fleet.accepted_keys, say
+            )
+            for planned, output in trial_runs:
                 trial = judge(output.facts, output.agents)
                 store.add(planned.name, trial, output.agents, output.server_log)
                 trials.append(trial)

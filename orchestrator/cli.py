@@ -23,11 +23,13 @@ from orchestrator.errors import (
     EXIT_UNREACHABLE,
     ConfigurationError,
     Interrupted,
+    Several,
     UsageError,
     VolleyError,
 )
 
 if TYPE_CHECKING:
+    from orchestrator.campaign import Hosts
     from orchestrator.evaluate import Finished
     from orchestrator.plan import Plan
     from orchestrator.spec.load import Loaded
@@ -56,6 +58,9 @@ app = typer.Typer(
 )
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign file (YAML).")]
+Inventories = Annotated[
+    Path | None, typer.Option("--hosts", metavar="INVENTORY", help="Hosts over SSH, from an inventory file (YAML).")
+]
 Out = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
 Sets = Annotated[
     list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the campaign.")
@@ -77,6 +82,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 @app.command()
 def run(
     campaign: CampaignFile,
+    hosts: Inventories = None,
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     only: Only = None,
@@ -93,10 +99,10 @@ def run(
 
     loaded = load(campaign, set_ or [])
     if dry_run:
-        _show_plan(loaded, only, as_json)
+        _show_plan(loaded, only, as_json, _hosts(hosts))
         return
     source = campaign.read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in set_ or [])
-    _run(loaded, source, out, only, as_json, quiet)
+    _run(loaded, source, out, only, as_json, quiet, _hosts(hosts))
 
 
 @app.command()
@@ -114,6 +120,7 @@ def bench(
     repeat: Annotated[int, typer.Option("--repeat", help="Trials.")] = 3,
     header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'")] = None,
     expect_status: Annotated[int | None, typer.Option("--expect-status", help="What one answer must have.")] = None,
+    hosts: Inventories = None,
     out: Out = DEFAULT_OUT,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -148,7 +155,7 @@ def bench(
     shown = json.loads(json.dumps(plain))
     # Header values can be secrets: they are not stored.
     shown["loads"]["load"].get("headers", {}).update(dict.fromkeys(load.get("headers", {}), "..."))
-    _run(from_plain(plain), json.dumps(shown, indent=2) + "\n", out, None, as_json, quiet)
+    _run(from_plain(plain), json.dumps(shown, indent=2) + "\n", out, None, as_json, quiet, _hosts(hosts))
 
 
 @app.command()
@@ -233,13 +240,20 @@ def runs(folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = D
         typer.echo(f"no runs in {folder}", err=True)
 
 
-def _run(loaded: Loaded, source: str, out: Path, only: str | None, as_json: bool, quiet: bool) -> None:
+def _hosts(inventory: Path | None) -> Hosts:
+    from orchestrator.campaign import Hosts
+    from orchestrator.spec.load import load_inventory
+
+    return Hosts() if inventory is None else Hosts(load_inventory(inventory), inventory.parent.resolve())
+
+
+def _run(loaded: Loaded, source: str, out: Path, only: str | None, as_json: bool, quiet: bool, hosts: Hosts) -> None:
     from orchestrator.campaign import run_campaign
     from orchestrator.report.progress import Progress
 
     progress = Progress(quiet)
     try:
-        finished = run_campaign(loaded, source, out, only, progress.show)
+        finished = run_campaign(loaded, source, out, only, progress.show, hosts)
     finally:
         progress.close()
     _print(finished, as_json)
@@ -275,14 +289,16 @@ def _print(finished: Finished, as_json: bool) -> None:
         console.print(piece)
 
 
-def _show_plan(loaded: Loaded, only: str | None, as_json: bool) -> None:
-    from orchestrator.fleet.local import require_placeable, slots
+def _show_plan(loaded: Loaded, only: str | None, as_json: bool, hosts: Hosts) -> None:
+    from orchestrator.fleet.place import place
     from orchestrator.plan import make_plan
 
     plan = make_plan(loaded.campaign, only)
-    require_placeable(plan.agents)
+    machines = hosts.machines()
+    placements = place(plan, machines, hosts.where(loaded.campaign))
     if as_json:
-        typer.echo(json.dumps(plan.to_plain(), indent=2))
+        shown = {name: {"server": p.server, "agents": p.agents} for name, p in placements.items()}
+        typer.echo(json.dumps(plan.to_plain() | {"placement": shown}, indent=2))
         return
     typer.echo(
         f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
@@ -297,8 +313,11 @@ def _show_plan(loaded: Loaded, only: str | None, as_json: bool) -> None:
         typer.echo(
             f"  {case.name}: {case.model}, {case.protocol}, {case.clients} clients over {case.agents} agents, {what}{rate}"
         )
+        placement = placements[case.name]
+        agents = ", ".join(f"{host} {count}" for host, count in placement.agents.items())
+        typer.echo(f"    server on {placement.server or case.target}; agents on {agents}")
     typer.echo("order: " + " ".join(f"{t.number}:{t.case.name}" for t in plan.trials))
-    typer.echo(f"placement: server on local, {plan.agents} agents on local ({slots()} slots)")
+    typer.echo("slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in machines if m.slots))
     low, high = _estimate_s(plan, loaded)
     typer.echo(f"time: between {low:.0f} and {high:.0f} s; nothing was started")
 
@@ -339,7 +358,8 @@ def _explain(error: VolleyError) -> None:
                 f"error: {problem.where}: {problem.what}" + (f"\n  -> {problem.hint}" if problem.hint else ""), err=True
             )
         return
-    typer.echo(f"error: {error.message}" + (f"\n  -> {error.hint}" if error.hint else ""), err=True)
+    for each in error.errors if isinstance(error, Several) else [error]:
+        typer.echo(f"error: {each.message}" + (f"\n  -> {each.hint}" if each.hint else ""), err=True)
 
 
 def main() -> NoReturn:

@@ -54,6 +54,17 @@ class HostError(VolleyError):
     exit_code = EXIT_UNREACHABLE
 
 
+class Several(HostError):
+    """Several hosts, or several things at one host: all of them at once."""
+
+    def __init__(self, errors: list[HostError]) -> None:
+        flat: list[HostError] = []
+        for error in errors:
+            flat += error.errors if isinstance(error, Several) else [error]
+        super().__init__("; ".join(error.message for error in flat))
+        self.errors: list[HostError] = flat
+
+
 class Shortage(HostError):
     """The hosts do not have what the plan needs, told in numbers."""
 

@@ -109,6 +109,7 @@ def make_case(target_name: str, target: Target, load_name: str, load: Load, agen
         tail_us=0 if load.duration is None else load.tail,
         cpus=target.limits.cpus,
         memory_bytes=target.limits.memory,
+        external=target.url is not None,
     )
 
 

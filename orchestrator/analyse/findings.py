@@ -18,7 +18,8 @@ GENERATOR_SUSPECT, GENERATOR_INVALID = 0.70, 0.85
 RATE_TOLERANCE = 0.02
 SKEW_OF_WINDOW = 0.05
 SKEW_US = 10_000
-CLOCK_BOUND_NS = 1_000_000
+# Both edges of the window are uncertain by the bound: what matters is its share of the window.
+CLOCK_BOUND_OF_WINDOW = 0.01
 CLOCK_STEP_NS = 1_000_000
 # h2load's pacing timer ticks every 10 ms: above this a client sends several requests at once.
 MOST_PER_CLIENT = 100
@@ -193,9 +194,12 @@ def shared_host(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
 def clocks(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Clocks that are known too loosely, or that were stepped."""
     for host in facts.clocks:
-        if host.before.half_width_ns > CLOCK_BOUND_NS:
-            numbers: dict[str, Any] = {"host": host.host, "half_width_us": host.before.half_width_ns // 1000}
-            yield Finding("clock-bound", SUSPECT, numbers, "the window's edges are uncertain by that much")
+        uncertain_us = host.before.half_width_ns / 1000
+        if metrics is not None and 2 * uncertain_us > CLOCK_BOUND_OF_WINDOW * metrics.window_s * 1e6:
+            numbers: dict[str, Any] = {"host": host.host, "half_width_us": round(uncertain_us)}
+            numbers["window_us"] = round(metrics.window_s * 1e6)
+            hint = "each edge of the window is uncertain by that much: a longer window, or a nearer host"
+            yield Finding("clock-bound", SUSPECT, numbers, hint)
         if host.after is not None and not host.before.agrees_with(host.after):
             numbers = {"host": host.host, "moved_us": (host.after.offset_ns - host.before.offset_ns) // 1000}
             yield Finding("clock-step", INVALID, numbers, "let NTP only slew while a test runs")

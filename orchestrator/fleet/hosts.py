@@ -91,15 +91,14 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Where the plan's parts are: the server's actor (None for URLs only) and the load hosts' actors."""
+    """The hosts of one trial: the server's actor (None for a URL), the load hosts' actors.
+
+    cores: for each load host the core of each of its agents, None for any.
+    """
 
     server: Actor | None
     loads: list[Actor]
-
-    @property
-    def actors(self) -> list[Actor]:
-        """All of them."""
-        return [*([self.server] if self.server else []), *self.loads]
+    cores: list[list[int | None]]
 
     def shared(self) -> bool:
         """Say whether server and agents are on one machine."""

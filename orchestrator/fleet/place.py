@@ -66,16 +66,30 @@ def place(plan: Plan, machines: list[Machine], where: Place) -> dict[str, Placem
 
     Gives placements by case name.
     """
-    with_server = {case.name: case.cpus is not None or not plan.external(case) for case in plan.cases}
-    most = max(plan.cases, key=lambda case: case.agents)
-    server = _server_host(machines, most.agents, where) if any(with_server.values()) else None
-    return {
-        case.name: Placement(
-            server if with_server[case.name] else None,
-            seats(machines, case.agents, server if with_server[case.name] else None, where),
-        )
-        for case in plan.cases
-    }
+    server = None
+    if any(not case.external for case in plan.cases):
+        server = _server_host(machines, max(case.agents for case in plan.cases), where)
+    placements = {}
+    for case in plan.cases:
+        host = None if case.external else server
+        placements[case.name] = Placement(host, seats(machines, case.agents, host, where))
+    return placements
+
+
+def pin(agents: int, chosen: list[int] | None, usable: list[int], shared: bool) -> list[int | None]:
+    """Give each agent of one host its core; None: any.
+
+    chosen: the inventory's. Without it several agents get cores of their own where one is left over for the rest of
+    the host; beside a server (shared) nothing is pinned. Raises Shortage for a core that the host has not.
+    """
+    if chosen is not None:
+        missing = sorted(set(chosen) - set(usable))
+        if missing:
+            raise Shortage(f"cores {missing} are not among the host's {usable}", "mend 'cores' in the inventory")
+        return [chosen[i % len(chosen)] for i in range(agents)]
+    if shared or agents < 2 or agents >= len(usable):
+        return [None] * agents
+    return list(usable[-agents:])
 
 
 def seats(machines: list[Machine], agents: int, server: str | None, where: Place) -> dict[str, int]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import socket
-import sys
-from pathlib import Path
+from dataclasses import dataclass
+
+from orchestrator.fleet.place import Machine
+from orchestrator.spec import inventory
 
 # Ray's defaults falsify a load test (workers and their children at nice 15) or notice a lost host after a minute.
 SETTINGS = {
@@ -22,64 +22,98 @@ SETTINGS = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_metrics_collection": "false",
+    # Debian's 3.11.2 and the coordinator's 3.11.7 understand each other; the packages are the same files.
+    "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
 }
 # Makes Ray take 127.0.0.1 for the node's address, so that every socket is bound to loopback. One machine only.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 OBJECT_STORE_BYTES = 80_000_000
+# What `ray start --block` prints when the node takes part.
+READY = "Ray runtime started"
 
 
-def environment(token_file: Path, loopback: bool) -> dict[str, str]:
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where a node listens; 0: anywhere (the workers of a node on loopback)."""
+
+    gcs: int
+    node_manager: int
+    object_manager: int
+    runtime_env: int
+    dashboard_listen: int
+    dashboard_grpc: int
+    metrics: int
+    first_worker: int = 0
+    last_worker: int = 0
+    clock_server: int = 0
+    clock_load: int = 0
+
+
+def pinned(first: int) -> Ports:
+    """Give the ports of a node in a fleet, the same on every host, so that a firewall can let them through."""
+    return Ports(
+        gcs=first + inventory.GCS,
+        node_manager=first + inventory.NODE_MANAGER,
+        object_manager=first + inventory.OBJECT_MANAGER,
+        runtime_env=first + inventory.RUNTIME_ENV,
+        dashboard_listen=first + inventory.DASHBOARD_LISTEN,
+        dashboard_grpc=first + inventory.DASHBOARD_GRPC,
+        metrics=first + inventory.METRICS,
+        first_worker=first + inventory.FIRST_WORKER,
+        last_worker=first + inventory.FIRST_WORKER + inventory.WORKERS - 1,
+        clock_server=first + inventory.CLOCK_SERVER,
+        clock_load=first + inventory.CLOCK_LOAD,
+    )
+
+
+def anywhere(address: str) -> Ports:
+    """Find ports that nothing listens on at present."""
+    sockets = [socket.socket() for _ in range(inventory.METRICS + 1)]
+    try:
+        for each in sockets:
+            each.bind((address, 0))
+        return Ports(*(each.getsockname()[1] for each in sockets))
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def environment(loopback: bool, token_file: str = "{folder}/token") -> dict[str, str]:
     """Give the variables that node and driver must share; they must be set before ray is imported."""
-    return SETTINGS | {"RAY_AUTH_TOKEN_PATH": str(token_file)} | (LOOPBACK_ONLY if loopback else {})
+    return SETTINGS | {"RAY_AUTH_TOKEN_PATH": token_file} | (LOOPBACK_ONLY if loopback else {})
 
 
-def write_token(folder: Path) -> Path:
-    """Make a fresh token that only this user can read, as whoever has it can run code."""
-    path = folder / "token"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
-    return path
+def head_command(address: str, ports: Ports, machine: Machine | None) -> list[str]:
+    """Build the command of the coordinator's own node; machine: what runs on it, None for nothing."""
+    return ["{python}", "-m", "ray.scripts.scripts", "start", "--head", f"--port={ports.gcs}", "--include-dashboard=false",
+            *_common(address, ports, machine)]  # fmt: skip
 
 
-def head_command(address: str, port: int, folder: Path, labels: dict[str, str], resources: dict[str, int]) -> list[str]:
-    """Build the command of a head node that runs in the foreground."""
-    ports = free_ports(address, 6)
+def member_command(head: str, machine: Machine, ports: Ports) -> list[str]:
+    """Build the command of a host's node that joins the head at `head`."""
+    return ["{python}", "-m", "ray.scripts.scripts", "start", f"--address={head}",
+            *_common(machine.address, ports, machine)]  # fmt: skip
+
+
+def _common(address: str, ports: Ports, machine: Machine | None) -> list[str]:
+    labels = {} if machine is None else {**machine.labels, "host": machine.name}
+    resources = {} if machine is None else {"server": int(machine.server), "agent": machine.slots}
     return [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "start",
-        "--head",
         "--block",
-        f"--port={port}",
         f"--node-ip-address={address}",
-        f"--temp-dir={folder}",
-        "--include-dashboard=false",
+        "--temp-dir={folder}/ray",
         "--include-log-monitor=false",
         "--disable-usage-stats",
         "--num-cpus=4",
         f"--object-store-memory={OBJECT_STORE_BYTES}",
-        "--labels=" + ",".join(f"{key}={value}" for key, value in labels.items()),
-        "--resources=" + "{" + ",".join(f'"{key}":{value}' for key, value in resources.items()) + "}",
-        f"--node-manager-port={ports[0]}",
-        f"--object-manager-port={ports[1]}",
-        f"--runtime-env-agent-port={ports[2]}",
-        f"--dashboard-agent-listen-port={ports[3]}",
-        f"--dashboard-agent-grpc-port={ports[4]}",
-        f"--metrics-export-port={ports[5]}",
-        "--min-worker-port=0",
-        "--max-worker-port=0",
+        *(["--labels=" + ",".join(f"{key}={value}" for key, value in labels.items())] if labels else []),
+        "--resources=" + "{" + ",".join(f'"{key}":{value}' for key, value in resources.items() if value) + "}",
+        f"--node-manager-port={ports.node_manager}",
+        f"--object-manager-port={ports.object_manager}",
+        f"--runtime-env-agent-port={ports.runtime_env}",
+        f"--dashboard-agent-listen-port={ports.dashboard_listen}",
+        f"--dashboard-agent-grpc-port={ports.dashboard_grpc}",
+        f"--metrics-export-port={ports.metrics}",
+        f"--min-worker-port={ports.first_worker}",
+        f"--max-worker-port={ports.last_worker}",
     ]
-
-
-def free_ports(address: str, count: int) -> list[int]:
-    """Find ports that nothing listens on at present."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((address, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

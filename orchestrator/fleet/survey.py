@@ -46,7 +46,9 @@ def _system(found: dict[str, Any]) -> Iterator[Check]:
     yield Check("system", OK, f"{found['os']}, kernel {found['kernel']}, {found['machine']}")
     cores = len(found["cores"])
     if cores < CORES_WANTED:
-        yield Check("cores", WARNING, f"{cores}; Volley's own processes take from what is measured", "give it 2 or more")
+        yield Check(
+            "cores", WARNING, f"{cores}; Volley's own processes take from what is measured", "give it 2 or more"
+        )
     else:
         yield Check("cores", OK, f"{cores}")
     if found["memory_bytes"]:
@@ -122,8 +124,12 @@ def _docker(found: dict[str, Any]) -> Iterator[Check]:
     elif not isinstance(found["docker"], str):
         said = found["docker"]["error"] if found["docker"] else "no answer"
         mend = "sudo deploy/engine.sh up (or sudo systemctl start docker)"
-        yield Check("docker engine", FAILURE, f"does not answer: {said}", mend if found["root"] else
-                    f"{mend}; may this user use it? sudo usermod -aG docker $USER")
+        yield Check(
+            "docker engine",
+            FAILURE,
+            f"does not answer: {said}",
+            mend if found["root"] else f"{mend}; may this user use it? sudo usermod -aG docker $USER",
+        )
     else:
         yield Check("docker engine", OK, found["docker"])
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
+from agents.records import Case
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import Plan, TrialPlan
 from orchestrator.run.events import Event, Say
@@ -14,26 +16,39 @@ from orchestrator.spec.models import Campaign
 
 # A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
 GIVE_UP_AFTER = 2
+# The hosts of a case, reserved for one trial.
+Reserve = Callable[[Case], AbstractContextManager[Placed]]
 
 
 def run_trials(
-    plan: Plan, campaign: Campaign, folder: Path, run: str, images: dict[str, str], placed: Placed, say: Say
+    plan: Plan,
+    campaign: Campaign,
+    folder: Path,
+    run: str,
+    images: dict[str, str],
+    reserve: Reserve,
+    accepted_keys: list[str],
+    say: Say,
 ) -> Iterator[tuple[TrialPlan, TrialOutput]]:
-    """Run every planned trial and give each as it ends: one for each that was planned, also for those not run."""
+    """Run every planned trial and give each as it ends: one for each that was planned, also for those not run.
+
+    Raises HostError when the hosts of a trial cannot be had, and for what makes every trial impossible.
+    """
     began = time.monotonic()
     failures: dict[str, int] = {}
     for position, trial in enumerate(plan.trials):
         case = trial.case
         say(_starting(plan, position, time.monotonic() - began))
         target, load = campaign.targets[case.target], campaign.loads[case.load]
-        item = TrialInput(trial, target, load, images.get(case.target), folder, run)
+        item = TrialInput(trial, target, load, images.get(case.target), folder, run, accepted_keys)
         if failures.get(case.target, 0) >= GIVE_UP_AFTER:
             why = f"{case.target} did not come up {GIVE_UP_AFTER} times in a row; not started again"
-            output = not_run(item, placed, why)
+            output = not_run(item, why)
         else:
             if campaign.cool_down is not None and position:
                 time.sleep(campaign.cool_down / 1e6)
-            output = run_trial(item, placed, say)
+            with reserve(case) as placed:
+                output = run_trial(item, placed, say)
             up = output.facts.server.state in UP
             failures[case.target] = 0 if up else failures.get(case.target, 0) + 1
         yield trial, output

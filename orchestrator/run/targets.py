@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from agents import images
 from agents.probe import Expect, Request
-from agents.records import to_plain
 from agents.server_host import ServerSpec
-from orchestrator.fleet.hosts import Placed
-from orchestrator.run.events import Event, Say
-from orchestrator.spec.models import Build, Load, Target, resolve
-
-BUILD_TIMEOUT_S = 1800.0
+from orchestrator.spec.models import Load, Target, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,30 +73,3 @@ def server_spec(name: str, target: Target, image: str, request: Request) -> Serv
         ready_path_url=ready,
         ready_timeout_s=target.ready.timeout / 1e6,
     )
-
-
-def build_all(targets: dict[str, Target], folder: Path, placed: Placed, say: Say) -> dict[str, str]:
-    """Make sure of every image before anything is started; give image names by target. Raises HostError."""
-    found: dict[str, str] = {}
-    for name, target in targets.items():
-        if target.url is not None:
-            continue
-        assert placed.server is not None
-        if target.image is not None:
-            found[name] = str(placed.server.call("inspect", target.image, timeout_s=BUILD_TIMEOUT_S)["id"])
-            continue
-        assert target.build is not None
-        build = target.build if isinstance(target.build, Build) else Build(context=target.build)
-        context = str(resolve(folder, build.context))
-        order = images.Build(context, build.dockerfile, build.args, build.network)
-        shown = len(placed.server.control("said", 0))
-        call = placed.server.begin("build", name, to_plain(order))
-        done = False
-        while not done:
-            done = placed.server.done(call, timeout_s=0.3)
-            for line in placed.server.control("said", shown):
-                shown += 1
-                say(Event("build", line, {"target": name}, passing=True))
-        found[name] = str(placed.server.result(call, timeout_s=BUILD_TIMEOUT_S))
-        say(Event("image", f"{name}: image {found[name]} is ready", {"target": name, "image": found[name]}))
-    return found

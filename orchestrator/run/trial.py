@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,6 +49,23 @@ class TrialInput:
     image: str | None
     folder: Path
     run: str
+    accepted_keys: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Stages:
+    """How long each stage of a trial takes."""
+
+    lasted_us: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Time one stage."""
+        began = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.lasted_us[name] = self.lasted_us.get(name, 0) + (time.monotonic_ns() - began) // 1000
 
 
 def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
@@ -59,23 +79,27 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     server = placed.server if trial.target.url is None else None
     log = b""
     results: list[AgentResult] = []
+    stages = Stages()
     try:
-        facts = replace(facts, server=_bring_up(trial, server, placed, say))
-        facts = replace(facts, server=_check_further(trial, facts.server, server, placed))
+        with stages.of("server"):
+            facts = replace(facts, server=_bring_up(trial, server, placed, say))
+            facts = replace(facts, server=_check_further(trial, facts.server, server, placed))
         if facts.server.state not in UP:
             facts = replace(facts, error=facts.server.detail)
         else:
-            facts, results = _fire(trial, facts, server, placed, say)
+            facts, results = _fire(trial, facts, server, placed, stages, say)
         if server is not None:
             log = server.call("logs")
     finally:
-        _leave(server, placed.loads)
-    return TrialOutput(replace(facts, agents=[result.facts for result in results]), results, log)
+        with stages.of("leave"):
+            _leave(server, placed.loads)
+    facts = replace(facts, agents=[result.facts for result in results], stages_us=stages.lasted_us)
+    return TrialOutput(facts, results, log)
 
 
-def not_run(trial: TrialInput, placed: Placed, why: str) -> TrialOutput:
+def not_run(trial: TrialInput, why: str) -> TrialOutput:
     """Record a trial that was planned and not run."""
-    facts = replace(_planned(trial, ServerFacts(state="not-tried", detail=why), placed.shared()), error=why)
+    facts = replace(_planned(trial, ServerFacts(state="not-tried", detail=why), False), error=why)
     return TrialOutput(facts, [], b"")
 
 
@@ -93,6 +117,7 @@ def _planned(trial: TrialInput, server: ServerFacts, shared_host: bool) -> Trial
         agents=[],
         clocks=[],
         shared_host=shared_host,
+        accepted_keys=trial.accepted_keys,
     )
 
 
@@ -137,33 +162,38 @@ def _check_further(trial: TrialInput, facts: ServerFacts, server: Actor | None, 
 
 
 def _fire(
-    trial: TrialInput, facts: TrialFacts, server: Actor | None, placed: Placed, say: Say
+    trial: TrialInput, facts: TrialFacts, server: Actor | None, placed: Placed, stages: Stages, say: Say
 ) -> tuple[TrialFacts, list[AgentResult]]:
     case = facts.case
     actors = [*placed.loads, *([server] if server else [])]
-    before = dict(zip((id(a) for a in actors), at_once(_bound, actors), strict=True))
+    with stages.of("clocks"):
+        before = dict(zip((id(a) for a in actors), at_once(_bound, actors), strict=True))
     facts = replace(facts, clocks=[HostClock(actor.host, before[id(actor)]) for actor in actors])
     shares = _shares(trial, server, placed)
     try:
-        armed = list(zip(placed.loads, shares, strict=True))
-        at_once(lambda pair: pair[0].call("arm", [to_plain(share) for share in pair[1]]), armed)
-        lead_ns = LEAD_NS + 3 * max(bound.round_trip_ns for bound in before.values())
-        t0_ns = time.time_ns() + lead_ns
-        opening_us = t0_ns // 1000 + case.warm_up_us
-        closing_us = None if case.duration_us is None else opening_us + case.duration_us
-        at_once(lambda a: a.call("release_at", t0_ns + before[id(a)].offset_ns), placed.loads)
-        if server is not None:
-            shift = before[id(server)].offset_ns
-            closing_ns = None if closing_us is None else closing_us * 1000 + shift
-            server.call("meter", opening_us * 1000 + shift, closing_ns)
-        facts = replace(facts, t0_ns=t0_ns, window_start_us=opening_us, window_end_us=closing_us)
-        _wait(trial, facts, placed, say)
-        streams = at_once(lambda a: a.call("collect"), placed.loads)
+        with stages.of("arm"):
+            armed = list(zip(placed.loads, shares, strict=True))
+            at_once(lambda pair: pair[0].call("arm", [to_plain(share) for share in pair[1]]), armed)
+        with stages.of("load"):
+            lead_ns = LEAD_NS + 3 * max(bound.round_trip_ns for bound in before.values())
+            t0_ns = time.time_ns() + lead_ns
+            opening_us = t0_ns // 1000 + case.warm_up_us
+            closing_us = None if case.duration_us is None else opening_us + case.duration_us
+            at_once(lambda a: a.call("release_at", t0_ns + before[id(a)].offset_ns), placed.loads)
+            if server is not None:
+                shift = before[id(server)].offset_ns
+                closing_ns = None if closing_us is None else closing_us * 1000 + shift
+                server.call("meter", opening_us * 1000 + shift, closing_ns)
+            facts = replace(facts, t0_ns=t0_ns, window_start_us=opening_us, window_end_us=closing_us)
+            _wait(trial, facts, placed, say)
+        with stages.of("collect"):
+            streams = at_once(lambda a: a.call("collect"), placed.loads)
     except HostLost as error:
         return replace(facts, error=str(error)), []
     if server is not None:
         facts = replace(facts, server=from_plain(ServerFacts, server.call("finish")))
-    after = at_once(_bound, actors)
+    with stages.of("clocks"):
+        after = at_once(_bound, actors)
     clocks = [HostClock(actor.host, before[id(actor)], bound) for actor, bound in zip(actors, after, strict=True)]
     facts = replace(facts, clocks=clocks)
     results = []
@@ -184,13 +214,17 @@ def _bound(actor: Actor) -> clock.OffsetBound:
 
 
 def _shares(trial: TrialInput, server: Actor | None, placed: Placed) -> list[list[Assignment]]:
-    """Deal the agents out over the load hosts, round and round."""
-    case, hosts = trial.plan.case, placed.loads
-    names = [f"{hosts[i % len(hosts)].host}/{i // len(hosts)}" for i in range(case.agents)]
+    """Give each load host the assignments of its agents."""
+    seats = [
+        (f"{load.host}/{i}", core)
+        for load, cores in zip(placed.loads, placed.cores, strict=True)
+        for i, core in enumerate(cores)
+    ]
     urls = urls_of(trial.target, trial.load, server.address if server else "")
     body = body_of(trial.load, trial.folder).content
-    assignments = assign(case, trial.load, trial.run, urls, names, [None] * case.agents, body)
-    return [assignments[i :: len(hosts)] for i in range(len(hosts))]
+    names, cores = [name for name, _ in seats], [core for _, core in seats]
+    shares = iter(assign(trial.plan.case, trial.load, trial.run, urls, names, cores, body))
+    return [list(islice(shares, len(each))) for each in placed.cores]
 
 
 def _wait(trial: TrialInput, facts: TrialFacts, placed: Placed, say: Say) -> None:

@@ -120,7 +120,7 @@ def _read_yaml(path: Path) -> Any:
     except YAMLError as error:
         raise ConfigurationError([Problem(str(path), str(error).split("\n")[0], "mend the YAML there")]) from None
     if not isinstance(tree, dict):
-        raise ConfigurationError([Problem(str(path), "is not a mapping", "start it with 'campaign: NAME', or an inventory with 'hosts:'")])
+        raise ConfigurationError([Problem(str(path), "is not a mapping", "begin with 'campaign: NAME' (or 'hosts:')")])
     return tree
 
 

@@ -1,0 +1,95 @@
+/* A wall clock that is off by VOLLEY_LAB_CLOCK_NS, for every process that preloads this. Monotonic clocks stay true.
+ *
+ *     cc -shared -fPIC -O2 -o clock.so clock.c -ldl
+ *
+ * Small on purpose: libfaketime and h2load's allocator wait for each other at the start, and its select() and poll()
+ * sometimes fail with EINVAL. Here nothing allocates, and nothing but the wall clock is touched.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND 1000000000LL
+
+static long long offset(void) {
+  static long long value;
+  static int known;
+  if (!known) {
+    const char *text = getenv("VOLLEY_LAB_CLOCK_NS");
+    value = text ? atoll(text) : 0;
+    known = 1;
+  }
+  return value;
+}
+
+static void shift(struct timespec *t, long long by) {
+  long long ns = t->tv_sec * SECOND + t->tv_nsec + by;
+  t->tv_sec = ns / SECOND;
+  t->tv_nsec = ns % SECOND;
+}
+
+static int wall(clockid_t clock) { return clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE; }
+
+int clock_gettime(clockid_t clock, struct timespec *t) {
+  int result = syscall(SYS_clock_gettime, clock, t);
+  if (result == 0 && wall(clock)) shift(t, offset());
+  return result;
+}
+
+int gettimeofday(struct timeval *restrict t, void *restrict zone) {
+  struct timespec now;
+  (void)zone;
+  clock_gettime(CLOCK_REALTIME, &now);
+  t->tv_sec = now.tv_sec;
+  t->tv_usec = now.tv_nsec / 1000;
+  return 0;
+}
+
+time_t time(time_t *out) {
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (out) *out = now.tv_sec;
+  return now.tv_sec;
+}
+
+int timespec_get(struct timespec *t, int base) {
+  clock_gettime(CLOCK_REALTIME, t);
+  return base;
+}
+
+/* Waits until an instant of the wall clock: the kernel's is the true one. */
+
+int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
+  struct timespec t = *until;
+  if ((flags & TIMER_ABSTIME) && wall(clock)) shift(&t, -offset());
+  long result = syscall(SYS_clock_nanosleep, clock, flags, &t, left);
+  return result == 0 ? 0 : 4 /* EINTR */;
+}
+
+/* What is that far from zero is an instant of the wall clock, not of a machine's uptime. */
+static struct timespec true_instant(const struct timespec *until) {
+  struct timespec t = *until;
+  if (t.tv_sec > 1000000000) shift(&t, -offset());
+  return t;
+}
+
+int sem_timedwait(sem_t *restrict s, const struct timespec *restrict until) {
+  static int (*real)(sem_t *, const struct timespec *);
+  if (!real) real = dlsym(RTLD_NEXT, "sem_timedwait");
+  struct timespec t = true_instant(until);
+  return real(s, &t);
+}
+
+int pthread_cond_timedwait(pthread_cond_t *restrict c, pthread_mutex_t *restrict m, const struct timespec *restrict until) {
+  static int (*real)(pthread_cond_t *, pthread_mutex_t *, const struct timespec *);
+  if (!real) real = dlvsym(RTLD_NEXT, "pthread_cond_timedwait", "GLIBC_2.3.2");
+  if (!real) real = dlsym(RTLD_NEXT, "pthread_cond_timedwait");
+  struct timespec t = true_instant(until);
+  return real(c, m, &t);
+}

@@ -1,0 +1,274 @@
+"""The fleet as a run uses it: actors on the hosts, and a reservation for each trial. One machine or many, one way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from orchestrator.errors import HostError, Shortage
+from orchestrator.fleet import raynode
+from orchestrator.fleet.background import Background
+from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
+from orchestrator.fleet.nodes import LOOPBACK, Member, Nodes, Tell, our_address
+from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, pin
+from orchestrator.fleet.ssh import SshHost
+from orchestrator.spec.inventory import Inventory
+
+JOINED_WITHIN_S = 30.0
+PLACED_WITHIN_S = 15.0
+STAFFED_WITHIN_S = 90.0
+CONNECT_TRIES = 3
+
+
+class Hold(Protocol):
+    """What keeps the nodes up: this process itself, or a keeper that was started before."""
+
+    address: str
+    ports: raynode.Ports
+    loopback: bool
+
+    @property
+    def head_address(self) -> str:
+        """Where the GCS listens."""
+
+    @property
+    def token_file(self) -> Path:
+        """Where the token is."""
+
+    def take(self, tell: Tell) -> None:
+        """Make sure that the nodes are up. Raises HostError."""
+
+    def release(self) -> list[str]:
+        """Give the nodes back, with everything of the run removed; give the hosts where that failed."""
+
+    def accepted_keys(self) -> list[str]:
+        """Give the hosts whose keys were accepted on this occasion, without anybody having vouched for them."""
+
+
+class OwnNodes:
+    """Nodes that live as long as the run."""
+
+    def __init__(self, nodes: Nodes, background: Background) -> None:
+        self._nodes = nodes
+        self._background = background
+        self.address, self.ports, self.loopback = nodes.address, nodes.ports, nodes.loopback
+
+    @property
+    def head_address(self) -> str:
+        """Where the GCS listens."""
+        return self._nodes.head_address
+
+    @property
+    def token_file(self) -> Path:
+        """Where the token is."""
+        return self._nodes.token_file
+
+    def take(self, tell: Tell) -> None:
+        """Start the nodes. Raises HostError, Several."""
+        self._background.call(self._nodes.up(tell))
+
+    def release(self) -> list[str]:
+        """End the nodes, and all that is theirs."""
+        left = self._background.call(self._nodes.down())
+        self._background.close()
+        return left
+
+    def accepted_keys(self) -> list[str]:
+        """Give the hosts whose keys were new, and accepted."""
+        return [member.ssh.name for member in self._nodes.members if member.ssh.accepted]
+
+
+def own_nodes_here(run: str) -> tuple[OwnNodes, list[Machine]]:
+    """One machine: the coordinator is the host, on loopback only."""
+    machine = local_machine(LOOPBACK)
+    nodes = Nodes(run, LOOPBACK, raynode.anywhere(LOOPBACK), machine, [])
+    return OwnNodes(nodes, Background()), [machine]
+
+
+def nodes_for(run: str, inventory: Inventory, folder: Path, hosts: list[str]) -> Hold:
+    """Many hosts, over SSH; those of the inventory that are in use. Raises HostError."""
+    nodes = Nodes(run, our_address(inventory), raynode.pinned(inventory.ports), None, members(inventory, folder, hosts))
+    return OwnNodes(nodes, Background())
+
+
+def members(inventory: Inventory, folder: Path, hosts: list[str]) -> list[Member]:
+    """Give the hosts as members of a fleet that is not up yet."""
+    machines = {machine.name: machine for machine in machines_of(inventory)}
+    return [
+        Member(machines[name], list(inventory.hosts[name].roles), SshHost(name, inventory, folder)) for name in hosts
+    ]
+
+
+@dataclass(slots=True)
+class Staff:
+    """The actors of a run, and what each host said of itself."""
+
+    server: Actor | None = None
+    loads: dict[str, Actor] = field(default_factory=dict)
+    described: list[dict[str, Any]] = field(default_factory=list)
+
+    def cores(self, host: str) -> list[int]:
+        """The cores that a load host's agents may use."""
+        return next((list(d["cores"]) for d in self.described if d["host"] == host and "h2load" in d), [])
+
+
+class Fleet:
+    """Brings the hosts up on entry and leaves nothing behind on exit, whatever happened in between."""
+
+    def __init__(self, run: str, hold: Hold, machines: list[Machine], placements: list[Placement]) -> None:
+        self._run = run
+        self._hold = hold
+        self._machines = {machine.name: machine for machine in machines}
+        self._placements = placements
+        self._connected = False
+        self._held = False
+        self.hosts = list(dict.fromkeys(host for placement in placements for host in placement.hosts))
+        self.staff = Staff()
+        self.accepted_keys: list[str] = []
+
+    def up(self, tell: Tell) -> None:
+        """Start the nodes, connect, and put an actor on every host. Raises HostError, Several, Shortage."""
+        require_no_stranger()
+        self._held = True
+        self._hold.take(tell)
+        self.accepted_keys = self._hold.accepted_keys()
+        settings = raynode.environment(self._hold.loopback, str(self._hold.token_file))
+        os.environ.update(settings)
+        self._connect()
+        self._wait_for_hosts()
+        self._hire()
+
+    def _connect(self) -> None:
+        import ray
+
+        previous = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(
+                address=self._hold.head_address,
+                _node_ip_address=self._hold.address,
+                namespace=self._run,
+                log_to_driver=False,
+                configure_logging=False,
+            )
+        except (ConnectionError, RuntimeError) as error:
+            raise HostError(f"Ray's node does not let us in: {error}", "run 'volley doctor'") from error
+        finally:
+            signal.signal(signal.SIGTERM, previous)  # ray.init() puts its own in place
+        self._connected = True
+
+    def _alive(self) -> set[str]:
+        import ray
+
+        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        return {node["Labels"].get("host", "") for node in known if node["Alive"]}
+
+    def _wait_for_hosts(self) -> None:
+        deadline = time.monotonic() + JOINED_WITHIN_S
+        while missing := [host for host in self.hosts if host not in self._alive()]:
+            if time.monotonic() > deadline:
+                raise HostError(
+                    f"{', '.join(missing)} did not join the coordinator's node within {JOINED_WITHIN_S:g} s",
+                    "look at them with 'volley hosts check'",
+                )
+            time.sleep(0.02)
+
+    def _hire(self) -> None:
+        """One supervising actor per host and role, for the whole run."""
+        import ray
+        from ray.exceptions import GetTimeoutError
+
+        from agents.actors import LoadActor, ServerActor, remote
+
+        ports = self._hold.ports
+        server = next((placement.server for placement in self._placements if placement.server), None)
+        loads = list(dict.fromkeys(host for placement in self._placements for host in placement.agents))
+        if server is not None:
+            self.staff.server = self._actor(remote(ServerActor), server, ports.clock_server)
+        self.staff.loads = {host: self._actor(remote(LoadActor), host, ports.clock_load) for host in loads}
+        actors = [*([self.staff.server] if self.staff.server else []), *self.staff.loads.values()]
+        try:
+            ray.get([actor.handle.__ray_ready__.remote() for actor in actors], timeout=STAFFED_WITHIN_S)
+        except GetTimeoutError as error:
+            raise HostLost(f"no actor came up within {STAFFED_WITHIN_S:g} s", "are the hosts overloaded?") from error
+        self.staff.described = at_once(lambda actor: {"host": actor.host, **actor.call("describe")}, actors)
+
+    def _actor(self, kind: Any, host: str, clock_port: int) -> Actor:
+        address = self._machines[host].address
+        handle = kind.options(label_selector={"host": host}).remote(self._run, address, clock_port)
+        return Actor(host, address, handle)
+
+    @contextmanager
+    def reserve(self, placement: Placement) -> Iterator[Placed]:
+        """Reserve the hosts of one trial, by a placement group; give their actors. Raises HostLost, Shortage."""
+        from ray.util.placement_group import placement_group, remove_placement_group
+
+        parts: list[tuple[str, dict[str, float]]] = [(h, {"agent": float(n)}) for h, n in placement.agents.items()]
+        if placement.server is not None:
+            parts.append((placement.server, {"server": 1.0}))
+        group = placement_group(
+            [needs for _, needs in parts], bundle_label_selector=[{"host": host} for host, _ in parts]
+        )
+        try:
+            if not group.wait(PLACED_WITHIN_S):
+                gone = [host for host in placement.hosts if host not in self._alive()]
+                if gone:
+                    raise HostLost(
+                        f"{', '.join(gone)} is gone from the fleet", "see that the host is up, and run again"
+                    )
+                raise Shortage(
+                    f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s", "is another run using it?"
+                )
+            yield self._placed(placement)
+        finally:
+            with contextlib.suppress(Exception):  # a Ray that is gone holds nothing any more
+                remove_placement_group(group)
+
+    def _placed(self, placement: Placement) -> Placed:
+        server = self.staff.server if placement.server else None
+        cores = {
+            host: pin(agents, self._machines[host].cores, self.staff.cores(host), host == placement.server)
+            for host, agents in placement.agents.items()
+        }
+        return Placed(server, [self.staff.loads[host] for host in placement.agents], list(cores.values()))
+
+    def down(self) -> None:
+        """Disconnect, and have everything ended and removed. Raises HostError when a host could not be cleaned."""
+        if self._connected:
+            import ray
+
+            ray.shutdown()
+            self._connected = False
+        if self._held:
+            self._held = False
+            left = self._hold.release()
+            if left:
+                raise HostError(
+                    f"{', '.join(left)} could not be cleaned in time; the guard there goes on with it",
+                    f"look, and if need be: volley hosts clean --run {self._run}",
+                )
+
+    def __enter__(self) -> Fleet:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            self.down()
+        except HostError:
+            # What ended the run is the news; a host that is lost cannot be cleaned from here.
+            if error is None:
+                raise
+
+
+def require_no_stranger() -> None:
+    """Refuse to connect twice from one process: Ray would silently use the first connection."""
+    ray: Any = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        raise HostError("this process is already connected to a Ray cluster", "run Volley in a process of its own")
