@@ -20,6 +20,7 @@ import numpy as np
 from agents import gate as gates
 from agents import h2load, meter
 from agents.clock import StepWatch
+from agents.guard import RUN_VARIABLE
 from agents.h2load import Capabilities, Drive
 from agents.recorder import Recorder, Window
 from agents.records import AgentFacts, Assignment
@@ -109,7 +110,8 @@ class LoadAgent:
         )
         argv = h2load.command(drive, self._can, str(self._log), self._program)
         self._gate = gates.choose(self._can, self._folder)
-        self._process = self._gate.spawn(argv, dict(os.environ))
+        # Under a fleet that outlives the run, this names the run that the process belongs to.
+        self._process = self._gate.spawn(argv, {**os.environ, RUN_VARIABLE: task.run})
         if task.core is not None:
             os.sched_setaffinity(self.pid, {task.core})
         deadline = time.monotonic() + BLOCKED_WITHIN_S

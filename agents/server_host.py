@@ -284,11 +284,9 @@ class ServerHost:
         container, self._container, self._cgroup, self._edges = self._container, None, None, None
         if container is None:
             return
-        try:
-            # Killed, not asked: its counters and its log have been read, and nothing of it is kept.
+        # Killed, not asked: its counters and its log have been read, and nothing of it is kept.
+        with contextlib.suppress(NotFound):
             container.remove(force=True, v=True)
-        except NotFound:
-            pass
         self._facts = ServerFacts(state="none")
 
     def abort(self) -> None:

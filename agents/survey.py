@@ -96,6 +96,7 @@ def survey() -> dict[str, Any]:
         "docker": ask("docker", "version", "--format", "{{.Server.Version}}"),
         "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
         "ephemeral_ports": ephemeral_ports(),
+        "somaxconn": int(read("/proc/sys/net/core/somaxconn") or 0) or None,
         "shm_free_bytes": free_bytes("/dev/shm"),
         "tmp_free_bytes": free_bytes("/tmp"),
         "home_free_bytes": free_bytes(str(Path.home())),

@@ -15,7 +15,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from orchestrator import __version__
+from orchestrator import __version__, cli_hosts
 from orchestrator.errors import (
     EXIT_BUG,
     EXIT_INVALID,
@@ -56,6 +56,8 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(cli_hosts.app)
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign file (YAML).")]
 Inventories = Annotated[

@@ -191,6 +191,13 @@ def shared_host(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         yield Finding("shared-host", INFORMATION, {}, "server and agents share this machine; --hosts puts them apart")
 
 
+def host_keys(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Hosts that were reached although nobody had vouched for their keys."""
+    if facts.accepted_keys:
+        hint = "host_keys: accept-new took them at their word; 'volley hosts trust' shows fingerprints to compare"
+        yield Finding("host-key-accepted", INFORMATION, {"hosts": facts.accepted_keys}, hint)
+
+
 def clocks(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Clocks that are known too loosely, or that were stepped."""
     for host in facts.clocks:
@@ -290,6 +297,7 @@ RULES: list[Rule] = [
     clients_lost,
     failed_requests,
     generator,
+    host_keys,
     clocks,
     start_skew,
     open_model,

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from orchestrator.errors import HostError, Shortage
-from orchestrator.fleet import raynode
+from orchestrator.fleet import keeper, raynode
 from orchestrator.fleet.background import Background
+from orchestrator.fleet.environment import project
 from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
-from orchestrator.fleet.nodes import LOOPBACK, Member, Nodes, Tell, our_address
-from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, pin
-from orchestrator.fleet.ssh import SshHost
+from orchestrator.fleet.members import members, our_address
+from orchestrator.fleet.nodes import LOOPBACK, Nodes, Tell
+from orchestrator.fleet.place import Machine, Placement, local_machine, pin
 from orchestrator.spec.inventory import Inventory
 
 JOINED_WITHIN_S = 30.0
@@ -94,17 +95,15 @@ def own_nodes_here(run: str) -> tuple[OwnNodes, list[Machine]]:
 
 
 def nodes_for(run: str, inventory: Inventory, folder: Path, hosts: list[str]) -> Hold:
-    """Many hosts, over SSH; those of the inventory that are in use. Raises HostError."""
+    """Many hosts, over SSH: those of the fleet that is up, else nodes of the run's own. Raises HostError."""
+    if (state := keeper.current(inventory)) is not None:
+        if missing := [host for host in hosts if host not in state.hosts]:
+            raise HostError(f"the fleet is up without {', '.join(missing)}", "mend them, then: volley hosts up")
+        if state.project != project().name:
+            raise HostError("the fleet runs another version of Volley's own code", "volley hosts up, to renew it")
+        return keeper.KeptNodes(run, state)
     nodes = Nodes(run, our_address(inventory), raynode.pinned(inventory.ports), None, members(inventory, folder, hosts))
     return OwnNodes(nodes, Background())
-
-
-def members(inventory: Inventory, folder: Path, hosts: list[str]) -> list[Member]:
-    """Give the hosts as members of a fleet that is not up yet."""
-    machines = {machine.name: machine for machine in machines_of(inventory)}
-    return [
-        Member(machines[name], list(inventory.hosts[name].roles), SshHost(name, inventory, folder)) for name in hosts
-    ]
 
 
 @dataclass(slots=True)

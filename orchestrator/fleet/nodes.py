@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
-import socket
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from agents.guard import Order
 from orchestrator.errors import HostError, Several
@@ -19,7 +16,6 @@ from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
 from orchestrator.fleet.place import Machine
 from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.ssh import SshHost
-from orchestrator.spec.inventory import Inventory
 
 UP_WITHIN_S = 90.0
 HEAD = "coordinator"
@@ -47,7 +43,6 @@ class Member:
     roles: list[str]
     ssh: SshHost
     guard: Guard | None = None
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 class Nodes:
@@ -149,10 +144,11 @@ class Nodes:
                 "let the fleet's ports through both ways (docs/hosts.md lists them)",
             ) from None
 
-    async def end_run(self, run: str) -> bool:
-        """Have everything of a run that used these nodes removed, on all hosts; say whether it was."""
+    async def end_run(self, run: str) -> list[str]:
+        """Have everything of a run that used these nodes removed, on all hosts; give the hosts where that failed."""
         guards = [member.guard for member in self.members if member.guard is not None]
-        return all(await asyncio.gather(*(guard.end_run(run) for guard in guards)))
+        ended = await asyncio.gather(*(guard.end_run(run) for guard in guards))
+        return [guard.host for guard, done in zip(guards, ended, strict=True) if not done]
 
     async def down(self) -> list[str]:
         """End everything, everywhere, at once; give the hosts that could not be cleaned in time."""
@@ -178,14 +174,3 @@ def trouble(guard: Guard, hint: str) -> HostError:
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     why = f"ended: {lines[-1][:200]}" if guard.ended else f"did not come up within {UP_WITHIN_S:g} s"
     return HostError(f"host {guard.host}: its Ray node {why if lines or not guard.ended else 'ended'}", hint)
-
-
-def our_address(inventory: Inventory) -> str:
-    """Give the address at which the hosts reach this machine. Raises HostError."""
-    if inventory.coordinator.address is not None:
-        return inventory.coordinator.address
-    first = inventory.address(next(iter(inventory.hosts)))
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((first, 9))  # sends nothing: the kernel only chooses the way
-        return str(probe.getsockname()[0])
-    raise HostError(f"there is no way from here to {first}", "set coordinator.address in the inventory")

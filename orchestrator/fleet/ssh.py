@@ -60,6 +60,11 @@ class SshHost:
         return self._access.python or "python3"
 
     @property
+    def jump(self) -> str | None:
+        """The host to go through."""
+        return self._access.jump
+
+    @property
     def known_hosts(self) -> Path:
         """The file of trusted host keys."""
         if self._access.known_hosts is None:
@@ -188,8 +193,12 @@ class SshHost:
                 "compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), "
                 "then: volley hosts trust --hosts INVENTORY",
             )
+        return self.changed_key(key.get_fingerprint())
+
+    def changed_key(self, fingerprint: str) -> HostError:
+        """Give the error of a host that shows another key than the recorded one."""
         return HostError(
-            f"host {self.name}: the key of {self.address} HAS CHANGED: it is now {key.get_fingerprint()}",
+            f"host {self.name}: the key of {self.address} HAS CHANGED: it is now {fingerprint}",
             f"find out why; if it is right: ssh-keygen -R '{self._key_pattern()}' -f {self.known_hosts}, and trust it anew",
         )
 

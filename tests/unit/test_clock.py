@@ -40,7 +40,7 @@ def test_a_real_responder_on_this_machine_has_no_offset():
     responder.close()
 
     assert bound.low_ns <= 0 <= bound.high_ns
-    assert bound.exchanges == 64
+    assert bound.exchanges == 32
 
 
 def test_nobody_answers():

@@ -1,0 +1,195 @@
+"""volley hosts: the verbs about the hosts of an inventory."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orchestrator.errors import EXIT_UNREACHABLE, Several, UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.fleet.care import Report
+    from orchestrator.spec.inventory import Inventory
+
+app = typer.Typer(name="hosts", help="The hosts of an inventory: check, up, down, clean, trust.", no_args_is_help=True)
+Hosts = Annotated[Path, typer.Option("--hosts", metavar="INVENTORY", help="An inventory file (YAML).")]
+# Beyond this many columns a table is continued below.
+COLUMNS = 6
+
+
+def _load(path: Path) -> tuple[Inventory, Path]:
+    from orchestrator.spec.load import load_inventory
+
+    return load_inventory(path), path.parent.resolve()
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
+
+
+@app.command()
+def check(
+    hosts: Hosts, as_json: Annotated[bool, typer.Option("--json", help="One document on stdout.")] = False
+) -> None:
+    """Look at every host: one table, and each shortfall with the command that mends it."""
+    from orchestrator.fleet import care
+
+    inventory, folder = _load(hosts)
+    _say(f"looking at {len(inventory.hosts)} hosts")
+    reports = care.check(inventory, folder)
+    if as_json:
+        typer.echo(json.dumps([_document(report) for report in reports], indent=2))
+    else:
+        _table(reports)
+    errors = [report.error for report in reports if report.error is not None]
+    if errors:
+        raise Several(errors)
+    if not all(report.fit for report in reports):
+        raise typer.Exit(EXIT_UNREACHABLE)
+
+
+def _document(report: Report) -> dict[str, Any]:
+    return {
+        "host": report.host,
+        "address": report.address,
+        "roles": report.roles,
+        "fit": report.fit,
+        "error": None if report.error is None else report.error.message,
+        "found": report.found,
+        "clock": None if report.clock is None else asdict(report.clock),
+        "checks": [asdict(each) for each in report.checks],
+        "environment_sent": report.ready,
+    }
+
+
+def _table(reports: list[Report]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=240, highlight=False, soft_wrap=True)
+    for start in range(0, len(reports), COLUMNS):
+        part = reports[start : start + COLUMNS]
+        table = Table("", *(report.host for report in part), box=box.MARKDOWN)
+        for name, cell in ROWS.items():
+            table.add_row(name, *(cell(report) if report.error is None else "-" for report in part))
+        table.add_row("fit", *("yes" if report.fit else "NO" for report in part))
+        console.print(table)
+    for report in reports:
+        for each in report.checks:
+            if each.state != "ok":
+                console.print(f"{each.state}: {report.host}: {each.name}: {each.found}\n  -> {each.mend}")
+
+
+def _clock(report: Report) -> str:
+    assert report.clock is not None
+    return f"{report.clock.offset_ns / 1e6:+.2f} ± {report.clock.half_width_ns / 1e6:.2f} ms"
+
+
+def _docker(report: Report) -> str:
+    said = report.found["docker"]
+    return said if isinstance(said, str) else "-"
+
+
+def _gib(value: int | None) -> str:
+    return "-" if value is None else f"{value / 2**30:.1f} GiB"
+
+
+ROWS: dict[str, Any] = {
+    "address": lambda r: r.address,
+    "roles": lambda r: ", ".join(r.roles),
+    "round trip": lambda r: f"{r.clock.round_trip_ns / 1e6:.2f} ms",
+    "system": lambda r: r.found["os"],
+    "kernel": lambda r: r.found["kernel"],
+    "python": lambda r: ".".join(str(part) for part in r.found["python"]),
+    "h2load": lambda r: str(r.found["h2load"] or "-").rpartition("/")[2],
+    "docker engine": _docker,
+    "cores": lambda r: str(len(r.found["cores"])),
+    "memory": lambda r: _gib(r.found["memory_bytes"]),
+    "governor": lambda r: r.found["governor"] or "-",
+    "time service": lambda r: r.found["time_service"] or "-",
+    "clock offset": _clock,
+    "open files": lambda r: str(r.found["open_files"]),
+    "listen backlog": lambda r: str(r.found["somaxconn"] or "-"),
+    "ephemeral ports": lambda r: "-".join(str(port) for port in r.found["ephemeral_ports"] or []),
+    "free disk": lambda r: _gib(r.found["home_free_bytes"]),
+    "environment": lambda r: "sent" if r.ready else "not sent yet",
+}
+
+
+@app.command()
+def up(
+    hosts: Hosts,
+    install: Annotated[bool, typer.Option("--install", help="Install missing system packages there (apt).")] = False,
+) -> None:
+    """Bring every host to the pinned environment and keep a fleet up that runs join; 'down' ends it."""
+    from orchestrator.fleet import care
+
+    inventory, _ = _load(hosts)
+    _say(f"bringing {len(inventory.hosts)} hosts up")
+    there, errors = care.up(hosts, inventory, install, _say)
+    if there:
+        typer.echo(f"up: {', '.join(there)}; end it with: volley hosts down --hosts {hosts}")
+    if errors:
+        raise Several(errors)
+
+
+@app.command()
+def down(hosts: Hosts) -> None:
+    """End the fleet that 'up' started; what was sent to the hosts stays there for the next time."""
+    from orchestrator.fleet import care
+
+    inventory, _ = _load(hosts)
+    name = care.down(inventory)
+    typer.echo(f"down: {name}" if name else "no fleet of this inventory is up")
+
+
+@app.command()
+def clean(
+    hosts: Annotated[
+        Path | None, typer.Option("--hosts", metavar="INVENTORY", help="Those hosts; else this one.")
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Only what this run has left.")] = None,
+) -> None:
+    """Remove what runs have left: processes, containers, files; without --run also what was sent. Works without Ray."""
+    from orchestrator.fleet import care
+
+    if hosts is None:
+        found = {"this machine": care.clean_here(run)}
+    else:
+        inventory, folder = _load(hosts)
+        _say(f"cleaning {len(inventory.hosts)} hosts")
+        found = care.clean(inventory, folder, run)
+    for name, counts in found.items():
+        typer.echo(f"{name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()) + " removed")
+
+
+@app.command()
+def trust(
+    hosts: Hosts,
+    yes: Annotated[bool, typer.Option("--yes", help="Record every new key without asking.")] = False,
+) -> None:
+    """Record the hosts' SSH keys, after you have compared the fingerprints."""
+    from orchestrator.fleet import care
+
+    inventory, folder = _load(hosts)
+    found, errors = care.keys(inventory, folder)
+    new = [key for key in found if not key.known and not key.changed]
+    for key in found:
+        state = "known" if key.known else "CHANGED" if key.changed else "new"
+        typer.echo(f"{key.host.name:12} {key.host.address:16} {state:8} {key.fingerprint}")
+    if new and not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nobody is there to say yes", "compare the fingerprints, then run it with --yes")
+        yes = typer.confirm(f"record {len(new)} new keys?")
+    for key in new if yes else []:
+        key.record()
+        typer.echo(f"recorded {key.host.name} in {key.host.known_hosts}")
+    changed = [key.host.changed_key(key.fingerprint) for key in found if key.changed]
+    if errors or changed:
+        raise Several([*errors, *changed])
