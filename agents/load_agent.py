@@ -109,24 +109,45 @@ class LoadAgent:
             body_file=None if body_file is None else str(body_file),
         )
         argv = h2load.command(drive, self._can, str(self._log), self._program)
-        self._gate = gates.choose(self._can, self._folder)
+        for gate in gates.choose(self._can, self._folder):
+            if self._held_by(gate, argv):
+                return
+        said = self._drain_after_failure()
+        self.discard()
+        raise NotArmed(f"agent {task.agent}: h2load did not wait at the gate ({self.gate}): {said}")
+
+    def _held_by(self, gate: gates.Gate, argv: list[str]) -> bool:
+        """Start h2load and see it blocked. False: it ran on, this build does not stop at this gate; it is ended.
+
+        Raises NotArmed when it ended with an error of its own.
+        """
+        if self._gate is not None:
+            self._drain_after_failure()
+            self._gate.close()
+            self._log.unlink(missing_ok=True)
+            self._output.clear()
+        self._gate = gate
         # Under a fleet that outlives the run, this names the run that the process belongs to.
-        self._process = self._gate.spawn(argv, {**os.environ, RUN_VARIABLE: task.run})
-        if task.core is not None:
-            os.sched_setaffinity(self.pid, {task.core})
+        self._process = gate.spawn(argv, {**os.environ, RUN_VARIABLE: self.assignment.run})
+        if self.assignment.core is not None:
+            os.sched_setaffinity(self.pid, {self.assignment.core})
         deadline = time.monotonic() + BLOCKED_WITHIN_S
-        while not self._gate.blocked(self.pid):
-            if self._reap() or time.monotonic() > deadline:
+        while not gate.blocked(self.pid):
+            if self._reap() and self._process.returncode != 0:
                 said = self._drain_after_failure()
-                raise NotArmed(f"agent {task.agent}: h2load did not wait at the gate ({self._gate.name}): {said}")
+                self.discard()
+                raise NotArmed(f"agent {self.assignment.agent}: h2load did not wait at the gate ({gate.name}): {said}")
+            if self._reap() or time.monotonic() > deadline:
+                return False
             time.sleep(0.002)
+        # Blocked with rows in its log, it waits to print its summary: the load is over already.
+        return not (self._log.exists() and self._log.stat().st_size)
 
     def _drain_after_failure(self) -> str:
         assert self._gate is not None
         self._gate.release()
         self._terminate()
         self._read_output(self._gate.output())
-        self.discard()
         return self._text().strip()[-300:] or "it printed nothing"
 
     def open_gate(self) -> None:

@@ -83,12 +83,14 @@ def up(options: argparse.Namespace) -> None:
     hosts: dict[str, Any] = {}
     for i, name in enumerate(names):
         address = f"{NETWORK}.{11 + i}"
-        hosts[name] = {"address": address, "server": name in servers, "index": i}
+        hosts[name] = {"address": address, "server": name in servers, "index": i, "clock": clocks.get(name)}
         delay, loss = seconds(delays.get(name, "0s")), float(losses.get(name, "0%").rstrip("%")) / 100
         make_network(name, i, address, delay, loss)
-        start(name, hosts[name], clocks.get(name))
+        make_host(name, hosts[name])
+        start(name, hosts[name])
     write_state(hosts)
     wait_for(hosts)
+    write_known_hosts(hosts)
     write_inventory(hosts)
     print("lab: up: " + ", ".join(f"{name} {host['address']}" for name, host in hosts.items()))
     print(f"lab: inventory in {INVENTORY.relative_to(CHECKOUT)}; end it with: deploy/lab/lab down")
@@ -128,9 +130,9 @@ def make_network(name: str, index: int, address: str, delay_s: float, loss: floa
         do("ip", "-n", space, *command)
 
 
-def start(name: str, host: dict[str, Any], clock: str | None) -> None:
-    """Start a host: its process 1 in namespaces of its own."""
-    folder = STATE / name
+def make_host(name: str, host: dict[str, Any]) -> None:
+    """Make a host's own files: keys, sshd's settings."""
+    folder, clock = STATE / name, host["clock"]
     (folder / "home" / ".ssh").mkdir(parents=True)
     shutil.copy(STATE / "key.pub", folder / "home" / ".ssh" / "authorized_keys")
     do("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / "host_key"))
@@ -153,6 +155,11 @@ def start(name: str, host: dict[str, Any], clock: str | None) -> None:
         compiler = shutil.which("cc") or fail("--clock needs a C compiler", "sudo apt-get install gcc libc6-dev")
         do(compiler, "-shared", "-fPIC", "-O2", "-o", str(STATE / "clock.so"), str(HERE / "clock.c"), "-ldl")
     (folder / "sshd_config").write_text("\n".join(settings) + "\n")
+
+
+def start(name: str, host: dict[str, Any]) -> None:
+    """Switch a host on: its process 1 in namespaces of its own."""
+    folder = STATE / name
     bip = f"198.18.{100 + host['index']}.1/24" if host["server"] else "-"
     spaces = [
         "nsenter",
@@ -190,15 +197,20 @@ def until(condition: Any, what: str, within_s: float = UP_WITHIN_S) -> None:
 
 
 def wait_for(hosts: dict[str, Any]) -> None:
-    """Every sshd tells its key, every engine answers."""
-    known = []
+    """Every sshd listens, every engine answers."""
     for name, host in hosts.items():
         until(lambda n=name: ":22 " in inside(n, "ss", "-ltn"), f"sshd of {name}")
         if host["server"]:
             until(lambda n=name: inside(n, "docker", "version", "-f", "{{.Server.Version}}"), f"engine of {name}")
+
+
+def write_known_hosts(hosts: dict[str, Any]) -> None:
+    """What `volley hosts trust` would record; here the keys are known to be right."""
+    lines = []
+    for name, host in hosts.items():
         kind, key = (STATE / name / "host_key.pub").read_text().split()[:2]
-        known.append(f"{host['address']} {kind} {key}")
-    (STATE / "known_hosts").write_text("\n".join(known) + "\n")
+        lines.append(f"{host['address']} {kind} {key}\n")
+    (STATE / "known_hosts").write_text("".join(lines))
 
 
 def init_of(name: str) -> int:
@@ -315,7 +327,12 @@ def main() -> None:
         )
     verbs.add_parser("down", help="remove every trace")
     verbs.add_parser("status", help="which hosts are on")
-    for verb, text in {"kill": "switch a host off", "cut": "pull its cable out", "mend": "put the cable back"}.items():
+    for verb, text in {
+        "kill": "switch a host off",
+        "start": "switch it on again",
+        "cut": "pull its cable out",
+        "mend": "put the cable back",
+    }.items():
         verbs.add_parser(verb, help=text).add_argument("host")
     run = verbs.add_parser("exec", help="run a command in a host")
     run.add_argument("host")
@@ -334,6 +351,9 @@ def main() -> None:
                 print(f"{name:8}{host['address']:16}{'on' if init_of(name) else 'off'}")
         elif options.verb == "kill":
             kill(options.host)
+        elif options.verb == "start":
+            start(options.host, hosts[options.host])
+            wait_for({options.host: hosts[options.host]})
         elif options.verb == "exec":
             command = [word for i, word in enumerate(options.command) if i or word != "--"]
             os.execvp("nsenter", ["nsenter", "-t", str(init_of(options.host)), "-a", *command])

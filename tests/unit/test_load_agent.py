@@ -65,6 +65,22 @@ def test_no_request_before_t0(fake, version, gate):
     assert (result.facts.rows, result.facts.done, result.facts.ended) == (100, 100, "finished")
 
 
+@pytest.mark.parametrize(("version", "claimed"), [("1.52", (1, 70)), ("1.70", (1, 69))])
+def test_a_build_that_does_not_stop_at_its_gate_is_held_by_exec(fake, version, claimed):
+    """What its version should do and it does not: the exec gate holds it, and only the gated run is counted."""
+    fake(version=version)
+    agent = LoadAgent(assignment(), h2load.capabilities(claimed), FAKE_H2LOAD)
+
+    agent.arm()
+    t0_ns = time.time_ns()
+    agent.open_gate()
+    agent.follow(t0_ns, 0)
+    facts = agent.result().facts
+
+    assert (facts.gate, facts.ended, facts.rows) == ("exec", "finished", 100)
+    assert facts.first_start_us * 1000 >= t0_ns
+
+
 def test_the_exec_gate_holds_anything(tmp_path):
     """The fallback: a shell that becomes the program on a line of input."""
     gate = ExecGate()
