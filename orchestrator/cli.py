@@ -161,13 +161,20 @@ def bench(
 
 
 @app.command()
-def validate(campaign: CampaignFile, set_: Sets = None) -> None:
-    """Check a campaign file; every problem at once."""
-    from orchestrator.plan import make_plan
-    from orchestrator.spec.load import load
+def validate(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign or an inventory (YAML).")], set_: Sets = None
+) -> None:
+    """Check a campaign or an inventory file; every problem at once."""
+    from orchestrator.spec.load import is_inventory, load, load_inventory
 
-    plan = make_plan(load(campaign, set_ or []).campaign)
-    typer.echo(f"{campaign}: ok, {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}")
+    if is_inventory(file):
+        inventory = load_inventory(file)
+        typer.echo(f"{file}: ok, {len(inventory.hosts)} hosts")
+        return
+    from orchestrator.plan import make_plan
+
+    plan = make_plan(load(file, set_ or []).campaign)
+    typer.echo(f"{file}: ok, {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}")
 
 
 @app.command()
@@ -187,12 +194,20 @@ def doctor() -> None:
         raise typer.Exit(EXIT_UNREACHABLE)
 
 
-@app.command()
-def schema() -> None:
-    """Print the JSON Schema of campaign files, for editors."""
-    from orchestrator.spec.models import schema as make
+class FileKind(StrEnum):
+    """The files that people write."""
 
-    typer.echo(json.dumps(make(), indent=2))
+    CAMPAIGN = "campaign"
+    INVENTORY = "inventory"
+
+
+@app.command()
+def schema(kind: Annotated[FileKind, typer.Argument(help="Of which kind of file.")] = FileKind.CAMPAIGN) -> None:
+    """Print the JSON Schema of campaign or inventory files, for editors."""
+    from orchestrator.spec import inventory, models
+
+    made = inventory.schema() if kind is FileKind.INVENTORY else models.schema()
+    typer.echo(json.dumps(made, indent=2))
 
 
 @app.command()

@@ -20,7 +20,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test's folder is its marker."""
-    markers = {"unit": "unit", "property": "unit", "truth": "truth", "integration": "integration", "chaos": "chaos"}
+    markers = {
+        "unit": "unit",
+        "property": "unit",
+        "truth": "truth",
+        "integration": "integration",
+        "chaos": "chaos",
+        "lab": "lab",
+    }
     for item in items:
         folder = Path(item.fspath).relative_to(ROOT / "tests").parts[0]
         if folder in markers:

@@ -102,7 +102,7 @@ def seats(machines: list[Machine], agents: int, server: str | None, where: Place
     if total < agents:
         offers = ", ".join(f"{m.name} {m.slots}" for m in able) or "none"
         of = f"load hosts with {where.load}" if where.load else "load hosts"
-        beside = "" if server is None or where.share else f", beside the server on {server}"
+        beside = "" if server is None or where.share else f", beside the server on {server},"
         raise Shortage(
             f"{agents} agents are wanted at once; the {of}{beside} take {total} ({offers})",
             "use fewer agents, more load hosts, or more 'slots' on those that have the cores",

@@ -95,9 +95,44 @@ def test_dry_run_shows_the_plan_and_starts_nothing():
     assert len(document["trials"]) == 24
 
 
-def test_the_shipped_schema_is_the_real_one():
-    """configs/volley.schema.json is what 'volley schema' prints."""
-    assert json.loads(volley("schema").stdout) == json.loads((ROOT / "configs" / "volley.schema.json").read_text())
+@pytest.mark.parametrize(("kind", "file"), [("campaign", "volley"), ("inventory", "volley-inventory")])
+def test_the_shipped_schemas_are_the_real_ones(kind, file):
+    """configs/*.schema.json is what 'volley schema' prints."""
+    shipped = (ROOT / "configs" / f"{file}.schema.json").read_text()
+
+    assert json.loads(volley("schema", kind).stdout) == json.loads(shipped)
+
+
+def test_validate_knows_an_inventory():
+    """The example that is shipped."""
+    done = volley("validate", str(ROOT / "configs" / "inventories" / "example.yaml"))
+
+    assert done.returncode == 0, done.stderr
+    assert "ok, 3 hosts" in done.stdout
+
+
+def test_a_placement_that_cannot_be_is_told_in_numbers_before_anything_starts(tmp_path):
+    """Shortage: how many, where; exit code 4; --dry-run and run alike, and no run folder is made."""
+    inventory = str(ROOT / "configs" / "inventories" / "example.yaml")
+
+    for more in (["--dry-run"], ["--out", str(tmp_path / "runs")]):
+        done = volley("run", FAIR, "--hosts", inventory, "--set", "agents=9", *more)
+
+        assert done.returncode == 4
+        assert (
+            "9 agents are wanted at once; the load hosts, beside the server on web1, take 4 (gen1 2, gen2 2)"
+            in done.stderr
+        )
+        assert "\n  -> use fewer agents" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_dry_run_shows_the_placement_on_hosts():
+    """Which host runs what, without reaching any."""
+    done = volley("run", FAIR, "--hosts", str(ROOT / "configs" / "inventories" / "example.yaml"), "--dry-run")
+
+    assert done.returncode == 0
+    assert "server on web1; agents on gen1 1, gen2 1" in done.stdout
 
 
 def test_help_is_the_documented_one(golden):
@@ -107,6 +142,6 @@ def test_help_is_the_documented_one(golden):
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     text = "".join(
         volley(*verb, "--help", env=environment).stdout for verb in ([], ["run"], ["bench"], ["validate"], ["report"])
-    )
+    ) + "".join(volley("hosts", *verb, "--help", env=environment).stdout for verb in ([], ["up"], ["clean"], ["trust"]))
 
     golden("help.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")

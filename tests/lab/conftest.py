@@ -1,0 +1,32 @@
+"""One lab for all tests here: a server host, three load hosts, one of them far away and one with a wrong clock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conftest import require
+from tests.integration.machine import nothing_left
+from tests.lab import world
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _lab() -> Iterator[None]:
+    for tool in ("ip", "nsenter", "ssh-keygen", "cc", "docker", "h2load"):
+        require(tool)
+    assert os.geteuid() == 0, "the lab needs root"
+    assert not world.STATE.exists(), "a lab is up; end it with: deploy/lab/lab down"
+    world.lab("up", "--hosts", "4", "--delay", f"{world.FAR}=5ms", "--clock", f"{world.WRONG_CLOCK}=+3.7s")
+    try:
+        yield
+    finally:
+        world.lab("down")
+
+
+@pytest.fixture(autouse=True)
+def _clean() -> Iterator[None]:
+    yield
+    world.nothing_left_on_hosts()
+    nothing_left()

@@ -1,0 +1,169 @@
+"""Many hosts: real sshd, real engines, real Ray nodes, real h2load, between network namespaces."""
+
+import json
+import subprocess
+import time
+
+import pytest
+
+from tests.integration.machine import ROOT, VOLLEY, only_run, volley
+from tests.lab import world
+
+FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
+
+
+def trials(out):
+    return [json.loads(path.read_text()) for path in sorted((only_run(out) / "trials").glob("*/trial.json"))]
+
+
+@pytest.mark.timeout(600)
+def test_the_main_comparison_runs_over_the_hosts(tmp_path):
+    """Containers on the server host's engine, h2load on the load hosts and nowhere else, traffic between, exact counts."""
+    before = {host: world.received_bytes(host) for host in (world.SERVER, world.FAR, world.WRONG_CLOCK)}
+    process = subprocess.Popen(
+        [*VOLLEY, "run", FAIR, "--only", "*/burst", "--set", "repetitions=1", "--hosts", str(world.INVENTORY),
+         "--out", str(tmp_path / "runs"), "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    agents, containers, here = set(), set(), set()
+    while process.poll() is None:
+        agents |= set(world.running("h2load").values())
+        containers |= set(world.on(world.SERVER, "docker ps -q --filter label=volley.run").split())
+        here |= set(subprocess.run(["docker", "ps", "-q", "--filter", "label=volley.run"], capture_output=True,
+                                   text=True, check=True).stdout.split())  # fmt: skip
+        time.sleep(0.05)
+    out, err = process.communicate()
+    crossed = {host: world.received_bytes(host) - seen for host, seen in before.items()}
+    cases = {case["case"]: case for case in json.loads(out)["cases"]}
+
+    assert process.returncode == 0, err
+    assert agents == {world.FAR, world.WRONG_CLOCK}
+    assert len(containers) == 2
+    assert here == set()
+    for name in ("flask/burst", "fastapi/burst"):
+        counted = cases[name]["requests"]
+        assert counted["ok"] + counted["http_error"] + counted["failed"] == 1000
+        assert counted["ok"] == 1000
+        assert "shared-host" not in [f["code"] for f in cases[name]["findings"]]
+    # Each of 2000 requests and answers has some hundred bytes; half of them went over each load host.
+    assert crossed[world.FAR] > 100_000
+    assert crossed[world.WRONG_CLOCK] > 100_000
+    assert crossed[world.SERVER] > 100_000
+    assert {(a["agent"], a["requests"]) for t in trials(tmp_path / "runs") for a in t["metrics"]["agents"]} == {
+        (f"{world.FAR}/0", 500),
+        (f"{world.WRONG_CLOCK}/0", 500),
+    }
+
+
+def test_a_wrong_clock_and_a_far_host_are_measured_and_the_result_is_valid(tmp_path):
+    """The bounds contain the truth, before and after; skew is reported per agent; built on the server host itself."""
+    inventory = world.inventory(tmp_path, images="build")
+    world.on(world.SERVER, "docker images -q volley/tiny | sort -u | xargs -r docker rmi -f", check=False)
+
+    loads = {"burst": {"clients": 9, "requests": 900}, "steady": {"clients": 9, "duration": "3s", "warm_up": "1s"}}
+    done = volley(
+        "run", world.campaign(tmp_path, loads=loads), "--hosts", inventory, "--out", str(tmp_path / "runs"), "--json"
+    )
+    summary = json.loads(done.stdout)
+    found = trials(tmp_path / "runs")
+
+    assert done.returncode == 0, done.stderr
+    assert summary["verdict"] == "VALID", summary
+    assert f"sending {world.tiny_context()} to {world.SERVER}" in done.stderr
+    assert summary["cases"][0]["requests"]["ok"] == 900
+    truth = {world.WRONG_CLOCK: world.CLOCK_OFF_NS}
+    for trial in found:
+        clocks = {clock["host"]: clock for clock in trial["facts"]["clocks"]}
+        assert set(clocks) == set(world.ADDRESSES)
+        for host, clock in clocks.items():
+            for bound in (clock["before"], clock["after"]):
+                assert bound["exchanges"] >= 32
+                assert bound["low_ns"] <= truth.get(host, 0) <= bound["high_ns"], (host, bound)
+        far = clocks[world.FAR]["before"]
+        assert far["round_trip_ns"] >= world.DELAY_NS
+        skews = {agent["agent"]: agent["start_skew_us"] for agent in trial["metrics"]["agents"]}
+        assert set(skews) == {f"{host}/0" for host in (world.FAR, world.WRONG_CLOCK, world.PLAIN)}
+        # On one axis: a clock that is off by seconds shows up as milliseconds, if at all.
+        assert all(abs(skew) < 500_000 for skew in skews.values()), skews
+
+
+def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
+    """hosts up; two runs in it, one at a time; another run is refused; hosts down leaves nothing."""
+    inventory = world.inventory(tmp_path)
+    up = volley("hosts", "up", "--hosts", inventory)
+    assert up.returncode == 0, up.stderr
+    try:
+        first = volley("run", world.campaign(tmp_path), "--hosts", inventory, "--out", str(tmp_path / "a"))
+        assert first.returncode == 0, first.stderr
+        assert "joined the fleet" in first.stderr
+        assert volley("hosts", "up", "--hosts", inventory).stderr.count("is up") == 1
+
+        long = world.campaign(tmp_path, loads={"long": {"clients": 3, "duration": "60s", "warm_up": "1s"}})
+        process = subprocess.Popen(
+            [*VOLLEY, "run", long, "--hosts", inventory, "--out", str(tmp_path / "b"), "-q"], cwd=ROOT
+        )
+        deadline = time.monotonic() + 60
+        while len(world.running("h2load")) < 3:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        second = volley("bench", f"http://{world.ADDRESSES[world.SERVER]}:18501/", "-n", "100", "--hosts", inventory)
+        assert second.returncode == 4
+        assert "the fleet is in use by run tiny-ok" in second.stderr
+
+        # The run dies without a word: the fleet stays, and what the run had there goes.
+        process.kill()
+        process.wait()
+        deadline = time.monotonic() + 15
+        while world.running("h2load") or world.on(world.SERVER, "docker ps -aq --filter label=volley.run").split():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        again = volley("run", world.campaign(tmp_path), "--hosts", inventory, "--out", str(tmp_path / "c"))
+        assert again.returncode == 0, again.stderr
+    finally:
+        down = volley("hosts", "down", "--hosts", inventory)
+    assert down.returncode == 0
+    assert down.stdout.startswith("down: fleet-")
+    assert volley("hosts", "down", "--hosts", inventory).stdout == "no fleet of this inventory is up\n"
+
+
+def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
+    """cores in the inventory: each agent of a host is pinned to another one."""
+    inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: {"cores": [1, 0]}})
+    long = world.campaign(tmp_path, 2, loads={"long": {"clients": 4, "duration": "4s", "warm_up": "1s"}})
+    process = subprocess.Popen(
+        [*VOLLEY, "run", long, "--hosts", inventory, "--out", str(tmp_path / "runs"), "-q", "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    cores = {}
+    while process.poll() is None:
+        for pid in world.running("h2load"):
+            try:
+                with open(f"/proc/{pid}/status") as status:
+                    cores[pid] = next(line.split()[1] for line in status if line.startswith("Cpus_allowed_list"))
+            except OSError:
+                continue
+        time.sleep(0.05)
+    process.communicate()
+
+    assert process.returncode == 0
+    assert {core for core in cores.values() if "-" not in core} == {"0", "1"}
+
+
+def test_clean_works_where_nothing_of_ray_is_left(tmp_path):
+    """Containers, processes and files of a run whose nodes and guards are all gone; --run narrows it."""
+    inventory = world.inventory(tmp_path)
+    for run in ("one", "two"):
+        world.on(world.SERVER, f"docker run -d --label volley.run={run} python:3.13-slim sleep 600 >/dev/null")
+        world.on(world.PLAIN, f"VOLLEY_RUN={run} setsid sleep 600 >/dev/null 2>&1 & mkdir /dev/shm/volley-{run}-x")
+
+    only = volley("hosts", "clean", "--hosts", inventory, "--run", "one")
+    still = {host: len(world.left_on(host)) for host in (world.SERVER, world.PLAIN)}
+    rest = volley("hosts", "clean", "--hosts", inventory)
+
+    assert only.returncode == rest.returncode == 0, only.stderr + rest.stderr
+    assert f"{world.SERVER}: 0 processes, 1 containers, 0 files removed" in only.stdout
+    assert f"{world.PLAIN}: 1 processes, 0 containers, 1 files removed" in only.stdout
+    assert still == {world.SERVER: 1, world.PLAIN: 2}
+    assert f"{world.SERVER}: 0 processes, 1 containers" in rest.stdout
+    assert world.on(world.PLAIN, "ls -A ~/.cache 2>/dev/null", check=False).split() == []

@@ -1,0 +1,109 @@
+"""The lab as the tests see it: hosts, what runs on them, what is left on them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tests.integration.machine import ROOT, TINY, tiny_campaign
+
+LAB = str(ROOT / "deploy" / "lab" / "lab")
+STATE = Path("/var/lib/volley-lab")
+INVENTORY = ROOT / "configs" / "inventories" / "lab.yaml"
+SERVER, FAR, WRONG_CLOCK, PLAIN = "web1", "gen1", "gen2", "gen3"
+ADDRESSES = {SERVER: "198.18.0.11", FAR: "198.18.0.12", WRONG_CLOCK: "198.18.0.13", PLAIN: "198.18.0.14"}
+CLOCK_OFF_NS = 3_700_000_000
+DELAY_NS = 5_000_000
+
+
+def lab(*arguments: str, check: bool = True) -> str:
+    """Run the lab's command."""
+    done = subprocess.run([LAB, *arguments], capture_output=True, text=True, timeout=120, check=False)
+    assert not check or done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+def on(host: str, command: str, check: bool = True) -> str:
+    """Run a shell command in a host."""
+    return lab("exec", host, "--", "sh", "-c", command, check=check)
+
+
+def inventory(folder: Path, hosts: dict[str, dict[str, Any]] | None = None, **changes: Any) -> str:
+    """Write an inventory: the lab's hosts, or those given, changed; JSON is YAML too."""
+    given = hosts or {name: {} for name in ADDRESSES}
+    document = {
+        "coordinator": {"address": "198.18.0.1"},
+        "images": "send",
+        "ssh_config": "none",
+        "defaults": {"user": "root", "key": str(STATE / "key"), "known_hosts": str(STATE / "known_hosts")},
+        "hosts": {
+            name: {"address": ADDRESSES.get(name), "roles": ["server" if name == SERVER else "load"], **more}
+            for name, more in given.items()
+        },
+        **changes,
+    }
+    path = folder / "inventory.yaml"
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def campaign(folder: Path, agents: int = 3, **changes: Any) -> str:
+    """Write a campaign on the tiny server, for three load hosts."""
+    loads = {"burst": {"clients": 9, "requests": 900}}
+    return tiny_campaign(folder, 18501, agents=agents, **({"loads": loads} | changes))
+
+
+def host_of(process: psutil.Process) -> str:
+    """Say on which host of the lab a process runs; 'here' for this machine."""
+    mine = os.stat(f"/proc/{process.pid}/ns/net").st_ino
+    for name in ADDRESSES:
+        if os.stat(f"/run/netns/volley-{name}").st_ino == mine:
+            return name
+    return "here"
+
+
+def running(name: str) -> dict[int, str]:
+    """Give the processes of a name, and the host of each."""
+    found = {}
+    for process in psutil.process_iter(["name"]):
+        if process.info["name"] == name:
+            try:
+                found[process.pid] = host_of(process)
+            except OSError:
+                continue
+    return found
+
+
+def received_bytes(host: str) -> int:
+    """What has come in on a host's one interface."""
+    return int(on(host, "sed -n 's/^ *eth0: *//p' /proc/net/dev").split()[0])
+
+
+def left_on(host: str) -> list[str]:
+    """What a run, or a fleet, has left on a host; not what was sent there to stay."""
+    files = on(host, "ls -d /tmp/volley-* /dev/shm/volley-* 2>/dev/null", check=False).split()
+    processes = on(host, "grep -lz ^VOLLEY_RUN= /proc/[0-9]*/environ 2>/dev/null", check=False).split()
+    # Written so that the search does not find itself.
+    guards = on(host, "grep -l 'agents[.]guard' /proc/[0-9]*/cmdline 2>/dev/null", check=False).split()
+    containers = on(host, "docker ps -aq --filter label=volley.run", check=False).split() if host == SERVER else []
+    return files + processes + guards + containers
+
+
+def nothing_left_on_hosts(within_s: float = 15.0, hosts: list[str] | None = None) -> None:
+    """Fail when something is still there after a while."""
+    deadline = time.monotonic() + within_s
+    for host in hosts or list(ADDRESSES):
+        while left := left_on(host):
+            assert time.monotonic() < deadline, f"{host}: {left}"
+            time.sleep(0.2)
+
+
+def tiny_context() -> Path:
+    """The tiny server's build context."""
+    return TINY
