@@ -8,6 +8,10 @@ hostname "$name"
 for pair in run:/run tmp:/tmp home:/root docker:/var/lib/docker; do
   mkdir -p "$folder/${pair%%:*}" "${pair#*:}"
 done
+# A machine that comes up has an empty /tmp.
+rm -rf "${folder:?}/tmp" "${folder:?}/run"
+mkdir -m 1777 "$folder/tmp"
+mkdir "$folder/run"
 # Last the folder itself disappears behind /run; what is needed later is opened before.
 cp "$folder/sshd_config" "$folder/host_key" "$folder/run/"
 chmod 600 "$folder/run/host_key"

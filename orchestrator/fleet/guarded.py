@@ -53,7 +53,8 @@ class Guard:
         return f": {ended['log']}" if ended else ""
 
     async def _listen(self) -> None:
-        with contextlib.suppress(OSError, ValueError, asyncio.IncompleteReadError):
+        # However the channel ends (a lost connection is asyncssh's own kind of error), the guard is gone then.
+        with contextlib.suppress(Exception):
             while line := await self._stdout.readline():
                 with contextlib.suppress(json.JSONDecodeError):
                     event = json.loads(line)

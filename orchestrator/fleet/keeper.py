@@ -29,6 +29,8 @@ from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import load_inventory
 
 ENDED_WITHIN_S = 60.0
+# How soon a host that was lost is no longer offered to runs.
+WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,34 +132,45 @@ class Keeper:
         self._run: str | None = None
 
     async def serve(self, ready: Tell) -> None:
-        """Take runs until the process is told to end."""
+        """Take runs until the process is told to end, or no host is left."""
         done = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, done.set)
         place = str(self._nodes.token_file.with_name("keeper"))
         server = await asyncio.start_unix_server(self._talk, place)
-        up = [member for member in self._nodes.members if member.guard is not None]
-        state = State(
-            pid=os.getpid(),
-            fleet=self._nodes.fleet,
-            address=self._nodes.address,
-            first_port=self._nodes.ports.gcs,
-            head_address=self._nodes.head_address,
-            token_file=str(self._nodes.token_file),
-            socket=place,
-            hosts=[member.machine.name for member in up],
-            accepted_keys=[member.ssh.name for member in up if member.ssh.accepted],
-            project=project().name,
-        )
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._file.write_text(json.dumps(asdict(state)))
-        self._file.chmod(0o600)
+        hosts = self._nodes.there()
+        self._write(hosts, place)
         ready("")
         try:
-            await done.wait()
+            while hosts and not done.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(done.wait(), WATCH_S)
+                if (now := self._nodes.there()) != hosts:
+                    hosts = now
+                    self._write(hosts, place)
         finally:
             server.close()
             self._file.unlink(missing_ok=True)
+
+    def _write(self, hosts: list[str], place: str) -> None:
+        nodes = self._nodes
+        state = State(
+            pid=os.getpid(),
+            fleet=nodes.fleet,
+            address=nodes.address,
+            first_port=nodes.ports.gcs,
+            head_address=nodes.head_address,
+            token_file=str(nodes.token_file),
+            socket=place,
+            hosts=hosts,
+            accepted_keys=[member.ssh.name for member in nodes.members if member.ssh.accepted],
+            project=project().name,
+        )
+        draft = self._file.with_suffix(".part")
+        draft.touch(mode=0o600)
+        draft.write_text(json.dumps(asdict(state)))
+        draft.rename(self._file)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         mine: str | None = None
@@ -221,7 +234,7 @@ async def _keep(inventory: Inventory, folder: Path, install: bool) -> int:
 
 
 def _up(nodes: Nodes) -> None:
-    _tell({"up": [member.machine.name for member in nodes.members if member.guard is not None]})
+    _tell({"up": nodes.there()})
     # Whoever started this goes on; nobody reads what would be written from now on.
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)

@@ -128,10 +128,15 @@ class Nodes:
             tell(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")
         await asyncio.shield(head)
         await provision.reach(host, prepared, self.address, self.ports.gcs)
-        member.guard = await guard_there(host, prepared.python, prepared.python_path)
+        guard = await guard_there(host, prepared.python, prepared.python_path)
         command = raynode.member_command(self.head_address, member.machine, self.ports)
-        await self._begin(member.guard, command, LEASE_S, f"look at {host.name} with 'volley hosts check'")
-        await self._reach_back(host)
+        try:
+            await self._begin(guard, command, LEASE_S, f"look at {host.name} with 'volley hosts check'")
+            await self._reach_back(host)
+        except BaseException:
+            await guard.close()
+            raise
+        member.guard = guard
 
     async def _reach_back(self, host: SshHost) -> None:
         try:
@@ -143,6 +148,11 @@ class Nodes:
                 f"host {host.name}: its node at {host.address}:{self.ports.node_manager} cannot be reached from here",
                 "let the fleet's ports through both ways (docs/hosts.md lists them)",
             ) from None
+
+    def there(self) -> list[str]:
+        """Give the hosts whose nodes are up."""
+        guards = {member.machine.name: member.guard for member in self.members}
+        return [name for name, guard in guards.items() if guard is not None and not guard.gone and guard.ended is None]
 
     async def end_run(self, run: str) -> list[str]:
         """Have everything of a run that used these nodes removed, on all hosts; give the hosts where that failed."""

@@ -83,8 +83,11 @@ def _h2load(found: dict[str, Any]) -> Iterator[Check]:
     if said is None:
         yield Check("h2load", FAILURE, "'h2load' is not on the PATH", INSTALL_H2LOAD)
         return
+    if not isinstance(said, str):
+        yield Check("h2load", FAILURE, f"'h2load --version' failed: {said['error']}", INSTALL_H2LOAD)
+        return
     try:
-        can = h2load.capabilities(h2load.parse_version(str(said)))
+        can = h2load.capabilities(h2load.parse_version(said))
     except h2load.H2loadMissing as error:
         yield Check("h2load", FAILURE, str(error), INSTALL_H2LOAD)
         return

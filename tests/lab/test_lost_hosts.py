@@ -1,0 +1,87 @@
+"""Hosts and coordinators that go away in the middle: the load ends, and nothing is left, within 15 s."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from tests.integration.machine import ROOT, VOLLEY, nothing_left, volley
+from tests.lab import world
+
+
+@pytest.fixture
+def long_run(tmp_path):
+    """A run of a minute over all hosts, its load under way."""
+    path = world.campaign(tmp_path, loads={"long": {"clients": 9, "duration": "60s", "warm_up": "1s"}})
+    process = subprocess.Popen(
+        [*VOLLEY, "run", path, "--hosts", world.inventory(tmp_path), "--out", str(tmp_path / "runs")],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while sorted(world.running("h2load").values()) != [world.FAR, world.WRONG_CLOCK, world.PLAIN]:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_coordinator_that_goes_away(long_run, number):
+    """kill -9, Ctrl-C: no load, no container, no node, no file on any host."""
+    os.kill(long_run.pid, number)
+    long_run.wait(timeout=40)
+
+    world.nothing_left_on_hosts(within_s=15)
+    nothing_left()
+    assert long_run.returncode == (-9 if number == signal.SIGKILL else 130)
+
+
+def test_a_cable_that_is_pulled(long_run):
+    """The host ends its load by itself, soon; the run ends with what is wrong; the other hosts are clean."""
+    world.lab("cut", world.WRONG_CLOCK)
+    try:
+        deadline = time.monotonic() + 15
+        while world.WRONG_CLOCK in world.running("h2load").values():
+            assert time.monotonic() < deadline, "the load goes on without a coordinator"
+            time.sleep(0.1)
+        output, _ = long_run.communicate(timeout=90)
+    finally:
+        world.lab("mend", world.WRONG_CLOCK)
+
+    assert long_run.returncode in (3, 4), output
+    assert world.WRONG_CLOCK in output
+    assert "Traceback" not in output
+    world.nothing_left_on_hosts(within_s=15)
+
+
+def test_a_host_that_is_switched_off(long_run):
+    """A load host dies: the run ends, says which, and the others are clean."""
+    world.lab("kill", world.PLAIN)
+    try:
+        output, _ = long_run.communicate(timeout=90)
+    finally:
+        world.lab("start", world.PLAIN)
+
+    assert long_run.returncode in (3, 4), output
+    assert world.PLAIN in output
+    assert "Traceback" not in output
+
+
+def test_a_keeper_that_is_killed(tmp_path):
+    """The fleet that it held goes with it; the next `up` works."""
+    inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: {}})
+    assert volley("hosts", "up", "--hosts", inventory).returncode == 0
+    listed = subprocess.run(["pgrep", "-f", "orchestrator.fleet.keeper"], capture_output=True, text=True, check=True)
+
+    os.kill(int(listed.stdout.split()[0]), signal.SIGKILL)
+    world.nothing_left_on_hosts(within_s=15)
+    nothing_left()
+
+    again = volley("hosts", "up", "--hosts", inventory)
+    down = volley("hosts", "down", "--hosts", inventory)
+    assert (again.returncode, down.returncode) == (0, 0), again.stderr
