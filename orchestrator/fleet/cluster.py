@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,10 +138,14 @@ class Fleet:
         """Start the nodes, connect, and put an actor on every host. Raises HostError, Several, Shortage."""
         require_no_stranger()
         self._held = True
+        # What has to be set before Ray is imported, which takes as long as half a node does: meanwhile.
+        os.environ.update(raynode.environment(self._hold.loopback, ""))
+        importing = threading.Thread(target=_import_ray, name="import-ray", daemon=True)
+        importing.start()
         self._hold.take(tell)
         self.accepted_keys = self._hold.accepted_keys()
-        settings = raynode.environment(self._hold.loopback, str(self._hold.token_file))
-        os.environ.update(settings)
+        importing.join()
+        os.environ.update(raynode.environment(self._hold.loopback, str(self._hold.token_file)))
         self._connect()
         self._wait_for_hosts()
         self._hire()
@@ -264,6 +269,10 @@ class Fleet:
             # What ended the run is the news; a host that is lost cannot be cleaned from here.
             if error is None:
                 raise
+
+
+def _import_ray() -> None:
+    import agents.actors  # noqa: F401
 
 
 def require_no_stranger() -> None:

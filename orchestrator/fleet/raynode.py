@@ -85,8 +85,9 @@ def environment(loopback: bool, token_file: str = "{folder}/token") -> dict[str,
 
 def head_command(address: str, ports: Ports, machine: Machine | None) -> list[str]:
     """Build the command of the coordinator's own node; machine: what runs on it, None for nothing."""
-    return ["{python}", "-m", "ray.scripts.scripts", "start", "--head", f"--port={ports.gcs}", "--include-dashboard=false",
-            *_common(address, ports, machine)]  # fmt: skip
+    # The autoscaler's monitor is one process less to wait for and to be disturbed by.
+    start = ["{python}", "-m", "ray.scripts.scripts", "start", "--head", "--no-monitor", "--include-dashboard=false"]
+    return [*start, f"--port={ports.gcs}", *_common(address, ports, machine)]
 
 
 def member_command(head: str, machine: Machine, ports: Ports) -> list[str]:

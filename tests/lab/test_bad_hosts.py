@@ -6,8 +6,6 @@ import shutil
 import subprocess
 import time
 
-import pytest
-
 from orchestrator.errors import EXIT_UNREACHABLE, HostError
 from orchestrator.fleet import guarded, nodes, raynode
 from orchestrator.fleet.members import members
@@ -24,23 +22,84 @@ def up(inventory):
         volley("hosts", "down", "--hosts", inventory)
 
 
-def told(done, host, *words):
-    """One line about the one host, one with what to do; 4; and the other host came up."""
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+def told(done, wrong, well):
+    """One line about each host that is wrong, with what to do; 4; and the hosts that are well came up."""
+    lines = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "  -> "))]
     assert done.returncode == EXIT_UNREACHABLE, done.stderr
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith(f"error: host {host}: "), lines
-    assert done.stderr.splitlines()[-1].startswith("  -> ")
-    for word in words:
-        assert word in done.stderr, done.stderr
+    assert len(lines) == 2 * len(wrong), done.stderr
+    for line, hint in zip(lines[::2], lines[1::2], strict=True):
+        host = line.removeprefix("error: host ").partition(":")[0]
+        assert hint.startswith("  -> ")
+        for word in wrong[host]:
+            assert word in line + hint, done.stderr
     assert "Traceback" not in done.stderr
-    other = world.SERVER if host != world.SERVER else world.PLAIN
-    assert done.stdout.startswith(f"up: {other};"), done.stdout
+    assert done.stdout.startswith(f"up: {', '.join(well)};"), done.stdout
 
 
 def pair(folder, **bad):
     """The server host as it is, and a load host with something wrong."""
     return world.inventory(folder, {world.SERVER: {}, world.PLAIN: bad})
+
+
+def test_hosts_that_cannot_be_reached_or_do_not_let_us_in(tmp_path):
+    """Down, a key that opens nothing, a host key nobody knows: each told, at once, and the server host is up."""
+    key, nobody = tmp_path / "key", tmp_path / "known_hosts"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    hosts = {
+        world.SERVER: {},
+        world.FAR: {"address": "198.18.0.99"},
+        world.WRONG_CLOCK: {"key": str(key)},
+        world.PLAIN: {"known_hosts": str(nobody)},
+    }
+
+    wrong = {
+        world.FAR: ["no SSH to 198.18.0.99", "is the host up"],
+        world.WRONG_CLOCK: ["lets root not in", "ssh-copy-id"],
+        world.PLAIN: ["is unknown", "SHA256:", "volley hosts trust"],
+    }
+    told(up(world.inventory(tmp_path, hosts)), wrong, [world.SERVER])
+
+
+def test_hosts_that_lack_something(tmp_path):
+    """No Docker, no h2load, a Python that is too old and says so itself (no such Python can be had here)."""
+    path = shutil.which("h2load")
+    world.on(world.WRONG_CLOCK, f"touch /tmp/nothing && chmod 600 /tmp/nothing && mount --bind /tmp/nothing {path}")
+    world.on(world.PLAIN, "printf '#!/bin/sh\\necho 3 6\\n' > /tmp/python3.6; chmod +x /tmp/python3.6")
+    hosts = {
+        world.SERVER: {},
+        world.FAR: {"roles": ["server"]},
+        world.WRONG_CLOCK: {},
+        world.PLAIN: {"python": "/tmp/python3.6"},
+    }
+    wrong = {
+        world.FAR: ["docker engine: does not answer", "deploy/engine.sh up"],
+        world.WRONG_CLOCK: ["'h2load' is not on the PATH", "apt-get install nghttp2-client"],
+        world.PLAIN: ["Python 3.6 is too old"],
+    }
+    try:
+        told(up(world.inventory(tmp_path, hosts)), wrong, [world.SERVER])
+    finally:
+        world.on(world.WRONG_CLOCK, f"umount {path}; rm /tmp/nothing")
+        world.on(world.PLAIN, "rm /tmp/python3.6")
+
+
+def test_ports_that_are_blocked(tmp_path):
+    """From the host to the coordinator, and the other way: which address, which port, where they are listed."""
+    rules = {
+        world.PLAIN: "OUTPUT -p tcp --dport 20000 -j DROP",
+        world.WRONG_CLOCK: "INPUT -p tcp --dport 20001 -j DROP",
+    }
+    for host, rule in rules.items():
+        world.on(host, f"iptables -A {rule}")
+    wrong = {
+        world.PLAIN: ["cannot reach the coordinator at 198.18.0.1:20000", "docs/hosts.md"],
+        world.WRONG_CLOCK: ["its node at 198.18.0.13:20001 cannot be reached from here", "docs/hosts.md"],
+    }
+    try:
+        told(up(world.inventory(tmp_path)), wrong, [world.SERVER, world.FAR])
+    finally:
+        for host, rule in rules.items():
+            world.on(host, f"iptables -D {rule}")
 
 
 def test_an_unknown_key_is_refused_with_its_fingerprint_until_it_is_trusted(tmp_path):
@@ -53,7 +112,11 @@ def test_an_unknown_key_is_refused_with_its_fingerprint_until_it_is_trusted(tmp_
                             capture_output=True, text=True, check=True)  # fmt: skip
     fingerprint = listed.stdout.split()[1]
 
-    told(up(inventory), world.PLAIN, "is unknown", fingerprint, "volley hosts trust")
+    refused = volley("hosts", "check", "--hosts", inventory)
+    assert refused.returncode == 4
+    assert f"host {world.PLAIN}: the key of {world.ADDRESSES[world.PLAIN]} is unknown" in refused.stderr
+    assert fingerprint in refused.stderr
+    assert "volley hosts trust" in refused.stderr
     unasked = volley("hosts", "trust", "--hosts", inventory, stdin=subprocess.DEVNULL)
     assert (unasked.returncode, fingerprint in unasked.stdout) == (2, True)
     assert volley("hosts", "trust", "--hosts", inventory, "--yes").returncode == 0
@@ -75,60 +138,6 @@ def test_accept_new_records_the_key(tmp_path):
 
     assert volley("hosts", "check", "--hosts", inventory).returncode == 0
     assert world.ADDRESSES[world.PLAIN] in mine.read_text()
-
-
-def test_a_wrong_key(tmp_path):
-    """The host lets nobody in with it."""
-    key = tmp_path / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
-
-    told(up(pair(tmp_path, key=str(key))), world.PLAIN, "lets root not in", "ssh-copy-id")
-
-
-def test_a_host_that_is_down(tmp_path):
-    """Nothing answers there."""
-    told(up(pair(tmp_path, address="198.18.0.99")), world.PLAIN, "no SSH to 198.18.0.99", "is the host up")
-
-
-def test_no_docker_on_a_server_host(tmp_path):
-    """A host with the role server and without an engine."""
-    told(up(pair(tmp_path, roles=["server"])), world.PLAIN, "docker engine: does not answer", "deploy/engine.sh up")
-
-
-def test_no_h2load_on_a_load_host(tmp_path):
-    """Hidden behind a file that is no program."""
-    path = shutil.which("h2load")
-    world.on(world.PLAIN, f"touch /tmp/nothing && chmod 600 /tmp/nothing && mount --bind /tmp/nothing {path}")
-    try:
-        told(up(pair(tmp_path)), world.PLAIN, "'h2load' is not on the PATH", "apt-get install nghttp2-client")
-    finally:
-        world.on(world.PLAIN, f"umount {path}")
-
-
-def test_a_python_that_is_too_old(tmp_path):
-    """It says so itself; no second Python of that age can be had here."""
-    world.on(world.PLAIN, "printf '#!/bin/sh\\necho 3 6\\n' > /tmp/python3.6; chmod +x /tmp/python3.6")
-    try:
-        told(up(pair(tmp_path, python="/tmp/python3.6")), world.PLAIN, "Python 3.6 is too old")
-        told(up(pair(tmp_path, python="/no/python")), world.PLAIN, "no Python there", "python: PATH")
-    finally:
-        world.on(world.PLAIN, "rm /tmp/python3.6")
-
-
-@pytest.mark.parametrize(
-    ("rule", "words"),
-    [
-        ("OUTPUT -p tcp --dport 20000", "cannot reach the coordinator at 198.18.0.1:20000"),
-        ("INPUT -p tcp --dport 20001", "its node at 198.18.0.14:20001 cannot be reached from here"),
-    ],
-)
-def test_a_blocked_port(tmp_path, rule, words):
-    """One way or the other: which address, which port, where they are listed."""
-    world.on(world.PLAIN, f"iptables -A {rule} -j DROP")
-    try:
-        told(up(pair(tmp_path)), world.PLAIN, words, "docs/hosts.md")
-    finally:
-        world.on(world.PLAIN, f"iptables -D {rule} -j DROP")
 
 
 def test_a_wrong_token(tmp_path, monkeypatch):
