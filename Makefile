@@ -1,5 +1,5 @@
 # The two commands of the README are `make demo` and `make test`; both set up what they need.
-.PHONY: help setup demo test check bench lock clean
+.PHONY: help setup demo lab-demo test check bench lock clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -11,7 +11,12 @@ setup: ## .venv, h2load, Docker engine, base image: what is missing and no more
 demo: setup ## Flask or FastAPI, which is faster? The main job, on this machine (about 3 minutes)
 	@deploy/demo.sh
 
+lab-demo: setup ## the main comparison over four hosts with sshd and engines of their own, on this machine (root)
+	@deploy/bootstrap-host.sh lab
+	@deploy/lab/demo.sh
+
 test: setup ## every test (pass ARGS='-m unit' for a part)
+	@deploy/bootstrap-host.sh lab
 	.venv/bin/python -m pytest $(ARGS)
 
 check: setup ## ruff, mypy, import-linter
@@ -21,7 +26,7 @@ check: setup ## ruff, mypy, import-linter
 	.venv/bin/lint-imports
 
 bench: setup ## how fast Volley itself is, side by side with others
-	@deploy/bootstrap-host.sh bench
+	@deploy/bootstrap-host.sh lab bench
 	.venv/bin/python -m benchmarks
 
 lock: ## resolve deploy/requirements.lock anew (needs uv)

@@ -20,7 +20,7 @@ from agents.h2load import Capabilities
 
 _F_SETPIPE_SZ = 1031
 _PAGE = 4096
-SPIN_NS = 2_000_000
+SPIN_NS = 500_000
 ASLEEP_S = 0.1
 
 

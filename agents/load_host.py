@@ -14,6 +14,8 @@ from agents.load_agent import LoadAgent
 from agents.records import Assignment, from_plain
 from agents.wire import encode_stream, pack_result
 
+QUIET_S = 0.02
+
 
 class LoadHost:
     """Runs the assignments of one trial after the other on this host."""
@@ -64,6 +66,8 @@ class LoadHost:
         late_ns = wait_until(t0_ns)
         for agent in self._agents:
             agent.open_gate()
+        # The first milliseconds belong to h2load: whatever else runs now makes some agents start later than others.
+        time.sleep(QUIET_S)
         followers = [
             threading.Thread(
                 target=agent.follow, args=(t0_ns, late_ns // 1000), name=agent.assignment.agent, daemon=True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -10,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import overhead
+from benchmarks import fleet, overhead
 from benchmarks.readers import READERS, write_log
 
 ROWS, ROUNDS = 10_000_000, 3
@@ -65,6 +66,15 @@ def agent_overhead() -> None:
         print(f"{name:20}{rate:14,.0f}{middle:18.3f}{f'{low:.3f}-{high:.3f}':>16}{each:20.2f}{cpu:8.3f}", flush=True)
 
 
+def over_hosts() -> None:
+    """Many hosts, in the lab."""
+    if os.geteuid() != 0:
+        print("\nover hosts: the lab needs root; run: sudo make bench")
+        return
+    fleet.report()
+
+
 if __name__ == "__main__":
     readers()
     agent_overhead()
+    over_hosts()

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Install the system packages a Volley host needs, those that are missing and no others (Debian and Ubuntu).
 #
-#   deploy/bootstrap-host.sh [--check] [ROLE...]     load (h2load), server (Docker engine), coordinator (venv); bench (nginx)
+#   deploy/bootstrap-host.sh [--check] [ROLE...]     load (h2load), server (Docker engine), coordinator (venv);
+#                                                     lab (many hosts on one machine), bench (nginx)
 #                                                     without a role: the first three
 #
 # --check installs nothing: exit 1 and the command to run when something is missing.
@@ -12,9 +13,9 @@ roles=()
 for word in "$@"; do
   case "$word" in
     --check) check=1 ;;
-    load | server | coordinator | bench) roles+=("$word") ;;
+    load | server | coordinator | lab | bench) roles+=("$word") ;;
     *)
-      sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//' >&2
+      sed -n '2,8p' "$0" | sed 's/^# \{0,1\}//' >&2
       exit 2
       ;;
   esac
@@ -24,6 +25,14 @@ done
 missing=()
 for role in "${roles[@]}"; do
   case "$role" in
+    lab)
+      [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
+      command -v ssh-keygen >/dev/null || missing+=(openssh-client)
+      command -v ip >/dev/null || missing+=(iproute2)
+      command -v iptables >/dev/null || missing+=(iptables)
+      # The lab's wrong clock is compiled: some 40 lines of C.
+      command -v cc >/dev/null && echo '#include <time.h>' | cc -E - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
+      ;;
     bench) command -v nginx >/dev/null || missing+=(nginx-light) ;;
     load) command -v h2load >/dev/null || missing+=(nghttp2-client) ;;
     server)
