@@ -100,7 +100,7 @@ def survey() -> dict[str, Any]:
         "shm_free_bytes": free_bytes("/dev/shm"),
         "tmp_free_bytes": free_bytes("/tmp"),
         "home_free_bytes": free_bytes(str(Path.home())),
-        "tar": shutil.which("tar"),
+        "zstd": shutil.which("zstd"),
     }
 
 

@@ -157,7 +157,7 @@ def clean(inventory: Inventory, folder: Path, run: str | None) -> dict[str, dict
         host = member.ssh
         try:
             await host.connect()
-            prepared = await provision.send(host, [project()])
+            prepared = await provision.send(host, [project()], zstd=False)
             argument = shlex.quote(run) if run else ""
             python = shlex.quote(prepared.python)
             done = await host.run(

@@ -9,15 +9,20 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
+import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import IO, Any
 
 import agents
+from orchestrator.errors import HostError
 
 REQUIREMENTS = ["ray", "numpy", "msgpack", "docker", "httpx[http2]"]
 # Parts of Ray that no node of ours touches: 100 of 240 MB. The GCS runs on the coordinator only.
@@ -25,14 +30,61 @@ LEFT_OUT = re.compile(
     r"^(ray/(jars|rllib|tune|train|serve|data|llm|cpp|dashboard/client)/|ray/core/src/ray/gcs/gcs_server$)|/tests/"
 )
 SHORT = 20
+_packing = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A folder's worth of files: its name on hosts (by content), and where it is packed here."""
+    """A folder's worth of files by their names in it; the archive's own name is by content."""
 
     name: str
-    path: Path
+    files: list[tuple[str, Path]]
+
+    def packed(self, zstd: bool) -> Path:
+        """Give the packed archive, packing it when it is not there yet (some seconds for the packages, once).
+
+        zstd: smaller, and unpacked in a seventh of the time that gzip takes; for hosts that have it.
+        """
+        path = cache_folder() / f"{self.name}.tar.{'zst' if zstd else 'gz'}"
+        with _packing:
+            if not path.exists():
+                self._pack(path, zstd)
+        return path
+
+    def _pack(self, path: Path, zstd: bool) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{self.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as raw:
+                if zstd:
+                    with subprocess.Popen(["zstd", "-q", "-c", "-T0"], stdin=subprocess.PIPE, stdout=raw) as packer:
+                        assert packer.stdin is not None
+                        self._write(packer.stdin, "w|")
+                    if packer.returncode:
+                        raise HostError(f"zstd failed on this machine ({packer.returncode})", "is its disk full?")
+                else:
+                    self._write(raw, "w:gz")
+            Path(draft).rename(path)
+        except BaseException:
+            Path(draft).unlink(missing_ok=True)
+            raise
+        # What an earlier version of this kind left.
+        for old in path.parent.glob(f"{self.name.partition('-')[0]}-*"):
+            if not old.name.startswith(self.name):
+                old.unlink(missing_ok=True)
+
+    def _write(self, out: IO[bytes], mode: str) -> None:
+        make: Any = tarfile.open
+        level = {"compresslevel": 1} if mode == "w:gz" else {}
+        # Times are kept: compiled files are valid for a source of that time only.
+        with make(fileobj=out, mode=mode, **level) as archive:
+            for inside, source in self.files:
+                archive.add(source, arcname=inside, recursive=False, filter=_anonymous)
+
+
+def have_zstd() -> bool:
+    """Say whether this machine can pack with zstd."""
+    return shutil.which("zstd") is not None
 
 
 def cache_folder() -> Path:
@@ -41,7 +93,7 @@ def cache_folder() -> Path:
 
 
 def archives() -> list[Archive]:
-    """Give both archives, packing what is not packed yet (some seconds for the packages, once)."""
+    """Give both archives, not packed yet."""
     return [packages(), project()]
 
 
@@ -52,7 +104,7 @@ def project() -> Archive:
     digest = hashlib.sha256()
     for name, path in files:
         digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
-    return _packed(f"agents-{digest.hexdigest()[:SHORT]}", files)
+    return Archive(f"agents-{digest.hexdigest()[:SHORT]}", files)
 
 
 def packages() -> Archive:
@@ -63,7 +115,7 @@ def packages() -> Archive:
         record = distribution.read_text("RECORD") or ""
         digest.update(f"{name}={distribution.version}\0{hashlib.sha256(record.encode()).hexdigest()}\0".encode())
     files = [pair for distribution in found.values() for pair in _files(distribution)]
-    return _packed(f"packages-{digest.hexdigest()[:SHORT]}", sorted(files))
+    return Archive(f"packages-{digest.hexdigest()[:SHORT]}", sorted(files))
 
 
 def closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
@@ -96,26 +148,6 @@ def _files(distribution: metadata.Distribution) -> Iterator[tuple[str, Path]]:
             path = Path(str(distribution.locate_file(file)))
             if path.is_file():
                 yield name, path
-
-
-def _packed(name: str, files: list[tuple[str, Path]]) -> Archive:
-    path = cache_folder() / f"{name}.tar.gz"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{name}.")
-        try:
-            # Times are kept: compiled files are valid for a source of that time only.
-            with os.fdopen(descriptor, "wb") as raw, tarfile.open(fileobj=raw, mode="w:gz", compresslevel=1) as archive:
-                for inside, source in files:
-                    archive.add(source, arcname=inside, recursive=False, filter=_anonymous)
-            Path(draft).rename(path)
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
-        for old in path.parent.glob(f"{name.partition('-')[0]}-*.tar.gz"):
-            if old != path:
-                old.unlink(missing_ok=True)
-    return Archive(name, path)
 
 
 def _anonymous(entry: tarfile.TarInfo) -> tarfile.TarInfo:

@@ -11,7 +11,7 @@ from pathlib import Path
 from agents.guard import Order
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import provision, raynode
-from orchestrator.fleet.environment import Archive, archives
+from orchestrator.fleet.environment import Archive, archives, have_zstd
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
 from orchestrator.fleet.place import Machine
 from orchestrator.fleet.raynode import Ports
@@ -80,7 +80,7 @@ class Nodes:
         partly: then the others stay, and the errors are given back.
         """
         head = asyncio.create_task(self._start_head())
-        packed = asyncio.create_task(asyncio.to_thread(archives)) if self.members else None
+        packed = asyncio.create_task(asyncio.to_thread(_archives)) if self.members else None
         try:
             ready = [self._start(member, head, packed, install, tell) for member in self.members]
             results = await asyncio.gather(*ready, return_exceptions=True)
@@ -121,9 +121,10 @@ class Nodes:
         await host.connect()
         if install:
             await provision.install(host, member.roles)
-        provision.require_fit(host, await provision.survey(host), member.roles)
+        found = await provision.survey(host)
+        provision.require_fit(host, found, member.roles)
         assert packed is not None
-        prepared = await provision.send(host, await asyncio.shield(packed))
+        prepared = await provision.send(host, await asyncio.shield(packed), found["zstd"] is not None)
         if prepared.sent_bytes:
             tell(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")
         await asyncio.shield(head)
@@ -170,6 +171,13 @@ class Nodes:
         self._head = None
         await asyncio.gather(*(member.ssh.close() for member in self.members))
         return [guard.host for guard, done in zip(guards, cleaned, strict=True) if not done]
+
+
+def _archives() -> list[Archive]:
+    made = archives()
+    for archive in made:
+        archive.packed(have_zstd())  # what most hosts will want, while they are being reached
+    return made
 
 
 def trouble(guard: Guard, hint: str) -> HostError:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import shlex
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 from agents import survey as remote_survey
 from agents.clock import OffsetBound, bound_from
 from orchestrator.errors import HostError, Several
-from orchestrator.fleet.environment import Archive
+from orchestrator.fleet.environment import Archive, have_zstd
 from orchestrator.fleet.ssh import COMMAND_TIMEOUT_S, SshHost
 from orchestrator.fleet.survey import FAILURE, judge
 
@@ -61,9 +63,6 @@ async def survey(host: SshHost) -> dict[str, Any]:
 
 async def clock_bound(host: SshHost) -> OffsetBound:
     """Bound a host's clock offset over its SSH channel, before anything of ours is there. Raises HostError."""
-    import asyncio
-    import time
-
     process = await host.connection.create_process(f"{shlex.quote(host.python)} -u -c {shlex.quote(_ECHO)}")
     exchanges = []
     try:
@@ -102,8 +101,13 @@ async def install(host: SshHost, roles: list[str]) -> None:
         )
 
 
-async def send(host: SshHost, archives: list[Archive]) -> Prepared:
-    """Send what the host does not have yet, each as one stream that is unpacked as it comes. Raises HostError."""
+async def send(host: SshHost, archives: list[Archive], zstd: bool) -> Prepared:
+    """Send what the host does not have yet, each as one stream that is unpacked as it comes. Raises HostError.
+
+    zstd: whether the host can unpack it.
+    """
+    zstd = zstd and have_zstd()
+    unpack = "zstd -dcq | tar -xf -" if zstd else "tar -xzf -"
     sent = 0
     for archive in archives:
         place = f'"{FOLDER}/{archive.name}"'
@@ -112,16 +116,17 @@ async def send(host: SshHost, archives: list[Archive]) -> Prepared:
         # Unpacked beside its place and then renamed: what has the name is complete.
         draft = f'"{FOLDER}/.{archive.name}.$$"'
         command = (
-            f"umask 077 && mkdir -p {draft} && tar -xzf - -C {draft} && "
+            f"umask 077 && mkdir -p {draft} && {unpack} -C {draft} && "
             f"{{ mv -T {draft} {place} 2>/dev/null || {{ rm -rf {draft}; test -d {place}; }}; }}"
         )
-        done = await host.feed(command, archive.path, SEND_TIMEOUT_S)
+        path = await asyncio.to_thread(archive.packed, zstd)
+        done = await host.feed(command, path, SEND_TIMEOUT_S)
         if done.status != 0:
             why = (done.err.strip().splitlines() or ["no reason given"])[-1]
             raise HostError(f"host {host.name}: {archive.name} could not be unpacked: {why}", "is the disk full there?")
-        sent += archive.path.stat().st_size
-    path = ":".join(f"{FOLDER}/{archive.name}" for archive in archives)
-    return Prepared(host.python, f'"{path}"', sent)
+        sent += path.stat().st_size
+    python_path = ":".join(f"{FOLDER}/{archive.name}" for archive in archives)
+    return Prepared(host.python, f'"{python_path}"', sent)
 
 
 async def forget(host: SshHost) -> None:

@@ -78,6 +78,8 @@ class SshHost:
             "keepalive_count_max": KEEPALIVES,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "login_timeout": CONNECT_TIMEOUT_S,
+            # In front of the others: half the processor time of asyncssh's first choice, for tens of megabytes a host.
+            "encryption_algs": "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
         }
         if self._access.known_hosts is not None:
             # A file that is not there yet trusts nobody.
