@@ -85,11 +85,18 @@ def end_processes(run: str | None, grace_s: float = GRACE_S) -> int:
     Ray's own processes are not asked: a raylet drains for half a minute, and what it would save is deleted next.
     Gives how many there were.
     """
-    ended = set()
+    ended: set[int] = set()
+    quiet = 0
     for _ in range(ROUNDS):
         found = processes_of(run)
         if not found:
-            break
+            # A process in the middle of exec() has no environment for a moment: nothing has to be seen twice.
+            quiet += 1
+            if quiet == 2:
+                break
+            time.sleep(0.02)
+            continue
+        quiet = 0
         ended.update(found)
         load = [pid for pid in found if _name(pid) == "h2load"]
         _signal(load, signal.SIGTERM)

@@ -30,6 +30,7 @@ for role in "${roles[@]}"; do
       command -v ssh-keygen >/dev/null || missing+=(openssh-client)
       command -v ip >/dev/null || missing+=(iproute2)
       command -v iptables >/dev/null || missing+=(iptables)
+      command -v zstd >/dev/null || missing+=(zstd)
       # The lab's wrong clock is compiled: some 40 lines of C.
       command -v cc >/dev/null && echo '#include <time.h>' | cc -E - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
       ;;

@@ -47,9 +47,10 @@ def golden(request: pytest.FixtureRequest):
     return compare
 
 
-def require(tool: str) -> None:
-    """A tool that a test needs: missing is a failure, here as in CI."""
-    assert shutil.which(tool), f"{tool} is missing: run 'make setup'"
+def require(*tools: str) -> None:
+    """Tools that a test needs: missing is a failure, here as in CI."""
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    assert not missing, f"{missing} missing: run 'make setup' and 'deploy/bootstrap-host.sh lab'"
 
 
 @pytest.fixture

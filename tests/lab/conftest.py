@@ -14,8 +14,7 @@ from tests.lab import world
 
 @pytest.fixture(scope="session", autouse=True)
 def _lab() -> Iterator[None]:
-    for tool in ("ip", "nsenter", "ssh-keygen", "cc", "docker", "h2load"):
-        require(tool)
+    require("ip", "nsenter", "ssh-keygen", "cc", "docker", "h2load", "iptables", "zstd")
     assert os.geteuid() == 0, "the lab needs root"
     assert not world.STATE.exists(), "a lab is up; end it with: deploy/lab/lab down"
     world.lab("up", "--hosts", "4", "--delay", f"{world.FAR}=5ms", "--clock", f"{world.WRONG_CLOCK}=+3.7s")

@@ -75,7 +75,7 @@ def run(url: str, agents: int = 2, **load: Any) -> tuple[Trial, TrialOutput]:
     plan = make_plan(campaign)
     host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
     item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, Path.cwd(), "truth")
-    output = run_trial(item, Placed(None, [host]), lambda event: None)
+    output = run_trial(item, Placed(None, [host], [[None] * agents]), lambda event: None)
     return judge(output.facts, output.agents), output
 
 
