@@ -173,7 +173,7 @@ def test_connection_close_under_a_timed_load_does_not_hang():
 
 
 @pytest.mark.parametrize(
-    "load", [{"requests": 100, "timeout": "2s"}, {"duration": "1s", "warm_up": "200ms", "tail": "300ms"}]
+    "load", [{"requests": 100, "timeout": "2s"}, {"duration": "1s", "warm_up": "1s", "tail": "300ms"}]
 )
 def test_a_server_that_never_answers_again_ends_soon(load):
     """It answers the check and ten requests more, then nothing: no hang, INVALID or counted as failed."""
