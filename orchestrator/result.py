@@ -161,7 +161,8 @@ class CaseEndpoint:
 class CaseResult:
     """One case over its trials. The numbers come from the trials that are not INVALID; counts are over all that ran.
 
-    trials: planned. used: behind the numbers.
+    trials: planned. used: behind the numbers. start_skew_us: the largest stretch between the first requests of the
+    agents of one trial; clock_bound_us: the loosest bound on a host's clock. None where there was nothing to measure.
     """
 
     case: str
@@ -175,6 +176,8 @@ class CaseResult:
     response_time_us: dict[str, Interval | None] | None
     requests: Requests
     server: ServerCost
+    start_skew_us: int | None = None
+    clock_bound_us: int | None = None
     endpoints: list[CaseEndpoint] = field(default_factory=list)
     findings: list[CaseFinding] = field(default_factory=list)
 

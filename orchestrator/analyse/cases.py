@@ -67,9 +67,19 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         response_time_us=_intervals([m.response_us or {} for m in shown]) if case.model == "open" else None,
         requests=_total([t.metrics.requests for t in trials if t.metrics is not None]),
         server=_cost(trials),
+        start_skew_us=max((skew for m in shown if (skew := _skew(m)) is not None), default=None),
+        clock_bound_us=max(
+            (clock.before.half_width_ns // 1000 for t in trials for clock in t.facts.clocks), default=None
+        ),
         endpoints=_endpoints(shown),
         findings=_findings(trials),
     )
+
+
+def _skew(metrics: Metrics) -> int | None:
+    """How far apart the agents of a trial started; None for one agent alone."""
+    skews = [line.start_skew_us for line in metrics.agents if line.start_skew_us is not None]
+    return max(skews) - min(skews) if len(skews) > 1 else None
 
 
 def _endpoints(metrics: list[Metrics]) -> list[CaseEndpoint]:

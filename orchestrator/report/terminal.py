@@ -183,6 +183,10 @@ def _closing(summary: Summary) -> Any:
     text = Text("verdict ")
     text.append(summary.verdict, style=_STYLE[summary.verdict])
     text.append(": service time at this concurrency; geometric means over trials, 95 % intervals")
+    skews = [case.start_skew_us for case in summary.cases if case.start_skew_us is not None]
+    bounds = [case.clock_bound_us for case in summary.cases if case.clock_bound_us is not None]
+    if skews and bounds:
+        text.append(f"; agents started within {max(skews) / 1e3:.1f} ms, clocks known to ± {max(bounds) / 1e3:.2f} ms")
     if informed:
         text.append(f"; noted: {', '.join(informed)}")
     return text
