@@ -11,7 +11,21 @@ from dataclasses import dataclass
 
 _PROBE = struct.Struct("!QQQ")  # token, t2, t3
 EXCHANGES = 32
+BIND_WITHIN_S = 5.0
 MAX_SLEW = 500e-6  # NTP slews a clock by at most 500 ppm
+
+
+def _bind(channel: socket.socket, address: str, port: int) -> None:
+    """Take a port; one that the run before has only just left may be busy for a moment."""
+    deadline = time.monotonic() + BIND_WITHIN_S
+    while True:
+        try:
+            channel.bind((address, port))
+            return
+        except OSError:
+            if port == 0 or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 class ClockResponder:
@@ -19,7 +33,7 @@ class ClockResponder:
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind((address, port))
+        _bind(self._socket, address, port)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="clock-responder", daemon=True)
         self._thread.start()

@@ -98,9 +98,12 @@ def up(path: Path, inventory: Inventory, install: bool, tell: Tell) -> tuple[lis
         tell("the fleet is up in part, or in another version: starting it anew")
         down(inventory)
     argv = [sys.executable, "-m", "orchestrator.fleet.keeper", str(path.resolve()), *(["--install"] if install else [])]
-    process = subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    log = keeper.state_file(inventory).with_suffix(".log")
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("w") as words:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, start_new_session=True
+        )
     hosts: list[str] = []
     errors: list[HostError] = []
     assert process.stdout is not None
@@ -120,7 +123,7 @@ def up(path: Path, inventory: Inventory, install: bool, tell: Tell) -> tuple[lis
     if not hosts:
         process.wait(timeout=DOWN_WITHIN_S)
         if not errors:
-            errors.append(HostError("the keeper of the fleet ended without a word", "run 'volley hosts check'"))
+            errors.append(HostError("the keeper of the fleet ended without a word", f"look into {log}"))
     return hosts, errors
 
 

@@ -203,6 +203,8 @@ class Fleet:
         except GetTimeoutError as error:
             raise HostLost(f"no actor came up within {STAFFED_WITHIN_S:g} s", "are the hosts overloaded?") from error
         self.staff.described = at_once(lambda actor: {"host": actor.host, **actor.call("describe")}, actors)
+        for placement in self._placements:
+            self._placed(placement)  # a core that is not there is told before the first trial, not at it
 
     def _actor(self, kind: Any, host: str, clock_port: int) -> Actor:
         address = self._machines[host].address

@@ -1,5 +1,7 @@
 """The bound on a clock's offset."""
 
+import threading
+
 import pytest
 
 from agents.clock import ClockResponder, ClockUnreachable, OffsetBound, StepWatch, bound_from, probe
@@ -66,3 +68,15 @@ def test_step_watch_sees_a_moving_wall_clock(monkeypatch):
     assert watch.largest_ns == 0
     watch.sample()
     assert watch.largest_ns == 50_000_000
+
+
+def test_a_pinned_port_that_is_just_being_left_is_waited_for():
+    """The actor of the run before may still be ending."""
+    first = ClockResponder()
+    threading.Timer(0.3, first.close).start()
+
+    second = ClockResponder(port=first.port)
+
+    assert second.port == first.port
+    assert probe("127.0.0.1", second.port, exchanges=8).exchanges == 8
+    second.close()
