@@ -15,12 +15,12 @@ mkdir "$folder/run"
 # Last the folder itself disappears behind /run; what is needed later is opened before.
 cp "$folder/sshd_config" "$folder/host_key" "$folder/run/"
 chmod 600 "$folder/run/host_key"
+# Nothing may come from the checkout by way of a shared disk. First of all, as it may lie below one of the others.
+mount -t tmpfs -o size=1m tmpfs "$hidden"
 mount -t tmpfs -o size=512m tmpfs /dev/shm
 mount --bind "$folder/tmp" /tmp
 mount --bind "$folder/home" /root
 mount --bind "$folder/docker" /var/lib/docker
-# Nothing may come from the checkout by way of a shared disk.
-mount -t tmpfs -o size=1m tmpfs "$hidden"
 mount --bind "$folder/run" /run
 cd /
 mkdir -p /run/sshd

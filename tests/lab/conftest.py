@@ -17,8 +17,8 @@ def _lab() -> Iterator[None]:
     require("ip", "nsenter", "ssh-keygen", "cc", "docker", "h2load", "iptables", "zstd")
     assert os.geteuid() == 0, "the lab needs root"
     assert not world.STATE.exists(), "a lab is up; end it with: deploy/lab/lab down"
-    world.lab("up", "--hosts", "4", "--delay", f"{world.FAR}=5ms", "--clock", f"{world.WRONG_CLOCK}=+3.7s")
     try:
+        world.lab("up", "--hosts", "4", "--delay", f"{world.FAR}=5ms", "--clock", f"{world.WRONG_CLOCK}=+3.7s")
         yield
     finally:
         world.lab("down")
