@@ -17,7 +17,10 @@ FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
 @pytest.mark.timeout(600)
 def test_the_fair_comparison_is_valid_and_counts_exactly(tmp_path):
     """Both targets fit: every case VALID, a comparison with an interval, every request accounted for, every file there."""
-    done = volley("run", FAIR, "--set", "repetitions=2", "--out", str(tmp_path), "--json", timeout=400)
+    # Timed loads in containers are the next test's.
+    done = volley(
+        "run", FAIR, "--only", "*/burst", "--set", "repetitions=2", "--out", str(tmp_path), "--json", timeout=400
+    )
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout)
     run = only_run(tmp_path)
@@ -29,16 +32,14 @@ def test_the_fair_comparison_is_valid_and_counts_exactly(tmp_path):
         assert case["throughput_per_s"]["low"] < case["throughput_per_s"]["estimate"] < case["throughput_per_s"]["high"]
         assert case["server"]["oom_kills"] == 0
         assert case["server"]["cpu_us_per_request"] > 0
-        if case["load"] == "burst":
-            assert case["requests"]["ok"] + case["requests"]["http_error"] + case["requests"]["failed"] == 2000
-            assert case["service_time_us"]["p99"] is not None
-            assert case["service_time_us"]["p999"] is None  # a thousand requests are too few
+        assert case["requests"]["ok"] + case["requests"]["http_error"] + case["requests"]["failed"] == 2000
+        assert case["service_time_us"]["p99"] is not None
+        assert case["service_time_us"]["p999"] is None  # a thousand requests are too few
     conclusions = {c["conclusion"] for c in summary["comparisons"]}
     assert conclusions <= {"faster", "slower", "equivalent", "inconclusive"}
     trials = pd.read_csv(run / "trials.csv")
-    burst = trials[trials["load"] == "burst"]
-    assert (burst["ok"] + burst["http_error"] + burst["failed"]).tolist() == [1000] * 4
-    assert trials["block"].tolist() == [0] * 4 + [1] * 4
+    assert (trials["ok"] + trials["http_error"] + trials["failed"]).tolist() == [1000] * 4
+    assert trials["block"].tolist() == [0, 0, 1, 1]
     files = {path.name for path in run.iterdir()}
     assert files >= {
         "campaign.yaml", "plan.json", "environment.json", "journal.jsonl", "trials", "trials.csv", "trials.parquet",
