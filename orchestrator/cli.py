@@ -31,7 +31,6 @@ from orchestrator.errors import (
 if TYPE_CHECKING:
     from orchestrator.campaign import Hosts
     from orchestrator.evaluate import Finished
-    from orchestrator.plan import Plan
     from orchestrator.spec.load import Loaded
 
 DEFAULT_OUT = Path("runs")
@@ -101,7 +100,13 @@ def run(
 
     loaded = load(campaign, set_ or [])
     if dry_run:
-        _show_plan(loaded, only, as_json, _hosts(hosts))
+        from orchestrator.dry_run import as_document, as_lines
+
+        placed = _hosts(hosts)
+        if as_json:
+            typer.echo(json.dumps(as_document(loaded, only, placed), indent=2))
+        else:
+            typer.echo("\n".join(as_lines(loaded, only, placed)))
         return
     source = campaign.read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in set_ or [])
     _run(loaded, source, out, only, as_json, quiet, _hosts(hosts))
@@ -304,54 +309,6 @@ def _print(finished: Finished, as_json: bool) -> None:
     console = Console(width=WIDE, highlight=False, soft_wrap=True)
     for piece in render(finished.summary):
         console.print(piece)
-
-
-def _show_plan(loaded: Loaded, only: str | None, as_json: bool, hosts: Hosts) -> None:
-    from orchestrator.fleet.place import place
-    from orchestrator.plan import make_plan
-
-    plan = make_plan(loaded.campaign, only)
-    machines = hosts.machines()
-    placements = place(plan, machines, hosts.where(loaded.campaign))
-    if as_json:
-        shown = {name: {"server": p.server, "agents": p.agents} for name, p in placements.items()}
-        typer.echo(json.dumps(plan.to_plain() | {"placement": shown}, indent=2))
-        return
-    typer.echo(
-        f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
-    )
-    for case in plan.cases:
-        what = (
-            f"{case.requests} requests"
-            if case.requests
-            else f"{(case.duration_us or 0) / 1e6:g} s after {case.warm_up_us / 1e6:g} s warm-up"
-        )
-        rate = f" at {case.rate_per_s:g}/s" if case.rate_per_s else ""
-        typer.echo(
-            f"  {case.name}: {case.model}, {case.protocol}, {case.clients} clients over {case.agents} agents, {what}{rate}"
-        )
-        placement = placements[case.name]
-        agents = ", ".join(f"{host} {count}" for host, count in placement.agents.items())
-        typer.echo(f"    server on {placement.server or case.target}; agents on {agents}")
-    typer.echo("order: " + " ".join(f"{t.number}:{t.case.name}" for t in plan.trials))
-    typer.echo("slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in machines if m.slots))
-    low, high = _estimate_s(plan, loaded)
-    typer.echo(f"time: between {low:.0f} and {high:.0f} s; nothing was started")
-
-
-def _estimate_s(plan: Plan, loaded: Loaded) -> tuple[float, float]:
-    """Loads alone, and with what containers and requests-bound loads may take at the most."""
-    low = high = 8.0
-    for trial in plan.trials:
-        target, load = loaded.campaign.targets[trial.case.target], loaded.campaign.loads[trial.case.load]
-        fixed = (
-            0.0
-            if trial.case.duration_us is None
-            else (trial.case.warm_up_us + trial.case.duration_us + load.tail) / 1e6
-        )
-        low += fixed + (1 if target.url else 3)
-        high += (fixed or load.timeout / 1e6) + (1 if target.url else target.ready.timeout / 1e6)
-    return low, high
 
 
 def _stop(number: int, frame: object) -> NoReturn:

@@ -22,7 +22,7 @@ from orchestrator.fleet import keeper, provision
 from orchestrator.fleet.environment import archives, project
 from orchestrator.fleet.members import members
 from orchestrator.fleet.nodes import Member, Tell
-from orchestrator.fleet.ssh import AT_ONCE, SshHost
+from orchestrator.fleet.ssh import Doors, SshHost
 from orchestrator.fleet.survey import Check, judge
 from orchestrator.spec.inventory import Inventory
 
@@ -70,14 +70,12 @@ def check(inventory: Inventory, folder: Path) -> list[Report]:
 
 
 async def _each(hosts: list[Member], work: Callable[[Member], Awaitable[T]]) -> list[T]:
-    """Do something with every host at once; a jump host takes only so many connections at a time."""
-    doors: dict[str | None, asyncio.Semaphore] = {}
+    """Do something with every host at once, within bounds."""
+    doors = Doors()
 
     async def one(member: Member) -> T:
-        jump = member.ssh.jump
-        door = doors.setdefault(jump, asyncio.Semaphore(AT_ONCE if jump else len(hosts)))
         try:
-            async with door:
+            async with doors.to(member.ssh):
                 return await work(member)
         finally:
             await member.ssh.close()

@@ -223,7 +223,7 @@ async def _keep(inventory: Inventory, folder: Path, install: bool) -> int:
         for error in errors:
             for each in error.errors if isinstance(error, Several) else [error]:
                 _tell({"error": each.message, "hint": each.hint})
-        if len(errors) < len(hosts):
+        if nodes.there():
             await Keeper(nodes, state_file(inventory)).serve(lambda _: _up(nodes))
     except HostError as error:
         _tell({"error": error.message, "hint": error.hint})

@@ -15,7 +15,7 @@ from orchestrator.fleet.environment import Archive, archives, have_zstd
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
 from orchestrator.fleet.place import Machine
 from orchestrator.fleet.raynode import Ports
-from orchestrator.fleet.ssh import SshHost
+from orchestrator.fleet.ssh import Doors, SshHost
 
 UP_WITHIN_S = 90.0
 HEAD = "coordinator"
@@ -56,6 +56,7 @@ class Nodes:
         self.members = members
         self.token = secrets.token_hex(32)
         self._here = here
+        self._doors = Doors()
         self._head: Guard | None = None
 
     @property
@@ -118,7 +119,8 @@ class Nodes:
     ) -> None:
         """Bring one host up: connect, look, send, join. Whatever fails is this host's error alone."""
         host = member.ssh
-        await host.connect()
+        async with self._doors.to(host):
+            await host.connect()
         if install:
             await provision.install(host, member.roles)
         found = await provision.survey(host)

@@ -23,8 +23,8 @@ COMMAND_TIMEOUT_S = 60.0
 # A connection that is dead without saying so is noticed after three of these.
 KEEPALIVE_S = 2.0
 KEEPALIVES = 3
-# sshd drops what comes faster than its MaxStartups (10 by default): a jump host takes all of them.
-AT_ONCE = 8
+# sshd drops what comes faster than its MaxStartups (10 by default): a jump host is asked by all hosts behind it.
+AT_ONCE_BY_JUMP, AT_ONCE = 8, 32
 CHUNK_BYTES = 1 << 18
 
 
@@ -39,6 +39,17 @@ class Done:
     status: int | None
     out: str
     err: str
+
+
+class Doors:
+    """Bounds how many connections are opened at a time: directly, and through each jump host."""
+
+    def __init__(self) -> None:
+        self._doors: dict[str | None, asyncio.Semaphore] = {}
+
+    def to(self, host: SshHost) -> asyncio.Semaphore:
+        """Give what to hold while a connection to the host is opened."""
+        return self._doors.setdefault(host.jump, asyncio.Semaphore(AT_ONCE_BY_JUMP if host.jump else AT_ONCE))
 
 
 class SshHost:

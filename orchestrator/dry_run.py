@@ -1,0 +1,66 @@
+"""What a run would do: cases, order, placement, time. Nothing is started, and no host is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from agents.records import Case
+from orchestrator.fleet.place import Placement, place
+from orchestrator.plan import Plan, make_plan
+from orchestrator.spec.load import Loaded
+
+if TYPE_CHECKING:
+    from orchestrator.campaign import Hosts
+
+
+def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, Any]:
+    """Give plan.json with the placement. Raises Shortage, UsageError."""
+    plan, placements = _planned(loaded, only, hosts)
+    shown = {name: {"server": p.server, "agents": p.agents} for name, p in placements.items()}
+    return plan.to_plain() | {"placement": shown}
+
+
+def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
+    """Tell it to a person. Raises Shortage, UsageError."""
+    plan, placements = _planned(loaded, only, hosts)
+    yield (
+        f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
+    )
+    for case in plan.cases:
+        yield f"  {_case(case)}"
+        placement = placements[case.name]
+        agents = ", ".join(f"{host} {count}" for host, count in placement.agents.items())
+        yield f"    server on {placement.server or case.target}; agents on {agents}"
+    yield "order: " + " ".join(f"{t.number}:{t.case.name}" for t in plan.trials)
+    yield "slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
+    low, high = _estimate_s(plan, loaded)
+    yield f"time: between {low:.0f} and {high:.0f} s; nothing was started"
+
+
+def _planned(loaded: Loaded, only: str | None, hosts: Hosts) -> tuple[Plan, dict[str, Placement]]:
+    plan = make_plan(loaded.campaign, only)
+    return plan, place(plan, hosts.machines(), hosts.where(loaded.campaign))
+
+
+def _case(case: Case) -> str:
+    what = f"{case.requests} requests"
+    if case.duration_us is not None:
+        what = f"{case.duration_us / 1e6:g} s after {case.warm_up_us / 1e6:g} s warm-up"
+    rate = f" at {case.rate_per_s:g}/s" if case.rate_per_s else ""
+    return f"{case.name}: {case.model}, {case.protocol}, {case.clients} clients over {case.agents} agents, {what}{rate}"
+
+
+def _estimate_s(plan: Plan, loaded: Loaded) -> tuple[float, float]:
+    """Loads alone, and with what containers and requests-bound loads may take at the most."""
+    low = high = 8.0
+    for trial in plan.trials:
+        target, load = loaded.campaign.targets[trial.case.target], loaded.campaign.loads[trial.case.load]
+        fixed = (
+            0.0
+            if trial.case.duration_us is None
+            else (trial.case.warm_up_us + trial.case.duration_us + load.tail) / 1e6
+        )
+        low += fixed + (1 if target.url else 3)
+        high += (fixed or load.timeout / 1e6) + (1 if target.url else target.ready.timeout / 1e6)
+    return low, high
