@@ -27,7 +27,6 @@ from orchestrator.spec.inventory import Inventory
 JOINED_WITHIN_S = 30.0
 PLACED_WITHIN_S = 15.0
 STAFFED_WITHIN_S = 90.0
-CONNECT_TRIES = 3
 
 
 class Hold(Protocol):
