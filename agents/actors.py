@@ -8,8 +8,6 @@ from typing import Any
 import ray
 
 from agents.load_host import LoadHost
-from agents.probe import Expect, Request, Unanswered, difference, wait_for_answer
-from agents.records import from_plain
 from agents.server_host import ServerHost
 
 # Never restarted: an agent that came back in mid-trial would be a corrupt measurement.
@@ -37,15 +35,6 @@ class LoadActor:
     def control(self, method: str, *arguments: Any) -> Any:
         """Call a method of the LoadHost while another call is under way."""
         return getattr(self._host, method)(*arguments)
-
-    def check(self, request: dict[str, Any], expect: dict[str, Any], timeout_s: float) -> tuple[str, str]:
-        """Ask a URL once from this host; give ('ready' | 'mismatch' | 'not-ready', detail)."""
-        try:
-            status, body = wait_for_answer(from_plain(Request, request), timeout_s)
-        except Unanswered as error:
-            return "not-ready", str(error)
-        wrong = difference(from_plain(Expect, expect), status, body)
-        return ("mismatch", wrong) if wrong else ("ready", "")
 
 
 class ServerActor:

@@ -34,6 +34,8 @@ POLL_S = 1.0
 KILL_AFTER_S = 2.0
 BLOCKED_WITHIN_S = 10.0
 OUTPUT_BYTES = 1 << 16
+# A load that is over sooner says nothing about the share of a core that it took.
+SHORTEST_US = 200_000
 
 
 class NotArmed(RuntimeError):
@@ -69,6 +71,10 @@ class LoadAgent:
         self._sockets: list[int] = []
         self._cpu_us = 0
         self._cpu_busiest = 0.0
+        self._threads: dict[int, tuple[int, int]] = {}
+        self._sampled_s = 0.0
+        self._waited_us: dict[int, int] = {}
+        self._cpu_before_us = 0
         self._clock = StepWatch()
         self._released_late_us = 0
         self._recorder: Recorder | None = None
@@ -166,13 +172,18 @@ class LoadAgent:
         output = self._gate.output()
         limit = time.monotonic() + task.give_up_us / 1e6
         started = sampled_at = time.monotonic()
+        self._clock.sample()
+        with contextlib.suppress(OSError):
+            self._threads = meter.thread_times_us(self.pid)
+            self._cpu_before_us = sum(cpu for cpu, _ in self._threads.values())
         try:
             while not self._reap():
                 now = time.monotonic()
                 self._read_output(output)
                 self._read_log()
-                self._sample(now - sampled_at)
-                sampled_at = now
+                if now - sampled_at > POLL_S / 2:
+                    self._sample(now - sampled_at)
+                    sampled_at = now
                 if now > limit:
                     self._end("watchdog")
                 elif self._cancelled:
@@ -187,6 +198,8 @@ class LoadAgent:
             self._errors.append(str(error))
             self._end("malformed-log")
             self._read_output(output)
+        if not self._sampled_s and (lasted_us := (time.monotonic() - started) * 1e6) > SHORTEST_US:
+            self._cpu_busiest = (self._cpu_us - self._cpu_before_us) / lasted_us
         if rest := self._tail.close():
             self._errors.append(f"the log ends in an incomplete line: {bytes(rest[:60])!r}")
         # Its exit status is 0 even when every request failed: only with a summary it means anything.
@@ -296,12 +309,17 @@ class LoadAgent:
     def _sample(self, elapsed_s: float) -> None:
         self._clock.sample()
         port = urlsplit(self.assignment.url).port or (443 if self.assignment.url.startswith("https") else 80)
+        if elapsed_s <= POLL_S / 2:
+            return
         with contextlib.suppress(OSError):
-            used = meter.process_cpu_us(self.pid)
-            if elapsed_s > POLL_S / 2:
-                self._cpu_busiest = max(self._cpu_busiest, (used - self._cpu_us) / (elapsed_s * 1e6))
-                self._sockets.append(meter.established_sockets(self.pid, port))
-            self._cpu_us = used
+            now = meter.thread_times_us(self.pid)
+            for thread, (cpu, waited) in now.items():
+                cpu_before, waited_before = self._threads.get(thread, (0, 0))
+                self._cpu_busiest = max(self._cpu_busiest, (cpu - cpu_before) / (elapsed_s * 1e6))
+                self._waited_us[thread] = self._waited_us.get(thread, 0) + waited - waited_before
+            self._threads = now
+            self._sampled_s += elapsed_s
+            self._sockets.append(meter.established_sockets(self.pid, port))
 
     def result(self) -> AgentResult:
         """Give facts and counters, after follow() has returned."""
@@ -349,6 +367,8 @@ class LoadAgent:
             lower_bound=bool(open_model and open_model.lower_bound),
             errors=self._errors,
             output=text[-4000:],
+            waiting_share=round(max(self._waited_us.values(), default=0) / max(1.0, self._sampled_s * 1e6), 4),
+            body_bytes=said.summary.bytes_data if said.summary else None,
         )
         return AgentResult(
             facts=facts,

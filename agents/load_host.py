@@ -10,8 +10,10 @@ from typing import Any
 from agents import h2load
 from agents.clock import ClockResponder
 from agents.gate import wait_until
+from agents.hostmeter import HostMeter
 from agents.load_agent import LoadAgent
-from agents.records import Assignment, from_plain
+from agents.probe import Expect, Request, check
+from agents.records import Assignment, from_plain, to_plain
 from agents.wire import encode_stream, pack_result
 
 QUIET_S = 0.02
@@ -25,6 +27,7 @@ class LoadHost:
         self._responder = ClockResponder(address, clock_port)
         self._agents: list[LoadAgent] = []
         self._threads: list[threading.Thread] = []
+        self._meter = HostMeter()
 
     def describe(self) -> dict[str, Any]:
         """Say what this host offers. Raises H2loadMissing."""
@@ -39,6 +42,10 @@ class LoadHost:
     def clock_port(self) -> int:
         """Give the UDP port of the clock responder."""
         return self._responder.port
+
+    def check(self, request: dict[str, Any], expect: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Ask a URL from this host until it answers once, and compare; give Checked."""
+        return to_plain(check(from_plain(Request, request), from_plain(Expect, expect), timeout_s))
 
     def arm(self, assignments: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Start one h2load per assignment and see each blocked at its gate; on any failure none is left.
@@ -63,6 +70,7 @@ class LoadHost:
         self._threads[0].start()
 
     def _release(self, t0_ns: int) -> None:
+        self._meter.start()
         late_ns = wait_until(t0_ns)
         for agent in self._agents:
             agent.open_gate()
@@ -104,6 +112,12 @@ class LoadHost:
         self.discard()
         return stream
 
+    def use(self, host: str) -> dict[str, Any] | None:
+        """Give HostUse from T0 to now; nothing more is looked at after this."""
+        self._meter.stop()
+        use = self._meter.use(host, "load")
+        return None if use is None else to_plain(use)
+
     def cancel(self) -> None:
         """End every h2load soon; results so far can still be collected."""
         for agent in self._agents:
@@ -112,6 +126,7 @@ class LoadHost:
     def discard(self) -> None:
         """End every h2load and forget the agents."""
         self.cancel()
+        self._meter.stop()
         for agent in self._agents:
             agent.discard()
         self._agents = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,10 +99,22 @@ def _number(path: Path) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def process_cpu_us(pid: int) -> int:
-    """CPU time of a process so far, user and system, in µs. Raises OSError when it is gone."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * 1_000_000 // _TICKS_PER_S
+def thread_times_us(pid: int, proc: Path = Path("/proc")) -> dict[int, tuple[int, int]]:
+    """Give by thread of a process: CPU time so far, and time in which it could have run and no core was free; µs.
+
+    Raises OSError when the process is gone. A kernel without schedstat gives CPU time in ticks, and no waiting.
+    """
+    found = {}
+    for task in os.listdir(proc / str(pid) / "task"):
+        folder = proc / str(pid) / "task" / task
+        try:
+            ran, waited, *_ = (int(n) for n in (folder / "schedstat").read_text().split())
+            found[int(task)] = (ran // 1000, waited // 1000)
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+                found[int(task)] = ((int(fields[11]) + int(fields[12])) * 1_000_000 // _TICKS_PER_S, 0)
+    return found
 
 
 def established_sockets(pid: int, port: int) -> int:

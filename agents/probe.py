@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import httpx
@@ -37,6 +37,24 @@ class Request:
     body: bytes = b""
 
 
+class Answer(NamedTuple):
+    """One response; closes: the server ends the connection after it."""
+
+    status: int
+    body: bytes
+    closes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Whether a server answers as it should; state: 'ready', 'mismatch' or 'not-ready'. The rest as in ServerFacts."""
+
+    state: str
+    detail: str = ""
+    closes: bool = False
+    body_bytes: int | None = None
+
+
 class Unanswered(RuntimeError):
     """Nothing answered: says why."""
 
@@ -55,8 +73,8 @@ def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
     )
 
 
-def ask(request: Request, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
-    """Send one request on a fresh connection; give status and body. Raises Unanswered."""
+def ask(request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
+    """Send one request on a fresh connection. Raises Unanswered."""
     import httpx
 
     try:
@@ -67,13 +85,16 @@ def ask(request: Request, timeout_s: float = TIMEOUT_S) -> tuple[int, bytes]:
                 headers=[(name, value) for name, value in request.headers],
                 content=request.body or None,
             )
-            return response.status_code, response.content
+            said = response.headers.get("connection", "").lower()
+            closes = "close" in said or (response.http_version == "HTTP/1.0" and "keep-alive" not in said)
+            return Answer(response.status_code, response.content, closes)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise Unanswered(f"{type(error).__name__}: {error}") from error
 
 
-def difference(expect: Expect, status: int, body: bytes) -> str | None:
+def difference(expect: Expect, answer: Answer) -> str | None:
     """Say how a response differs from what was expected; None when it does not."""
+    status, body = answer.status, answer.body
     if expect.status is None and status >= 400:
         return f"status {status} where one below 400 was expected"
     if expect.status is not None and status != expect.status:
@@ -92,7 +113,22 @@ def difference(expect: Expect, status: int, body: bytes) -> str | None:
     return None
 
 
-def wait_for_answer(request: Request, timeout_s: float) -> tuple[int, bytes]:
+def same_length(expect: Expect, answer: Answer) -> int | None:
+    """Give the length that every body must have; None where bodies may differ."""
+    return len(answer.body) if expect.body is not None or expect.json_text is not None else None
+
+
+def check(request: Request, expect: Expect, timeout_s: float) -> Checked:
+    """Wait for an answer and compare it."""
+    try:
+        answer = wait_for_answer(request, timeout_s)
+    except Unanswered as error:
+        return Checked("not-ready", str(error))
+    wrong = difference(expect, answer)
+    return Checked("mismatch" if wrong else "ready", wrong or "", answer.closes, same_length(expect, answer))
+
+
+def wait_for_answer(request: Request, timeout_s: float) -> Answer:
     """Ask again and again until something answers. Raises Unanswered with the last reason after timeout_s."""
     deadline = time.monotonic() + timeout_s
     while True:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agents.clock import OffsetBound
+from agents.hostmeter import HostUse
 from agents.meter import Counters
 
 T = TypeVar("T")
@@ -54,7 +55,9 @@ class AgentFacts:
     ended: 'finished', 'watchdog' (ended by us at give_up_us), 'rate-breaker', 'cancelled' or 'died'.
     started, done: h2load's own summary; None when it printed none. rows: lines in its log.
     sockets_fewest, sockets_most: established connections, sampled while it ran; None: never sampled.
-    cpu_busiest: the largest share of one core that its thread used over a sampling interval.
+    cpu_busiest: the largest share of one core that one of its threads used over a sampling interval; where it ended before
+    the first was over, its share of the whole. waiting_share: the share of the time in which its busiest thread could have
+    run and had no core. body_bytes: bodies received, as h2load says.
     released_late_us: how late the gate was opened. errors: what made the data incomplete.
     """
 
@@ -95,6 +98,8 @@ class AgentFacts:
     lower_bound: bool
     errors: list[str]
     output: str
+    waiting_share: float = 0.0
+    body_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ class ServerFacts:
     """What became of the server of one trial.
 
     state: 'ready', 'mismatch' (it answered, and not as expected), 'not-ready', 'exited', or 'external' (a URL).
+    closes: it ended the connection after its one answer. body_bytes: the length of that answer's body where all must be
+    like it, else None. afterwards, afterwards_detail: state once more when the load was over; '' when it was not asked.
     opening and closing: counters at the window's edges; last: when it was looked at for the last time.
     """
 
@@ -117,6 +124,10 @@ class ServerFacts:
     opening: Counters | None = None
     closing: Counters | None = None
     last: Counters | None = None
+    closes: bool = False
+    body_bytes: int | None = None
+    afterwards: str = ""
+    afterwards_detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +170,8 @@ class TrialFacts:
 
     error: why no load was fired, when it was not. window_end_us None: the whole run.
     shared_host: the server and the agents were on one machine. accepted_keys: hosts whose SSH keys nobody vouched for.
-    stages_us: how long each stage of the trial took, in order; the load itself is 'load'.
+    stages_us: how long each stage of the trial took, in order; the load itself is 'load'. hosts: what each host did
+    meanwhile. ceilings_per_s: by load host, what calibration found one agent there to be able to send.
     """
 
     number: int
@@ -176,6 +188,8 @@ class TrialFacts:
     error: str | None = None
     accepted_keys: list[str] = field(default_factory=list)
     stages_us: dict[str, int] = field(default_factory=dict)
+    hosts: list[HostUse] = field(default_factory=list)
+    ceilings_per_s: dict[str, float] = field(default_factory=dict)
 
 
 def to_plain(record: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agents import probe
 from agents.clock import ClockResponder
 from agents.guard import RUN_LABEL
+from agents.hostmeter import HostMeter
 from agents.images import ImageStore
 from agents.meter import Cgroup, Counters
 from agents.probe import Expect, Request, Unanswered
@@ -82,6 +83,7 @@ class ServerHost:
         self._edges: threading.Thread | None = None
         self._stage = ""
         self._abort = threading.Event()
+        self._meter = HostMeter()
 
     def engine(self) -> DockerClient:
         """Connect to this host's engine. Raises EngineUnreachable."""
@@ -188,7 +190,7 @@ class ServerHost:
             if self._abort.is_set():
                 return "not-ready", "cancelled"
             try:
-                status, _ = probe.ask(request, timeout_s=2.0)
+                status = probe.ask(request, timeout_s=2.0).status
                 if status < 500:
                     return "ready", ""
                 reason = f"status {status}"
@@ -228,10 +230,12 @@ class ServerHost:
 
     def _compare(self, spec: ServerSpec) -> tuple[str, str]:
         try:
-            status, body = probe.ask(spec.request)
+            answer = probe.ask(spec.request)
         except Unanswered as error:
             return "not-ready", f"it answered once and then no more: {error}"
-        wrong = probe.difference(spec.expect, status, body)
+        wrong = probe.difference(spec.expect, answer)
+        length = probe.same_length(spec.expect, answer)
+        self._facts = replace(self._facts, closes=answer.closes, body_bytes=length)
         return ("mismatch", wrong) if wrong else ("ready", "")
 
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
@@ -243,6 +247,13 @@ class ServerHost:
             target=self._read_edges, args=(opening_ns, closing_ns), name="edges", daemon=True
         )
         self._edges.start()
+        self._meter.start()
+
+    def use(self, host: str) -> dict[str, Any] | None:
+        """Give HostUse from meter() to now; nothing more is looked at after this."""
+        self._meter.stop()
+        use = self._meter.use(host, "server")
+        return None if use is None else to_plain(use)
 
     def _read_edges(self, opening_ns: int, closing_ns: int | None) -> None:
         if self._abort.wait(max(0.0, (opening_ns - time.time_ns()) / 1e9)):
@@ -281,6 +292,7 @@ class ServerHost:
         from docker.errors import NotFound
 
         self._abort.set()
+        self._meter.stop()
         container, self._container, self._cgroup, self._edges = self._container, None, None, None
         if container is None:
             return

@@ -56,9 +56,15 @@ class Requests:
 
 @dataclass(frozen=True, slots=True)
 class ServerCost:
-    """What the server used inside the window; None: not metered, or there was nothing to divide by."""
+    """What the server used inside the window; None: not metered, or there was nothing to divide by.
+
+    requests_per_cpu_s: answers for each second of CPU time, which is the throughput of one full core.
+    requests_per_s_per_mib: throughput by peak memory.
+    """
 
     cpu_us_per_request: float | None = None
+    requests_per_cpu_s: float | None = None
+    requests_per_s_per_mib: float | None = None
     cpu_s: float | None = None
     throttled_ratio: float | None = None
     throttled_s: float | None = None
@@ -101,6 +107,7 @@ class Metrics:
     endpoints: one each when the load has several paths, else none.
     lag_us: send lag (open model). lower_bound_from: quantiles above this are lower bounds (requests that never ended).
     series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
+    concurrency: mean requests under way in a timed closed load, from service times (Little's law); None for others.
     """
 
     throughput_per_s: float
@@ -116,6 +123,7 @@ class Metrics:
     agents: list[AgentLine]
     series_interval_s: int
     series: list[list[float | None]]
+    concurrency: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

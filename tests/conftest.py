@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests import findings_table
+
 ROOT = Path(__file__).parent.parent
+ORDER = ("unit", "property", "truth", "integration", "chaos", "lab")
 FAKE_H2LOAD = str(Path(__file__).parent / "fakes" / "h2load")
 
 
@@ -29,9 +32,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "lab": "lab",
     }
     for item in items:
-        folder = Path(item.fspath).relative_to(ROOT / "tests").parts[0]
-        if folder in markers:
-            item.add_marker(markers[folder])
+        if (name := folder(item)) in markers:
+            item.add_marker(markers[name])
+    # What is quick and what knows the truth first, on a machine that does nothing else yet; the lab last.
+    items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
+
+
+def folder(item: pytest.Item) -> str:
+    """The folder of a test below tests/."""
+    return Path(item.fspath).relative_to(ROOT / "tests").parts[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item):
+    """Remember the findings that a test provokes."""
+    report = yield
+    if report.when == "call":
+        findings_table.note(item, report.outcome)
+    return report
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Print the table of findings."""
+    findings_table.write(terminalreporter)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from agents.records import Case, TrialFacts
 from agents.wire import AgentResult
 from orchestrator.analyse import compare as comparing
 from orchestrator.analyse import verdict
-from orchestrator.analyse.findings import find
+from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.merge import merge
@@ -34,7 +34,7 @@ def judge(facts: TrialFacts, results: list[AgentResult]) -> Trial:
     """Evaluate one trial: merge, numbers, findings, verdict."""
     metrics = evaluate(facts, results, merge(results)) if results else None
     findings = find(facts, metrics)
-    return Trial(facts, metrics, findings, verdict.of_trial(findings))
+    return Trial(facts, metrics, findings, verdict.of_findings(findings))
 
 
 def summarise(
@@ -53,6 +53,7 @@ def summarise(
 
 def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
     """Sum up one case over its trials."""
+    changed = across.host_changed(trials)
     used = [t.metrics for t in trials if t.verdict is not Verdict.INVALID and t.metrics is not None]
     shown = used or [t.metrics for t in trials if t.metrics is not None]
     return CaseResult(
@@ -61,7 +62,7 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         load=case.load,
         trials=len(trials),
         used=len(used),
-        verdict=verdict.of_case([t.verdict for t in trials], required),
+        verdict=worst([verdict.of_case([t.verdict for t in trials], required), verdict.of_findings(changed)]),
         throughput_per_s=geometric_mean([m.throughput_per_s for m in shown]),
         service_time_us=_intervals([m.service_us for m in shown]),
         response_time_us=_intervals([m.response_us or {} for m in shown]) if case.model == "open" else None,
@@ -72,7 +73,7 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
             (clock.before.half_width_ns // 1000 for t in trials for clock in t.facts.clocks), default=None
         ),
         endpoints=_endpoints(shown),
-        findings=_findings(trials),
+        findings=_findings(trials, changed),
     )
 
 
@@ -119,6 +120,8 @@ def _cost(trials: list[Trial]) -> ServerCost:
         return ServerCost()
     return ServerCost(
         cpu_us_per_request=_mean([c.cpu_us_per_request for c in costs]),
+        requests_per_cpu_s=_mean([c.requests_per_cpu_s for c in costs]),
+        requests_per_s_per_mib=_mean([c.requests_per_s_per_mib for c in costs]),
         cpu_s=_mean([c.cpu_s for c in costs]),
         throttled_ratio=_mean([c.throttled_ratio for c in costs]),
         throttled_s=_mean([c.throttled_s for c in costs]),
@@ -135,9 +138,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return sum(present) / len(present) if present else None
 
 
-def _findings(trials: list[Trial]) -> list[CaseFinding]:
+def _findings(trials: list[Trial], changed: list[CaseFinding]) -> list[CaseFinding]:
     """Gather equal codes; the worst first."""
-    gathered: dict[str, CaseFinding] = {}
+    gathered: dict[str, CaseFinding] = {finding.code: finding for finding in changed}
     order = ("invalid", "suspect", "information")
     for trial in trials:
         for finding in trial.findings:

@@ -30,12 +30,20 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
         response_us=None if merged.response is None else times(merged.response),
         lag_us=None if merged.lag is None else times(merged.lag),
         lower_bound_from=lower_bound_from(facts, merged),
-        server=server_cost(facts.server, requests.ok + requests.http_error),
+        server=server_cost(facts.server, requests.ok + requests.http_error, window_s),
         endpoints=endpoints(results, window_s),
         agents=[agent_line(facts, result, ok, window_s) for result in results],
         series_interval_s=merged.series[OK].interval_s,
         series=per_interval(merged),
+        concurrency=concurrency(facts, merged, window_s),
     )
+
+
+def concurrency(facts: TrialFacts, merged: Merged, window_s: float) -> float | None:
+    """Mean number of requests under way, L = λW: the sum of all service times over the window's length (Little 1961)."""
+    if facts.case.duration_us is None or facts.case.rate_per_s is not None or window_s <= 0:
+        return None
+    return sum(counts.total_us for counts in merged.service.values()) / (window_s * 1e6)
 
 
 def window_length_s(facts: TrialFacts) -> float:
@@ -106,8 +114,8 @@ def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
     return 1 - share if share else None
 
 
-def server_cost(server: ServerFacts, answered: int) -> ServerCost:
-    """Difference the counters over the window."""
+def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCost:
+    """Difference the counters over the window; `answered` are the requests that were answered in it."""
     opening, closing, last = server.opening, server.closing, server.last
     if last is None:
         return ServerCost(restarts=None if server.state == "external" else server.restarts)
@@ -115,12 +123,16 @@ def server_cost(server: ServerFacts, answered: int) -> ServerCost:
     end = closing or last
     cpu_us, periods = end.cpu_us - start.cpu_us, end.periods - start.periods
     metered = opening is not None and closing is not None
+    peak_bytes = max(last.memory_peak_bytes, end.memory_peak_bytes)
+    rate_per_s = answered / window_s if window_s > 0 else 0.0
     return ServerCost(
         cpu_us_per_request=cpu_us / answered if metered and answered else None,
+        requests_per_cpu_s=answered / (cpu_us / 1e6) if metered and cpu_us else None,
+        requests_per_s_per_mib=rate_per_s / (peak_bytes / 2**20) if metered and peak_bytes else None,
         cpu_s=cpu_us / 1e6,
         throttled_ratio=(end.throttled_periods - start.throttled_periods) / periods if periods else None,
         throttled_s=(end.throttled_us - start.throttled_us) / 1e6,
-        peak_memory_bytes=max(last.memory_peak_bytes, end.memory_peak_bytes),
+        peak_memory_bytes=peak_bytes,
         memory_limit_bytes=last.memory_limit_bytes or None,
         oom_kills=last.oom_kills,
         major_faults=last.major_faults,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from orchestrator.result import Finding, Severity, Verdict
+from collections.abc import Sequence
+
+from orchestrator.result import CaseFinding, Finding, Severity, Verdict, worst
 
 _VERDICTS = {
     Severity.INFORMATION: Verdict.VALID,
@@ -11,10 +13,9 @@ _VERDICTS = {
 }
 
 
-def of_trial(findings: list[Finding]) -> Verdict:
+def of_findings(findings: Sequence[Finding | CaseFinding]) -> Verdict:
     """INVALID when the number is wrong or incomplete, SUSPECT when it may be."""
-    order = list(Verdict)
-    return max((_VERDICTS[finding.severity] for finding in findings), key=order.index, default=Verdict.VALID)
+    return worst([Verdict.VALID, *(_VERDICTS[finding.severity] for finding in findings)])
 
 
 def of_case(trials: list[Verdict], required: int) -> Verdict:

@@ -61,12 +61,6 @@ class Actor:
         ready, _ = ray.wait([reference], timeout=timeout_s)
         return bool(ready)
 
-    def check(self, request: dict[str, Any], expect: dict[str, Any], timeout_s: float) -> tuple[str, str]:
-        """Ask a URL once from a load host."""
-        reference = self.handle.check.remote(request, expect, timeout_s)
-        state, detail = self._get(reference, "check", timeout_s + 10)
-        return str(state), str(detail)
-
     def _get(self, reference: Any, what: str, timeout_s: float) -> Any:
         import ray
         from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+COST = ("cpu_us_per_request", "requests_per_cpu_s", "requests_per_s_per_mib")
+
+
 def write_all(folder: Path, summary: Summary, trials: list[Trial]) -> None:
     """Write every table of a run into its folder."""
     rows = trials_frame(trials)
@@ -53,7 +56,14 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         for name in ("p50", "p90", "p95", "p99", "p999", "max", "mean"):
             row[f"{prefix}_{name}_us"] = times.get(name)
     server = metrics.server if metrics else None
-    for name in ("cpu_us_per_request", "cpu_s", "throttled_ratio", "throttled_s"):
+    for name in (
+        "cpu_us_per_request",
+        "requests_per_cpu_s",
+        "requests_per_s_per_mib",
+        "cpu_s",
+        "throttled_ratio",
+        "throttled_s",
+    ):
         row[name] = getattr(server, name) if server else None
     last = facts.server.last
     row["peak_memory_bytes"] = last.memory_peak_bytes if last else None
@@ -84,7 +94,15 @@ def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
             row |= _interval(f"response_time_{name}_us", interval)
         for name in ("ok", "http_error", "failed", "censored"):
             row[name] = getattr(case.requests, name)
-        for name in ("cpu_us_per_request", "throttled_ratio", "peak_memory_bytes", "oom_kills", "restarts"):
+        for name in (
+            "cpu_us_per_request",
+            "requests_per_cpu_s",
+            "requests_per_s_per_mib",
+            "throttled_ratio",
+            "peak_memory_bytes",
+            "oom_kills",
+            "restarts",
+        ):
             row[name] = getattr(case.server, name)
         row["findings"] = " ".join(finding.code for finding in case.findings)
         rows.append(row)

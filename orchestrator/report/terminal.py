@@ -13,7 +13,7 @@ _SHOWN_TIMES = ("p50", "p90", "p99", "max")
 
 def render(summary: Summary) -> list[Any]:
     """Give what is to be printed with rich, piece by piece."""
-    pieces: list[Any] = [_cases_table(summary), _counts_table(summary)]
+    pieces: list[Any] = [_cases_table(summary), _counts_table(summary), _cost_table(summary)]
     open_cases = [case for case in summary.cases if case.response_time_us is not None]
     if open_cases:
         pieces += [_open_table(open_cases)]
@@ -55,22 +55,27 @@ def _cases_table(summary: Summary) -> Any:
 
 
 def _counts_table(summary: Summary) -> Any:
-    """What became of the requests, and what the server suffered; over all trials that ran, throttling per trial."""
-    table = _table(
-        "case", "ok", "errors", "failed", "OOM kills", "restarts", "peak MiB", "throttled", "CPU µs/req"
-    )  # fmt: skip
+    """What became of the requests and of the server, over all trials that ran."""
+    table = _table("case", "ok", "errors", "failed", "OOM kills", "restarts")
     for case in summary.cases:
         r, server = case.requests, case.server
+        counts = (str(r.ok), str(r.http_error), str(r.failed), _number(server.oom_kills), _number(server.restarts))
+        table.add_row(case.case, *counts)
+    return table
+
+
+def _cost_table(summary: Summary) -> Any:
+    """What the answers cost the server, per trial; the peak is that of all."""
+    table = _table("cost", "CPU µs/req", "req per CPU s", "req/s per MiB", "peak MiB", "throttled")
+    for case in summary.cases:
+        server = case.server
         table.add_row(
             case.case,
-            str(r.ok),
-            str(r.http_error),
-            str(r.failed),
-            _number(server.oom_kills),
-            _number(server.restarts),
+            _number(server.cpu_us_per_request),
+            _number(server.requests_per_cpu_s),
+            "n/a" if server.requests_per_s_per_mib is None else f"{server.requests_per_s_per_mib:.3g}",
             _peak(server),
             _throttled(server),
-            _number(server.cpu_us_per_request),
         )
     return table
 

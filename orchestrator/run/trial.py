@@ -14,6 +14,9 @@ from urllib.parse import urlsplit
 
 from agents import clock
 from agents.clock import ClockUnreachable
+from agents.hostmeter import HostUse
+from agents.probe import Checked, Request
+from agents.recorder import OK
 from agents.records import AgentFacts, Assignment, HostClock, ServerFacts, TrialFacts, from_plain, to_plain
 from agents.wire import AgentResult, decode_stream, unpack_result
 from orchestrator.errors import HostError
@@ -28,6 +31,8 @@ LEAD_NS = 250_000_000
 START_MARGIN_S = 60.0
 UP = ("ready", "external")
 COLLECT_MARGIN_S = 20.0
+# How long the one request after the load may take; longer where answers took longer before.
+AFTERWARDS_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,7 @@ class TrialInput:
     folder: Path
     run: str
     accepted_keys: list[str] = field(default_factory=list)
+    ceilings_per_s: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -118,6 +124,7 @@ def _planned(trial: TrialInput, server: ServerFacts, shared_host: bool) -> Trial
         clocks=[],
         shared_host=shared_host,
         accepted_keys=trial.accepted_keys,
+        ceilings_per_s=trial.ceilings_per_s,
     )
 
 
@@ -133,8 +140,9 @@ def _bring_up(trial: TrialInput, server: Actor | None, placed: Placed, say: Say)
     if server is None:
         say(Event("server", f"asking {url_of(target, '')} for one answer", passing=True))
         timeout_s = min(10.0, target.ready.timeout / 1e6)
-        state, detail = placed.loads[0].check(to_plain(request), to_plain(expect_of(target)), timeout_s)
-        return ServerFacts(state="external" if state == "ready" else state, detail=detail)
+        found = _ask(request, trial, placed, timeout_s)
+        state = "external" if found.state == "ready" else found.state
+        return ServerFacts(state=state, detail=found.detail, closes=found.closes, body_bytes=found.body_bytes)
     assert trial.image is not None
     spec = server_spec(trial.plan.case.target, target, trial.image, request)
     call = server.begin("start", to_plain(spec), trial.plan.name)
@@ -154,11 +162,33 @@ def _check_further(trial: TrialInput, facts: ServerFacts, server: Actor | None, 
         return facts
     request = request_of(trial.target, trial.load, body_of(trial.load, trial.folder), server.address if server else "")
     for url in urls_of(trial.target, trial.load, server.address if server else "")[1:]:
-        plain = to_plain(replace(request, url=url))
-        state, detail = placed.loads[0].check(plain, to_plain(expect_of(trial.target)), 5.0)
-        if state != "ready":
-            return replace(facts, state=state, detail=f"{url}: {detail}")
+        found = _ask(replace(request, url=url), trial, placed, 5.0)
+        if found.state != "ready":
+            return replace(facts, state=found.state, detail=f"{url}: {found.detail}")
     return facts
+
+
+def _ask(request: Request, trial: TrialInput, placed: Placed, timeout_s: float) -> Checked:
+    """Ask from the first load host until there is an answer, and compare it."""
+    arguments = (to_plain(request), to_plain(expect_of(trial.target)), timeout_s)
+    return from_plain(Checked, placed.loads[0].call("check", *arguments, timeout_s=timeout_s + 10))
+
+
+def _check_afterwards(trial: TrialInput, facts: ServerFacts, placed: Placed, slowest_us: int) -> ServerFacts:
+    """Ask a server that still runs for one answer more: one that broke under the load was not measured."""
+    if not facts.running:
+        return facts
+    body = body_of(trial.load, trial.folder)
+    request = request_of(trial.target, trial.load, body, placed.server.address if placed.server else "")
+    found = _ask(request, trial, placed, min(30.0, max(AFTERWARDS_S, 4 * slowest_us / 1e6)))
+    return replace(facts, afterwards=found.state, afterwards_detail=found.detail)
+
+
+def _uses(server: Actor | None, loads: list[Actor]) -> list[HostUse]:
+    """What each host did meanwhile; a machine that is both is a load host here."""
+    actors = [*loads, *([server] if server and server.host not in {load.host for load in loads} else [])]
+    uses = at_once(lambda actor: actor.call("use", actor.host), actors)
+    return [from_plain(HostUse, use) for use in uses if use is not None]
 
 
 def _fire(
@@ -188,6 +218,7 @@ def _fire(
             _wait(trial, facts, placed, say)
         with stages.of("collect"):
             streams = at_once(lambda a: a.call("collect"), placed.loads)
+            facts = replace(facts, hosts=_uses(server, placed.loads))
     except HostLost as error:
         return replace(facts, error=str(error)), []
     if server is not None:
@@ -202,6 +233,9 @@ def _fire(
             result = unpack_result(payload)
             result.facts = _on_our_clock(result.facts, before[id(load)].offset_ns // 1000)
             results.append(result)
+    slowest_us = max((result.service[OK].maximum_us for result in results), default=0)
+    with stages.of("collect"):
+        facts = replace(facts, server=_check_afterwards(trial, facts.server, placed, slowest_us))
     return facts, results
 
 

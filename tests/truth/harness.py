@@ -39,10 +39,6 @@ class Direct(Actor):
         """It is there already."""
         return reference
 
-    def check(self, request: dict[str, Any], expect: dict[str, Any], timeout_s: float) -> tuple[str, str]:
-        """Ask once."""
-        return self.handle.check(request, expect, timeout_s)
-
 
 @contextmanager
 def server(kind: str, **options: Any) -> Iterator[str]:
@@ -59,6 +55,41 @@ def server(kind: str, **options: Any) -> Iterator[str]:
         yield f"{'https' if options.get('tls') else 'http'}://127.0.0.1:{port}/"
     finally:
         process.terminate()
+        process.wait(timeout=10)
+
+
+WITNESS = """
+import signal, sys, time
+worst, stop = 0, []
+signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
+print("ready", flush=True)
+before = time.monotonic_ns()
+while not stop:
+    time.sleep(0.001)
+    now = time.monotonic_ns()
+    worst, before = max(worst, now - before - 1_000_000), now
+print(worst // 1000)
+"""
+
+
+class Hiccups:
+    """How long this machine stood still at worst, as a process sees it that only wants to wake every millisecond."""
+
+    worst_us = 0
+
+
+@contextmanager
+def hiccups() -> Iterator[Hiccups]:
+    """Watch the machine beside a load: what it stops for is in the client's times and not in the server's record."""
+    seen = Hiccups()
+    process = subprocess.Popen([sys.executable, "-c", WITNESS], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    try:
+        yield seen
+    finally:
+        process.terminate()
+        seen.worst_us = int(process.stdout.read())
         process.wait(timeout=10)
 
 

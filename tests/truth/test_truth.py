@@ -10,7 +10,7 @@ from agents.recorder import OK
 from orchestrator.merge import merge
 from orchestrator.result import QUANTILES, Verdict
 from tests.conftest import require
-from tests.truth.harness import codes, explain, run, server
+from tests.truth.harness import codes, explain, hiccups, run, server
 
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
 
@@ -28,7 +28,8 @@ def test_percentiles_are_those_of_the_servers_own_record(tmp_path):
     """12 000 requests of a lognormal server: p50 to p99.9 within 1 % of its own record plus the measured floor.
 
     The floor is what an answer without delay takes, at its p99. A machine that stops for a while stops one of the two
-    records and not the other, so one attempt in three has to hold.
+    records and not the other, on the way there and on the way back: a witness beside the load says for how long. The
+    best of three attempts is meant to be on a quiet machine.
     """
     delays = np.clip(np.random.default_rng(3).lognormal(math.log(30_000), 0.5, 997), 5_000, 300_000).astype(int)
     attempts = []
@@ -36,49 +37,56 @@ def test_percentiles_are_those_of_the_servers_own_record(tmp_path):
         record = tmp_path / f"record-{attempt}"
         with server("http1") as url:
             floor, _ = run(url, clients=4, requests=4_000)
-        with server("http1", delay_us=delays.tolist(), record=str(record)) as url:
+        with server("http1", delay_us=delays.tolist(), record=str(record)) as url, hiccups() as seen:
             trial, _ = run(url, clients=64, requests=12_000)
         own = np.sort(json.loads(record.read_text()))
-        off = {
-            name: (nearest_rank(own, q), trial.metrics.service_us[name], floor.metrics.service_us["p99"])
-            for name, q in QUANTILES.items()
-        }
-        attempts.append(off)
-        if all(truth <= got <= (truth + base) * 1.01 for truth, got, base in off.values()):
-            break
+        base = floor.metrics.service_us["p99"]
+        off = {name: (nearest_rank(own, q), trial.metrics.service_us[name], base) for name, q in QUANTILES.items()}
+        attempts.append((off, seen.worst_us))
+        assert trial.metrics.requests.ok == 12_000
+        # A client cannot have seen less than the server took.
+        assert all(truth <= got for truth, got, _ in off.values()), attempts
+        if all(got <= (truth + base) * 1.01 for truth, got, base in off.values()):
+            return
 
-    assert all(truth <= got <= (truth + base) * 1.01 for truth, got, base in off.values()), attempts
-    assert trial.metrics.requests.ok == 12_000
+    assert any(
+        all(got <= (truth + base + 2 * hiccup) * 1.01 for truth, got, base in off.values()) for off, hiccup in attempts
+    ), attempts
 
 
 def test_a_stall_of_a_second_is_in_the_response_time():
-    """Open model, 100/s, one client, six seconds, the server stops for exactly one: response p99 is the analytic 940 ms."""
-    with server("http1", stall=[3.0, 1.0]) as url:
+    """Open model, 100/s, one client, six seconds, the server stops for exactly one: response p99 is the analytic 940 ms.
+
+    What the machine stops for, as the witness saw it, makes the stall longer and the way back from it.
+    """
+    with server("http1", stall=[3.0, 1.0]) as url, hiccups() as seen:
         trial, raw = run(
             url, agents=1, model="open", rate="100/s", clients=1, duration="6s", warm_up="100ms", tail="1500ms"
         )
     metrics, merged = trial.metrics, merge(raw.agents)
+    noise = 2 * seen.worst_us
 
     # Users do not see a p99 of six hundred requests; the truth is compared all the same.
-    assert metrics.response_us["p90"] == pytest.approx(400_000, rel=0.1), explain(trial)
-    assert merged.response.quantile_us(0.99) == pytest.approx(940_000, rel=0.05)
-    assert merged.service[OK].quantile_us(0.99) < 100_000
+    assert 360_000 <= metrics.response_us["p90"] <= 440_000 + noise, explain(trial)
+    assert 940_000 * 0.95 <= merged.response.quantile_us(0.99) <= 940_000 * 1.05 + noise, explain(trial)
+    assert merged.service[OK].quantile_us(0.99) < 100_000 + noise
     assert metrics.response_us["mean"] > 10 * metrics.service_us["mean"]
     assert metrics.lower_bound_from is None  # one client: the matching is exact
 
 
 def test_with_free_slots_service_and_response_time_agree():
     """HTTP/2 with two hundred streams: every request is sent when due, and waits in the server instead."""
-    with server("http2", stall=[3.0, 1.0]) as url:
+    with server("http2", stall=[3.0, 1.0]) as url, hiccups() as seen:
         trial, raw = run(
             url, agents=1, model="open", protocol="http2", streams=200, rate="100/s", clients=1,
             duration="6s", warm_up="100ms", tail="1500ms",
         )  # fmt: skip
 
     merged = merge(raw.agents)
+    noise = 2 * seen.worst_us
     service, response = merged.service[OK].quantile_us(0.99), merged.response.quantile_us(0.99)
-    assert service == pytest.approx(940_000, rel=0.05), explain(trial)
-    assert response == pytest.approx(service, rel=0.05)
+    assert 940_000 * 0.95 <= service <= 940_000 * 1.05 + noise, explain(trial)
+    assert abs(response - service) <= 0.05 * service + noise
 
 
 def test_an_open_load_over_many_connections_keeps_its_rate():

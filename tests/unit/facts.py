@@ -9,6 +9,7 @@ import numpy as np
 
 from agents.clock import OffsetBound
 from agents.histogram import HdrCounts
+from agents.hostmeter import HostUse
 from agents.meter import Counters
 from agents.recorder import CLASSES
 from agents.records import AgentFacts, Case, HostClock, ServerFacts, TrialFacts
@@ -101,6 +102,37 @@ def server_facts(**changes: Any) -> ServerFacts:
     return replace(facts, **changes)
 
 
+def host_use(**changes: Any) -> HostUse:
+    """A load host of four cores for nine seconds that had little to do."""
+    use = HostUse(
+        host="local",
+        role="load",
+        seconds=9.0,
+        cores=4,
+        busy_share=0.2,
+        busiest_core=0.4,
+        free_share=0.8,
+        steal_share=0.0,
+        softirq_share=0.01,
+        link="eth0",
+        link_bits_per_s=10_000_000_000,
+        link_share=0.01,
+        received_bytes=1_000_000,
+        sent_bytes=100_000,
+        packets=10_000,
+        dropped_packets=0,
+        sent_segments=5_000,
+        segments_sent_again=0,
+        opened=40,
+        held=44,
+        ports=28_232,
+        clock_moved_ns=1_000,
+        kernel="6.1",
+        governor="performance",
+    )
+    return replace(use, **changes)
+
+
 def trial_facts(**changes: Any) -> TrialFacts:
     """A trial of case() that went well."""
     bound = OffsetBound(-20_000, 20_000, 40_000, 64, T0_NS)
@@ -116,16 +148,20 @@ def trial_facts(**changes: Any) -> TrialFacts:
         agents=[agent_facts(), agent_facts(agent="local/1")],
         clocks=[HostClock("local", bound, bound)],
         shared_host=True,
+        hosts=[host_use()],
     )
     return replace(facts, **changes)
 
 
-def result(facts: AgentFacts, service_us: list[int], http_error_us: list[int] | None = None) -> AgentResult:
-    """Counters of one agent, all in the first second."""
+def result(
+    facts: AgentFacts, service_us: list[int], http_error_us: list[int] | None = None, seconds: int = 1
+) -> AgentResult:
+    """Counters of one agent, spread evenly over the first seconds."""
     service = {name: HdrCounts() for name in CLASSES}
     series = {name: Series() for name in CLASSES}
     for name, values in (("ok", service_us), ("http_error", http_error_us or [])):
         numbers = np.array(values, dtype=np.int64)
         service[name].record(numbers)
-        series[name].record(np.zeros(numbers.size, dtype=np.int64), numbers)
+        starts = np.arange(numbers.size, dtype=np.int64) * seconds * 1_000_000 // max(1, numbers.size)
+        series[name].record(starts, numbers)
     return AgentResult(facts, service, series)

@@ -4,7 +4,15 @@ import threading
 
 import pytest
 
-from agents.clock import ClockResponder, ClockUnreachable, OffsetBound, StepWatch, bound_from, probe
+from agents.clock import (
+    ClockResponder,
+    ClockUnreachable,
+    OffsetBound,
+    StepWatch,
+    bound_from,
+    probe,
+    wall_minus_monotonic_ns,
+)
 
 
 def exchange(sent, offset, there, busy, back):
@@ -57,17 +65,39 @@ def test_nobody_answers():
 
 def test_step_watch_sees_a_moving_wall_clock(monkeypatch):
     """The difference of wall and monotonic clock moves when the wall clock is stepped."""
-    wall = iter([10**18, 10**18 + 10**9, 10**18 + 2 * 10**9 - 50_000_000])
-    steady = iter([0, 0, 10**9, 10**9, 2 * 10**9, 2 * 10**9])
-    monkeypatch.setattr("time.time_ns", lambda: next(wall))
-    monkeypatch.setattr("time.monotonic_ns", lambda: next(steady))
+    wall, steady = [10**18], [0]
+
+    def tick():
+        steady[0] += 100
+        return steady[0]
+
+    monkeypatch.setattr("time.time_ns", lambda: wall[0] + steady[0])
+    monkeypatch.setattr("time.monotonic_ns", tick)
     watch = StepWatch()
 
     watch.sample()
     watch.sample()
-    assert watch.largest_ns == 0
+    unmoved = watch.largest_ns
+    wall[0] -= 50_000_000
     watch.sample()
-    assert watch.largest_ns == 50_000_000
+
+    assert unmoved <= 100
+    assert watch.largest_ns == pytest.approx(50_000_000, abs=100)
+
+
+def test_a_reading_that_was_held_up_is_no_step(monkeypatch):
+    """A thread that loses its core between two clocks reads again, and takes the narrowest reading."""
+    steady, readings = [0], [0]
+
+    def tick():
+        readings[0] += 1
+        steady[0] += 30_000_000 if readings[0] == 2 else 100
+        return steady[0]
+
+    monkeypatch.setattr("time.time_ns", lambda: 10**18 + steady[0])
+    monkeypatch.setattr("time.monotonic_ns", tick)
+
+    assert wall_minus_monotonic_ns() == pytest.approx(10**18, abs=100)
 
 
 def test_a_pinned_port_that_is_just_being_left_is_waited_for():

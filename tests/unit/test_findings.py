@@ -1,16 +1,23 @@
 """Each finding: provoked by one fact, and silent without it."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from agents.clock import OffsetBound
+from agents.histogram import HdrCounts
 from agents.meter import Counters
+from agents.recorder import CLASSES
 from agents.records import HostClock
-from orchestrator.analyse import verdict
-from orchestrator.analyse.cases import judge
+from agents.series import Series
+from agents.wire import AgentResult
+from orchestrator.analyse import steady, verdict
+from orchestrator.analyse.cases import case_result, judge
 from orchestrator.result import Severity, Verdict
-from tests.unit.facts import T0_NS, T0_US, agent_facts, result, server_facts, steady_case, trial_facts
+from tests.unit.facts import T0_NS, T0_US, agent_facts, case, host_use, result, server_facts, steady_case, trial_facts
 
 FULL = Counters(memory_peak_bytes=100 << 20, memory_limit_bytes=100 << 20, cpu_us=9_000_000, cpu_system_us=8_500_000)
 STEADY = {
@@ -35,8 +42,10 @@ OPEN = {"window_start_us": T0_US + 2_000_000, "window_end_us": T0_US + 7_000_000
 
 def trial(http_errors=0, **changes):
     facts = trial_facts(**changes)
-    service = [1000] * (500 - http_errors)
-    results = [result(agent, service, [500] * http_errors) for agent in facts.agents]
+    # In a window of 5 s forty slots that are always busy answer a thousand requests in 200 ms each.
+    timed = facts.window_end_us is not None
+    service = [200_000 if timed else 1_000] * (500 - http_errors)
+    results = [result(agent, service, [500] * http_errors, seconds=5 if timed else 1) for agent in facts.agents]
     return judge(facts, results)
 
 
@@ -94,6 +103,12 @@ PROVOKED = {
         "suspect",
         {"case": steady_case(model="open", rate_per_s=100.0), **OPEN, "agents": open_agents(late=50, lower_bound=True)},
     ),
+    "host-steal": ("suspect", {"hosts": [host_use(steal_share=0.2)]}),
+    "network-saturated": ("suspect", {"hosts": [host_use(link_share=0.95)]}),
+    "ephemeral-ports": ("invalid", {"hosts": [host_use(ports=30)]}),
+    "connection-close": ("suspect", {"server": server_facts(closes=True)}),
+    "keepalive-limit": ("suspect", {"hosts": [host_use(opened=140)]}),
+    "server-unresponsive": ("invalid", {"server": server_facts(afterwards="not-ready")}),
     "host-key-accepted": ("information", {"accepted_keys": ["gen1"]}),
     "shared-host": ("information", {}),
     "too-few-samples": ("information", {}),
@@ -111,7 +126,60 @@ PROVOKED["censored-tail"] = (
 )
 
 
-@pytest.mark.parametrize("code", PROVOKED)
+def over_seconds(counts, service_us=1_000, **changes):
+    """A timed trial of one agent with so many requests of so many µs in each second of its window."""
+    lasting = len(counts) * 1_000_000
+    agent = agent_facts(
+        planned=None, rows=sum(counts), done=sum(counts), started=sum(counts) + 20, crossing=20, slots=20,
+        last_end_us=T0_US + 2_000_000 + lasting, **changes
+    )  # fmt: skip
+    service = {name: HdrCounts() for name in CLASSES}
+    series = {name: Series() for name in CLASSES}
+    for second, count in enumerate(counts):
+        times = np.full(count, service_us, dtype=np.int64)
+        service["ok"].record(times)
+        series["ok"].record(np.full(count, second * 1_000_000, dtype=np.int64), times)
+    facts = trial_facts(
+        case=steady_case(clients=20, agents=1, duration_us=lasting),
+        window_start_us=T0_US + 2_000_000,
+        window_end_us=T0_US + 2_000_000 + lasting,
+        agents=[agent],
+    )
+    return judge(facts, [AgentResult(agent, service, series)])
+
+
+def unequal_agents(slow_us, round_trip_ns=40_000):
+    """Three agents on three hosts with a thousand requests each; those of the last are slower."""
+    agents = [agent_facts(agent=f"gen{i}/0", rows=1000, done=1000, started=1000, planned=1000) for i in (1, 2, 3)]
+    bounds = [OffsetBound(-20_000, 20_000, 40_000, 64, T0_NS)] * 2
+    bounds.append(OffsetBound(-20_000, 20_000, round_trip_ns, 64, T0_NS))
+    facts = trial_facts(
+        case=case(agents=3, requests=3000),
+        agents=agents,
+        clocks=[HostClock(f"gen{i}", bound, bound) for i, bound in enumerate(bounds, 1)],
+    )
+    times = [[fast + 2 * k for k in range(1000)] for fast in (1_000, 1_000, slow_us)]
+    return judge(facts, [result(agent, own) for agent, own in zip(agents, times, strict=True)])
+
+
+# 20 clients that always wait make 20 requests under way: of 1 ms each, 20 000/s.
+FULL_RATE = 20_000
+NUMBERS = {
+    "littles-law": lambda: over_seconds([FULL_RATE // 2] * 5),
+    "not-steady": lambda: over_seconds([FULL_RATE - 800 * k for k in range(10)]),
+    "agent-imbalance": lambda: unequal_agents(2_000),
+}
+
+
+def codes(judged):
+    return {finding.code for finding in judged.findings}
+
+
+def provoked():
+    return [pytest.param(code, marks=pytest.mark.provokes(code)) for code in PROVOKED]
+
+
+@pytest.mark.parametrize("code", provoked())
 def test_a_finding_is_provoked_with_its_severity(code):
     """One fact out of order, one finding more; and the verdict follows."""
     severity, changes = PROVOKED[code]
@@ -125,6 +193,198 @@ def test_a_finding_is_provoked_with_its_severity(code):
     assert judged.verdict == {"invalid": "INVALID", "suspect": "SUSPECT", "information": "VALID"}[severity]
 
 
+@pytest.mark.parametrize("code", [pytest.param(code, marks=pytest.mark.provokes(code)) for code in NUMBERS])
+def test_a_finding_is_provoked_by_numbers(code):
+    """Counters that cannot be those of a steady load over equal agents."""
+    judged = NUMBERS[code]()
+
+    assert {f.code: f.severity for f in judged.findings}[code] is Severity.SUSPECT
+
+
+@pytest.mark.provokes("host-changed")
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"hosts": [host_use(kernel="6.2")]}, "kernel of local"),
+        ({"hosts": [host_use(governor="powersave")]}, "governor of local"),
+        ({"server": server_facts(image="sha256:2")}, "image"),
+    ],
+)
+def test_a_host_that_changes_between_repetitions(changes, told):
+    """The case is SUSPECT and names the trials that are unlike the first."""
+    trials = [trial(**STEADY, agents=steady_agents()), trial(**STEADY, agents=steady_agents(), number=2, **changes)]
+
+    summed = case_result(trials[0].facts.case, trials, required=1)
+    found = [f for f in summed.findings if f.code == "host-changed"]
+
+    assert summed.verdict is Verdict.SUSPECT
+    assert [f.trials for f in found] == [[2]]
+    assert list(found[0].facts) == [told]
+
+
+@pytest.mark.silent("host-changed")
+def test_repetitions_on_the_same_hosts_are_repetitions():
+    """Nothing to say."""
+    trials = [trial(**STEADY, agents=steady_agents(), number=n) for n in (1, 2)]
+
+    assert "host-changed" not in {f.code for f in case_result(trials[0].facts.case, trials, required=1).findings}
+
+
+@pytest.mark.silent("littles-law", "not-steady", "server-unresponsive", "keepalive-limit", "connection-close")
+def test_a_steady_window_of_busy_clients_is_good():
+    """All slots busy, the same in each second, with some noise."""
+    noise = np.random.default_rng(1).normal(1, 0.02, 20)
+    judged = over_seconds([int(FULL_RATE * each) for each in noise])
+
+    assert codes(judged) <= {"shared-host", "server-throttled"}
+    assert judged.verdict is Verdict.VALID
+
+
+@pytest.mark.silent("agent-imbalance")
+def test_agents_that_are_alike_are_balanced():
+    """Each has a third of the tail."""
+    assert "agent-imbalance" not in codes(unequal_agents(1_000))
+
+
+@pytest.mark.silent("agent-imbalance")
+def test_a_host_that_is_further_away_explains_its_tail():
+    """Information: its answers take longer by what its round trip is longer."""
+    judged = unequal_agents(6_000, round_trip_ns=5_040_000)
+
+    assert {f.code: f.severity for f in judged.findings}["agent-imbalance"] is Severity.INFORMATION
+
+
+@pytest.mark.provokes("not-steady")
+def test_a_window_that_settles_late_is_not_steady():
+    """No slope at the end, but more than half of it is another level."""
+    judged = over_seconds([FULL_RATE * 3 // 4] * 6 + [FULL_RATE] * 4)
+
+    assert "not-steady" in codes(judged)
+
+
+def test_a_short_window_is_not_judged_for_steadiness():
+    """Seven intervals are no trend."""
+    assert steady.doubt([100 - 10 * k for k in range(steady.FEWEST - 1)]) is None
+
+
+@pytest.mark.silent("not-steady")
+def test_steadiness_is_seldom_doubted_without_a_reason():
+    """Two thousand series of noise of 5 %: what White's rule and a slope say by chance must also matter."""
+    draw = np.random.default_rng(7)
+    doubted = sum(steady.doubt(list(draw.lognormal(0, 0.05, 10))) is not None for _ in range(400))
+
+    assert doubted <= 400 * 0.05
+
+
+@pytest.mark.provokes("server-unresponsive")
+def test_silence_before_the_end_of_the_window_is_invalid():
+    """Seven good seconds and three without any answer are no mean of ten."""
+    judged = over_seconds([FULL_RATE] * 7 + [0] * 3)
+
+    assert {f.code: f.severity for f in judged.findings}["server-unresponsive"] is Severity.INVALID
+
+
+@pytest.mark.provokes("response-mismatch")
+def test_bodies_of_another_size_under_load():
+    """What was checked had 13 bytes; the mean under load has 9."""
+    agents = [agent_facts(body_bytes=500 * 9), agent_facts(agent="local/1", body_bytes=500 * 9)]
+
+    assert "response-mismatch" in codes(trial(server=server_facts(body_bytes=13), agents=agents))
+
+
+@pytest.mark.silent("response-mismatch")
+def test_bodies_of_the_same_size_under_load():
+    """Nothing to say."""
+    agents = [agent_facts(body_bytes=500 * 13), agent_facts(agent="local/1", body_bytes=500 * 13)]
+
+    assert "response-mismatch" not in codes(trial(server=server_facts(body_bytes=13), agents=agents))
+
+
+@pytest.mark.provokes("generator-cpu")
+@pytest.mark.parametrize(
+    ("agent", "ceilings", "severity"),
+    [
+        ({"cpu_busiest": 0.3, "cpu_us": 300_000, "waiting_share": 0.5}, {}, "suspect"),
+        ({"cpu_busiest": 0.5, "cpu_us": 500_000, "waiting_share": 0.45}, {}, "invalid"),
+        ({}, {"local": 520.0}, "suspect"),
+    ],
+)
+def test_a_generator_that_waits_for_its_core_or_is_near_its_ceiling(agent, ceilings, severity):
+    """CPU alone says too little on a busy core; and calibration knows what a host can send."""
+    judged = trial(agents=[agent_facts(**agent), agent_facts(agent="far/0")], ceilings_per_s=ceilings)
+
+    assert {f.code: f.severity for f in judged.findings}["generator-cpu"] == severity
+
+
+@pytest.mark.silent("generator-cpu")
+def test_a_generator_far_below_its_ceiling():
+    """500 a second where 5000 were seen to be possible."""
+    assert "generator-cpu" not in codes(trial(ceilings_per_s={"local": 5000.0}))
+
+
+@pytest.mark.provokes("shared-host")
+@pytest.mark.parametrize("changes", [{"hosts": [host_use(free_share=0.01)]}, {"waiting": 0.2}])
+def test_a_shared_host_without_a_free_core_is_suspect(changes):
+    """Information while cores are free, a doubt when server and agents compete for them."""
+    agents = [agent_facts(waiting_share=changes.pop("waiting", 0.0)), agent_facts(agent="local/1")]
+
+    judged = trial(agents=agents, **changes)
+
+    assert {f.code: f.severity for f in judged.findings}["shared-host"] is Severity.SUSPECT
+
+
+@pytest.mark.provokes("server-throttled")
+def test_a_quota_that_nobody_asked_for_is_suspect():
+    """Information where the campaign has the limit."""
+    judged = trial(case=case(cpus=None))
+
+    assert {f.code: f.severity for f in judged.findings}["server-throttled"] is Severity.SUSPECT
+
+
+@pytest.mark.provokes("network-saturated")
+@pytest.mark.parametrize("changes", [{"dropped_packets": 100}, {"segments_sent_again": 100}])
+def test_a_network_that_loses_is_saturated(changes):
+    """Also where no speed is known."""
+    use = host_use(link_bits_per_s=None, link_share=None, **changes)
+
+    assert "network-saturated" in codes(trial(hosts=[use]))
+
+
+@pytest.mark.silent("network-saturated")
+def test_a_speed_that_an_interface_only_states_is_not_believed():
+    """Virtual interfaces say 10 Mbit/s and carry a hundred times that."""
+    assert "network-saturated" not in codes(trial(hosts=[host_use(link_share=90.0)]))
+
+
+@pytest.mark.provokes("keepalive-limit")
+def test_http2_connections_that_go_away_under_a_living_server():
+    """h2load does not open them anew: the server answers, and clients are lost."""
+    judged = trial(
+        **{**STEADY, "case": steady_case(protocol="http2")},
+        agents=steady_agents(sockets_fewest=3),
+        server=server_facts(afterwards="ready"),
+    )
+
+    assert {"clients-lost", "keepalive-limit"} <= codes(judged)
+
+
+def test_every_finding_has_a_row_in_the_documentation_and_a_test_that_provokes_it():
+    """What the source can say, what docs/measurement.md explains, and what is provoked here are the same."""
+    source = "".join(path.read_text() for path in Path("orchestrator/analyse/findings").glob("*.py"))
+    said = set(re.findall(r'Finding\(\s*"([a-z0-9-]+)"', source))
+    table = Path("docs/measurement.md").read_text().partition("## Findings")[2]
+    explained = {
+        code
+        for line in table.splitlines()
+        if line.startswith("| `")
+        for code in re.findall(r"`([a-z0-9-]+)`", line.split("|")[1])
+    }
+
+    assert said == explained, said ^ explained
+    assert said - {"errors", "no-success", "host-changed"} == set(PROVOKED) | set(NUMBERS)
+
+
+@pytest.mark.silent(*PROVOKED, *NUMBERS, "errors", "no-success", but=["too-few-samples"])
 def test_a_good_trial_has_no_finding_above_information():
     """The control for all of them, with a warm-up and a metered server on another machine."""
     quiet = server_facts(closing=replace(server_facts().closing, throttled_periods=0))
@@ -152,6 +412,7 @@ def test_thrashing_needs_faults_and_a_full_limit():
     assert [f.code for f in judged.findings] == ["server-not-ready"]
 
 
+@pytest.mark.provokes("errors", "no-success")
 @pytest.mark.parametrize(("errors", "severity"), [(1, "information"), (50, "suspect"), (500, "invalid")])
 def test_errors_weigh_by_their_share(errors, severity):
     """A few are counted; many make another workload; nothing but errors is no measurement."""

@@ -1,0 +1,46 @@
+"""Doubts about one trial: each a pure function of its facts and numbers. docs/measurement.md has the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from agents.records import TrialFacts
+from orchestrator.analyse.findings import generator, measurement, server
+from orchestrator.result import Finding, Metrics
+
+Rule = Callable[[TrialFacts, Metrics | None], Iterator[Finding]]
+
+
+def find(facts: TrialFacts, metrics: Metrics | None) -> list[Finding]:
+    """Apply every rule to a trial."""
+    return [finding for rule in RULES for finding in rule(facts, metrics)]
+
+
+# Causes come before what follows from them: that is the order in which they are shown.
+RULES: list[Rule] = [
+    server.server_memory,
+    server.server_state,
+    server.server_afterwards,
+    server.body_size,
+    measurement.agents_lost,
+    measurement.counts,
+    generator.ephemeral_ports,
+    generator.clients_lost,
+    server.connections_ended,
+    server.failed_requests,
+    generator.generator,
+    generator.host_steal,
+    generator.network,
+    measurement.host_keys,
+    measurement.clocks,
+    measurement.start_skew,
+    generator.open_model,
+    measurement.censored_tail,
+    measurement.littles_law,
+    measurement.not_steady,
+    measurement.agent_imbalance,
+    server.server_throttled,
+    generator.shared_host,
+    measurement.too_few_samples,
+    measurement.no_warm_up,
+]
