@@ -25,6 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,15 +59,23 @@ def processes_of(run: str | None) -> list[int]:
     """Find the processes of a run, or of any run, by their environment; this process and its parents excepted."""
     ours = set(_line_of_descent())
     wanted = f"{RUN_VARIABLE}={run}" if run else f"{RUN_VARIABLE}="
-    found = []
+    found, children = set(), defaultdict(list)
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-        if pid in ours:
-            continue
         with contextlib.suppress(OSError):
+            children[_parent_of(pid)].append(pid)
             variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
             if any(v == wanted if run else v.startswith(wanted) for v in variables):
-                found.append(pid)
-    return found
+                found.add(pid)
+    # Ray's agents write their titles over their environment: only their parents tell whose they are.
+    grown = list(found)
+    for pid in grown:
+        grown += [child for child in children[pid] if child not in found]
+        found.update(children[pid])
+    return sorted(found - ours)
+
+
+def _parent_of(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _line_of_descent() -> Iterator[int]:
@@ -74,7 +83,7 @@ def _line_of_descent() -> Iterator[int]:
     while pid > 0:
         yield pid
         try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+            pid = _parent_of(pid)
         except OSError:
             return
 

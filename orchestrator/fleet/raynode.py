@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
+from orchestrator.errors import HostError
 from orchestrator.fleet.place import Machine
 from orchestrator.spec import inventory
 
@@ -27,6 +31,8 @@ SETTINGS = {
 }
 # Makes Ray take 127.0.0.1 for the node's address, so that every socket is bound to loopback. One machine only.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# Beside the ports of a fleet with an inventory, whose default they start from, and below the ephemeral ones.
+FIRST_FREE = 21_000
 OBJECT_STORE_BYTES = 80_000_000
 # What `ray start --block` prints when the node takes part.
 READY = "Ray runtime started"
@@ -67,15 +73,25 @@ def pinned(first: int) -> Ports:
 
 
 def anywhere(address: str) -> Ports:
-    """Find ports that nothing listens on at present."""
-    sockets = [socket.socket() for _ in range(inventory.METRICS + 1)]
+    """Find ports that nothing listens on at present, and that no connection is given before Ray listens on them."""
+    wanted = inventory.METRICS + 1
+    free: list[int] = []
+    # In a random order, so that two runs that start together do not choose the same.
+    for port in random.sample(range(FIRST_FREE, max(FIRST_FREE + 1000, _first_ephemeral())), 1000):
+        with socket.socket() as trial, contextlib.suppress(OSError):
+            trial.bind((address, port))
+            free.append(port)
+        if len(free) == wanted:
+            return Ports(*free)
+    raise HostError(f"{address}: no {wanted} free ports from {FIRST_FREE} on", "see what listens there: ss -ltn")
+
+
+def _first_ephemeral() -> int:
+    """Below this the kernel gives no port to a connection."""
     try:
-        for each in sockets:
-            each.bind((address, 0))
-        return Ports(*(each.getsockname()[1] for each in sockets))
-    finally:
-        for each in sockets:
-            each.close()
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError):
+        return 32_768
 
 
 def environment(loopback: bool, token_file: str = "{folder}/token") -> dict[str, str]:

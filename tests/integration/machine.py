@@ -61,7 +61,8 @@ def left_behind() -> dict[str, list[str]]:
     processes = []
     for process in psutil.process_iter(["pid", "name"]):
         try:
-            if "VOLLEY_RUN" in process.environ():
+            # Ray's agents write their titles over their environment.
+            if "VOLLEY_RUN" in process.environ() or "".join(process.cmdline()).startswith("ray::"):
                 processes.append(f"{process.pid} {process.name()}")
         except (psutil.Error, OSError):
             continue

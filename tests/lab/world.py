@@ -91,6 +91,7 @@ def left_on(host: str) -> list[str]:
     look = """ls -d /tmp/volley-* /dev/shm/volley-* 2>/dev/null
         grep -lz ^VOLLEY_RUN= /proc/[0-9]*/environ 2>/dev/null
         grep -l 'agents[.]guard' /proc/[0-9]*/cmdline 2>/dev/null
+        grep -l '^ra[y]::' /proc/[0-9]*/cmdline 2>/dev/null
         [ ! -S /run/docker.sock ] || docker ps -aq --filter label=volley.run"""
     return on(host, look, check=False).split()
 

@@ -93,11 +93,13 @@ def hiccups() -> Iterator[Hiccups]:
         process.wait(timeout=10)
 
 
-def run(url: str, agents: int = 2, **load: Any) -> tuple[Trial, TrialOutput]:
+def run(
+    url: str, agents: int = 2, expect: dict[str, Any] | None = None, core: int | None = None, **load: Any
+) -> tuple[Trial, TrialOutput]:
     """Run one trial of one load against a URL, over `agents` agents of one host; give it judged, and raw."""
     plain = {
         "campaign": "truth",
-        "targets": {"t": {"url": url}},
+        "targets": {"t": {"url": url, "expect": expect or {}}},
         "loads": {"l": load},
         "agents": agents,
         "repetitions": 1,
@@ -106,7 +108,7 @@ def run(url: str, agents: int = 2, **load: Any) -> tuple[Trial, TrialOutput]:
     plan = make_plan(campaign)
     host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
     item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, Path.cwd(), "truth")
-    output = run_trial(item, Placed(None, [host], [[None] * agents]), lambda event: None)
+    output = run_trial(item, Placed(None, [host], [[core] * agents]), lambda event: None)
     return judge(output.facts, output.agents), output
 
 

@@ -5,7 +5,8 @@ server does to each request is known to the microsecond; with "record" it writes
 
 options   delay_us: list, taken round and round; fail_every: a 503 for each n-th; reset_every: close without an answer for
           each n-th; close: 'Connection: close' on every answer; stall: [after_s, for_s] from the first request;
-          delay_us_of: {path: µs}; missing: a path that is 404;
+          delay_us_of: {path: µs}; missing: a path that is 404; slower_us_per_s: added to the delay for each second that passes;
+          close_after: HTTP/1.1, requests per connection; other_after: another body after so many requests;
           goaway_after: HTTP/2, requests per connection; tls: true; only_to: answer so many requests, then never again
 """
 
@@ -29,6 +30,7 @@ class Behaviour:
         self.options = options
         self.delays = options.get("delay_us", [0])
         self.seen = 0
+        self.first_ns = 0
         self.recorded: list[int] = []
 
     def arrive(self, answer: Callable[[int], None], reset: Callable[[], None], path: str = "/") -> None:
@@ -54,6 +56,8 @@ class Behaviour:
         path = path.partition("?")[0]
         status = 404 if path == self.options.get("missing") else status
         delay = self.options.get("delay_us_of", {}).get(path, self.delays[n % len(self.delays)])
+        self.first_ns = self.first_ns or began
+        delay += self.options.get("slower_us_per_s", 0) * (began - self.first_ns) / 1e9
         loop.call_later(delay / 1e6, finish) if delay else finish()
 
 
@@ -61,7 +65,7 @@ class Http1(asyncio.Protocol):
     """HTTP/1.1 without a body in the request."""
 
     def __init__(self, behaviour: Behaviour) -> None:
-        self.behaviour, self.buffer = behaviour, b""
+        self.behaviour, self.buffer, self.served = behaviour, b"", 0
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -75,9 +79,12 @@ class Http1(asyncio.Protocol):
             self.behaviour.arrive(self.answer, self.transport.abort, head.split(b" ")[1].decode())
 
     def answer(self, status: int) -> None:
-        closing = self.behaviour.options.get("close")
+        options = self.behaviour.options
+        self.served += 1
+        closing = options.get("close") or self.served == options.get("close_after")
         extra = b"Connection: close\r\n" if closing else b""
-        self.transport.write(b"HTTP/1.1 %d x\r\nContent-Length: 3\r\n%s\r\nok\n" % (status, extra))
+        body = b"other\n" if self.behaviour.seen > options.get("other_after", self.behaviour.seen) else b"ok\n"
+        self.transport.write(b"HTTP/1.1 %d x\r\nContent-Length: %d\r\n%s\r\n%s" % (status, len(body), extra, body))
         if closing:
             self.transport.close()
 

@@ -107,7 +107,7 @@ PROVOKED = {
     "network-saturated": ("suspect", {"hosts": [host_use(link_share=0.95)]}),
     "ephemeral-ports": ("invalid", {"hosts": [host_use(ports=30)]}),
     "connection-close": ("suspect", {"server": server_facts(closes=True)}),
-    "keepalive-limit": ("suspect", {"hosts": [host_use(opened=140)]}),
+    "keepalive-limit": ("suspect", {"hosts": [host_use(opened=300)]}),
     "server-unresponsive": ("invalid", {"server": server_facts(afterwards="not-ready")}),
     "host-key-accepted": ("information", {"accepted_keys": ["gen1"]}),
     "shared-host": ("information", {}),

@@ -141,3 +141,22 @@ def test_signals_do_not_end_it(run):
     assert guarded.process.poll() is None
     _, status = guarded.end()
     assert status == 0
+
+
+def test_a_child_that_hides_its_environment_is_found_by_its_parent():
+    """Ray's agents write their titles over their environment; they held a fleet's ports after it had been ended."""
+    nested = (
+        f"import subprocess, sys; subprocess.run([{sys.executable!r}, '-c', 'import time; time.sleep(60)'], env={{}})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", nested], env={**os.environ, guard.RUN_VARIABLE: "hidden"})
+    try:
+        deadline = time.monotonic() + 20
+        while len(found := guard.processes_of("hidden")) < 2:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.02)
+
+        assert guard.end_processes("hidden") == 2
+        assert not any(guard._alive(pid) for pid in found)
+    finally:
+        process.kill()
+        process.wait()

@@ -14,7 +14,7 @@ GENERATOR_SUSPECT, GENERATOR_INVALID = 0.70, 0.85
 # Near what calibration found an agent on that host to be able to send.
 NEAR_CEILING = 0.9
 # Time in which h2load could have run and had no core goes straight into service times.
-WAITING_COMPETES = 0.10
+WAITING_SUSPECT = 0.10
 # Less than this free, on a machine that server and agents share, and each takes from the other.
 FREE_COMPETES = 0.05
 STEAL_NOTED, STEAL_SUSPECT = 0.01, 0.10
@@ -47,7 +47,7 @@ def generator(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
         ceiling = facts.ceilings_per_s.get(host_of(agent.agent))
         if ceiling is not None:
             numbers |= {"sent_per_s": round(sent_per_s), "ceiling_per_s": round(ceiling)}
-        if wanted > GENERATOR_SUSPECT:
+        if wanted > GENERATOR_SUSPECT or agent.waiting_share > WAITING_SUSPECT:
             yield Finding("generator-cpu", INVALID if wanted > GENERATOR_INVALID else SUSPECT, numbers, hint)
         elif ceiling is not None and sent_per_s > NEAR_CEILING * ceiling:
             yield Finding("generator-cpu", SUSPECT, numbers, hint)
@@ -67,7 +67,7 @@ def shared_host(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         return
     waiting = max((agent.waiting_share for agent in facts.agents), default=0.0)
     free = min((use.free_share for use in facts.hosts if use.seconds >= SHORTEST_S), default=1.0)
-    if waiting > WAITING_COMPETES or free < FREE_COMPETES:
+    if waiting > WAITING_SUSPECT or free < FREE_COMPETES:
         numbers: dict[str, Any] = {"agents_waiting_for_a_core": waiting, "cores_free": free}
         hint = "server and agents compete for this machine's cores: --hosts puts them apart"
         yield Finding("shared-host", SUSPECT, numbers, hint)

@@ -20,9 +20,9 @@ BODY_TOLERANCE = 0.005
 # Silence at the end of the window, in its length and in the longest service time seen.
 SILENT_OF_WINDOW = 0.1
 SILENT_SERVICE_TIMES = 2
-# Connections opened for each client: above this the server ended some of them. A host opens a few for itself.
+# Connections opened for each client: above this the server ended some of them. A host opens some for itself.
 REOPENED = 2
-OPENED_OTHERWISE = 20
+OPENED_OTHERWISE_PER_S = 20
 
 
 def server_memory(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
@@ -144,7 +144,10 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
         return
     rows = sum(agent.rows for agent in facts.agents)
     opened = sum(use.opened for use in _load_hosts(facts))
-    reopened = opened > REOPENED * facts.case.clients + OPENED_OTHERWISE
+    otherwise = sum(OPENED_OTHERWISE_PER_S * max(1.0, use.seconds) for use in _load_hosts(facts))
+    # With HTTP/2 h2load opens no connection anew: what it lost is all that shows.
+    http2 = facts.case.protocol == "http2"
+    reopened = not http2 and opened > REOPENED * facts.case.clients + otherwise
     numbers: dict[str, Any] = {"connections_opened": opened, "clients": facts.case.clients}
     if facts.server.closes or (reopened and rows < 2 * opened):
         hint = "each request pays for a new connection; is keep-alive off in the server?"
@@ -152,8 +155,7 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     elif reopened:
         numbers["requests_per_connection"] = round(rows / opened)
         yield Finding("keepalive-limit", SUSPECT, numbers, "raise keepalive_requests, or what it is called there")
-    elif facts.case.protocol == "http2" and facts.server.afterwards == "ready" and rows and _went_away(facts):
-        # h2load opens no connection anew after GOAWAY: what it lost is all that shows.
+    elif http2 and facts.server.afterwards == "ready" and rows and _went_away(facts):
         numbers = {"clients": facts.case.clients, "requests_per_connection": round(rows / facts.case.clients)}
         hint = "the server lives and ended connections: raise keepalive_requests, or what it is called there"
         yield Finding("keepalive-limit", SUSPECT, numbers, hint)
