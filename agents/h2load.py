@@ -110,7 +110,7 @@ def command(drive: Drive, can: Capabilities, log_file: str, program: str = "h2lo
             )
         # One connection every 1/R s staggers the phases; a single connection needs no staggering.
         if drive.clients > 1:
-            connections, period_ms = stagger(drive.rate_per_s)
+            connections, period_ms = stagger(drive.rate_per_s, drive.clients)
             argv += [f"--rate={connections}", f"--rate-period={period_ms}ms"]
         argv.append(f"--rps={drive.rate_per_s / drive.clients:.9g}")
     method = drive.method.upper()
@@ -125,14 +125,15 @@ def command(drive: Drive, can: Capabilities, log_file: str, program: str = "h2lo
     return argv
 
 
-def stagger(rate_per_s: float) -> tuple[int, int]:
+def stagger(rate_per_s: float, clients: int) -> tuple[int, int]:
     """Give (connections, whole milliseconds) whose ratio comes closest to one connection every 1/rate seconds.
 
-    h2load's periods are whole milliseconds; the fewest connections at a time win among those equally close.
+    h2load's periods are whole milliseconds, and it refuses more connections at a time than there are clients; the fewest
+    connections at a time win among those equally close.
     """
     candidates = []
     for period_ms in (*range(1, 101), max(1, round(1000 / rate_per_s))):
-        connections = max(1, round(rate_per_s * period_ms / 1000))
+        connections = min(clients, max(1, round(rate_per_s * period_ms / 1000)))
         error = abs(connections / period_ms * 1000 / rate_per_s - 1)
         candidates.append((round(error, 3), connections, period_ms))
     _, connections, period_ms = min(candidates)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -17,6 +19,11 @@ from agents.records import Assignment, from_plain, to_plain
 from agents.wire import encode_stream, pack_result
 
 QUIET_S = 0.02
+MOST_TRIVIAL = 8
+
+
+class TrivialServerFailed(RuntimeError):
+    """The trivial server that calibration needs did not start."""
 
 
 class LoadHost:
@@ -24,6 +31,8 @@ class LoadHost:
 
     def __init__(self, address: str = "127.0.0.1", program: str = "h2load", clock_port: int = 0) -> None:
         self._program = program
+        self._address = address
+        self._trivial: subprocess.Popen[bytes] | None = None
         self._responder = ClockResponder(address, clock_port)
         self._agents: list[LoadAgent] = []
         self._threads: list[threading.Thread] = []
@@ -46,6 +55,30 @@ class LoadHost:
     def check(self, request: dict[str, Any], expect: dict[str, Any], timeout_s: float) -> dict[str, Any]:
         """Ask a URL from this host until it answers once, and compare; give Checked."""
         return to_plain(check(from_plain(Request, request), from_plain(Expect, expect), timeout_s))
+
+    def serve_trivial(self, port: int, beside: bool) -> int:
+        """Start the trivial server (port 0: any); beside: it leaves a core to the generator here. Give its port.
+
+        Raises TrivialServerFailed.
+        """
+        self.end_trivial()
+        processes = max(1, min(MOST_TRIVIAL, len(os.sched_getaffinity(0)) - (1 if beside else 0)))
+        command = [sys.executable, "-m", "agents.trivial", self._address, str(port), str(processes)]
+        self._trivial = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._trivial.stdout is not None
+        said = self._trivial.stdout.readline()
+        if not said:
+            _, error = self._trivial.communicate()
+            self._trivial = None
+            last = error.decode(errors="replace").strip().rpartition("\n")[2]
+            raise TrivialServerFailed(f"the trivial server did not start on port {port}: {last}")
+        return int(said)
+
+    def end_trivial(self) -> None:
+        """End the trivial server, if there is one; it ends with its standard input."""
+        process, self._trivial = self._trivial, None
+        if process is not None:
+            process.communicate()
 
     def arm(self, assignments: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """Start one h2load per assignment and see each blocked at its gate; on any failure none is left.

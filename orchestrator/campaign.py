@@ -14,6 +14,7 @@ from agents.records import Case
 from orchestrator import __version__
 from orchestrator.analyse.cases import judge
 from orchestrator.evaluate import Finished, summarise_run, write_results
+from orchestrator.fleet import ceilings
 from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
 from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.nodes import LOOPBACK
@@ -88,7 +89,7 @@ def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show:
                 return fleet.reserve(placements[case.name])
 
             trial_runs = run_trials(
-                plan, campaign, loaded.folder, store.name, images, reserve, fleet.accepted_keys, say
+                plan, campaign, loaded.folder, store.name, images, reserve, fleet.accepted_keys, _ceilings(hosts), say
             )
             for planned, output in trial_runs:
                 trial = judge(output.facts, output.agents)
@@ -102,6 +103,12 @@ def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show:
     finally:
         store.close()
     return Finished(store.path, summary, trials)
+
+
+def _ceilings(hosts: Hosts) -> dict[str, float]:
+    """What agents can send at the most, where calibration saw the generator itself give way."""
+    found = ceilings.known(hosts.inventory)
+    return {name: each.per_s for name, each in found.items() if each.limited_by == ceilings.GENERATOR}
 
 
 def environment(hosts: list[dict[str, Any]], images: dict[str, str]) -> dict[str, Any]:

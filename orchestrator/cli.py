@@ -183,10 +183,16 @@ def validate(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    calibrate: Annotated[bool, typer.Option("--calibrate", help="Find out what one agent here can send.")] = False,
+    up_to: cli_hosts.UpTo = cli_hosts.MOST_PER_S,
+) -> None:
     """Look whether this machine is fit: h2load, Docker, cores, limits; each shortfall with the command that mends it."""
     from orchestrator.doctor import examine
 
+    if calibrate:
+        cli_hosts.show_ceilings(_hosts(None), up_to, as_json=False)
+        return
     checks = examine()
     width = max(len(check.name) for check in checks)
     for check in checks:

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from orchestrator.fleet.care import Report
     from orchestrator.spec.inventory import Inventory
 
-app = typer.Typer(name="hosts", help="The hosts of an inventory: check, up, down, clean, trust.", no_args_is_help=True)
+app = typer.Typer(
+    name="hosts", help="The hosts of an inventory: check, calibrate, up, down, clean, trust.", no_args_is_help=True
+)
 Hosts = Annotated[Path, typer.Option("--hosts", metavar="INVENTORY", help="An inventory file (YAML).")]
+MOST_PER_S = 512_000.0
+UpTo = Annotated[float, typer.Option("--up-to", metavar="RATE", min=500, help="Calibrate no further than this rate.")]
 # Beyond this many columns a table is continued below.
 COLUMNS = 6
 
@@ -167,6 +171,38 @@ def clean(
         found = care.clean(inventory, folder, run)
     for name, counts in found.items():
         typer.echo(f"{name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()) + " removed")
+
+
+@app.command()
+def calibrate(
+    hosts: Hosts,
+    up_to: UpTo = MOST_PER_S,
+    as_json: Annotated[bool, typer.Option("--json", help="One document on stdout.")] = False,
+) -> None:
+    """Find out what one agent on each load host can send; --dry-run and the findings then use it."""
+    from orchestrator.campaign import Hosts as Chosen
+
+    inventory, folder = _load(hosts)
+    show_ceilings(Chosen(inventory, folder), up_to, as_json)
+
+
+def show_ceilings(hosts: Any, up_to: float, as_json: bool) -> None:
+    """Calibrate some hosts and print what was found; shared with `volley doctor --calibrate`."""
+    from orchestrator.calibrate import calibrate as find
+
+    found, file = find(hosts, up_to, _say)
+    if as_json:
+        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        if each.limited_by == "generator":
+            what = f"one agent can send {each.per_s:.0f} req/s, then h2load itself gives way"
+        else:
+            server = f"the trivial server on {each.served_from} gave way"
+            why = server if each.limited_by == "server" else "--up-to ends there"
+            what = f"one agent can send {each.per_s:.0f} req/s or more: {why}; by its CPU time {each.by_cpu_per_s:.0f}"
+        typer.echo(f"{each.host}: {what} ({each.cpu_us_per_request:.1f} µs of CPU per request, h2load {each.h2load})")
+    _say(f"kept in {file}")
 
 
 @app.command()

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from importlib import metadata
 
 from agents.survey import survey
-from orchestrator.fleet.place import local_machine
+from orchestrator.fleet import ceilings
+from orchestrator.fleet.place import LOCAL, local_machine
 from orchestrator.fleet.survey import FAILURE, OK, WARNING, Check, judge
 
 
 def examine() -> list[Check]:
     """Look at this machine as at any host that has both roles, and at what only a coordinator needs."""
-    return [*_ray(), *judge(survey(), ["load", "server"]), *_together()]
+    return [*_ray(), *judge(survey(), ["load", "server"]), *_together(), _ceiling()]
 
 
 def _ray() -> Iterator[Check]:
@@ -21,6 +22,13 @@ def _ray() -> Iterator[Check]:
         yield Check("ray", OK, metadata.version("ray"))
     except metadata.PackageNotFoundError:
         yield Check("ray", FAILURE, "not installed", "make setup")
+
+
+def _ceiling() -> Check:
+    known = ceilings.known(None).get(LOCAL)
+    if known is None:
+        return Check("ceiling", OK, "what an agent here can send is not known: volley doctor --calibrate")
+    return Check("ceiling", OK, f"an agent here can send {known.usable_per_s:.0f} req/s ({known.at})")
 
 
 def _together() -> Iterator[Check]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from agents.records import Case
+from orchestrator.fleet import ceilings
+from orchestrator.fleet.ceilings import Ceiling
 from orchestrator.fleet.place import Placement, place
 from orchestrator.plan import Plan, make_plan
 from orchestrator.spec.load import Loaded
@@ -18,12 +22,18 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, Any
     """Give plan.json with the placement. Raises Shortage, UsageError."""
     plan, placements = _planned(loaded, only, hosts)
     shown = {name: {"server": p.server, "agents": p.agents} for name, p in placements.items()}
-    return plan.to_plain() | {"placement": shown}
+    known = ceilings.known(hosts.inventory)
+    return plan.to_plain() | {
+        "placement": shown,
+        "agents_needed": {case.name: agents_needed(case, placements[case.name], known) for case in plan.cases},
+        "ceilings": {name: asdict(each) for name, each in known.items()},
+    }
 
 
 def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     """Tell it to a person. Raises Shortage, UsageError."""
     plan, placements = _planned(loaded, only, hosts)
+    known = ceilings.known(hosts.inventory)
     yield (
         f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
     )
@@ -32,6 +42,7 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
         placement = placements[case.name]
         agents = ", ".join(f"{host} {count}" for host, count in placement.agents.items())
         yield f"    server on {placement.server or case.target}; agents on {agents}"
+        yield f"    {_enough(case, placement, known)}"
     yield "order: " + " ".join(f"{t.number}:{t.case.name}" for t in plan.trials)
     yield "slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
     low, high = _estimate_s(plan, loaded)
@@ -41,6 +52,26 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
 def _planned(loaded: Loaded, only: str | None, hosts: Hosts) -> tuple[Plan, dict[str, Placement]]:
     plan = make_plan(loaded.campaign, only)
     return plan, place(plan, hosts.machines(), hosts.where(loaded.campaign))
+
+
+def agents_needed(case: Case, placement: Placement, known: dict[str, Ceiling]) -> int | None:
+    """How many agents the rate of a case asks for, of the weakest of its hosts; None: not calibrated, or no rate."""
+    if case.rate_per_s is None or not set(placement.agents) <= set(known):
+        return None
+    weakest = min(known[host].usable_per_s for host in placement.agents)
+    return math.ceil(case.rate_per_s / (ceilings.USED * weakest))
+
+
+def _enough(case: Case, placement: Placement, known: dict[str, Ceiling]) -> str:
+    """Say whether the agents can send what the case asks for, as far as that is known."""
+    if not set(placement.agents) <= set(known):
+        return "what an agent can send there is not known: volley hosts calibrate (here: volley doctor --calibrate)"
+    each = ", ".join(f"{host} {known[host].usable_per_s:.0f}/s" for host in placement.agents)
+    needed = agents_needed(case, placement, known)
+    if needed is None:
+        return f"an agent can send: {each}; a server that answers more needs more agents"
+    short = "" if needed <= case.agents else f", and it has {case.agents}"
+    return f"an agent can send: {each}; this case needs ≥ {needed} agent{'s' * (needed > 1)}{short}"
 
 
 def _case(case: Case) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -25,6 +24,7 @@ from orchestrator.fleet import raynode
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.members import members, our_address
 from orchestrator.fleet.nodes import Nodes, Tell
+from orchestrator.fleet.state import digest_of, state_root
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import load_inventory
 
@@ -51,9 +51,7 @@ class State:
 
 def state_file(inventory: Inventory) -> Path:
     """Where the state of this inventory's fleet is; named by what the inventory says."""
-    digest = hashlib.sha256(inventory.model_dump_json().encode()).hexdigest()[:16]
-    root = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return root / "volley" / "fleets" / f"{digest}.json"
+    return state_root() / "fleets" / f"{digest_of(inventory)}.json"
 
 
 def current(inventory: Inventory) -> State | None:

@@ -28,6 +28,7 @@ def run_trials(
     images: dict[str, str],
     reserve: Reserve,
     accepted_keys: list[str],
+    ceilings_per_s: dict[str, float],
     say: Say,
 ) -> Iterator[tuple[TrialPlan, TrialOutput]]:
     """Run every planned trial and give each as it ends: one for each that was planned, also for those not run.
@@ -40,7 +41,7 @@ def run_trials(
         case = trial.case
         say(_starting(plan, position, time.monotonic() - began))
         target, load = campaign.targets[case.target], campaign.loads[case.load]
-        item = TrialInput(trial, target, load, images.get(case.target), folder, run, accepted_keys)
+        item = TrialInput(trial, target, load, images.get(case.target), folder, run, accepted_keys, ceilings_per_s)
         if failures.get(case.target, 0) >= GIVE_UP_AFTER:
             why = f"{case.target} did not come up {GIVE_UP_AFTER} times in a row; not started again"
             output = not_run(item, why)

@@ -12,9 +12,9 @@ from orchestrator.spec.models import Model, Name, document_schema
 Role = Literal["server", "load"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-# Ports of a node, counted from `ports`: what Ray and the clock responders listen on. docs/hosts.md lists them.
+# Ports of a node, counted from `ports`: what Ray, the clock responders and calibration listen on. docs/hosts.md lists them.
 GCS, NODE_MANAGER, OBJECT_MANAGER, RUNTIME_ENV, DASHBOARD_LISTEN, DASHBOARD_GRPC, METRICS = range(7)
-CLOCK_SERVER, CLOCK_LOAD = 7, 8
+CLOCK_SERVER, CLOCK_LOAD, TRIVIAL = 7, 8, 9
 FIRST_WORKER, WORKERS = 10, 30
 DEFAULT_SLOTS = 2
 

@@ -124,9 +124,18 @@ def test_open_command_staggers_its_connections():
 @pytest.mark.parametrize("rate", [0.5, 1, 7, 100, 250, 333, 1000, 1500, 12345, 250_000])
 def test_stagger_is_in_whole_milliseconds_and_close(rate):
     """h2load takes nothing finer than a millisecond; the pace is right to a hundredth."""
-    connections, period_ms = stagger(rate)
+    connections, period_ms = stagger(rate, clients=100_000)
 
     assert connections / period_ms * 1000 == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.parametrize(("rate", "clients"), [(9514, 191), (5000, 2), (123_456, 1235)])
+def test_no_more_connections_at_a_time_than_there_are_clients(rate, clients):
+    """h2load refuses to start otherwise."""
+    connections, period_ms = stagger(rate, clients)
+
+    assert connections <= clients
+    assert period_ms >= 1
 
 
 def test_method_headers_and_body():

@@ -1,0 +1,121 @@
+"""volley hosts calibrate: what can one agent on each load host send before it becomes what is measured?"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from orchestrator.analyse.cases import judge
+from orchestrator.analyse.ceiling import FIRST_PER_S, Ramp, failure, mean_cpu
+from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_CLIENT
+from orchestrator.campaign import Hosts
+from orchestrator.errors import Shortage
+from orchestrator.fleet.ceilings import Ceiling, keep
+from orchestrator.fleet.hosts import Actor, Placed
+from orchestrator.fleet.place import Placement
+from orchestrator.plan import make_plan
+from orchestrator.result import Trial
+from orchestrator.run.trial import TrialInput, run_trial
+from orchestrator.spec.inventory import TRIVIAL
+from orchestrator.spec.load import from_plain
+
+Tell = Callable[[str], None]
+# Of a second and a half a step: long enough for h2load's CPU time to be seen once, short enough to be patient with.
+STEP = {"model": "open", "duration": "1200ms", "warm_up": "300ms", "tail": "200ms"}
+FEWEST_CLIENTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A load host that sends, and the one that answers: the same where there is no other."""
+
+    sender: str
+    answerer: str
+
+
+def pairs(load_hosts: list[str]) -> list[Pair]:
+    """Each load host with the next one, the last with the first."""
+    return [Pair(host, load_hosts[(i + 1) % len(load_hosts)]) for i, host in enumerate(load_hosts)]
+
+
+def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceiling], Path]:
+    """Calibrate every load host, one after the other, up to a rate, and keep what was found. Raises VolleyError."""
+    names = [machine.name for machine in hosts.machines() if machine.slots]
+    if not names:
+        raise Shortage("no host has the role 'load'", "give one the role, in the inventory")
+    run = f"calibrate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    placements = {name: Placement(None, {name: 1}) for name in names}
+    found = []
+    with hosts.fleet(run, placements) as fleet:
+        fleet.up(tell)
+        for pair in pairs(names):
+            with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.staff.loads, pair, hosts) as url:
+                found.append(_ceiling(pair, placed, url, run, up_to_per_s, tell))
+    return found, keep(hosts.inventory, found)
+
+
+@contextmanager
+def _server(actors: dict[str, Actor], pair: Pair, hosts: Hosts) -> Iterator[str]:
+    """Have the trivial server answer on the other host; give its URL."""
+    answerer = actors[pair.answerer]
+    port = 0 if hosts.inventory is None else hosts.inventory.ports + TRIVIAL
+    port = answerer.call("serve_trivial", port, pair.sender == pair.answerer)
+    try:
+        yield f"http://{answerer.address}:{port}/"
+    finally:
+        answerer.call("end_trivial")
+
+
+def _ceiling(pair: Pair, placed: Placed, url: str, run: str, up_to_per_s: float, tell: Tell) -> Ceiling:
+    ramp, base_p50_us, best = Ramp(up_to_per_s), None, None
+    while (rate := ramp.ask()) is not None:
+        trial = _step(rate, placed, url, run)
+        why = failure(trial, base_p50_us)
+        metrics = trial.metrics
+        p50_us = metrics.service_us["p50"] if metrics else None
+        shown = "no answer" if p50_us is None else f"p50 {p50_us / 1000:.2f} ms"
+        busy = max((agent.cpu_busiest for agent in trial.facts.agents), default=0.0)
+        ended = "held" if why is None else f"the {why} gave way"
+        tell(f"{pair.sender}: {rate:.0f}/s: {shown}, {busy:.0%} of a core, {ended}")
+        if why is None:
+            base_p50_us = base_p50_us or p50_us
+            best = trial
+        ramp.tell(why)
+    if best is None:
+        raise Shortage(
+            f"host {pair.sender}: not even {FIRST_PER_S:.0f}/s could be sent to a trivial server on {pair.answerer}",
+            "is something else running there? volley hosts check",
+        )
+    agent = best.facts.agents[0]
+    cpu_us = agent.cpu_us / max(1, agent.rows)
+    return Ceiling(
+        host=pair.sender,
+        per_s=round(ramp.best_per_s),
+        limited_by=ramp.limited_by,
+        cpu_us_per_request=round(cpu_us, 2),
+        by_cpu_per_s=round(ramp.best_per_s * GENERATOR_SUSPECT / max(mean_cpu(agent), 1e-6)),
+        served_from=pair.answerer,
+        h2load=agent.version,
+        at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _step(rate: float, placed: Placed, url: str, run: str) -> Trial:
+    clients = max(FEWEST_CLIENTS, math.ceil(rate / (MOST_PER_CLIENT / 2)))
+    plain = {
+        "campaign": "calibrate",
+        "targets": {"trivial": {"url": url}},
+        "loads": {"step": STEP | {"rate": f"{rate:.0f}/s", "clients": clients}},
+        "agents": 1,
+        "repetitions": 1,
+    }
+    campaign = from_plain(plain).campaign
+    plan = make_plan(campaign)
+    item = TrialInput(plan.trials[0], campaign.targets["trivial"], campaign.loads["step"], None, Path.cwd(), run)
+    output = run_trial(item, placed, lambda event: None)
+    return judge(output.facts, output.agents)

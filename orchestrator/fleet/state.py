@@ -1,0 +1,19 @@
+"""Where Volley keeps what outlives a run, by inventory."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from orchestrator.spec.inventory import Inventory
+
+
+def state_root() -> Path:
+    """The folder of this user's state."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "volley"
+
+
+def digest_of(inventory: Inventory) -> str:
+    """Name an inventory by what it says."""
+    return hashlib.sha256(inventory.model_dump_json().encode()).hexdigest()[:16]
