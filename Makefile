@@ -15,9 +15,14 @@ lab-demo: setup ## the main comparison over four hosts with sshd and engines of 
 	@deploy/bootstrap-host.sh lab
 	@deploy/lab/demo.sh
 
-test: setup ## every test (pass ARGS='-m unit' for a part)
+test: setup ## every test: what needs no quiet machine on two cores at once, then the rest (ARGS='-m unit' for a part)
 	@deploy/bootstrap-host.sh lab
+ifeq ($(ARGS),)
+	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m 'unit and not table'
+	.venv/bin/python -m pytest -m 'table or not unit'
+else
 	.venv/bin/python -m pytest $(ARGS)
+endif
 
 check: setup ## ruff, mypy, import-linter
 	.venv/bin/ruff check .

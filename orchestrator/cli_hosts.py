@@ -191,6 +191,7 @@ def show_ceilings(hosts: Any, up_to: float, as_json: bool) -> None:
     from orchestrator.calibrate import calibrate as find
 
     found, file = find(hosts, up_to, _say)
+    _say(f"kept in {file}")
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], indent=2))
         return
@@ -202,7 +203,6 @@ def show_ceilings(hosts: Any, up_to: float, as_json: bool) -> None:
             why = server if each.limited_by == "server" else "--up-to ends there"
             what = f"one agent can send {each.per_s:.0f} req/s or more: {why}; by its CPU time {each.by_cpu_per_s:.0f}"
         typer.echo(f"{each.host}: {what} ({each.cpu_us_per_request:.1f} µs of CPU per request, h2load {each.h2load})")
-    _say(f"kept in {file}")
 
 
 @app.command()

@@ -15,15 +15,23 @@ PROVOKED: dict[str, dict[str, str]] = defaultdict(dict)
 SILENT: dict[str, dict[str, str]] = defaultdict(dict)
 
 
-def note(item: pytest.Item, outcome: str) -> None:
-    """Remember what a test that has just run says of findings."""
-    name = f"{item.location[0].split('/')[1]}::{getattr(item, 'originalname', item.name)}"
-    for marker in item.iter_markers("provokes"):
-        for code in marker.args:
-            PROVOKED[code][name] = outcome
-    for marker in item.iter_markers("silent"):
-        for code in set(marker.args) - set(marker.kwargs.get("but", [])):
-            SILENT[code][name] = outcome
+def mark(item: pytest.Item, report: pytest.TestReport) -> None:
+    """Put into a test's report what it says of findings: it may have run in another process."""
+    for name in ("provokes", "silent"):
+        for marker in item.iter_markers(name):
+            codes = sorted(set(marker.args) - set(marker.kwargs.get("but", [])))
+            report.user_properties.append((name, " ".join(codes)))
+
+
+def note(report: pytest.TestReport) -> None:
+    """Remember what a test that has run says of findings."""
+    name = f"{report.nodeid.split('/')[1]}::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
+    for kind, table in (("provokes", PROVOKED), ("silent", SILENT)):
+        for codes in (value for key, value in report.user_properties if key == kind):
+            for code in str(codes).split():
+                # One bad set of parameters is enough.
+                if table[code].get(name, "passed") == "passed":
+                    table[code][name] = report.outcome
 
 
 def write(terminal: Any) -> None:

@@ -31,6 +31,8 @@ LEAD_NS = 250_000_000
 START_MARGIN_S = 60.0
 UP = ("ready", "external")
 COLLECT_MARGIN_S = 20.0
+# A URL is up already: so long it may take to be asked.
+ALREADY_UP_S = 4.0
 # How long the one request after the load may take; longer where answers took longer before.
 AFTERWARDS_S = 3.0
 
@@ -139,7 +141,7 @@ def _bring_up(trial: TrialInput, server: Actor | None, placed: Placed, say: Say)
     request = request_of(target, load, body_of(load, trial.folder), address)
     if server is None:
         say(Event("server", f"asking {url_of(target, '')} for one answer", passing=True))
-        timeout_s = min(10.0, target.ready.timeout / 1e6)
+        timeout_s = min(ALREADY_UP_S, target.ready.timeout / 1e6)
         found = _ask(request, trial, placed, timeout_s)
         state = "external" if found.state == "ready" else found.state
         return ServerFacts(state=state, detail=found.detail, closes=found.closes, body_bytes=found.body_bytes)

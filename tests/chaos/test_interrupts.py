@@ -69,6 +69,7 @@ def test_a_second_signal_leaves_at_once(tmp_path):
     assert process.returncode == 130
 
 
+@pytest.mark.provokes("agent-lost")
 def test_an_agent_that_is_killed_is_a_result_and_not_a_hang(tmp_path):
     """One of two h2load processes dies in mid-trial: the trial is stored, INVALID, and says which agent was lost."""
     process = start(tmp_path, 18323)

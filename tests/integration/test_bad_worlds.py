@@ -1,5 +1,6 @@
 """What the world can do wrong: each told in one line with what to do, the right exit code, nothing left."""
 
+import json
 import os
 import socket
 import subprocess
@@ -99,11 +100,20 @@ def test_doctor_on_a_fit_machine():
     assert "FAIL" not in done.stdout
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:9/", "http://no-such-host.invalid/"])
-def test_a_url_that_nothing_answers(tmp_path, url):
+@pytest.mark.provokes("server-not-ready")
+def test_urls_that_nothing_answers(tmp_path):
     """Refused, and unknown: server-not-ready, exit code 4, soon."""
-    done = volley("bench", url, "-n", "100", "-c", "4", "--repeat", "1", "--out", str(tmp_path / "runs"))
+    document = {
+        "campaign": "nobody",
+        "targets": {"refused": {"url": "http://127.0.0.1:9/"}, "unknown": {"url": "http://no-such-host.invalid/"}},
+        "loads": {"burst": {"clients": 4, "requests": 100}},
+        "repetitions": 1,
+    }
+    (tmp_path / "nobody.yaml").write_text(json.dumps(document))
+
+    done = volley("run", str(tmp_path / "nobody.yaml"), "--out", str(tmp_path / "runs"))
 
     assert done.returncode == 4, done.stderr
-    assert "server-not-ready" in done.stdout
+    assert "refused/burst: server-not-ready" in done.stdout
+    assert "unknown/burst: server-not-ready" in done.stdout
     assert "Traceback" not in done.stderr

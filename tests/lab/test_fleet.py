@@ -3,6 +3,7 @@
 import json
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,7 @@ def test_the_main_comparison_runs_over_the_hosts(tmp_path):
     }
 
 
+@pytest.mark.silent("network-saturated", "clock-bound", "clock-step", "start-skew", "agent-lost", "counts-mismatch")
 def test_a_wrong_clock_and_a_far_host_are_measured_and_the_result_is_valid(tmp_path):
     """The bounds contain the truth, before and after; skew is reported per agent; built on the server host itself."""
     inventory = world.inventory(tmp_path, images="build")
@@ -87,8 +89,44 @@ def test_a_wrong_clock_and_a_far_host_are_measured_and_the_result_is_valid(tmp_p
         assert all(abs(skew) < 500_000 for skew in skews.values()), skews
 
 
+def over_a_narrow_link(tmp_path, inventory):
+    """The server host's link takes 20 Mbit/s and keeps next to nothing back: what is sent again says so."""
+    world.on(world.SERVER, "tc qdisc add dev eth0 root tbf rate 20mbit burst 5kb limit 10kb")
+    try:
+        path = world.campaign(
+            tmp_path, loads={"big": {"clients": 9, "duration": "3s", "warm_up": "300ms", "paths": ["/big"]}},
+            target={"expect": {"status": 200}},
+        )  # fmt: skip
+        volley("run", path, "--hosts", inventory, "--out", str(tmp_path / "d"))
+    finally:
+        world.on(world.SERVER, "tc qdisc del dev eth0 root")
+    (trial,) = trials(tmp_path / "d")
+    found = [f for f in trial["findings"] if f["code"] == "network-saturated"]
+    assert world.SERVER in [f["facts"]["host"] for f in found], trial["facts"]["hosts"]
+    assert {use["host"] for use in trial["facts"]["hosts"]} == set(world.ADDRESSES)
+
+
+def calibrated(tmp_path, inventory):
+    """Each load host sends to the next one; a dry run then says what an agent there can send."""
+    done = volley("hosts", "calibrate", "--hosts", inventory, "--up-to", "500", "--json")
+    assert done.returncode == 0, done.stderr
+    found = {each["host"]: each for each in json.loads(done.stdout)}
+    kept = Path(done.stderr.rpartition("kept in ")[2].strip())
+    try:
+        dry = volley("run", world.campaign(tmp_path), "--hosts", inventory, "--dry-run")
+    finally:
+        kept.unlink()
+
+    ring = {world.FAR: world.WRONG_CLOCK, world.WRONG_CLOCK: world.PLAIN, world.PLAIN: world.FAR}
+    assert {name: each["served_from"] for name, each in found.items()} == ring
+    assert all(each["per_s"] >= 500 and each["cpu_us_per_request"] > 0 for each in found.values())
+    assert f"an agent can send: {world.FAR} " in dry.stdout
+
+
+@pytest.mark.provokes("network-saturated")
+@pytest.mark.timeout(400)
 def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
-    """hosts up; two runs in it, one at a time; another run is refused; hosts down leaves nothing."""
+    """hosts up; runs in it, one at a time; another run is refused; calibration; hosts down leaves nothing."""
     inventory = world.inventory(tmp_path)
     up = volley("hosts", "up", "--hosts", inventory)
     assert up.returncode == 0, up.stderr
@@ -120,6 +158,8 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
             time.sleep(0.2)
         again = volley("run", world.campaign(tmp_path), "--hosts", inventory, "--out", str(tmp_path / "c"))
         assert again.returncode == 0, again.stderr
+        over_a_narrow_link(tmp_path, inventory)
+        calibrated(tmp_path, inventory)
     finally:
         down = volley("hosts", "down", "--hosts", inventory)
     assert down.returncode == 0

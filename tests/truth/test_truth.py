@@ -117,6 +117,7 @@ def test_the_merged_p99_is_that_of_the_pooled_rows():
     assert abs(np.mean(single) / merged.quantile_us(0.99) - 1) > 0.2
 
 
+@pytest.mark.provokes("errors")
 @pytest.mark.parametrize("kind", ["http1", "http2"])
 def test_a_tenth_of_503_is_counted_exactly(kind):
     """Errors are answers: in their own class, in no percentile of the good ones, and a finding."""
@@ -180,6 +181,7 @@ def test_connection_close_under_a_timed_load_does_not_hang():
         assert "agent-lost" in codes(trial)
 
 
+@pytest.mark.provokes("server-unresponsive")
 @pytest.mark.parametrize(
     "load", [{"requests": 100, "timeout": "2s"}, {"duration": "1s", "warm_up": "1s", "tail": "300ms"}]
 )
@@ -190,11 +192,13 @@ def test_a_server_that_never_answers_again_ends_soon(load):
     r = trial.metrics.requests
 
     assert trial.verdict is Verdict.INVALID, explain(trial)
+    assert "server-unresponsive" in codes(trial)
     assert r.ok <= 10
     if "requests" in load:
         assert r.ok + r.failed == 100
 
 
+@pytest.mark.provokes("server-not-ready")
 def test_a_server_that_never_says_a_word_is_not_ready():
     """Nothing is fired at it."""
     with server("mute") as url:
@@ -255,6 +259,7 @@ def test_several_endpoints_have_their_own_times():
     assert trial.metrics.requests.ok == 400
 
 
+@pytest.mark.provokes("response-mismatch")
 def test_an_endpoint_that_is_not_there_is_told_before_the_load():
     """Every path is asked once."""
     with server("http1", missing="/b") as url:

@@ -19,6 +19,7 @@ from orchestrator.analyse.cases import case_result, judge
 from orchestrator.result import Severity, Verdict
 from tests.unit.facts import T0_NS, T0_US, agent_facts, case, host_use, result, server_facts, steady_case, trial_facts
 
+pytestmark = pytest.mark.table
 FULL = Counters(memory_peak_bytes=100 << 20, memory_limit_bytes=100 << 20, cpu_us=9_000_000, cpu_system_us=8_500_000)
 STEADY = {
     "case": steady_case(),

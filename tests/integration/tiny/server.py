@@ -11,6 +11,8 @@ served = 0
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body leave together: two small writes would wait for a delayed acknowledgement, 40 ms each.
+    wbufsize = -1
 
     def do_GET(self):
         global served
@@ -18,6 +20,8 @@ class Handler(BaseHTTPRequestHandler):
         if MODE == "die-on-load" and served > 50:
             os._exit(7)
         body = b'{"message": "no"}' if MODE == "wrong" else b'{"message": "ok"}'
+        if self.path == "/big":
+            body = bytes(50_000)
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
