@@ -45,7 +45,7 @@ class HostUse:
     None where the speed is not known. ports: the size of the ephemeral range; held: TCP sockets at the most.
     opened: TCP connections opened from this host, by whatever process. clock_moved_ns: the largest change of wall clock
     minus monotonic clock between two looks. series: columns by name, a value per look after the first; seconds after T0 and
-    a host's clock in µs relative to the first look, shares, bytes and counts per interval.
+    a host's clock in µs relative to the first look, shares (of each core: cpu0_busy ...), bytes and counts per interval.
     """
 
     host: str
@@ -192,21 +192,25 @@ class _Shares:
     free: float
     steal: float
     softirq: float
+    by_core: dict[str, float]
 
 
 def _shares(a: Look, b: Look) -> _Shares:
     """How the cores' time between two looks was used."""
-    each = [[y - x for x, y in zip(a.cores[c], b.cores[c], strict=True)] for c in b.cores if c in a.cores]
+    cores = [core for core in b.cores if core in a.cores]
+    each = [[y - x for x, y in zip(a.cores[core], b.cores[core], strict=True)] for core in cores]
     total = [sum(column) for column in zip(*each, strict=True)] or [0] * 8
     ticks = max(1, sum(total))
-    busy = [1 - (core[_IDLE] + core[_IOWAIT]) / max(1, sum(core)) for core in each]
-    free = (total[_IDLE] + total[_IOWAIT]) / ticks
+    busy = [round(1 - (core[_IDLE] + core[_IOWAIT]) / sum(core), 4) if any(core) else 0.0 for core in each]
+    # Between two looks within a tick nothing was used, as far as anybody can tell.
+    free = (total[_IDLE] + total[_IOWAIT]) / ticks if any(total) else 1.0
     return _Shares(
         busy=round(1 - free, 4),
-        busiest=round(max(busy, default=0.0), 4),
+        busiest=max(busy, default=0.0),
         free=round(free, 4),
         steal=round(total[_STEAL] / ticks, 4),
         softirq=round((total[_SOFTIRQ] + total[_IRQ]) / ticks, 4),
+        by_core=dict(zip(cores, busy, strict=True)),
     )
 
 
@@ -235,6 +239,7 @@ def _series(pairs: list[tuple[Look, Look]], link: str) -> dict[str, list[float]]
             "sockets": b.held,
             "clock_us": (b.clock_ns - start.clock_ns) // 1000,
         }
+        row |= {f"{core}_busy": share for core, share in shares.by_core.items()}
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
     return columns

@@ -72,6 +72,7 @@ class LoadAgent:
         self._cpu_us = 0
         self._cpu_busiest = 0.0
         self._threads: dict[int, tuple[int, int]] = {}
+        self._thread_cpu: dict[int, list[float]] = {}
         self._sampled_s = 0.0
         self._waited_us: dict[int, int] = {}
         self._cpu_before_us = 0
@@ -315,7 +316,9 @@ class LoadAgent:
             now = meter.thread_times_us(self.pid)
             for thread, (cpu, waited) in now.items():
                 cpu_before, waited_before = self._threads.get(thread, (0, 0))
-                self._cpu_busiest = max(self._cpu_busiest, (cpu - cpu_before) / (elapsed_s * 1e6))
+                share = (cpu - cpu_before) / (elapsed_s * 1e6)
+                self._cpu_busiest = max(self._cpu_busiest, share)
+                self._thread_cpu.setdefault(thread, []).append(round(share, 4))
                 self._waited_us[thread] = self._waited_us.get(thread, 0) + waited - waited_before
             self._threads = now
             self._sampled_s += elapsed_s
@@ -369,6 +372,7 @@ class LoadAgent:
             output=text[-4000:],
             waiting_share=round(max(self._waited_us.values(), default=0) / max(1.0, self._sampled_s * 1e6), 4),
             body_bytes=said.summary.bytes_data if said.summary else None,
+            thread_cpu=self._thread_cpu,
         )
         return AgentResult(
             facts=facts,

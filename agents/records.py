@@ -57,7 +57,8 @@ class AgentFacts:
     sockets_fewest, sockets_most: established connections, sampled while it ran; None: never sampled.
     cpu_busiest: the largest share of one core that one of its threads used over a sampling interval; where it ended before
     the first was over, its share of the whole. waiting_share: the share of the time in which its busiest thread could have
-    run and had no core. body_bytes: bodies received, as h2load says.
+    run and had no core. body_bytes: bodies received, as h2load says. thread_cpu: by thread, the share of a core that it used
+    in each sampling interval of about a second.
     released_late_us: how late the gate was opened. errors: what made the data incomplete.
     """
 
@@ -100,6 +101,7 @@ class AgentFacts:
     output: str
     waiting_share: float = 0.0
     body_bytes: int | None = None
+    thread_cpu: dict[int, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,8 @@ class ServerFacts:
     state: 'ready', 'mismatch' (it answered, and not as expected), 'not-ready', 'exited', or 'external' (a URL).
     closes: it ended the connection after its one answer. body_bytes: the length of that answer's body where all must be
     like it, else None. afterwards, afterwards_detail: state once more when the load was over; '' when it was not asked.
-    opening and closing: counters at the window's edges; last: when it was looked at for the last time.
+    opening and closing: counters at the window's edges; last: when it was looked at for the last time. series: columns by
+    name, a value per second of the window: at_s, cpu_us, throttled_us and major_faults of that second, memory_bytes.
     """
 
     state: str
@@ -128,6 +131,7 @@ class ServerFacts:
     body_bytes: int | None = None
     afterwards: str = ""
     afterwards_detail: str = ""
+    series: dict[str, list[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

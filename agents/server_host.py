@@ -39,6 +39,7 @@ THRASH_FAULTS_PER_S = 100
 # Settled: the server uses less than this share of a core; workers that still start up are not the steady server.
 SETTLED_SHARE = 0.2
 SETTLE_INTERVAL_S = 0.4
+SERIES_INTERVAL_S = 1.0
 
 
 class PortInUse(RuntimeError):
@@ -84,6 +85,9 @@ class ServerHost:
         self._stage = ""
         self._abort = threading.Event()
         self._meter = HostMeter()
+        # The load is over, or the trial is: nothing more is to be read.
+        self._over = threading.Event()
+        self._series: dict[str, list[float]] = {}
 
     def engine(self) -> DockerClient:
         """Connect to this host's engine. Raises EngineUnreachable."""
@@ -243,6 +247,8 @@ class ServerHost:
 
         closing_ns None: the window ends when finish() is called.
         """
+        self._over.clear()
+        self._series = {}
         self._edges = threading.Thread(
             target=self._read_edges, args=(opening_ns, closing_ns), name="edges", daemon=True
         )
@@ -256,20 +262,35 @@ class ServerHost:
         return None if use is None else to_plain(use)
 
     def _read_edges(self, opening_ns: int, closing_ns: int | None) -> None:
-        if self._abort.wait(max(0.0, (opening_ns - time.time_ns()) / 1e9)):
+        if self._over.wait(max(0.0, (opening_ns - time.time_ns()) / 1e9)):
             return
-        self._facts = replace(self._facts, opening=self._read())
-        if closing_ns is None or self._abort.wait(max(0.0, (closing_ns - time.time_ns()) / 1e9)):
-            return
-        self._facts = replace(self._facts, closing=self._read())
+        before = self._read()
+        began = due = time.monotonic()
+        self._facts = replace(self._facts, opening=before)
+        while True:
+            due += SERIES_INTERVAL_S
+            left_s = due - time.monotonic()
+            if closing_ns is not None:
+                left_s = min(left_s, (closing_ns - time.time_ns()) / 1e9)
+            if self._over.wait(max(0.0, left_s)):
+                return
+            now = self._read()
+            _add_second(self._series, time.monotonic() - began, before, now)
+            before = now
+            if closing_ns is not None and time.time_ns() >= closing_ns:
+                self._facts = replace(self._facts, closing=now)
+                return
 
     def finish(self) -> dict[str, Any]:
         """Read the counters for the last time and look how the container is; give ServerFacts."""
         now = self._read()
+        self._over.set()
         if self._edges is not None:
             self._edges.join(timeout=5)
         running = self._running()
-        self._facts = replace(self._facts, running=running, closing=self._facts.closing or now, last=now)
+        self._facts = replace(
+            self._facts, running=running, closing=self._facts.closing or now, last=now, series=self._series
+        )
         return to_plain(self.facts())
 
     def facts(self) -> ServerFacts:
@@ -292,6 +313,7 @@ class ServerHost:
         from docker.errors import NotFound
 
         self._abort.set()
+        self._over.set()
         self._meter.stop()
         container, self._container, self._cgroup, self._edges = self._container, None, None, None
         if container is None:
@@ -304,6 +326,7 @@ class ServerHost:
     def abort(self) -> None:
         """End whatever is being waited for."""
         self._abort.set()
+        self._over.set()
 
     def _read(self) -> Counters:
         """Read the counters; a container that is gone keeps what was read last."""
@@ -328,6 +351,18 @@ class ServerHost:
             exit_code=None if state["Running"] else int(state["ExitCode"]),
         )
         return bool(state["Running"])
+
+
+def _add_second(series: dict[str, list[float]], at_s: float, before: Counters, now: Counters) -> None:
+    row = {
+        "at_s": round(at_s, 3),
+        "cpu_us": now.cpu_us - before.cpu_us,
+        "throttled_us": now.throttled_us - before.throttled_us,
+        "major_faults": now.major_faults - before.major_faults,
+        "memory_bytes": now.memory_bytes,
+    }
+    for name, value in row.items():
+        series.setdefault(name, []).append(value)
 
 
 def _require_free(port: int) -> None:

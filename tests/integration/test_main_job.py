@@ -60,6 +60,8 @@ def test_two_identical_servers_are_valid_and_neither_is_faster(tmp_path):
     (use,) = trial["facts"]["hosts"]
     assert len(use["series"]["at_s"]) >= 2
     assert use["cores"] >= 1
+    assert len(trial["facts"]["server"]["series"]["memory_bytes"]) >= 1
+    assert all(shares for agent in trial["facts"]["agents"] for shares in agent["thread_cpu"].values())
     assert {c["conclusion"] for c in summary["comparisons"]} <= {"equivalent", "inconclusive"}
 
 
