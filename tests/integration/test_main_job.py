@@ -26,7 +26,7 @@ OF_THE_MACHINE = {"shared-host", "host-steal"}
     "rate-not-reached", "agent-lost", "counts-mismatch", "requests-lost", "littles-law", "not-steady", "agent-imbalance",
     "clock-bound", "clock-step", "host-changed", "start-skew", "censored-tail",
 )  # fmt: skip
-def test_two_identical_servers_are_valid_and_neither_is_faster(tmp_path):
+def test_two_identical_servers_are_valid(tmp_path):
     """A/A: nothing above information, apart from what the machine says of itself; cost and hosts are in the results."""
     target = {
         "build": str(TINY), "limits": {"cpus": 0.5, "memory": "64MiB"}, "expect": {"json": {"message": "ok"}},
@@ -42,7 +42,6 @@ def test_two_identical_servers_are_valid_and_neither_is_faster(tmp_path):
             "closed": {"clients": 2, "duration": "2s", "warm_up": "500ms", "tail": "300ms"},
         },
         "repetitions": 2,
-        "compare": {"baseline": "a"},
     }  # fmt: skip
     (tmp_path / "aa.yaml").write_text(json.dumps(document))
     done = volley("run", str(tmp_path / "aa.yaml"), "--out", str(tmp_path / "runs"), "--json")
@@ -62,7 +61,6 @@ def test_two_identical_servers_are_valid_and_neither_is_faster(tmp_path):
     assert use["cores"] >= 1
     assert len(trial["facts"]["server"]["series"]["memory_bytes"]) >= 1
     assert all(shares for agent in trial["facts"]["agents"] for shares in agent["thread_cpu"].values())
-    assert {c["conclusion"] for c in summary["comparisons"]} <= {"equivalent", "inconclusive"}
 
 
 @pytest.mark.provokes("server-throttled")
