@@ -192,7 +192,11 @@ class CaseResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Candidate over baseline for one metric under one load. ratio and p_value are None when they cannot be compared."""
+    """Candidate over baseline for one metric under one load.
+
+    p_value: of the permutation test. p_holm: of the paired t-test, adjusted for the metrics that were compared (Holm); it
+    decides. ratio and both are None when they cannot be compared.
+    """
 
     metric: str
     load: str
@@ -202,6 +206,7 @@ class Comparison:
     p_value: float | None
     conclusion: str
     reason: str
+    p_holm: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from orchestrator.analyse.statistics import paired_ratio
-from orchestrator.result import CaseResult, Comparison, Interval, Trial, Verdict
+from orchestrator.analyse.statistics import CONFIDENCE, Paired, holm, paired_ratio, pairs_needed
+from orchestrator.result import CaseResult, Comparison, Trial, Verdict
 
 # (name, value of one trial, whether more is better)
 METRICS: list[tuple[str, Callable[[Trial], float | None], bool]] = [
@@ -28,12 +28,53 @@ def compare(trials: list[Trial], cases: list[CaseResult], baseline: str, smalles
         base = by_name.get(f"{baseline}/{case.load}")
         if case.target == baseline or base is None:
             continue
-        for metric, value, more_is_better in METRICS:
-            if metric.startswith("response") and case.response_time_us is None:
-                continue
-            old, new = _pairs(trials, base.case, case.case, value)
-            found.append(_conclude(metric, base, case, old, new, smallest_effect, more_is_better))
+        found += _family(trials, base, case, smallest_effect)
     return found
+
+
+def _family(trials: list[Trial], base: CaseResult, case: CaseResult, smallest_effect: float) -> list[Comparison]:
+    """Compare two cases in every metric; what is significant is so for all of them together."""
+
+    def result(
+        metric: str, conclusion: str, reason: str, found: Paired | None = None, p: float | None = None
+    ) -> Comparison:
+        ratio, p_flip = (None, None) if found is None else (found.ratio, found.p_flip)
+        return Comparison(metric, case.load, base.target, case.target, ratio, p_flip, conclusion, reason, p)
+
+    chosen = [each for each in METRICS if case.response_time_us is not None or not each[0].startswith("response")]
+    if broken := [side.case for side in (base, case) if side.verdict is Verdict.INVALID]:
+        return [result(metric, "incomparable", f"{' and '.join(broken)} INVALID") for metric, _, _ in chosen]
+    found, made = {}, []
+    for metric, value, _ in chosen:
+        old, new = _pairs(trials, base.case, case.case, value)
+        paired = paired_ratio(old, new)
+        if paired is not None:
+            found[metric] = paired
+        else:
+            made.append(
+                result(
+                    metric,
+                    "incomparable",
+                    f"{len(old)} pairs of trials with a number above zero: at least two are needed",
+                )
+            )
+    adjusted = dict(zip(found, holm([paired.p_t for paired in found.values()]), strict=True))
+    for metric, _, more_is_better in chosen:
+        if metric in found:
+            conclusion = decide(found[metric], adjusted[metric], smallest_effect, more_is_better)
+            reason = _reason(conclusion, found[metric], smallest_effect, len(found))
+            made.append(result(metric, conclusion, reason, found[metric], adjusted[metric]))
+    return made
+
+
+def _reason(conclusion: str, found: Paired, smallest_effect: float, family: int) -> str:
+    reason = f"{found.pairs} pairs; smallest effect of interest {smallest_effect:.0%}"
+    if conclusion != "inconclusive":
+        return reason
+    needed = pairs_needed(found, smallest_effect, family)
+    if needed is None:
+        return f"{reason}; the difference is about that large: more repetitions will hardly settle it"
+    return f"{reason}; run at least {max(1, needed - found.pairs)} more repetitions"
 
 
 def _pairs(
@@ -52,41 +93,18 @@ def _pairs(
     return [sides[0][b] for b in blocks], [sides[1][b] for b in blocks]
 
 
-def _conclude(
-    metric: str,
-    base: CaseResult,
-    case: CaseResult,
-    old: list[float],
-    new: list[float],
-    smallest_effect: float,
-    more_is_better: bool,
-) -> Comparison:
-    def result(conclusion: str, reason: str, ratio: Interval | None = None, p: float | None = None) -> Comparison:
-        return Comparison(metric, case.load, base.target, case.target, ratio, p, conclusion, reason)
+def decide(found: Paired, p_adjusted: float, smallest_effect: float, more_is_better: bool) -> str:
+    """Decide against the smallest effect of interest.
 
-    broken = [side.case for side in (base, case) if side.verdict is Verdict.INVALID]
-    if broken:
-        return result("incomparable", f"{' and '.join(broken)} INVALID")
-    found = paired_ratio(old, new)
-    if found is None:
-        return result("incomparable", f"{len(old)} pairs of trials with a number above zero: at least two are needed")
-    ratio, p = found
-    conclusion = decide(ratio, smallest_effect, more_is_better)
-    reason = f"{len(old)} pairs; smallest effect of interest {smallest_effect:.0%}"
-    if conclusion == "inconclusive":
-        reason += "; run more repetitions"
-    return result(conclusion, reason, ratio, p)
-
-
-def decide(ratio: Interval, smallest_effect: float, more_is_better: bool) -> str:
-    """Decide by where the whole interval lies: beyond the smallest effect, within it, or neither."""
+    'faster' and 'slower': significant over the family of metrics, and the estimate is beyond the smallest effect.
+    'equivalent': the whole interval is within it. Everything else is 'inconclusive'.
+    """
+    above, below = 1 + smallest_effect, 1 / (1 + smallest_effect)
+    ratio = found.ratio
     assert ratio.low is not None
     assert ratio.high is not None
-    above, below = 1 + smallest_effect, 1 / (1 + smallest_effect)
-    if ratio.low > above:
-        return "faster" if more_is_better else "slower"
-    if ratio.high < below:
-        return "slower" if more_is_better else "faster"
+    if p_adjusted < 1 - CONFIDENCE and not below < ratio.estimate < above:
+        return "faster" if (ratio.estimate > 1) is more_is_better else "slower"
     if below <= ratio.low and ratio.high <= above:
         return "equivalent"
     return "inconclusive"

@@ -121,6 +121,7 @@ def comparisons_frame(comparisons: list[Comparison]) -> pd.DataFrame:
             "candidate": c.candidate,
             **_interval("ratio", c.ratio),
             "p_value": c.p_value,
+            "p_holm": c.p_holm,
             "conclusion": c.conclusion,
             "reason": c.reason,
         }

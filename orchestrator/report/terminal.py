@@ -176,7 +176,7 @@ def _comparison(c: Comparison) -> Any:
     text.append(c.conclusion, style=_CONCLUSIONS.get(c.conclusion, "bold"))
     if c.ratio is not None:
         low, high = c.ratio.low or 0.0, c.ratio.high or 0.0
-        text.append(f", ratio {c.ratio.estimate:.3f} ({low:.3f}–{high:.3f}), p = {c.p_value:.3f}")
+        text.append(f", ratio {c.ratio.estimate:.3f} ({low:.3f}–{high:.3f}), p = {c.p_holm:.3f}")
     text.append(f" ({c.reason})")
     return text
 
