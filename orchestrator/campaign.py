@@ -6,28 +6,30 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from agents.records import Case
+from agents.records import BadRecord, Case, from_plain, to_plain
 from orchestrator import __version__
 from orchestrator.analyse.cases import judge
+from orchestrator.errors import UsageError
 from orchestrator.evaluate import Finished, summarise_run, write_results
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
 from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.nodes import LOOPBACK
 from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, place
+from orchestrator.origin import Origin, changes, parts_of
 from orchestrator.plan import Plan, make_plan
 from orchestrator.result import Trial
 from orchestrator.run.events import Event
 from orchestrator.run.images import provide
 from orchestrator.run.loop import run_trials
 from orchestrator.spec.inventory import Inventory
-from orchestrator.spec.load import Loaded
+from orchestrator.spec.load import Loaded, load, load_inventory
 from orchestrator.spec.models import Campaign, Place
-from orchestrator.store import RunStore
+from orchestrator.store import RunStore, read_plan, read_trials
 
 Show = Callable[[Event], None]
 
@@ -57,15 +59,75 @@ class Hosts:
         return Fleet(run, nodes_for(run, self.inventory, self.folder, used), self.machines(), chosen)
 
 
-def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show: Show, hosts: Hosts) -> Finished:
+def run_campaign(
+    loaded: Loaded, source: str, out: Path, only: str | None, show: Show, hosts: Hosts, origin: Origin | None = None
+) -> Finished:
     """Run a campaign and store it. `source` is the campaign as it was written, without any secret put in.
 
-    Raises VolleyError. Whatever happens, nothing is left on the hosts, and what was finished is in the run's folder.
+    origin: what was typed; without it the run cannot be resumed. Raises VolleyError. Whatever happens, nothing is left on
+    the hosts, and what was finished is in the run's folder.
     """
-    campaign = loaded.campaign
-    plan = make_plan(campaign, only)
-    placements = place(plan, hosts.machines(), hosts.where(campaign))
-    store = RunStore.create(out, campaign.campaign)
+    plan = make_plan(loaded.campaign, only)
+    placements = place(plan, hosts.machines(), hosts.where(loaded.campaign))
+    store = RunStore.create(out, loaded.campaign.campaign)
+    try:
+        store.write_text("campaign.yaml", source)
+        store.write_json("plan.json", _plan_document(plan, loaded, origin))
+    except BaseException:
+        store.close()
+        raise
+    what = f"run {store.name}: {len(plan.trials)} trials of {len(plan.cases)} cases, in {store.path}"
+    return _carry_out(Work(loaded, plan, placements, store, hosts, origin is not None, store.name), set(), what, show)
+
+
+def resume_campaign(run: Path, show: Show) -> Finished:
+    """Go on with a run that was stopped, whatever stopped it; no finished trial is repeated.
+
+    Raises VolleyError: UsageError with what has changed when the campaign, a host or an image is not what it was.
+    """
+    document = read_plan(run)
+    try:
+        origin = from_plain(Origin, document.get("origin"))
+    except BadRecord:
+        raise UsageError(
+            f"{run} does not say what it was made from", "only 'volley run CAMPAIGN' can be resumed"
+        ) from None
+    loaded = load(Path(origin.file), origin.overrides)
+    plan = make_plan(loaded.campaign, origin.only)
+    changed = changes(document.get("parts", {}), parts_of(loaded.plain))
+    if changed or plan.digest != document["digest"]:
+        what = ", ".join(changed) or "the order of the trials"
+        raise UsageError(
+            f"{origin.file} is not what {run.name} was planned from: {what}", "volley run starts a new one"
+        )
+    hosts = Hosts()
+    if origin.hosts is not None:
+        hosts = Hosts(load_inventory(Path(origin.hosts)), Path(origin.hosts).parent)
+    placements = place(plan, hosts.machines(), hosts.where(loaded.campaign))
+    store = RunStore.reopen(run)
+    done = {facts.number for facts, _ in read_trials(run)}
+    what = f"run {store.name} goes on: {len(done)} of {len(plan.trials)} trials are there, in {store.path}"
+    # Another label: the guards of the run that was stopped may still be cleaning up after the first.
+    label = f"resumed-{os.getpid()}-{store.name}"
+    return _carry_out(Work(loaded, plan, placements, store, hosts, True, label), done, what, show)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A run that has a folder: what is to be done, where, whether it can be resumed, and the label of its processes."""
+
+    loaded: Loaded
+    plan: Plan
+    placements: dict[str, Placement]
+    store: RunStore
+    hosts: Hosts
+    resumable: bool
+    label: str
+
+
+def _carry_out(work: Work, done: set[int], what: str, show: Show) -> Finished:
+    """Run the trials that are not done yet, and evaluate all of them."""
+    store, plan, loaded = work.store, work.plan, work.loaded
 
     def say(event: Event) -> None:
         show(event)
@@ -73,36 +135,56 @@ def run_campaign(loaded: Loaded, source: str, out: Path, only: str | None, show:
             store.journal(event.kind, event.text, event.facts)
 
     try:
-        store.write_text("campaign.yaml", source)
-        store.write_json("plan.json", _plan_document(plan, loaded))
-        say(Event("run", f"run {store.name}: {len(plan.trials)} trials of {len(plan.cases)} cases, in {store.path}"))
-        trials = []
-        with hosts.fleet(store.name, placements) as fleet:
-            fleet.up(lambda text: say(Event("host", text)))
-            say(Event("placed", f"hosts are up: {', '.join(fleet.hosts)}"))
-            targets = {name: campaign.targets[name] for name in dict.fromkeys(case.target for case in plan.cases)}
-            send = hosts.inventory is not None and hosts.inventory.images == "send"
-            images = provide(targets, loaded.folder, fleet.staff.server, send, say)
-            store.write_json("environment.json", environment(fleet.staff.described, images))
-
-            def reserve(case: Case) -> AbstractContextManager[Placed]:
-                return fleet.reserve(placements[case.name])
-
-            trial_runs = run_trials(
-                plan, campaign, loaded.folder, store.name, images, reserve, fleet.accepted_keys, _ceilings(hosts), say
-            )
-            for planned, output in trial_runs:
-                trial = judge(output.facts, output.agents)
-                store.add(planned.name, trial, output.agents, output.server_log)
-                trials.append(trial)
-                say(Event("judged", _one_line(trial), {"trial": planned.number, "verdict": str(trial.verdict)}))
-            say(Event("leaving", "cleaning up", passing=True))
+        say(Event("run", what))
+        if len(done) < len(plan.trials):
+            _run_what_is_left(work, done, say)
+        trials = [judge(facts, agents) for facts, agents in read_trials(store.path)]
         summary = summarise_run(plan.to_plain() | _statistics(loaded), plan.cases, trials)
         write_results(store.path, summary, trials)
         say(Event("end", f"verdict {summary.verdict}", {"verdict": str(summary.verdict)}))
+    except BaseException:
+        if work.resumable:
+            show(Event("unfinished", f"unfinished; go on with: volley resume {store.path}"))
+        raise
     finally:
         store.close()
     return Finished(store.path, summary, trials)
+
+
+def _run_what_is_left(work: Work, done: set[int], say: Show) -> None:
+    store, plan, loaded, hosts = work.store, work.plan, work.loaded, work.hosts
+    campaign = loaded.campaign
+    with hosts.fleet(work.label, work.placements) as fleet:
+        fleet.up(lambda text: say(Event("host", text)))
+        say(Event("placed", f"hosts are up: {', '.join(fleet.hosts)}"))
+        targets = {name: campaign.targets[name] for name in dict.fromkeys(case.target for case in plan.cases)}
+        send = hosts.inventory is not None and hosts.inventory.images == "send"
+        images = provide(targets, loaded.folder, fleet.staff.server, send, say)
+        _same_images(store, images)
+        store.write_json("environment.json", environment(fleet.staff.described, images))
+
+        def reserve(case: Case) -> AbstractContextManager[Placed]:
+            return fleet.reserve(work.placements[case.name])
+
+        left = replace(plan, trials=[trial for trial in plan.trials if trial.number not in done])
+        trial_runs = run_trials(
+            left, campaign, loaded.folder, work.label, images, reserve, fleet.accepted_keys, _ceilings(hosts), say
+        )
+        for planned, output in trial_runs:
+            trial = judge(output.facts, output.agents)
+            store.add(planned.name, trial, output.agents, output.server_log)
+            say(Event("judged", _one_line(trial), {"trial": planned.number, "verdict": str(trial.verdict)}))
+        say(Event("leaving", "cleaning up", passing=True))
+
+
+def _same_images(store: RunStore, images: dict[str, str]) -> None:
+    """Refuse to go on with other images than the trials before had. Raises UsageError."""
+    before = store.read_json("environment.json").get("images", images)
+    different = [f"{name} was {before.get(name)}" for name in images if before.get(name) != images[name]]
+    if different:
+        raise UsageError(
+            f"images changed since {store.name} began: {'; '.join(different)}", "volley run starts a new one"
+        )
 
 
 def _ceilings(hosts: Hosts) -> dict[str, float]:
@@ -137,8 +219,9 @@ def _statistics(loaded: Loaded) -> dict[str, Any]:
     }
 
 
-def _plan_document(plan: Plan, loaded: Loaded) -> dict[str, Any]:
-    return plan.to_plain() | _statistics(loaded)
+def _plan_document(plan: Plan, loaded: Loaded, origin: Origin | None) -> dict[str, Any]:
+    typed = {} if origin is None else {"origin": to_plain(origin), "parts": parts_of(loaded.plain)}
+    return plan.to_plain() | _statistics(loaded) | typed
 
 
 def _one_line(trial: Trial) -> str:

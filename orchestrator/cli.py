@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -15,26 +14,21 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from orchestrator import __version__, cli_hosts
+from orchestrator import __version__, cli_hosts, leaving
 from orchestrator.errors import (
-    EXIT_BUG,
     EXIT_INVALID,
     EXIT_OK,
     EXIT_UNREACHABLE,
-    ConfigurationError,
-    Interrupted,
-    Several,
     UsageError,
-    VolleyError,
 )
 
 if TYPE_CHECKING:
-    from orchestrator.campaign import Hosts
+    from collections.abc import Callable
+
+    from orchestrator.campaign import Hosts, Show
     from orchestrator.evaluate import Finished
-    from orchestrator.spec.load import Loaded
 
 DEFAULT_OUT = Path("runs")
-_signals: list[int] = []
 # A table is as wide as it has to be.
 WIDE = 240
 
@@ -96,6 +90,8 @@ def run(
     Exit codes: 0 ok, 2 wrong usage or configuration, 3 a result is INVALID, 4 cannot place, reach or start,
     130/143 interrupted.
     """
+    from orchestrator.campaign import run_campaign
+    from orchestrator.origin import Origin
     from orchestrator.spec.load import load
 
     loaded = load(campaign, set_ or [])
@@ -109,7 +105,21 @@ def run(
             typer.echo("\n".join(as_lines(loaded, only, placed)))
         return
     source = campaign.read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in set_ or [])
-    _run(loaded, source, out, only, as_json, quiet, _hosts(hosts))
+    origin = Origin(str(campaign.resolve()), set_ or [], only, None if hosts is None else str(hosts.resolve()))
+    placed = _hosts(hosts)
+    _show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet)
+
+
+@app.command()
+def resume(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Go on with a run that was stopped: no finished trial is repeated; a changed campaign or image is refused."""
+    from orchestrator.campaign import resume_campaign
+
+    _show_run(lambda show: resume_campaign(run_folder, show), as_json, quiet)
 
 
 @app.command()
@@ -133,6 +143,7 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Drive a server that is already up; no YAML needed."""
+    from orchestrator.campaign import run_campaign
     from orchestrator.spec.load import from_plain
 
     if requests is not None and duration is not None:
@@ -162,7 +173,8 @@ def bench(
     shown = json.loads(json.dumps(plain))
     # Header values can be secrets: they are not stored.
     shown["loads"]["load"].get("headers", {}).update(dict.fromkeys(load.get("headers", {}), "..."))
-    _run(from_plain(plain), json.dumps(shown, indent=2) + "\n", out, None, as_json, quiet, _hosts(hosts))
+    loaded, placed, source = from_plain(plain), _hosts(hosts), json.dumps(shown, indent=2) + "\n"
+    _show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet)
 
 
 @app.command()
@@ -275,13 +287,13 @@ def _hosts(inventory: Path | None) -> Hosts:
     return Hosts() if inventory is None else Hosts(load_inventory(inventory), inventory.parent.resolve())
 
 
-def _run(loaded: Loaded, source: str, out: Path, only: str | None, as_json: bool, quiet: bool, hosts: Hosts) -> None:
-    from orchestrator.campaign import run_campaign
+def _show_run(do: Callable[[Show], Finished], as_json: bool, quiet: bool) -> None:
+    """Do it with progress, print what came of it, and leave with its exit code."""
     from orchestrator.report.progress import Progress
 
     progress = Progress(quiet)
     try:
-        finished = run_campaign(loaded, source, out, only, progress.show, hosts)
+        finished = do(progress.show)
     finally:
         progress.close()
     _print(finished, as_json)
@@ -317,71 +329,15 @@ def _print(finished: Finished, as_json: bool) -> None:
         console.print(piece)
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    """First signal: an orderly end. Second: at once; the guard cleans up after us."""
-    signal.signal(signal.SIGINT, _stop_now)
-    signal.signal(signal.SIGTERM, _stop_now)
-    typer.echo("\ninterrupted: cleaning up (once more to leave at once)", err=True)
-    _signals.append(number)
-    # Ray lets this one exception through, whatever it is doing.
-    raise KeyboardInterrupt
-
-
-def _stop_now(number: int, frame: object) -> NoReturn:
-    os._exit(128 + number)
-
-
-def _explain(error: VolleyError) -> None:
-    if isinstance(error, ConfigurationError):
-        for problem in error.problems:
-            typer.echo(
-                f"error: {problem.where}: {problem.what}" + (f"\n  -> {problem.hint}" if problem.hint else ""), err=True
-            )
-        return
-    for each in error.errors if isinstance(error, Several) else [error]:
-        typer.echo(f"error: {each.message}" + (f"\n  -> {each.hint}" if each.hint else ""), err=True)
-
-
 def main() -> NoReturn:
     """Run a verb and leave with its exit code."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
+    leaving.watch_signals()
     try:
         code = app(standalone_mode=False) or EXIT_OK
-        if _signals:
-            raise Interrupted(_signals[0])  # which typer takes for an exit code of its own
+        leaving.raise_if_interrupted()  # which typer takes for an exit code of its own
     except BaseException as error:
-        code = _exit_code_of(error)
+        code = leaving.exit_code_of(error)
     sys.exit(code)
-
-
-def _exit_code_of(error: BaseException) -> int:
-    """Explain what ended a verb, and give the exit code."""
-    if _signals:
-        # Whatever was under way when the signal came may have wrapped it.
-        error = Interrupted(_signals[0])
-    if isinstance(error, SystemExit):
-        return error.code if isinstance(error.code, int) else EXIT_BUG
-    if isinstance(error, VolleyError):
-        _explain(error)
-        return error.exit_code
-    if isinstance(error, BrokenPipeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
-    return _unexpected(error)
-
-
-def _unexpected(error: BaseException) -> int:
-    """A wrong command line is typer's to explain; anything else is a bug of ours, with its traceback."""
-    explain = getattr(error, "show", None)
-    if callable(explain) and hasattr(error, "exit_code"):
-        explain()
-        return int(error.exit_code)
-    import traceback
-
-    traceback.print_exception(error)
-    typer.echo("error: this is a bug of Volley's\n  -> please report it with the lines above", err=True)
-    return EXIT_BUG
 
 
 if __name__ == "__main__":

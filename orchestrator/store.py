@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -43,13 +44,34 @@ class RunStore:
                     break
                 except FileExistsError:
                     continue
-            store = RunStore(path)
-            store._journal = (path / JOURNAL_FILE).open("a", encoding="utf-8")
+            return RunStore(path)._opened()
         except OSError as error:
             raise UsageError(
                 f"no run can be stored in {parent}: {error.strerror}", "choose another folder with --out"
             ) from error
-        return store
+
+    @staticmethod
+    def reopen(path: Path) -> RunStore:
+        """Go on with a run's folder. Raises UsageError when somebody else writes it, or it cannot be written."""
+        try:
+            return RunStore(path.resolve())._opened()
+        except BlockingIOError:
+            raise UsageError(f"{path} is being written by another volley", "wait for it, or end it") from None
+        except OSError as error:
+            raise UsageError(
+                f"{path} cannot be written: {error.strerror}", "mend its rights, or free its disk"
+            ) from error
+
+    def _opened(self) -> RunStore:
+        """Open the journal, which is the lock of the folder; it goes with the process."""
+        journal = (self.path / JOURNAL_FILE).open("a", encoding="utf-8")
+        try:
+            fcntl.flock(journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            journal.close()
+            raise
+        self._journal = journal
+        return self
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the run, whole or not at all."""
@@ -58,6 +80,10 @@ class RunStore:
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, whole or not at all."""
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Read a document of the run; empty when it was not written yet."""
+        return _read_json(self.path / name) if (self.path / name).exists() else {}
 
     def journal(self, kind: str, text: str, facts: dict[str, Any]) -> None:
         """Append one event to the journal."""

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from tests.integration.machine import ROOT, VOLLEY, left_behind, nothing_left, only_run, tiny_campaign
+from tests.integration.machine import ROOT, VOLLEY, left_behind, nothing_left, only_run, tiny_campaign, volley
 
 
 def start(tmp_path, port):
@@ -83,3 +83,42 @@ def test_an_agent_that_is_killed_is_a_result_and_not_a_hang(tmp_path):
     assert process.returncode == 3, output
     assert "agent-lost" in [f["code"] for f in summary["cases"][0]["findings"]]
     assert summary["cases"][0]["verdict"] == "INVALID"
+
+
+@pytest.mark.timeout(400)
+def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
+    """kill -9 in the middle of trial 7 of 12; resume: twelve trials, none twice, each with all its requests, in one order."""
+    loads = {"burst": {"clients": 4, "requests": 200}, "longer": {"clients": 4, "requests": 300}}
+    path = tiny_campaign(tmp_path, 18324, loads=loads, repetitions=6)
+    process = subprocess.Popen(
+        [*VOLLEY, "run", path, "--out", str(tmp_path / "runs")],
+        cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    # Trial 7 has begun once its line is there.
+    for line in process.stderr:
+        if "trial 7/12" in line:
+            break
+    process.kill()
+    process.communicate()
+    run = only_run(tmp_path / "runs")
+    before = {folder.name: (folder / "trial.json").stat().st_mtime_ns for folder in (run / "trials").glob("0*")}
+
+    resumed = volley("resume", str(run))
+    again = volley("resume", str(run), "--json")
+    summary = json.loads((run / "summary.json").read_text())
+    plan = json.loads((run / "plan.json").read_text())
+    trials = {folder.name: json.loads((folder / "trial.json").read_text()) for folder in (run / "trials").iterdir()}
+
+    assert len(before) == 6
+    assert resumed.returncode == again.returncode == 0, resumed.stderr
+    assert "6 of 12 trials are there" in resumed.stderr
+    assert json.loads(again.stdout) == summary
+    assert sorted(trials) == [trial["folder"] for trial in plan["trials"]]
+    assert {name: (run / "trials" / name / "trial.json").stat().st_mtime_ns for name in before} == before
+    asked = {"tiny/burst": 200, "tiny/longer": 300}
+    for trial in trials.values():
+        assert trial["metrics"]["requests"]["ok"] == asked[trial["facts"]["case"]["name"]]
+    assert {case["case"]: (case["trials"], case["requests"]["ok"]) for case in summary["cases"]} == {
+        name: (6, 6 * requests) for name, requests in asked.items()
+    }
+    nothing_left()

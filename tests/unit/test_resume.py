@@ -1,0 +1,104 @@
+"""What can be resumed and what cannot; nothing here reaches a host."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.campaign import resume_campaign
+from orchestrator.errors import UsageError
+from orchestrator.origin import changes, parts_of
+from orchestrator.plan import make_plan
+from orchestrator.spec.load import load
+from orchestrator.store import RunStore
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """A run that was stopped before its first trial: the campaign's file, and the run's folder."""
+    file = tmp_path / "c.yaml"
+    document = {
+        "campaign": "c",
+        "targets": {"a": {"url": "http://127.0.0.1:9/"}},
+        "loads": {"burst": {"clients": 4, "requests": 100}},
+        "repetitions": 2,
+    }
+    file.write_text(json.dumps(document))
+    loaded = load(file)
+    store = RunStore.create(tmp_path / "runs", "c")
+    origin = {"file": str(file), "overrides": [], "only": None, "hosts": None}
+    store.write_json(
+        "plan.json", make_plan(loaded.campaign).to_plain() | {"origin": origin, "parts": parts_of(loaded.plain)}
+    )
+    store.close()
+    return file, store.path
+
+
+def refused(run):
+    with pytest.raises(UsageError) as caught:
+        resume_campaign(run, lambda event: None)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda d: d["loads"]["burst"].update(clients=5), "loads.burst changed"),
+        (lambda d: d["targets"].update(b={"url": "http://127.0.0.1:8/"}), "targets.b is new"),
+        (lambda d: d.update(seed=7), "seed is new"),
+        (lambda d: d.pop("repetitions"), "repetitions is gone"),
+    ],
+)
+def test_a_campaign_that_was_changed_is_refused_with_what_changed(stopped, change, told):
+    """Half of one campaign and half of another is neither."""
+    file, run = stopped
+    document = json.loads(file.read_text())
+    change(document)
+    file.write_text(json.dumps(document))
+
+    error = refused(run)
+
+    assert told in error.message
+    assert error.hint == "volley run starts a new one"
+
+
+def test_a_run_that_is_being_written_is_refused(stopped):
+    """Two would write one trial each into the same folder."""
+    _, run = stopped
+    store = RunStore.reopen(run)
+    try:
+        assert "is being written by another volley" in refused(run).message
+    finally:
+        store.close()
+
+
+def test_a_run_from_a_command_line_cannot_be_resumed(stopped):
+    """`volley bench` has no file; its headers, which can be secrets, were never stored."""
+    _, run = stopped
+    plan = json.loads((run / "plan.json").read_text())
+    del plan["origin"]
+    (run / "plan.json").write_text(json.dumps(plan))
+
+    assert "does not say what it was made from" in refused(run).message
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    """Told in the user's words, exit code 2."""
+    from orchestrator.cli import app
+
+    done = CliRunner().invoke(app, ["resume", str(tmp_path)])
+
+    assert done.exception is not None
+    assert "plan.json" in str(done.exception)
+
+
+def test_secrets_are_not_in_what_is_compared():
+    """Digests only; the same for the same content, in whatever order."""
+    parts = parts_of({"loads": {"l": {"headers": {"Authorization": "Bearer x"}, "clients": 1}}, "seed": 1})
+
+    assert set(parts) == {"loads.l", "seed"}
+    assert "Bearer" not in json.dumps(parts)
+    assert (
+        changes(parts, parts_of({"seed": 1, "loads": {"l": {"clients": 1, "headers": {"Authorization": "Bearer x"}}}}))
+        == []
+    )
