@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 import platform
 from collections.abc import Callable
@@ -26,9 +27,11 @@ from orchestrator.result import Trial
 from orchestrator.run.events import Event
 from orchestrator.run.images import provide
 from orchestrator.run.loop import run_trials
+from orchestrator.slo import Term
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import Loaded, load, load_inventory
 from orchestrator.spec.models import Campaign, Place
+from orchestrator.spec.slo import terms
 from orchestrator.store import RunStore, read_plan, read_trials
 
 Show = Callable[[Event], None]
@@ -139,7 +142,7 @@ def _carry_out(work: Work, done: set[int], what: str, show: Show) -> Finished:
         if len(done) < len(plan.trials):
             _run_what_is_left(work, done, say)
         trials = [judge(facts, agents) for facts, agents in read_trials(store.path)]
-        summary = summarise_run(plan.to_plain() | _statistics(loaded), plan.cases, trials)
+        summary = summarise_run(plan.to_plain() | _statistics(loaded, plan), plan.cases, trials)
         write_results(store.path, summary, trials)
         say(Event("end", f"verdict {summary.verdict}", {"verdict": str(summary.verdict)}))
     except BaseException:
@@ -209,19 +212,25 @@ def environment(hosts: list[dict[str, Any]], images: dict[str, str]) -> dict[str
     }
 
 
-def _statistics(loaded: Loaded) -> dict[str, Any]:
+def _statistics(loaded: Loaded, plan: Plan) -> dict[str, Any]:
     """What the evaluation needs of the campaign, kept in plan.json."""
     compare = loaded.campaign.compare
     return {
         "required_trials": loaded.campaign.required_trials,
         "baseline": compare.baseline if compare else None,
         "smallest_effect": compare.smallest_effect if compare else None,
+        "slo": {case.name: [to_plain(term) for term in _terms(loaded.campaign, case.name)] for case in plan.cases},
     }
 
 
 def _plan_document(plan: Plan, loaded: Loaded, origin: Origin | None) -> dict[str, Any]:
     typed = {} if origin is None else {"origin": to_plain(origin), "parts": parts_of(loaded.plain)}
-    return plan.to_plain() | _statistics(loaded) | typed
+    return plan.to_plain() | _statistics(loaded, plan) | typed
+
+
+def _terms(campaign: Campaign, case: str) -> list[Term]:
+    """All that is asked of a case."""
+    return [term for glob, text in campaign.slo.items() if fnmatch.fnmatch(case, glob) for term in terms(text)]
 
 
 def _one_line(trial: Trial) -> str:

@@ -16,6 +16,7 @@ import typer
 
 from orchestrator import __version__, cli_hosts, leaving
 from orchestrator.errors import (
+    EXIT_FAILED,
     EXIT_INVALID,
     EXIT_OK,
     EXIT_UNREACHABLE,
@@ -88,7 +89,7 @@ def run(
     """Run a campaign: place, load, merge, judge, compare.
 
     Exit codes: 0 ok, 2 wrong usage or configuration, 3 a result is INVALID, 4 cannot place, reach or start,
-    130/143 interrupted.
+    99 an objective was not met, 130/143 interrupted.
     """
     from orchestrator.campaign import run_campaign
     from orchestrator.origin import Origin
@@ -305,9 +306,9 @@ def _show_run(do: Callable[[Show], Finished], as_json: bool, quiet: bool) -> Non
 
 
 def _exit_code(finished: Finished) -> int:
-    """INVALID is 3; but where the only trouble is that something did not start, it is 4."""
+    """INVALID is 3; but where the only trouble is that something did not start, it is 4. An objective not met is 99."""
     if finished.summary.verdict != "INVALID":
-        return EXIT_OK
+        return EXIT_FAILED if finished.summary.outcome == "FAIL" else EXIT_OK
     spoiling = {f.code for case in finished.summary.cases for f in case.findings if f.severity == "invalid"}
     not_started = {"server-not-ready", "server-exited", "not-run"}
     measured = any(trial.metrics is not None for trial in finished.trials)

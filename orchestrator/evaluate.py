@@ -8,8 +8,9 @@ from typing import Any
 
 from agents.records import Case, from_plain
 from orchestrator.analyse.cases import judge, summarise
+from orchestrator.analyse.gates import terms_of
 from orchestrator.errors import StoredRunError
-from orchestrator.report import tables
+from orchestrator.report import pull_request, tables
 from orchestrator.report.summary import to_document
 from orchestrator.result import Summary, Trial
 from orchestrator.store import RunStore, read_plan, read_trials
@@ -31,14 +32,17 @@ def evaluate_run(run: Path) -> Finished:
         cases = [from_plain(Case, case) for case in document["cases"]]
         trials = [judge(facts, agents) for facts, agents in read_trials(run)]
         return Finished(run, summarise_run(document, cases, trials), trials)
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise StoredRunError(f"{run / 'plan.json'} is not what 'volley run' writes: {error}") from error
 
 
 def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
-    """Write summary.json and the tables."""
-    RunStore(folder).write_json("summary.json", to_document(summary))
+    """Write summary.json, the tables, and what CI shows: summary.md and junit.xml."""
+    store = RunStore(folder)
+    store.write_json("summary.json", to_document(summary))
     tables.write_all(folder, summary, trials)
+    store.write_text("summary.md", pull_request.markdown(summary))
+    store.write_text("junit.xml", pull_request.junit(summary))
 
 
 def summarise_run(document: dict[str, Any], cases: list[Case], trials: list[Trial]) -> Summary:
@@ -50,4 +54,5 @@ def summarise_run(document: dict[str, Any], cases: list[Case], trials: list[Tria
         document["required_trials"],
         document["baseline"],
         document["smallest_effect"] or 0.0,
+        terms_of(document),
     )

@@ -166,6 +166,17 @@ class CaseEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """An objective and what became of it. limit: µs, a share, or per second. measured None: not known, and so not met."""
+
+    text: str
+    metric: str
+    limit: float
+    measured: Interval | None
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CaseResult:
     """One case over its trials. The numbers come from the trials that are not INVALID; counts are over all that ran.
 
@@ -188,6 +199,7 @@ class CaseResult:
     clock_bound_us: int | None = None
     endpoints: list[CaseEndpoint] = field(default_factory=list)
     findings: list[CaseFinding] = field(default_factory=list)
+    slo: list[Gate] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

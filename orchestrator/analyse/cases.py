@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from agents.records import Case, TrialFacts
 from agents.wire import AgentResult
 from orchestrator.analyse import compare as comparing
-from orchestrator.analyse import verdict
+from orchestrator.analyse import gates, verdict
 from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.statistics import geometric_mean
@@ -26,6 +27,7 @@ from orchestrator.result import (
     Verdict,
     worst,
 )
+from orchestrator.slo import Term
 
 TIMES = (*QUANTILES, "max", "mean")
 
@@ -44,11 +46,15 @@ def summarise(
     required: int,
     baseline: str | None,
     smallest_effect: float,
+    slo: Mapping[str, Sequence[Term]] | None = None,
 ) -> Summary:
     """Sum up a run. `cases` are the planned ones: each has a result, also when nothing ran."""
-    results = [case_result(case, [t for t in trials if t.facts.case.name == case.name], required) for case in cases]
+    results = []
+    for case in cases:
+        result = case_result(case, [t for t in trials if t.facts.case.name == case.name], required)
+        results.append(replace(result, slo=gates.gates(result, (slo or {}).get(case.name, []))))
     comparisons = comparing.compare(trials, results, baseline, smallest_effect) if baseline is not None else []
-    return Summary(campaign, worst([case.verdict for case in results]), None, results, comparisons)
+    return Summary(campaign, worst([case.verdict for case in results]), gates.outcome(results), results, comparisons)
 
 
 def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.report.pull_request import shown_value
 from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, ServerCost, Severity, Summary, Verdict
 
 _STYLE = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "bold red"}
@@ -22,6 +23,8 @@ def render(summary: Summary) -> list[Any]:
     notes = [note for case in summary.cases for note in _notes(case)]
     if notes:
         pieces += [*notes, ""]
+    if objectives := [line for case in summary.cases for line in _objectives(case)]:
+        pieces += [*objectives, ""]
     if summary.comparisons:
         pieces += [*_comparisons(summary.comparisons), ""]
     pieces.append(_closing(summary))
@@ -144,6 +147,19 @@ def _notes(case: CaseResult) -> list[Any]:
     return lines
 
 
+def _objectives(case: CaseResult) -> list[Any]:
+    """One line per objective, with what was measured."""
+    from rich.text import Text
+
+    lines = []
+    for gate in case.slo:
+        text = Text(f"{case.case}: {gate.text}: ")
+        text.append("PASS" if gate.passed else "FAIL", style="green" if gate.passed else "bold red")
+        text.append(f", {shown_value(gate)}")
+        lines.append(text)
+    return lines
+
+
 def _facts(finding: CaseFinding) -> str:
     shown = {k: v for k, v in finding.facts.items() if v not in ("", None)}
     return ", ".join(f"{name} {_value(name, value)}" for name, value in shown.items()) or "no details"
@@ -187,6 +203,8 @@ def _closing(summary: Summary) -> Any:
     informed = sorted({f.code for case in summary.cases for f in case.findings if f.severity is Severity.INFORMATION})
     text = Text("verdict ")
     text.append(summary.verdict, style=_STYLE[summary.verdict])
+    if summary.outcome is not None:
+        text.append(f", outcome {summary.outcome}")
     text.append(": service time at this concurrency; geometric means over trials, 95 % intervals")
     skews = [case.start_skew_us for case in summary.cases if case.start_skew_us is not None]
     bounds = [case.clock_bound_us for case in summary.cases if case.clock_bound_us is not None]

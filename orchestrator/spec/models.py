@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from orchestrator.spec.slo import terms
 from orchestrator.spec.units import Duration, Rate, Share, Size
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -35,7 +36,13 @@ def _path(value: str) -> str:
     return value
 
 
+def _slo(value: str) -> str:
+    terms(value)
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Slo = Annotated[str, AfterValidator(_slo)]
 Url = Annotated[str, AfterValidator(_http_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 
@@ -226,6 +233,8 @@ class Campaign(Model):
     """Pause between trials."""
     compare: Compare | None = None
     place: Place = Place()
+    slo: dict[str, Slo] = Field(default_factory=dict)
+    """What cases have to meet, by glob over their names: {'flask/*': 'p99 < 50ms, errors < 0.1%, throughput > 1000/s'}."""
     pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] | None = None
     """Only these [target, load] pairs; all by default."""
 

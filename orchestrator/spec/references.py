@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,10 @@ def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str
         if type(clients) is int and type(requests) is int and clients > requests > 0:
             what = f"{clients} clients are more than {requests} requests"
             yield ("loads", name, "clients"), what, "some would have none: use fewer clients"
+    names = [f"{target}/{load}" for target in targets for load in loads]
+    for glob in _mapping(plain, "slo"):
+        if not fnmatch.filter(names, glob):
+            yield ("slo", glob), f"{glob!r} matches no case", f"the cases are: {', '.join(names)}"
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
     if type(repetitions) is int and type(minimum) is int and minimum > repetitions:
         yield ("minimum_valid",), f"{minimum} is more than the {repetitions} repetitions", "ask for fewer"

@@ -42,12 +42,16 @@ def test_two_identical_servers_are_valid(tmp_path):
             "closed": {"clients": 2, "duration": "2s", "warm_up": "500ms", "tail": "300ms"},
         },
         "repetitions": 2,
+        "slo": {"a/*": "errors < 1%", "b/closed": "throughput > 1/s, p50 < 1us"},
     }  # fmt: skip
     (tmp_path / "aa.yaml").write_text(json.dumps(document))
     done = volley("run", str(tmp_path / "aa.yaml"), "--out", str(tmp_path / "runs"), "--json")
     summary = json.loads(done.stdout)
 
-    assert done.returncode == 0, done.stderr
+    # One objective that cannot be met: the numbers are good, and not good enough.
+    assert done.returncode == 99, done.stderr
+    assert summary["outcome"] == "FAIL"
+    assert "p50 &lt; 1us" in (only_run(tmp_path / "runs") / "junit.xml").read_text()
     found = {f["code"]: f for case in summary["cases"] for f in case["findings"] if f["severity"] != "information"}
     assert set(found) <= OF_THE_MACHINE, found
     assert summary["verdict"] == ("SUSPECT" if found else "VALID")

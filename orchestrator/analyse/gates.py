@@ -1,0 +1,47 @@
+"""Is the number good enough? Objectives against the estimates of a case. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from orchestrator.result import CaseResult, Gate, Interval
+from orchestrator.slo import ERRORS, THROUGHPUT, Term
+
+PASS, FAIL = "PASS", "FAIL"
+
+
+def gates(case: CaseResult, terms: Sequence[Term]) -> list[Gate]:
+    """Judge each term by the case's estimate: response time where it has one (open model), else service time."""
+    found = []
+    for term in terms:
+        value = measured(case, term)
+        estimate = None if value is None else value.estimate
+        found.append(Gate(term.text, term.metric, term.limit, value, term.met_by(estimate)))
+    return found
+
+
+def measured(case: CaseResult, term: Term) -> Interval | None:
+    """What a term is about; None: withheld, or nothing was measured."""
+    if term.metric == THROUGHPUT:
+        return case.throughput_per_s
+    if term.metric == ERRORS:
+        r = case.requests
+        total = r.ok + r.http_error + r.failed
+        return Interval((r.http_error + r.failed) / total, None, None) if total else None
+    return (case.response_time_us or case.service_time_us).get(term.metric)
+
+
+def outcome(cases: Sequence[CaseResult]) -> str | None:
+    """PASS when every objective of every case is met, FAIL when one is not; None when there is none."""
+    met = [gate.passed for case in cases for gate in case.slo]
+    if not met:
+        return None
+    return PASS if all(met) else FAIL
+
+
+def terms_of(document: Mapping[str, object]) -> dict[str, list[Term]]:
+    """Read plan.json's objectives, by case. Raises ValueError, TypeError when they are not what 'volley run' writes."""
+    slo = document.get("slo", {})
+    if not isinstance(slo, dict):
+        raise ValueError("'slo' is no map of cases")
+    return {str(case): [Term(**term) for term in terms] for case, terms in slo.items()}

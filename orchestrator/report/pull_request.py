@@ -1,0 +1,85 @@
+"""What CI shows: a Markdown summary for a pull request, and a JUnit file with one test per case and objective."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+from orchestrator.result import CaseResult, Gate, Interval, Severity, Summary, Verdict
+from orchestrator.slo import ERRORS, THROUGHPUT
+
+
+def markdown(summary: Summary) -> str:
+    """Give the page: verdict and outcome, cases, objectives, comparisons, doubts."""
+    outcome = "" if summary.outcome is None else f", outcome **{summary.outcome}**"
+    lines = [f"### Volley: {summary.campaign}: verdict **{summary.verdict}**{outcome}", ""]
+    lines += ["| case | verdict | req/s | p50 ms | p99 ms | errors |", "|---|---|---:|---:|---:|---:|"]
+    for case in summary.cases:
+        times = case.response_time_us or case.service_time_us
+        wrong = case.requests.http_error + case.requests.failed
+        shown = (_per_s(case.throughput_per_s), _ms(times["p50"]), _ms(times["p99"]), str(wrong))
+        lines.append(f"| {case.case} | {case.verdict} | {' | '.join(shown)} |")
+    if any(case.slo for case in summary.cases):
+        lines += ["", "| objective | measured | |", "|---|---:|---|"]
+        for case in summary.cases:
+            for gate in case.slo:
+                lines.append(
+                    f"| {case.case}: {gate.text} | {shown_value(gate)} | {'PASS' if gate.passed else 'FAIL'} |"
+                )
+    for c in summary.comparisons:
+        if c.ratio is not None:
+            who = f"{c.load}: {c.candidate} against {c.baseline}, {c.metric}"
+            lines += ["", f"{who}: **{c.conclusion}**, ratio {c.ratio.estimate:.3f}"]
+    doubts = [(case, f) for case in summary.cases for f in case.findings if f.severity is not Severity.INFORMATION]
+    lines += [
+        "",
+        *(f"- {case.case}: `{f.code}` in {len(f.trials)} of {case.trials} trials: {f.hint}" for case, f in doubts),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def junit(summary: Summary) -> str:
+    """Give the XML: a case that is INVALID is an error, an objective that is not met a failure."""
+    suite = ElementTree.Element("testsuite", name=f"volley {summary.campaign}")
+    for case in summary.cases:
+        _case(suite, case)
+        for gate in case.slo:
+            test = ElementTree.SubElement(suite, "testcase", classname=case.case, name=gate.text)
+            if not gate.passed:
+                ElementTree.SubElement(test, "failure", message=f"measured {shown_value(gate)}")
+    suite.set("tests", str(len(suite)))
+    suite.set("failures", str(len(suite.findall("./testcase/failure"))))
+    suite.set("errors", str(len(suite.findall("./testcase/error"))))
+    ElementTree.indent(suite)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(suite: ElementTree.Element, case: CaseResult) -> None:
+    test = ElementTree.SubElement(suite, "testcase", classname=case.case, name="verdict")
+    if case.verdict is Verdict.INVALID:
+        said = [f"{f.code}: {f.hint}" for f in case.findings if f.severity is Severity.INVALID]
+        ElementTree.SubElement(test, "error", message="; ".join(said) or "too few trials remain")
+
+
+def shown_value(gate: Gate) -> str:
+    """What was measured, in the unit of the objective."""
+    if gate.measured is None:
+        return "n/a"
+    if gate.metric == THROUGHPUT:
+        return _per_s(gate.measured)
+    if gate.metric == ERRORS:
+        return f"{gate.measured.estimate:.3%}"
+    return f"{_ms(gate.measured)} ms"
+
+
+def _per_s(value: Interval | None) -> str:
+    return "n/a" if value is None else f"{value.estimate:.0f}{_range(value, 1)}"
+
+
+def _ms(value: Interval | None) -> str:
+    return "n/a" if value is None else f"{value.estimate / 1000:.3g}{_range(value, 1000)}"
+
+
+def _range(value: Interval, unit: float) -> str:
+    if value.low is None or value.high is None:
+        return ""
+    return f" ({value.low / unit:.3g}–{value.high / unit:.3g})"
