@@ -83,3 +83,27 @@ def only_run(out: Path) -> Path:
     """Give the folder of the one run that was made."""
     (run,) = out.iterdir()
     return run
+
+
+# What a busy or borrowed machine does to a measurement, whoever is measured: findings that are right there.
+OF_THE_MACHINE = {
+    "shared-host", "host-steal", "generator-cpu", "send-lag", "rate-not-reached", "start-skew", "clock-bound", "not-steady",
+    "littles-law", "agent-imbalance", "censored-tail", "clients-lost",
+}  # fmt: skip
+# Above these it was busy; below, nothing excuses a finding.
+STOLEN, WAITING, FREE = 0.02, 0.03, 0.25
+
+
+def above_information(summary: dict[str, Any]) -> dict[str, Any]:
+    """The findings of a summary that touch the verdict, by code."""
+    return {f["code"]: f for case in summary["cases"] for f in case["findings"] if f["severity"] != "information"}
+
+
+def valid_but_for_the_machine(summary: dict[str, Any], trials: list[dict[str, Any]]) -> None:
+    """VALID, without a finding above information; a machine that was busy meanwhile may have said so of itself."""
+    hosts = [use for trial in trials for use in trial["facts"]["hosts"]]
+    waiting = max(agent["waiting_share"] for trial in trials for agent in trial["facts"]["agents"])
+    busy = waiting > WAITING or any(use["steal_share"] > STOLEN or use["free_share"] < FREE for use in hosts)
+    found = above_information(summary)
+    assert set(found) <= (OF_THE_MACHINE if busy else set()), (found, waiting, hosts)
+    assert summary["verdict"] in ("VALID", "SUSPECT", "INVALID") if found else summary["verdict"] == "VALID"

@@ -8,15 +8,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.integration.machine import ROOT, TINY, only_run, tiny_campaign, volley
+from tests.integration.machine import ROOT, TINY, only_run, tiny_campaign, valid_but_for_the_machine, volley
 from tests.truth.harness import server
 
 ARTICLE = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi.yaml")
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
-
-
-# What a machine that others use as well may say of itself, whoever is measured.
-OF_THE_MACHINE = {"shared-host", "host-steal"}
 
 
 @pytest.mark.silent(
@@ -48,18 +44,17 @@ def test_two_identical_servers_are_valid(tmp_path):
     done = volley("run", str(tmp_path / "aa.yaml"), "--out", str(tmp_path / "runs"), "--json")
     summary = json.loads(done.stdout)
 
+    trials = [json.loads(path.read_text()) for path in (only_run(tmp_path / "runs") / "trials").glob("*/trial.json")]
+    valid_but_for_the_machine(summary, trials)
     # One objective that cannot be met: the numbers are good, and not good enough.
-    assert done.returncode == 99, done.stderr
+    assert done.returncode == (3 if summary["verdict"] == "INVALID" else 99), done.stderr
     assert summary["outcome"] == "FAIL"
     assert "p50 &lt; 1us" in (only_run(tmp_path / "runs") / "junit.xml").read_text()
-    found = {f["code"]: f for case in summary["cases"] for f in case["findings"] if f["severity"] != "information"}
-    assert set(found) <= OF_THE_MACHINE, found
-    assert summary["verdict"] == ("SUSPECT" if found else "VALID")
     assert all(f["facts"] is not None and f["hint"] for case in summary["cases"] for f in case["findings"])
     for case in summary["cases"]:
         assert case["server"]["requests_per_cpu_s"] > 0
         assert case["server"]["requests_per_s_per_mib"] > 0
-    trial = json.loads(next((only_run(tmp_path / "runs") / "trials").glob("*/trial.json")).read_text())
+    trial = trials[0]
     (use,) = trial["facts"]["hosts"]
     assert len(use["series"]["at_s"]) >= 2
     assert use["cores"] >= 1
