@@ -7,7 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -169,9 +169,8 @@ def _run_what_is_left(work: Work, done: set[int], say: Show) -> None:
         def reserve(case: Case) -> AbstractContextManager[Placed]:
             return fleet.reserve(work.placements[case.name])
 
-        left = replace(plan, trials=[trial for trial in plan.trials if trial.number not in done])
         trial_runs = run_trials(
-            left, campaign, loaded.folder, work.label, images, reserve, fleet.accepted_keys, _ceilings(hosts), say
+            plan, campaign, loaded.folder, work.label, images, done, reserve, fleet.accepted_keys, _ceilings(hosts), say
         )
         for planned, output in trial_runs:
             trial = judge(output.facts, output.agents)

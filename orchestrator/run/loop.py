@@ -26,20 +26,22 @@ def run_trials(
     folder: Path,
     run: str,
     images: dict[str, str],
+    done: set[int],
     reserve: Reserve,
     accepted_keys: list[str],
     ceilings_per_s: dict[str, float],
     say: Say,
 ) -> Iterator[tuple[TrialPlan, TrialOutput]]:
-    """Run every planned trial and give each as it ends: one for each that was planned, also for those not run.
+    """Run every planned trial that is not done, and give each as it ends, also those that are not run.
 
     Raises HostError when the hosts of a trial cannot be had, and for what makes every trial impossible.
     """
     began = time.monotonic()
     failures: dict[str, int] = {}
-    for position, trial in enumerate(plan.trials):
+    left = [trial for trial in plan.trials if trial.number not in done]
+    for position, trial in enumerate(left):
         case = trial.case
-        say(_starting(plan, position, time.monotonic() - began))
+        say(_starting(trial, len(plan.trials), _left_s(position, len(left), time.monotonic() - began)))
         target, load = campaign.targets[case.target], campaign.loads[case.load]
         item = TrialInput(trial, target, load, images.get(case.target), folder, run, accepted_keys, ceilings_per_s)
         if failures.get(case.target, 0) >= GIVE_UP_AFTER:
@@ -55,11 +57,12 @@ def run_trials(
         yield trial, output
 
 
-def _starting(plan: Plan, position: int, elapsed_s: float) -> Event:
-    trial, total = plan.trials[position], len(plan.trials)
-    left = ""
-    if position:
-        left_s = elapsed_s / position * (total - position)
-        left = f", about {left_s:.0f} s left"
+def _left_s(position: int, total: int, elapsed_s: float) -> float | None:
+    """How long the rest will take if it takes what the trials before took; None before the first is over."""
+    return elapsed_s / position * (total - position) if position else None
+
+
+def _starting(trial: TrialPlan, total: int, left_s: float | None) -> Event:
+    left = "" if left_s is None else f", about {left_s:.0f} s left"
     facts = {"number": trial.number, "of": total, "case": trial.case.name}
     return Event("trial", f"trial {trial.number}/{total}: {trial.case.name}{left}", facts)

@@ -111,6 +111,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     assert len(before) == 6
     assert resumed.returncode == again.returncode == 0, resumed.stderr
     assert "6 of 12 trials are there" in resumed.stderr
+    assert "trial 7/12" in resumed.stderr
     assert json.loads(again.stdout) == summary
     assert sorted(trials) == [trial["folder"] for trial in plan["trials"]]
     assert {name: (run / "trials" / name / "trial.json").stat().st_mtime_ns for name in before} == before
