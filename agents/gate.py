@@ -54,6 +54,11 @@ def choose(can: Capabilities, folder: Path) -> Iterator[Gate]:
     yield ExecGate()
 
 
+# What the kernel says of a process that runs, or of any when it is hardened; and what old ones say of both ends of a pipe.
+UNNAMED = ("", "0")
+PIPE_WAIT = "pipe_wait"
+
+
 class StdoutGate:
     """A pipe of one page, full: the first line that h2load prints blocks it until the page is read."""
 
@@ -82,7 +87,7 @@ class StdoutGate:
 
     def blocked(self, pid: int) -> bool:
         """Look whether the kernel has it waiting in a write to a pipe."""
-        return _waits(pid, "pipe_w")
+        return _waits(pid, "pipe_write", "pipe_wait_writable", PIPE_WAIT)
 
     def release(self) -> None:
         """Empty the pipe, and make it as large as pipes get: h2load must never wait for us again."""
@@ -175,7 +180,7 @@ class ExecGate:
 
     def blocked(self, pid: int) -> bool:
         """Look whether the kernel has it waiting in a read from a pipe."""
-        return _waits(pid, "pipe_r")
+        return _waits(pid, "pipe_read", "pipe_wait_readable", PIPE_WAIT)
 
     def release(self) -> None:
         """Write the line."""
@@ -203,16 +208,22 @@ def _waits(pid: int, *functions: str) -> bool:
     for ASLEEP_S, which no h2load that still starts up does.
     """
     try:
-        where = Path(f"/proc/{pid}/wchan").read_text()
-        if where not in ("", "0"):
-            return any(function in where for function in functions)
-        # A process that runs has no function to name either.
-        if (before := _schedulings(pid)) is None:
+        # A process that runs has no function to name either; so look at it again once it sleeps.
+        if _where(pid) in UNNAMED and _schedulings(pid) is None:
             return False
-        time.sleep(ASLEEP_S)
-        return before == _schedulings(pid)
+        if (where := _where(pid)) in UNNAMED:
+            before = _schedulings(pid)
+            time.sleep(ASLEEP_S)
+            if before is None or before != _schedulings(pid):
+                return False
+            where = _where(pid)
+        return where in UNNAMED or any(where == f if f == PIPE_WAIT else f in where for f in functions)
     except OSError:
         return False
+
+
+def _where(pid: int) -> str:
+    return Path(f"/proc/{pid}/wchan").read_text()
 
 
 def _schedulings(pid: int) -> tuple[str, ...] | None:
