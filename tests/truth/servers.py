@@ -50,8 +50,9 @@ class Behaviour:
         status = 503 if n % self.options.get("fail_every", n + 1) == 0 else 200
 
         def finish() -> None:
-            answer(status)
+            # Before the answer leaves: whoever gets it cannot have waited less.
             self.recorded.append((time.monotonic_ns() - began) // 1000)
+            answer(status)
 
         path = path.partition("?")[0]
         status = 404 if path == self.options.get("missing") else status
