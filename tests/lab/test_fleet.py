@@ -17,6 +17,7 @@ def trials(out):
     return [json.loads(path.read_text()) for path in sorted((only_run(out) / "trials").glob("*/trial.json"))]
 
 
+@pytest.mark.silent("shared-host")
 @pytest.mark.timeout(600)
 def test_the_main_comparison_runs_over_the_hosts(tmp_path):
     """Containers on the server host's engine, h2load on the load hosts and nowhere else, traffic between, exact counts."""
