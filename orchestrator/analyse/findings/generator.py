@@ -37,8 +37,10 @@ def host_of(agent: str) -> str:
 
 def generator(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """h2load's thread near the end of its core, or of what calibration found: the number would be about h2load."""
-    hint = "use more agents, or more load hosts"
     for agent in facts.agents:
+        hint = "use more agents, or more load hosts"
+        if agent.cpu_busiest <= GENERATOR_SUSPECT and agent.waiting_share > WAITING_SUSPECT:
+            hint = "something else uses its core: give agents cores, or hosts, of their own"
         wanted = max(agent.cpu_busiest, _mean_cpu(agent) + agent.waiting_share)
         numbers: dict[str, Any] = {"agent": agent.agent, "busiest_share_of_a_core": agent.cpu_busiest}
         if agent.waiting_share:
