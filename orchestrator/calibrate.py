@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.ceiling import FIRST_PER_S, Ramp, failure, mean_cpu
-from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_CLIENT
+from orchestrator.analyse.ceiling import FIRST_PER_S, Ramp, failure
+from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_CLIENT, mean_cpu
 from orchestrator.campaign import Hosts
 from orchestrator.errors import Shortage
 from orchestrator.fleet.ceilings import Ceiling, keep

@@ -8,7 +8,7 @@ from typing import Any
 
 from agents.records import Case, from_plain
 from orchestrator.analyse.cases import judge, summarise
-from orchestrator.analyse.gates import terms_of
+from orchestrator.analyse.objectives import terms_of
 from orchestrator.errors import StoredRunError
 from orchestrator.report import pull_request, tables
 from orchestrator.report.summary import to_document

@@ -166,7 +166,7 @@ class CaseEndpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class Objective:
     """An objective and what became of it. limit: µs, a share, or per second. measured None: not known, and so not met."""
 
     text: str
@@ -199,7 +199,7 @@ class CaseResult:
     clock_bound_us: int | None = None
     endpoints: list[CaseEndpoint] = field(default_factory=list)
     findings: list[CaseFinding] = field(default_factory=list)
-    slo: list[Gate] = field(default_factory=list)
+    slo: list[Objective] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from agents.records import Case, TrialFacts
 from agents.wire import AgentResult
 from orchestrator.analyse import compare as comparing
-from orchestrator.analyse import gates, verdict
+from orchestrator.analyse import objectives, verdict
 from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.statistics import geometric_mean
@@ -52,9 +52,11 @@ def summarise(
     results = []
     for case in cases:
         result = case_result(case, [t for t in trials if t.facts.case.name == case.name], required)
-        results.append(replace(result, slo=gates.gates(result, (slo or {}).get(case.name, []))))
+        results.append(replace(result, slo=objectives.objectives(result, (slo or {}).get(case.name, []))))
     comparisons = comparing.compare(trials, results, baseline, smallest_effect) if baseline is not None else []
-    return Summary(campaign, worst([case.verdict for case in results]), gates.outcome(results), results, comparisons)
+    return Summary(
+        campaign, worst([case.verdict for case in results]), objectives.outcome(results), results, comparisons
+    )
 
 
 def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:

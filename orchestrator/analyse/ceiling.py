@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from agents.records import AgentFacts
-from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT
+from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, wanted_share
 from orchestrator.result import Trial
 
 FIRST_PER_S = 500.0
@@ -68,7 +67,7 @@ def failure(trial: Trial, base_p50_us: float | None) -> str | None:
     agents = trial.facts.agents
     if metrics is None or not any(agent.rows for agent in agents):
         return SERVER
-    busy = max(max(agent.cpu_busiest, mean_cpu(agent) + agent.waiting_share) for agent in agents)
+    busy = max(wanted_share(agent) for agent in agents)
     if busy > GENERATOR_SUSPECT:
         return GENERATOR
     due = sum(agent.due or 0 for agent in agents)
@@ -77,8 +76,3 @@ def failure(trial: Trial, base_p50_us: float | None) -> str | None:
     p50 = metrics.service_us["p50"]
     slower = base_p50_us is not None and (p50 is None or p50 > SLOWER * base_p50_us + SLOWER_US)
     return SERVER if not kept or slower else None
-
-
-def mean_cpu(agent: AgentFacts) -> float:
-    """The share of one core that an agent used over its load."""
-    return agent.cpu_us / max(1, agent.last_end_us - agent.first_start_us)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from orchestrator.result import CaseResult, Gate, Interval, Severity, Summary, Verdict
+from orchestrator.result import CaseResult, Interval, Objective, Severity, Summary, Verdict
 from orchestrator.slo import ERRORS, THROUGHPUT
 
 
@@ -21,10 +21,9 @@ def markdown(summary: Summary) -> str:
     if any(case.slo for case in summary.cases):
         lines += ["", "| objective | measured | |", "|---|---:|---|"]
         for case in summary.cases:
-            for gate in case.slo:
-                lines.append(
-                    f"| {case.case}: {gate.text} | {shown_value(gate)} | {'PASS' if gate.passed else 'FAIL'} |"
-                )
+            for objective in case.slo:
+                met = "PASS" if objective.passed else "FAIL"
+                lines.append(f"| {case.case}: {objective.text} | {shown_value(objective)} | {met} |")
     for c in summary.comparisons:
         if c.ratio is not None:
             who = f"{c.load}: {c.candidate} against {c.baseline}, {c.metric}"
@@ -42,10 +41,10 @@ def junit(summary: Summary) -> str:
     suite = ElementTree.Element("testsuite", name=f"volley {summary.campaign}")
     for case in summary.cases:
         _case(suite, case)
-        for gate in case.slo:
-            test = ElementTree.SubElement(suite, "testcase", classname=case.case, name=gate.text)
-            if not gate.passed:
-                ElementTree.SubElement(test, "failure", message=f"measured {shown_value(gate)}")
+        for objective in case.slo:
+            test = ElementTree.SubElement(suite, "testcase", classname=case.case, name=objective.text)
+            if not objective.passed:
+                ElementTree.SubElement(test, "failure", message=f"measured {shown_value(objective)}")
     suite.set("tests", str(len(suite)))
     suite.set("failures", str(len(suite.findall("./testcase/failure"))))
     suite.set("errors", str(len(suite.findall("./testcase/error"))))
@@ -60,15 +59,15 @@ def _case(suite: ElementTree.Element, case: CaseResult) -> None:
         ElementTree.SubElement(test, "error", message="; ".join(said) or "too few trials remain")
 
 
-def shown_value(gate: Gate) -> str:
+def shown_value(objective: Objective) -> str:
     """What was measured, in the unit of the objective."""
-    if gate.measured is None:
+    if objective.measured is None:
         return "n/a"
-    if gate.metric == THROUGHPUT:
-        return _per_s(gate.measured)
-    if gate.metric == ERRORS:
-        return f"{gate.measured.estimate:.3%}"
-    return f"{_ms(gate.measured)} ms"
+    if objective.metric == THROUGHPUT:
+        return _per_s(objective.measured)
+    if objective.metric == ERRORS:
+        return f"{objective.measured.estimate:.3%}"
+    return f"{_ms(objective.measured)} ms"
 
 
 def _per_s(value: Interval | None) -> str:

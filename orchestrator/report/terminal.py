@@ -152,10 +152,10 @@ def _objectives(case: CaseResult) -> list[Any]:
     from rich.text import Text
 
     lines = []
-    for gate in case.slo:
-        text = Text(f"{case.case}: {gate.text}: ")
-        text.append("PASS" if gate.passed else "FAIL", style="green" if gate.passed else "bold red")
-        text.append(f", {shown_value(gate)}")
+    for objective in case.slo:
+        text = Text(f"{case.case}: {objective.text}: ")
+        text.append("PASS" if objective.passed else "FAIL", style="green" if objective.passed else "bold red")
+        text.append(f", {shown_value(objective)}")
         lines.append(text)
     return lines
 

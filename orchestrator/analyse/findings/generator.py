@@ -41,7 +41,7 @@ def generator(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
         hint = "use more agents, or more load hosts"
         if agent.cpu_busiest <= GENERATOR_SUSPECT and agent.waiting_share > WAITING_SUSPECT:
             hint = "something else uses its core: give agents cores, or hosts, of their own"
-        wanted = max(agent.cpu_busiest, _mean_cpu(agent) + agent.waiting_share)
+        wanted = wanted_share(agent)
         numbers: dict[str, Any] = {"agent": agent.agent, "busiest_share_of_a_core": agent.cpu_busiest}
         if agent.waiting_share:
             numbers["share_waiting_for_a_core"] = agent.waiting_share
@@ -59,8 +59,16 @@ def _lasted_us(agent: AgentFacts) -> int:
     return max(1, agent.last_end_us - agent.first_start_us)
 
 
-def _mean_cpu(agent: AgentFacts) -> float:
-    return agent.cpu_us / _lasted_us(agent) if agent.waiting_share else 0.0
+def mean_cpu(agent: AgentFacts) -> float:
+    """The share of one core that an agent used over its load."""
+    return agent.cpu_us / _lasted_us(agent)
+
+
+def wanted_share(agent: AgentFacts) -> float:
+    """The share of a core that an agent could have used: its busiest second, or its mean with the time it waited."""
+    if not agent.waiting_share:
+        return agent.cpu_busiest
+    return max(agent.cpu_busiest, mean_cpu(agent) + agent.waiting_share)
 
 
 def shared_host(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

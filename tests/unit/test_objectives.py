@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from orchestrator.analyse.cases import summarise
-from orchestrator.analyse.gates import terms_of
+from orchestrator.analyse.objectives import terms_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.report.pull_request import junit, markdown
 from orchestrator.slo import Term

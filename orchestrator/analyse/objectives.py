@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from orchestrator.result import CaseResult, Gate, Interval
+from orchestrator.result import CaseResult, Interval, Objective
 from orchestrator.slo import ERRORS, THROUGHPUT, Term
 
 PASS, FAIL = "PASS", "FAIL"
 
 
-def gates(case: CaseResult, terms: Sequence[Term]) -> list[Gate]:
+def objectives(case: CaseResult, terms: Sequence[Term]) -> list[Objective]:
     """Judge each term by the case's estimate: response time where it has one (open model), else service time."""
     found = []
     for term in terms:
         value = measured(case, term)
         estimate = None if value is None else value.estimate
-        found.append(Gate(term.text, term.metric, term.limit, value, term.met_by(estimate)))
+        found.append(Objective(term.text, term.metric, term.limit, value, term.met_by(estimate)))
     return found
 
 
@@ -33,7 +33,7 @@ def measured(case: CaseResult, term: Term) -> Interval | None:
 
 def outcome(cases: Sequence[CaseResult]) -> str | None:
     """PASS when every objective of every case is met, FAIL when one is not; None when there is none."""
-    met = [gate.passed for case in cases for gate in case.slo]
+    met = [objective.passed for case in cases for objective in case.slo]
     if not met:
         return None
     return PASS if all(met) else FAIL
