@@ -69,6 +69,7 @@ class LoadAgent:
         self._reaping = threading.Lock()
         self._errors: list[str] = []
         self._sockets: list[int] = []
+        self._released_at = 0.0
         self._cpu_us = 0
         self._cpu_busiest = 0.0
         self._threads: dict[int, tuple[int, int]] = {}
@@ -160,6 +161,7 @@ class LoadAgent:
     def open_gate(self) -> None:
         """Release h2load, now."""
         assert self._gate is not None
+        self._released_at = time.monotonic()
         self._gate.release()
 
     def follow(self, t0_ns: int, released_late_us: int) -> None:
@@ -189,7 +191,7 @@ class LoadAgent:
                     self._end("watchdog")
                 elif self._cancelled:
                     self._end("cancelled")
-                elif self._floods(now - started):
+                elif self._floods():
                     self._end("rate-breaker")
                 else:
                     self._wait_for_news(min(POLL_S, max(0.0, limit - now) + 0.001))
@@ -226,9 +228,12 @@ class LoadAgent:
         finally:
             os.close(process)
 
-    def _floods(self, elapsed_s: float) -> bool:
+    def _floods(self) -> bool:
         """h2load never runs ahead of its schedule, not even when it catches up; if it does, its clock was stepped."""
         rate = self.assignment.rate_per_s
+        # From before the release until after the rows were read: a machine that stands still in between makes
+        # this longer, never shorter, so that what h2load did meanwhile is not held against it.
+        elapsed_s = time.monotonic() - self._released_at
         return rate is not None and self.rows > rate * elapsed_s + 0.5 * rate + self.assignment.clients
 
     def cancel(self) -> None:

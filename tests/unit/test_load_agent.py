@@ -184,6 +184,21 @@ def test_an_open_load_that_floods_is_stopped(fake):
     assert result.facts.ended == "rate-breaker"
 
 
+def test_a_follower_that_comes_late_holds_nothing_against_an_open_load(fake):
+    """The machine stood still between the release and the first look: what is there by then was due by then."""
+    fake(hang=True)
+    agent = LoadAgent(
+        assignment(requests=200, rate_per_s=200.0, clients=1, give_up_us=300_000), h2load.detect(FAKE_H2LOAD), FAKE_H2LOAD
+    )
+    agent.arm()
+    agent.open_gate()
+    time.sleep(0.7)  # the fault itself
+
+    agent.follow(time.time_ns(), 0)
+
+    assert (agent.result().facts.ended, agent.result().facts.rows) == ("watchdog", 200)
+
+
 def test_a_refusal_before_the_gate_is_told_and_leaves_nothing(fake):
     """h2load that ends before its gate: its own words, and no agent is left waiting."""
     fake(version="1.70", refuse="[ERROR] no such option")
