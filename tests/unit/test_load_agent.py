@@ -188,7 +188,9 @@ def test_a_follower_that_comes_late_holds_nothing_against_an_open_load(fake):
     """The machine stood still between the release and the first look: what is there by then was due by then."""
     fake(hang=True)
     agent = LoadAgent(
-        assignment(requests=200, rate_per_s=200.0, clients=1, give_up_us=300_000), h2load.detect(FAKE_H2LOAD), FAKE_H2LOAD
+        assignment(requests=200, rate_per_s=200.0, clients=1, give_up_us=300_000),
+        h2load.detect(FAKE_H2LOAD),
+        FAKE_H2LOAD,
     )
     agent.arm()
     agent.open_gate()
