@@ -22,18 +22,21 @@ class Origin:
 
 
 def parts_of(plain: dict[str, Any]) -> dict[str, str]:
-    """Digest each part of a resolved campaign by its dotted name. Digests, because the parts can hold secrets."""
+    """Digest each part of a resolved campaign by its dotted name, targets and loads key by key.
+
+    Digests, because the parts can hold secrets.
+    """
     found: dict[str, str] = {}
     for key, value in plain.items():
         if key in NAMED and isinstance(value, dict):
-            found |= {f"{key}.{name}": _digest(part) for name, part in value.items()}
+            found |= {f"{key}.{name}.{inner}": _digest(x) for name, part in value.items() for inner, x in part.items()}
         else:
             found[key] = _digest(value)
     return found
 
 
 def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Name what is not the same: 'loads.burst changed', 'targets.c is new', 'seed is gone'."""
+    """Name what is not the same: 'loads.burst.clients changed', 'targets.c.url is new', 'seed is gone'."""
     found = []
     for name in sorted({*before, *now}):
         if name not in now:

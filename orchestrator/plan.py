@@ -61,16 +61,16 @@ class Plan:
 
 
 def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
-    """Plan a campaign: every block holds each case once, in an order drawn from the seed.
+    """Plan a campaign: every block holds each case once, in an order drawn from the seed. An adaptive one has all blocks
+    that it may come to.
 
     only: a glob over case names ('flask/*'). Raises UsageError when it leaves no case.
     """
-    chosen = {tuple(pair) for pair in campaign.pairs} if campaign.pairs is not None else None
     cases = [
         make_case(name, target, load_name, load, load.agents or campaign.agents)
         for name, target in campaign.targets.items()
         for load_name, load in campaign.loads.items()
-        if chosen is None or (name, load_name) in chosen
+        if wanted(f"{name}/{load_name}", campaign.include, campaign.exclude)
     ]
     names = [case.name for case in cases]
     if only is not None:
@@ -79,7 +79,7 @@ def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
             raise UsageError(f"--only {only!r} matches no case", f"the cases are: {', '.join(names)}")
     draw = random.Random(campaign.seed)
     trials: list[TrialPlan] = []
-    for block in range(campaign.repetitions):
+    for block in range(campaign.most_repetitions):
         order = list(cases)
         draw.shuffle(order)
         trials += [TrialPlan(len(trials) + i + 1, block, case) for i, case in enumerate(order)]
@@ -89,6 +89,12 @@ def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return Plan(campaign.campaign, cases, trials, campaign.seed, digest)
+
+
+def wanted(case: str, include: list[str] | None, exclude: list[str]) -> bool:
+    """Say whether a case of the matrix is in the campaign; what is excluded is not, included or not."""
+    included = include is None or any(fnmatch.fnmatch(case, glob) for glob in include)
+    return included and not any(fnmatch.fnmatch(case, glob) for glob in exclude)
 
 
 def make_case(target_name: str, target: Target, load_name: str, load: Load, agents: int) -> Case:

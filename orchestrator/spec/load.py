@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
@@ -18,6 +20,27 @@ if TYPE_CHECKING:
     from orchestrator.spec.inventory import Inventory
 
 M = TypeVar("M", bound=BaseModel)
+
+
+# What is set here is set before anything is put in.
+VARIABLES = "variables."
+_WHOLE = re.compile(r"^\$\{(\w+)\}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What ${NAME} can mean: a variable of the file, else one of the environment."""
+
+    environment: dict[str, str]
+    variables: dict[str, Any] = field(default_factory=dict)
+
+    def all(self) -> dict[str, str]:
+        """Everything as text."""
+        return self.environment | {name: _as_text(value) for name, value in self.variables.items()}
+
+
+def _as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +59,17 @@ def load(path: Path, overrides: list[str] | None = None, environment: dict[str, 
     """
     tree = _read_yaml(path)
     problems: list[Problem] = []
-    plain = _interpolate(tree, environment, path, (), problems)
-    for override in overrides or []:
+    given = dict(os.environ) if environment is None else environment
+    overrides = overrides or []
+    for override in (o for o in overrides if o.startswith(VARIABLES)):
+        tree.setdefault("variables", {})
+        _override(tree, override)
+    variables = _interpolate(tree.get("variables"), Names(given), path, ("variables",), problems)
+    names = Names(given, variables if isinstance(variables, dict) else {})
+    plain = {
+        str(k): variables if k == "variables" else _interpolate(v, names, path, (k,), problems) for k, v in tree.items()
+    }
+    for override in (o for o in overrides if not o.startswith(VARIABLES)):
         _override(plain, override)
     return Loaded(_check(plain, path, tree, problems), path.parent, plain)
 
@@ -53,7 +85,7 @@ def load_inventory(path: Path, environment: dict[str, str] | None = None) -> Inv
 
     tree = _read_yaml(path)
     problems: list[Problem] = []
-    plain = _interpolate(tree, environment, path, (), problems)
+    plain = _interpolate(tree, Names(dict(os.environ) if environment is None else environment), path, (), problems)
     inventory = _model_of(Inventory, plain, path, tree, problems)
     if problems or inventory is None:
         raise ConfigurationError(problems)
@@ -124,24 +156,25 @@ def _read_yaml(path: Path) -> Any:
     return tree
 
 
-def _interpolate(
-    value: Any, environment: dict[str, str] | None, path: Path, where: tuple[Any, ...], problems: list[Problem]
-) -> Any:
-    """Give plain data with ${VAR} and ${VAR:-default} replaced in every string; an unset variable is a problem."""
+def _interpolate(value: Any, names: Names, path: Path, where: tuple[Any, ...], problems: list[Problem]) -> Any:
+    """Give plain data with ${VAR} and ${VAR:-default} replaced in every string; an unset variable is a problem.
+
+    A string that is nothing but one of the file's variables becomes its value, a number if it is one.
+    """
     if isinstance(value, dict):
-        return {str(k): _interpolate(v, environment, path, (*where, k), problems) for k, v in value.items()}
+        return {str(k): _interpolate(v, names, path, (*where, k), problems) for k, v in value.items()}
     if isinstance(value, list):
-        return [_interpolate(v, environment, path, (*where, i), problems) for i, v in enumerate(value)]
+        return [_interpolate(v, names, path, (*where, i), problems) for i, v in enumerate(value)]
     if isinstance(value, str):
         if "$" not in value:
             return str(value)
-        import os
-
+        if (whole := _WHOLE.match(value)) and whole[1] in names.variables:
+            return names.variables[whole[1]]
         from expandvars import ExpandvarsException, expand
 
         try:
             expander: Any = expand
-            return str(expander(value, nounset=True, environ=os.environ if environment is None else environment))
+            return str(expander(value, nounset=True, environ=names.all()))
         except ExpandvarsException as error:
             problems.append(
                 Problem(f"{path}: {_dotted(where)}", str(error), "set the variable, or give a default: ${NAME:-value}")
@@ -194,7 +227,9 @@ def _explain(detail: Any, at: Callable[[tuple[Any, ...]], str], root: type[BaseM
 
 
 def _is_union_member(part: Any) -> bool:
-    return isinstance(part, str) and (part in ("Build", "str") or part.startswith("function-") or "[" in part)
+    return isinstance(part, str) and (
+        part in ("Build", "str", "count", "adaptive") or part.startswith("function-") or "[" in part
+    )
 
 
 def _known_keys(root: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

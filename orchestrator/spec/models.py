@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from orchestrator.spec.base import Model
+from orchestrator.spec.repeat import Adaptive, Command, Repetitions
 from orchestrator.spec.slo import terms
 from orchestrator.spec.units import Duration, Rate, Share, Size
 
@@ -45,12 +47,6 @@ Name = Annotated[str, AfterValidator(_name)]
 Slo = Annotated[str, AfterValidator(_slo)]
 Url = Annotated[str, AfterValidator(_http_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
-
-
-class Model(BaseModel):
-    """Strict about keys, immutable, described by its docstrings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, defer_build=True)
 
 
 class Build(Model):
@@ -219,12 +215,16 @@ class Campaign(Model):
     campaign: Name
     """Its name; the run's folder starts with it."""
     description: str = ""
+    variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
+    """Names for ${NAME} elsewhere in this file; --set variables.NAME=value changes them."""
     targets: Annotated[dict[Name, Target], Field(min_length=1)]
     loads: Annotated[dict[Name, Load], Field(min_length=1)]
     agents: Annotated[int, Field(ge=1, le=1000)] = 2
     """How many agents share each load."""
-    repetitions: Annotated[int, Field(ge=1, le=1000)] = 5
-    """Trials of each case, in as many randomised blocks."""
+    repetitions: Repetitions = 5
+    """Trials of each case, in as many randomised blocks; or a mapping: until the numbers are precise enough."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    """How often a trial is tried again that failed for no fault of the server: a host or an agent was lost."""
     minimum_valid: Annotated[int, Field(ge=1)] | None = None
     """A case with fewer VALID or SUSPECT trials is INVALID; by default more than half of the repetitions."""
     seed: int = 1
@@ -235,13 +235,29 @@ class Campaign(Model):
     place: Place = Place()
     slo: dict[str, Slo] = Field(default_factory=dict)
     """What cases have to meet, by glob over their names: {'flask/*': 'p99 < 50ms, errors < 0.1%, throughput > 1000/s'}."""
-    pairs: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] | None = None
-    """Only these [target, load] pairs; all by default."""
+    include: Annotated[list[str], Field(min_length=1)] | None = None
+    """Only the cases that match one of these globs, such as 'flask/*'; all by default."""
+    exclude: list[str] = Field(default_factory=list)
+    """Not the cases that match one of these globs."""
+    before: list[Command] = Field(default_factory=list)
+    """Run one after the other before each trial, before its server is started; where one fails no load is fired."""
+    after: list[Command] = Field(default_factory=list)
+    """Run when the load of a trial is over, whatever came of it, before its server is removed."""
+
+    @property
+    def least_repetitions(self) -> int:
+        """How many blocks are run in any case."""
+        return self.repetitions.at_least if isinstance(self.repetitions, Adaptive) else self.repetitions
+
+    @property
+    def most_repetitions(self) -> int:
+        """How many blocks are run at the most."""
+        return self.repetitions.at_most if isinstance(self.repetitions, Adaptive) else self.repetitions
 
     @property
     def required_trials(self) -> int:
         """How many trials must remain in a case."""
-        return self.minimum_valid or self.repetitions // 2 + 1
+        return self.minimum_valid or self.least_repetitions // 2 + 1
 
 
 def document_schema(model: type[Model]) -> dict[str, Any]:

@@ -16,12 +16,6 @@ def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str
     baseline = _mapping(plain, "compare").get("baseline")
     if isinstance(baseline, str) and baseline not in targets:
         yield ("compare", "baseline"), f"no target is called {baseline!r}", f"the targets are: {', '.join(targets)}"
-    pairs = plain.get("pairs")
-    for i, pair in enumerate(pairs if isinstance(pairs, list) else []):
-        parts = pair if isinstance(pair, list) else []
-        for name, known, kind in zip(parts, (targets, loads), ("target", "load"), strict=False):
-            if name not in known:
-                yield ("pairs", i), f"no {kind} is called {name!r}", f"the {kind}s are: {', '.join(known)}"
     for name, load in loads.items():
         if not isinstance(load, dict):
             continue
@@ -38,13 +32,30 @@ def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str
         if type(clients) is int and type(requests) is int and clients > requests > 0:
             what = f"{clients} clients are more than {requests} requests"
             yield ("loads", name, "clients"), what, "some would have none: use fewer clients"
-    names = [f"{target}/{load}" for target in targets for load in loads]
-    for glob in _mapping(plain, "slo"):
-        if not fnmatch.filter(names, glob):
-            yield ("slo", glob), f"{glob!r} matches no case", f"the cases are: {', '.join(names)}"
+    yield from _wrong_globs(plain, [f"{target}/{load}" for target in targets for load in loads])
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
+    if isinstance(repetitions, dict):
+        repetitions = repetitions.get("at_most", 30)
     if type(repetitions) is int and type(minimum) is int and minimum > repetitions:
         yield ("minimum_valid",), f"{minimum} is more than the {repetitions} repetitions", "ask for fewer"
+
+
+def _wrong_globs(plain: dict[str, Any], names: list[str]) -> Iterator[tuple[Location, str, str]]:
+    """Give the globs over case names that match none, and a matrix of which nothing remains."""
+    globs: list[tuple[Location, Any]] = [(("slo", glob), glob) for glob in _mapping(plain, "slo")]
+    for key in ("include", "exclude"):
+        globs += [((key, i), glob) for i, glob in enumerate(_sequence(plain, key))]
+    for key in ("before", "after"):
+        commands = [(i, c) for i, c in enumerate(_sequence(plain, key)) if isinstance(c, dict)]
+        globs += [((key, i, "cases"), command.get("cases", "*")) for i, command in commands]
+    for location, glob in globs:
+        if isinstance(glob, str) and names and not fnmatch.filter(names, glob):
+            yield location, f"{glob!r} matches no case", f"the cases are: {', '.join(names)}"
+    include, exclude = _sequence(plain, "include") or ["*"], _sequence(plain, "exclude")
+    if all(isinstance(glob, str) for glob in [*include, *exclude]):
+        included = {name for glob in include for name in fnmatch.filter(names, glob)}
+        if included and all(any(fnmatch.fnmatch(name, glob) for glob in exclude) for name in included):
+            yield ("exclude",), "nothing remains of the cases", f"they were: {', '.join(sorted(included))}"
 
 
 def missing_files(plain: dict[str, Any], folder: Path) -> Iterator[tuple[Location, str, str]]:
@@ -64,6 +75,11 @@ def missing_files(plain: dict[str, Any], folder: Path) -> Iterator[tuple[Locatio
         body = load.get("body_file") if isinstance(load, dict) else None
         if isinstance(body, str) and not (folder / body).is_file():
             yield ("loads", name, "body_file"), f"there is no file {body!r}", hint
+
+
+def _sequence(plain: dict[str, Any], key: str) -> list[Any]:
+    value = plain.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _mapping(plain: dict[str, Any], key: str) -> dict[str, Any]:

@@ -41,10 +41,22 @@ def test_the_seed_decides_the_order_and_the_digest():
     assert make_plan(campaign()).digest != make_plan(campaign(agents=3)).digest
 
 
-def test_only_and_pairs_choose_cases():
-    """A glob from the command line; pairs from the file."""
+def test_an_adaptive_campaign_is_planned_to_its_end():
+    """All blocks that it may come to, each with every case once; how many are run is decided as it goes."""
+    until = {"metric": "p99", "narrower_than": "5%"}
+    spec = campaign(repetitions={"until": until, "at_least": 3, "at_most": 9})
+    plan = make_plan(spec)
+
+    assert {t.block for t in plan.trials} == set(range(9))
+    assert (spec.least_repetitions, spec.required_trials) == (3, 2)
+
+
+def test_only_include_and_exclude_choose_cases():
+    """A glob from the command line; globs in the file, of which exclude has the last word."""
     assert [c.name for c in make_plan(campaign(), "a/*").cases] == ["a/burst", "a/steady"]
-    assert [c.name for c in make_plan(campaign(pairs=[["b", "steady"]])).cases] == ["b/steady"]
+    assert [c.name for c in make_plan(campaign(include=["b/steady"])).cases] == ["b/steady"]
+    assert [c.name for c in make_plan(campaign(exclude=["*/burst", "a/*"])).cases] == ["b/steady"]
+    assert [c.name for c in make_plan(campaign(include=["a/*"], exclude=["*/steady"])).cases] == ["a/burst"]
     with pytest.raises(UsageError, match="matches no case") as error:
         make_plan(campaign(), "z*")
     assert "a/burst" in error.value.hint

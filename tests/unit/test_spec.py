@@ -48,7 +48,10 @@ loads:
   open: {model: open, clients: 5, duration: 5s}
   odd: {clients: 40, requests: 100, duration: 5 parsecs}
 compare: {baseline: flaskk}
-pairs: [[flask, bursty]]
+include: ["flask/bursty"]
+repetitions: {until: {metric: p98, narrower_than: 5}, at_least: 1}
+before: [{run: ""}]
+exclude: ["*"]
 """
     found = problems(tmp_path, text)
 
@@ -91,6 +94,33 @@ def test_variables_come_from_the_environment(tmp_path):
     assert "PORT" in problem[1]
     assert "give a default" in problem[2]
     assert loaded.campaign.targets["up"].url == "http://localhost:81/"
+
+
+def test_variables_of_the_file(tmp_path):
+    """Named once, used anywhere, numbers stay numbers; --set changes them; they can come from the environment."""
+    text = (
+        "variables: {clients: 8, host: '${HOST:-localhost}', slow: 20ms}\n"
+        + GOOD.replace("http://127.0.0.1:8000", "http://${host}:81/").replace("clients: 4", "clients: '${clients}'")
+        + "slo: {'*': 'p99 < ${slow}'}\n"
+    )
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+
+    loaded = load(path, ["variables.slow=30ms"], environment={"HOST": "h"})
+
+    assert loaded.campaign.loads["burst"].clients == 8
+    assert loaded.campaign.targets["up"].url == "http://h:81/"
+    assert loaded.campaign.slo == {"*": "p99 < 30ms"}
+    assert load(path, ["variables.clients=16"], environment={}).campaign.loads["burst"].clients == 16
+
+
+def test_a_matrix_of_which_nothing_remains_is_told(tmp_path):
+    """Not an empty run."""
+    ((where, what, hint),) = problems(tmp_path, GOOD + "include: ['up/*']\nexclude: ['*/burst']\n")
+
+    assert where.endswith("exclude")
+    assert what == "nothing remains of the cases"
+    assert "up/burst" in hint
 
 
 def test_overrides_are_checked_like_the_file(tmp_path):
