@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from orchestrator.spec.models import Model, Name, document_schema
+from orchestrator.spec.base import Model
+from orchestrator.spec.models import Name, document_schema
 
 Role = Literal["server", "load"]
 Port = Annotated[int, Field(ge=1, le=65535)]
