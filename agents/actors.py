@@ -7,6 +7,7 @@ from typing import Any
 
 import ray
 
+from agents.command import Commands
 from agents.load_host import LoadHost
 from agents.server_host import ServerHost
 
@@ -53,7 +54,18 @@ class ServerActor:
         return attrgetter(method)(self._host)(*arguments)
 
 
-def remote(kind: type[LoadActor] | type[ServerActor]) -> Any:
-    """Make a Ray actor class of one of the two."""
+class PlainActor:
+    """A host under Ray that only runs commands."""
+
+    def __init__(self, run: str, address: str, clock_port: int = 0) -> None:
+        self._host = Commands()
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        """Call a method of Commands."""
+        return getattr(self._host, method)(*arguments)
+
+
+def remote(kind: type[LoadActor] | type[ServerActor] | type[PlainActor]) -> Any:
+    """Make a Ray actor class of one of them."""
     make: Any = ray.remote
     return make(**OPTIONS)(kind)

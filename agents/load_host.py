@@ -11,6 +11,7 @@ from typing import Any
 
 from agents import h2load
 from agents.clock import ClockResponder
+from agents.command import Commands
 from agents.gate import wait_until
 from agents.hostmeter import HostMeter
 from agents.load_agent import LoadAgent
@@ -26,7 +27,7 @@ class TrivialServerFailed(RuntimeError):
     """The trivial server that calibration needs did not start."""
 
 
-class LoadHost:
+class LoadHost(Commands):
     """Runs the assignments of one trial after the other on this host."""
 
     def __init__(self, address: str = "127.0.0.1", program: str = "h2load", clock_port: int = 0) -> None:

@@ -108,7 +108,8 @@ class AgentFacts:
 class ServerFacts:
     """What became of the server of one trial.
 
-    state: 'ready', 'mismatch' (it answered, and not as expected), 'not-ready', 'exited', or 'external' (a URL).
+    state: 'ready', 'mismatch' (it answered, and not as expected), 'not-ready', 'exited', 'external' (a URL), 'not-tried'
+    (given up after the trials before) or 'not-started' (a command before it failed).
     closes: it ended the connection after its one answer. body_bytes: the length of that answer's body where all must be
     like it, else None. afterwards, afterwards_detail: state once more when the load was over; '' when it was not asked.
     opening and closing: counters at the window's edges; last: when it was looked at for the last time. series: columns by
@@ -169,13 +170,28 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class CommandDone:
+    """A command of the campaign that was run. when: 'before' or 'after'; status None: it was ended, its time was over.
+
+    Its text is not kept, it can hold secrets; output: the end of what it printed.
+    """
+
+    when: str
+    host: str
+    status: int | None
+    lasted_us: int
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrialFacts:
     """Everything that was seen of one trial, except the counters. Instants are on the coordinator's clock.
 
     error: why no load was fired, when it was not. window_end_us None: the whole run.
     shared_host: the server and the agents were on one machine. accepted_keys: hosts whose SSH keys nobody vouched for.
     stages_us: how long each stage of the trial took, in order; the load itself is 'load'. hosts: what each host did
-    meanwhile. ceilings_per_s: by load host, what calibration found one agent there to be able to send.
+    meanwhile. ceilings_per_s: by load host, what calibration found one agent there to be able to send. commands: what the
+    campaign had run around it. tries: why it was tried before and not counted.
     """
 
     number: int
@@ -194,6 +210,8 @@ class TrialFacts:
     stages_us: dict[str, int] = field(default_factory=dict)
     hosts: list[HostUse] = field(default_factory=list)
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
+    commands: list[CommandDone] = field(default_factory=list)
+    tries: list[str] = field(default_factory=list)
 
 
 def to_plain(record: Any) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from agents import probe
 from agents.clock import ClockResponder
+from agents.command import Commands
 from agents.guard import RUN_LABEL
 from agents.hostmeter import HostMeter
 from agents.images import ImageStore
@@ -70,7 +71,7 @@ class ServerSpec:
     settle_timeout_s: float = 15.0
 
 
-class ServerHost:
+class ServerHost(Commands):
     """Runs one server at a time for one run."""
 
     def __init__(self, run: str, address: str = "127.0.0.1", clock_port: int = 0) -> None:

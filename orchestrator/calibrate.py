@@ -51,7 +51,7 @@ def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceilin
     run = f"calibrate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
     placements = {name: Placement(None, {name: 1}) for name in names}
     found = []
-    with hosts.fleet(run, placements) as fleet:
+    with hosts.fleet(run, placements, []) as fleet:
         fleet.up(tell)
         for pair in pairs(names):
             with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.staff.loads, pair, hosts) as url:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import platform
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,27 +15,32 @@ from typing import Any
 from agents.records import BadRecord, Case, from_plain, to_plain
 from orchestrator import __version__
 from orchestrator.analyse.cases import judge
+from orchestrator.analyse.precision import Precision, Progress
+from orchestrator.course import Course
 from orchestrator.errors import UsageError
 from orchestrator.evaluate import Finished, summarise_run, write_results
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
-from orchestrator.fleet.hosts import Placed
+from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.nodes import LOOPBACK
-from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, place
+from orchestrator.fleet.place import Machine, Placement, commanded, local_machine, machines_of, place
 from orchestrator.origin import Origin, changes, parts_of
 from orchestrator.plan import Plan, make_plan
 from orchestrator.result import Trial
 from orchestrator.run.events import Event
 from orchestrator.run.images import provide
-from orchestrator.run.loop import run_trials
+from orchestrator.run.loop import Scene, run_trials
 from orchestrator.slo import Term
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import Loaded, load, load_inventory
 from orchestrator.spec.models import Campaign, Place
+from orchestrator.spec.repeat import Adaptive
 from orchestrator.spec.slo import terms
 from orchestrator.store import RunStore, read_plan, read_trials
 
 Show = Callable[[Event], None]
+# A host that was lost has a moment to come back.
+RENEWED_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +58,18 @@ class Hosts:
         """Give what the placement must respect; one machine is always shared."""
         return Place(share=True) if self.inventory is None else campaign.place
 
-    def fleet(self, run: str, placements: dict[str, Placement]) -> Fleet:
-        """Give the fleet, not up yet. Raises HostError."""
+    def commanded(self, campaign: Campaign, placements: dict[str, Placement]) -> list[str]:
+        """Give the hosts that are only there for commands. Raises UsageError for one that is in no inventory."""
+        return commanded(campaign, placements, [machine.name for machine in self.machines()])
+
+    def fleet(self, run: str, placements: dict[str, Placement], others: list[str]) -> Fleet:
+        """Give the fleet, not up yet; others: hosts beside those of the placements. Raises HostError."""
         chosen = list(placements.values())
         if self.inventory is None:
             hold, machines = own_nodes_here(run)
-            return Fleet(run, hold, machines, chosen)
-        used = list(dict.fromkeys(host for placement in chosen for host in placement.hosts))
-        return Fleet(run, nodes_for(run, self.inventory, self.folder, used), self.machines(), chosen)
+            return Fleet(run, hold, machines, chosen, others)
+        used = list(dict.fromkeys([*(host for placement in chosen for host in placement.hosts), *others]))
+        return Fleet(run, nodes_for(run, self.inventory, self.folder, used), self.machines(), chosen, others)
 
 
 def run_campaign(
@@ -72,6 +82,7 @@ def run_campaign(
     """
     plan = make_plan(loaded.campaign, only)
     placements = place(plan, hosts.machines(), hosts.where(loaded.campaign))
+    hosts.commanded(loaded.campaign, placements)
     store = RunStore.create(out, loaded.campaign.campaign)
     try:
         store.write_text("campaign.yaml", source)
@@ -80,7 +91,7 @@ def run_campaign(
         store.close()
         raise
     what = f"run {store.name}: {len(plan.trials)} trials of {len(plan.cases)} cases, in {store.path}"
-    return _carry_out(Work(loaded, plan, placements, store, hosts, origin is not None, store.name), set(), what, show)
+    return _carry_out(Work(loaded, plan, placements, store, hosts, origin is not None, store.name), [], what, show)
 
 
 def resume_campaign(run: Path, show: Show) -> Finished:
@@ -108,7 +119,7 @@ def resume_campaign(run: Path, show: Show) -> Finished:
         hosts = Hosts(load_inventory(Path(origin.hosts)), Path(origin.hosts).parent)
     placements = place(plan, hosts.machines(), hosts.where(loaded.campaign))
     store = RunStore.reopen(run)
-    done = {facts.number for facts, _ in read_trials(run)}
+    done = [judge(facts, agents) for facts, agents in read_trials(run)]
     what = f"run {store.name} goes on: {len(done)} of {len(plan.trials)} trials are there, in {store.path}"
     # Another label: the guards of the run that was stopped may still be cleaning up after the first.
     label = f"resumed-{os.getpid()}-{store.name}"
@@ -128,9 +139,9 @@ class Work:
     label: str
 
 
-def _carry_out(work: Work, done: set[int], what: str, show: Show) -> Finished:
+def _carry_out(work: Work, done: list[Trial], what: str, show: Show) -> Finished:
     """Run the trials that are not done yet, and evaluate all of them."""
-    store, plan, loaded = work.store, work.plan, work.loaded
+    store, plan, campaign = work.store, work.plan, work.loaded.campaign
 
     def say(event: Event) -> None:
         show(event)
@@ -139,10 +150,11 @@ def _carry_out(work: Work, done: set[int], what: str, show: Show) -> Finished:
 
     try:
         say(Event("run", what))
-        if len(done) < len(plan.trials):
-            _run_what_is_left(work, done, say)
+        course = Course(plan, store, campaign.retries, say, _progress(campaign, plan))
+        course.begin(done)
+        _run_what_is_left(work, course, say)
         trials = [judge(facts, agents) for facts, agents in read_trials(store.path)]
-        summary = summarise_run(plan.to_plain() | _statistics(loaded, plan), plan.cases, trials)
+        summary = summarise_run(plan.to_plain() | _statistics(campaign, plan), plan.cases, trials)
         write_results(store.path, summary, trials)
         say(Event("end", f"verdict {summary.verdict}", {"verdict": str(summary.verdict)}))
     except BaseException:
@@ -154,10 +166,26 @@ def _carry_out(work: Work, done: set[int], what: str, show: Show) -> Finished:
     return Finished(store.path, summary, trials)
 
 
-def _run_what_is_left(work: Work, done: set[int], say: Show) -> None:
+def _run_what_is_left(work: Work, course: Course, say: Show) -> None:
+    """Bring the fleet up and run; once more where a host was lost, as often as the campaign allows."""
+    label = work.label
+    while (left := course.left()) and not course.over(left[0]):
+        try:
+            _run_on_a_fleet(work, label, course, say)
+            return
+        except HostLost as error:
+            if not course.renew():
+                raise
+            say(Event("renew", f"{error.message}; the hosts are brought up again in {RENEWED_AFTER_S:.0f} s"))
+            time.sleep(RENEWED_AFTER_S)
+            # Another label: the guards of the fleet that was lost may still be cleaning up after the first.
+            label = f"again{course.renewals}-{os.getpid()}-{work.store.name}"
+
+
+def _run_on_a_fleet(work: Work, label: str, course: Course, say: Show) -> None:
     store, plan, loaded, hosts = work.store, work.plan, work.loaded, work.hosts
     campaign = loaded.campaign
-    with hosts.fleet(work.label, work.placements) as fleet:
+    with hosts.fleet(label, work.placements, hosts.commanded(campaign, work.placements)) as fleet:
         fleet.up(lambda text: say(Event("host", text)))
         say(Event("placed", f"hosts are up: {', '.join(fleet.hosts)}"))
         targets = {name: campaign.targets[name] for name in dict.fromkeys(case.target for case in plan.cases)}
@@ -169,12 +197,9 @@ def _run_what_is_left(work: Work, done: set[int], say: Show) -> None:
         def reserve(case: Case) -> AbstractContextManager[Placed]:
             return fleet.reserve(work.placements[case.name])
 
-        trial_runs = run_trials(
-            plan, campaign, loaded.folder, work.label, images, done, reserve, fleet.accepted_keys, _ceilings(hosts), say
-        )
-        for planned, output in trial_runs:
-            trial = judge(output.facts, output.agents)
-            store.add(planned.name, trial, output.agents, output.server_log)
+        scene = Scene(campaign, loaded.folder, label, images, reserve, fleet.accepted_keys, _ceilings(hosts))
+        for planned, output in run_trials(plan, scene, course, say):
+            trial = course.finished(planned, output)
             say(Event("judged", _one_line(trial), {"trial": planned.number, "verdict": str(trial.verdict)}))
         say(Event("leaving", "cleaning up", passing=True))
 
@@ -211,20 +236,37 @@ def environment(hosts: list[dict[str, Any]], images: dict[str, str]) -> dict[str
     }
 
 
-def _statistics(loaded: Loaded, plan: Plan) -> dict[str, Any]:
+def _statistics(campaign: Campaign, plan: Plan) -> dict[str, Any]:
     """What the evaluation needs of the campaign, kept in plan.json."""
-    compare = loaded.campaign.compare
+    compare, precision = campaign.compare, _precision(campaign)
     return {
-        "required_trials": loaded.campaign.required_trials,
+        "required_trials": campaign.required_trials,
         "baseline": compare.baseline if compare else None,
         "smallest_effect": compare.smallest_effect if compare else None,
-        "slo": {case.name: [to_plain(term) for term in _terms(loaded.campaign, case.name)] for case in plan.cases},
+        "slo": {case.name: [to_plain(term) for term in _terms(campaign, case.name)] for case in plan.cases},
+        "precision": None if precision is None else to_plain(precision),
     }
+
+
+def _precision(campaign: Campaign) -> Precision | None:
+    asked = campaign.repetitions
+    if not isinstance(asked, Adaptive):
+        return None
+    until = asked.until
+    return Precision(until.metric, until.narrower_than, asked.at_least, asked.at_most, asked.budget)
+
+
+def _progress(campaign: Campaign, plan: Plan) -> Progress | None:
+    """What an adaptive campaign counts as it goes; None for a fixed number of repetitions."""
+    precision = _precision(campaign)
+    if precision is None:
+        return None
+    return Progress(precision, [case.name for case in plan.cases], campaign.cool_down or 0)
 
 
 def _plan_document(plan: Plan, loaded: Loaded, origin: Origin | None) -> dict[str, Any]:
     typed = {} if origin is None else {"origin": to_plain(origin), "parts": parts_of(loaded.plain)}
-    return plan.to_plain() | _statistics(loaded, plan) | typed
+    return plan.to_plain() | _statistics(loaded.campaign, plan) | typed
 
 
 def _terms(campaign: Campaign, case: str) -> list[Term]:

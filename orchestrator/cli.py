@@ -310,7 +310,7 @@ def _exit_code(finished: Finished) -> int:
     if finished.summary.verdict != "INVALID":
         return EXIT_FAILED if finished.summary.outcome == "FAIL" else EXIT_OK
     spoiling = {f.code for case in finished.summary.cases for f in case.findings if f.severity == "invalid"}
-    not_started = {"server-not-ready", "server-exited", "not-run"}
+    not_started = {"server-not-ready", "server-exited", "not-run", "command-failed"}
     measured = any(trial.metrics is not None for trial in finished.trials)
     return EXIT_UNREACHABLE if spoiling <= not_started and not measured else EXIT_INVALID
 

@@ -51,7 +51,9 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
 
 def _planned(loaded: Loaded, only: str | None, hosts: Hosts) -> tuple[Plan, dict[str, Placement]]:
     plan = make_plan(loaded.campaign, only)
-    return plan, place(plan, hosts.machines(), hosts.where(loaded.campaign))
+    placements = place(plan, hosts.machines(), hosts.where(loaded.campaign))
+    hosts.commanded(loaded.campaign, placements)
+    return plan, placements
 
 
 def agents_needed(case: Case, placement: Placement, known: dict[str, Ceiling]) -> int | None:

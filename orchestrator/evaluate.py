@@ -9,6 +9,7 @@ from typing import Any
 from agents.records import Case, from_plain
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.analyse.objectives import terms_of
+from orchestrator.analyse.precision import Precision
 from orchestrator.errors import StoredRunError
 from orchestrator.report import pull_request, tables
 from orchestrator.report.summary import to_document
@@ -55,4 +56,5 @@ def summarise_run(document: dict[str, Any], cases: list[Case], trials: list[Tria
         document["baseline"],
         document["smallest_effect"] or 0.0,
         terms_of(document),
+        None if document.get("precision") is None else Precision(**document["precision"]),
     )

@@ -14,9 +14,10 @@ from typing import IO, Any
 from agents.records import TrialFacts, from_plain, to_plain
 from agents.wire import AgentResult, BadFrame, decode_stream, encode_stream, pack_result, unpack_result
 from orchestrator.errors import StoredRunError, UsageError
-from orchestrator.result import FORMAT, Trial
+from orchestrator.result import FORMAT, Severity, Trial
 
 TRIAL_FILE, AGENTS_FILE, SUMMARY_FILE, JOURNAL_FILE = "trial.json", "agents.msgpack", "summary.json", "journal.jsonl"
+TRIES = "tries"
 
 
 class RunStore:
@@ -94,8 +95,29 @@ class RunStore:
 
     def add(self, folder: str, trial: Trial, agents: list[AgentResult], server_log: bytes) -> Path:
         """Store one trial. It exists once its folder has been renamed into place, complete."""
-        final = self.path / "trials" / folder
-        draft = self.path / "trials" / f".{folder}.part"
+        return self._add(self.path / "trials", folder, trial, agents, server_log)
+
+    def add_try(self, folder: str, trial: Trial, agents: list[AgentResult], server_log: bytes) -> Path:
+        """Store one try of a trial that does not count, beside those before it."""
+        parent = self.path / TRIES
+        parent.mkdir(exist_ok=True)
+        return self._add(parent, f"{folder}-try{len(self._tries(folder)) + 1}", trial, agents, server_log)
+
+    def tries(self, folder: str) -> list[str]:
+        """Say of each try of a trial that did not count what was the matter."""
+        told = []
+        for path in self._tries(folder):
+            trial = _read_json(path / TRIAL_FILE)
+            codes = dict.fromkeys(f["code"] for f in trial["findings"] if f["severity"] == Severity.INVALID)
+            told.append(trial["facts"]["error"] or ", ".join(codes))
+        return told
+
+    def _tries(self, folder: str) -> list[Path]:
+        return sorted((self.path / TRIES).glob(f"{folder}-try*"), key=lambda path: int(path.name.rpartition("try")[2]))
+
+    def _add(self, parent: Path, folder: str, trial: Trial, agents: list[AgentResult], server_log: bytes) -> Path:
+        final = parent / folder
+        draft = parent / f".{folder}.part"
         if draft.exists():
             shutil.rmtree(draft)
         draft.mkdir()

@@ -11,6 +11,7 @@ from orchestrator.analyse import compare as comparing
 from orchestrator.analyse import objectives, verdict
 from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
+from orchestrator.analyse.precision import Precision
 from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.merge import merge
 from orchestrator.result import (
@@ -47,12 +48,15 @@ def summarise(
     baseline: str | None,
     smallest_effect: float,
     slo: Mapping[str, Sequence[Term]] | None = None,
+    precision: Precision | None = None,
 ) -> Summary:
     """Sum up a run. `cases` are the planned ones: each has a result, also when nothing ran."""
     results = []
     for case in cases:
         result = case_result(case, [t for t in trials if t.facts.case.name == case.name], required)
-        results.append(replace(result, slo=objectives.objectives(result, (slo or {}).get(case.name, []))))
+        terms = (slo or {}).get(case.name, [])
+        findings = [*result.findings, *across.not_precise(result, precision)]
+        results.append(replace(result, findings=findings, slo=objectives.objectives(result, terms)))
     comparisons = comparing.compare(trials, results, baseline, smallest_effect) if baseline is not None else []
     return Summary(
         campaign, worst([case.verdict for case in results]), objectives.outcome(results), results, comparisons

@@ -112,7 +112,12 @@ class Staff:
 
     server: Actor | None = None
     loads: dict[str, Actor] = field(default_factory=dict)
+    others: dict[str, Actor] = field(default_factory=dict)
     described: list[dict[str, Any]] = field(default_factory=list)
+
+    def helpers(self) -> dict[str, Actor]:
+        """Give an actor of each host."""
+        return self.others | self.loads | ({self.server.host: self.server} if self.server else {})
 
     def cores(self, host: str) -> list[int]:
         """The cores that a load host's agents may use."""
@@ -122,14 +127,18 @@ class Staff:
 class Fleet:
     """Brings the hosts up on entry and leaves nothing behind on exit, whatever happened in between."""
 
-    def __init__(self, run: str, hold: Hold, machines: list[Machine], placements: list[Placement]) -> None:
+    def __init__(
+        self, run: str, hold: Hold, machines: list[Machine], placements: list[Placement], others: list[str]
+    ) -> None:
+        """others: hosts that are in no placement, for commands only."""
         self._run = run
         self._hold = hold
         self._machines = {machine.name: machine for machine in machines}
         self._placements = placements
         self._connected = False
         self._held = False
-        self.hosts = list(dict.fromkeys(host for placement in placements for host in placement.hosts))
+        self._others = others
+        self.hosts = list(dict.fromkeys([*(host for placement in placements for host in placement.hosts), *others]))
         self.staff = Staff()
         self.accepted_keys: list[str] = []
 
@@ -188,7 +197,7 @@ class Fleet:
         import ray
         from ray.exceptions import GetTimeoutError
 
-        from agents.actors import LoadActor, ServerActor, remote
+        from agents.actors import LoadActor, PlainActor, ServerActor, remote
 
         ports = self._hold.ports
         server = next((placement.server for placement in self._placements if placement.server), None)
@@ -196,9 +205,11 @@ class Fleet:
         if server is not None:
             self.staff.server = self._actor(remote(ServerActor), server, ports.clock_server)
         self.staff.loads = {host: self._actor(remote(LoadActor), host, ports.clock_load) for host in loads}
+        self.staff.others = {host: self._actor(remote(PlainActor), host, 0) for host in self._others}
         actors = [*([self.staff.server] if self.staff.server else []), *self.staff.loads.values()]
+        ready = [actor.handle.__ray_ready__.remote() for actor in [*actors, *self.staff.others.values()]]
         try:
-            ray.get([actor.handle.__ray_ready__.remote() for actor in actors], timeout=STAFFED_WITHIN_S)
+            ray.get(ready, timeout=STAFFED_WITHIN_S)
         except GetTimeoutError as error:
             raise HostLost(f"no actor came up within {STAFFED_WITHIN_S:g} s", "are the hosts overloaded?") from error
         self.staff.described = at_once(lambda actor: {"host": actor.host, **actor.call("describe")}, actors)
@@ -242,7 +253,8 @@ class Fleet:
             host: pin(agents, self._machines[host].cores, self.staff.cores(host), host == placement.server)
             for host, agents in placement.agents.items()
         }
-        return Placed(server, [self.staff.loads[host] for host in placement.agents], list(cores.values()))
+        loads = [self.staff.loads[host] for host in placement.agents]
+        return Placed(server, loads, list(cores.values()), self.staff.helpers())
 
     def down(self) -> None:
         """Disconnect, and have everything ended and removed. Raises HostError when a host could not be cleaned."""

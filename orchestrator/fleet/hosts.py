@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from agents.h2load import H2loadMissing
@@ -87,12 +87,13 @@ class Actor:
 class Placed:
     """The hosts of one trial: the server's actor (None for a URL), the load hosts' actors.
 
-    cores: for each load host the core of each of its agents, None for any.
+    cores: for each load host the core of each of its agents, None for any. helpers: every host that can run commands.
     """
 
     server: Actor | None
     loads: list[Actor]
     cores: list[list[int | None]]
+    helpers: dict[str, Actor] = field(default_factory=dict)
 
     def shared(self) -> bool:
         """Say whether server and agents are on one machine."""

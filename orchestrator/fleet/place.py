@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from orchestrator.errors import Shortage
+from orchestrator.errors import Shortage, UsageError
 from orchestrator.plan import Plan
 from orchestrator.spec.inventory import Inventory, slots_of
-from orchestrator.spec.models import Place
+from orchestrator.spec.models import Campaign, Place
+from orchestrator.spec.repeat import SERVER
 
 # One machine as a fleet: agents and server share its cores anyway.
 LOCAL = "local"
@@ -74,6 +75,18 @@ def place(plan: Plan, machines: list[Machine], where: Place) -> dict[str, Placem
         host = None if case.external else server
         placements[case.name] = Placement(host, seats(machines, case.agents, host, where))
     return placements
+
+
+def commanded(campaign: Campaign, placements: dict[str, Placement], names: list[str]) -> list[str]:
+    """Give the hosts that commands need and no placement has. Raises UsageError for one that is not there."""
+    placed = {host for placement in placements.values() for host in placement.hosts}
+    wanted = [command.host for command in [*campaign.before, *campaign.after] if command.host != SERVER]
+    if unknown := [host for host in wanted if host not in names]:
+        raise UsageError(
+            f"a command is for host {unknown[0]!r}, which is not there",
+            f"the hosts are: {', '.join(names)}, or '{SERVER}'",
+        )
+    return [host for host in dict.fromkeys(wanted) if host not in placed]
 
 
 def pin(agents: int, chosen: list[int] | None, usable: list[int], shared: bool) -> list[int | None]:

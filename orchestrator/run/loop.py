@@ -5,56 +5,111 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from agents.records import Case
-from orchestrator.fleet.hosts import Placed
+from orchestrator.errors import HostError
+from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import Plan, TrialPlan
+from orchestrator.run.commands import around
 from orchestrator.run.events import Event, Say
 from orchestrator.run.trial import UP, TrialInput, TrialOutput, not_run, run_trial
 from orchestrator.spec.models import Campaign
 
 # A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
 GIVE_UP_AFTER = 2
+# Before something is tried again that failed for no fault of the server.
+PAUSE_S = 2.0
 # The hosts of a case, reserved for one trial.
 Reserve = Callable[[Case], AbstractContextManager[Placed]]
 
 
-def run_trials(
-    plan: Plan,
-    campaign: Campaign,
-    folder: Path,
-    run: str,
-    images: dict[str, str],
-    done: set[int],
-    reserve: Reserve,
-    accepted_keys: list[str],
-    ceilings_per_s: dict[str, float],
-    say: Say,
-) -> Iterator[tuple[TrialPlan, TrialOutput]]:
+class Course(Protocol):
+    """What decides how a run goes on."""
+
+    def left(self) -> list[TrialPlan]:
+        """Give the trials that are not done, in order."""
+
+    def over(self, trial: TrialPlan) -> bool:
+        """Say, before a trial, whether the campaign ends without it."""
+
+    def again(self, trial: TrialPlan, output: TrialOutput) -> bool:
+        """Say whether a trial is tried again; then what came of this try is kept, and is not its result."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What all trials of a run share."""
+
+    campaign: Campaign
+    folder: Path
+    run: str
+    images: dict[str, str]
+    reserve: Reserve
+    accepted_keys: list[str] = field(default_factory=list)
+    ceilings_per_s: dict[str, float] = field(default_factory=dict)
+
+    def input(self, trial: TrialPlan) -> TrialInput:
+        """Give what one trial is made of."""
+        case = trial.case
+        return TrialInput(
+            trial,
+            self.campaign.targets[case.target],
+            self.campaign.loads[case.load],
+            self.images.get(case.target),
+            self.folder,
+            self.run,
+            self.accepted_keys,
+            self.ceilings_per_s,
+            around(self.campaign, case.name),
+        )
+
+
+def run_trials(plan: Plan, scene: Scene, course: Course, say: Say) -> Iterator[tuple[TrialPlan, TrialOutput]]:
     """Run every planned trial that is not done, and give each as it ends, also those that are not run.
 
     Raises HostError when the hosts of a trial cannot be had, and for what makes every trial impossible.
     """
     began = time.monotonic()
     failures: dict[str, int] = {}
-    left = [trial for trial in plan.trials if trial.number not in done]
+    left = course.left()
     for position, trial in enumerate(left):
-        case = trial.case
+        if course.over(trial):
+            return
+        target, item = trial.case.target, scene.input(trial)
         say(_starting(trial, len(plan.trials), _left_s(position, len(left), time.monotonic() - began)))
-        target, load = campaign.targets[case.target], campaign.loads[case.load]
-        item = TrialInput(trial, target, load, images.get(case.target), folder, run, accepted_keys, ceilings_per_s)
-        if failures.get(case.target, 0) >= GIVE_UP_AFTER:
-            why = f"{case.target} did not come up {GIVE_UP_AFTER} times in a row; not started again"
-            output = not_run(item, why)
+        if failures.get(target, 0) >= GIVE_UP_AFTER:
+            output = not_run(item, f"{target} did not come up {GIVE_UP_AFTER} times in a row; not started again")
         else:
-            if campaign.cool_down is not None and position:
-                time.sleep(campaign.cool_down / 1e6)
-            with reserve(case) as placed:
-                output = run_trial(item, placed, say)
-            up = output.facts.server.state in UP
-            failures[case.target] = 0 if up else failures.get(case.target, 0) + 1
+            if scene.campaign.cool_down is not None and position:
+                time.sleep(scene.campaign.cool_down / 1e6)
+            output = _tried(item, scene.reserve, course, failures.get(target) == 0, say)
+            if output.facts.server.state != "not-started":
+                failures[target] = 0 if output.facts.server.state in UP else failures.get(target, 0) + 1
         yield trial, output
+
+
+def _tried(item: TrialInput, reserve: Reserve, course: Course, worked: bool, say: Say) -> TrialOutput:
+    """Run a trial, and once more when the course says so. worked: its target came up before.
+
+    Raises HostLost at once: the hosts must be had anew first; and any HostError of what never worked.
+    """
+    while True:
+        try:
+            with reserve(item.plan.case) as placed:
+                output = run_trial(item, placed, say)
+            error = None
+        except HostLost:
+            raise
+        except HostError as raised:
+            error, output = raised, not_run(item, raised.message)
+        if (error is not None and not worked) or not course.again(item.plan, output):
+            if error is not None:
+                raise error
+            return output
+        time.sleep(PAUSE_S)
 
 
 def _left_s(position: int, total: int, elapsed_s: float) -> float | None:

@@ -22,6 +22,7 @@ from agents.wire import AgentResult, decode_stream, unpack_result
 from orchestrator.errors import HostError
 from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
 from orchestrator.plan import MARGIN_US, TrialPlan, assign, load_time_us
+from orchestrator.run.commands import BEFORE, Around, carry_out, carry_out_if_possible
 from orchestrator.run.events import Event, Say
 from orchestrator.run.targets import body_of, expect_of, request_of, server_spec, url_of, urls_of
 from orchestrator.spec.models import Load, Target
@@ -58,6 +59,7 @@ class TrialInput:
     run: str
     accepted_keys: list[str] = field(default_factory=list)
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
+    around: Around = field(default_factory=Around)
 
 
 @dataclass(slots=True)
@@ -89,13 +91,21 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     results: list[AgentResult] = []
     stages = Stages()
     try:
-        with stages.of("server"):
-            facts = replace(facts, server=_bring_up(trial, server, placed, say))
-            facts = replace(facts, server=_check_further(trial, facts.server, server, placed))
-        if facts.server.state not in UP:
-            facts = replace(facts, error=facts.server.detail)
+        with stages.of("before"):
+            done = carry_out(BEFORE, trial.around, trial.plan, trial.run, placed)
+        if done and done[-1].status != 0:
+            facts = replace(facts, server=ServerFacts(state="not-started"), error="a command before it failed")
         else:
-            facts, results = _fire(trial, facts, server, placed, stages, say)
+            with stages.of("server"):
+                facts = replace(facts, server=_bring_up(trial, server, placed, say))
+                facts = replace(facts, server=_check_further(trial, facts.server, server, placed))
+            if facts.server.state not in UP:
+                facts = replace(facts, error=facts.server.detail)
+            else:
+                facts, results = _fire(trial, facts, server, placed, stages, say)
+        with stages.of("after"):
+            done += carry_out_if_possible(trial.around, trial.plan, trial.run, placed)
+        facts = replace(facts, commands=done)
         if server is not None:
             log = server.call("logs")
     finally:

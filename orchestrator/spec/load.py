@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.errors import ConfigurationError, Problem, UsageError
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.references import missing_files, wrong_references
+from orchestrator.spec.units import as_text
 
 if TYPE_CHECKING:
     from orchestrator.spec.inventory import Inventory
@@ -36,11 +37,7 @@ class Names:
 
     def all(self) -> dict[str, str]:
         """Everything as text."""
-        return self.environment | {name: _as_text(value) for name, value in self.variables.items()}
-
-
-def _as_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+        return self.environment | {name: as_text(value) for name, value in self.variables.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +163,7 @@ def _interpolate(value: Any, names: Names, path: Path, where: tuple[Any, ...], p
     if isinstance(value, list):
         return [_interpolate(v, names, path, (*where, i), problems) for i, v in enumerate(value)]
     if isinstance(value, str):
-        if "$" not in value:
+        if "$" not in value or _is_script(where):
             return str(value)
         if (whole := _WHOLE.match(value)) and whole[1] in names.variables:
             return names.variables[whole[1]]
@@ -185,6 +182,11 @@ def _interpolate(value: Any, names: Names, path: Path, where: tuple[Any, ...], p
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     return value
+
+
+def _is_script(where: tuple[Any, ...]) -> bool:
+    """A command's text is the shell's, which finds the file's variables in its environment."""
+    return len(where) == 3 and where[0] in ("before", "after") and where[2] == "run"
 
 
 def _override(plain: dict[str, Any], override: str) -> None:

@@ -216,7 +216,7 @@ class Campaign(Model):
     """Its name; the run's folder starts with it."""
     description: str = ""
     variables: dict[Name, str | int | float | bool] = Field(default_factory=dict)
-    """Names for ${NAME} elsewhere in this file; --set variables.NAME=value changes them."""
+    """Names for ${NAME} elsewhere in this file, and in the environment of commands; --set variables.NAME=value."""
     targets: Annotated[dict[Name, Target], Field(min_length=1)]
     loads: Annotated[dict[Name, Load], Field(min_length=1)]
     agents: Annotated[int, Field(ge=1, le=1000)] = 2

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from orchestrator.spec.repeat import SERVER
+
 Location = tuple[Any, ...]
 
 
@@ -33,6 +35,7 @@ def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str
             what = f"{clients} clients are more than {requests} requests"
             yield ("loads", name, "clients"), what, "some would have none: use fewer clients"
     yield from _wrong_globs(plain, [f"{target}/{load}" for target in targets for load in loads])
+    yield from _homeless_commands(plain, targets)
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
     if isinstance(repetitions, dict):
         repetitions = repetitions.get("at_most", 30)
@@ -56,6 +59,21 @@ def _wrong_globs(plain: dict[str, Any], names: list[str]) -> Iterator[tuple[Loca
         included = {name for glob in include for name in fnmatch.filter(names, glob)}
         if included and all(any(fnmatch.fnmatch(name, glob) for glob in exclude) for name in included):
             yield ("exclude",), "nothing remains of the cases", f"they were: {', '.join(sorted(included))}"
+
+
+def _homeless_commands(plain: dict[str, Any], targets: dict[str, Any]) -> Iterator[tuple[Location, str, str]]:
+    """Give the commands that are for the server's host, where a target is a URL and has none."""
+    urls = [name for name, target in targets.items() if isinstance(target, dict) and "url" in target]
+    for key in ("before", "after"):
+        for i, command in enumerate(_sequence(plain, key)):
+            if isinstance(command, dict) and command.get("host", SERVER) == SERVER and urls:
+                names = [f"{url}/{load}" for url in urls for load in _mapping(plain, "loads")]
+                if fnmatch.filter(names, str(command.get("cases", "*"))):
+                    yield (
+                        (key, i),
+                        f"{urls[0]!r} is a URL: it has no server host",
+                        "name a host, or limit it by 'cases'",
+                    )
 
 
 def missing_files(plain: dict[str, Any], folder: Path) -> Iterator[tuple[Location, str, str]]:

@@ -10,6 +10,8 @@ from orchestrator.spec.base import Model
 from orchestrator.spec.units import Duration, Share
 
 MOST = 1000
+# Whatever host the server of a trial is placed on.
+SERVER = "server"
 
 
 class Until(Model):
@@ -51,12 +53,13 @@ Repetitions = Annotated[
 class Command(Model):
     """A command on a host, before or after each trial. It is run by sh, as the user that Volley has there.
 
-    It finds VOLLEY_CASE, VOLLEY_TARGET, VOLLEY_LOAD, VOLLEY_TRIAL, VOLLEY_BLOCK and VOLLEY_SERVER (the server host's
-    address) in its environment.
+    It finds the campaign's variables in its environment, and VOLLEY_CASE, VOLLEY_TARGET, VOLLEY_LOAD, VOLLEY_TRIAL,
+    VOLLEY_BLOCK and VOLLEY_SERVER (the server host's address).
     """
 
     run: Annotated[str, Field(min_length=1)]
-    host: str = "server"
+    """For the shell as it is written; ${NAME} is the shell's."""
+    host: str = SERVER
     """A host of the inventory; 'server' is the one that the server is placed on, 'local' this machine without one."""
     timeout: Duration = 60_000_000
     cases: str = "*"

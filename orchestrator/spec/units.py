@@ -72,3 +72,8 @@ Duration = Annotated[int, BeforeValidator(duration_us), _schema("a duration", _N
 Size = Annotated[int, BeforeValidator(size_bytes), _schema("a size", _N + r"(B|kB|MB|GB|KiB|MiB|GiB)\s*$", "100MiB")]
 Rate = Annotated[float, BeforeValidator(rate_per_s), _schema("a rate", _N + r"/(s|min)\s*$", "1000/s")]
 Share = Annotated[float, BeforeValidator(share), _schema("a share", _N + r"%\s*$", "3%")]
+
+
+def as_text(value: str | int | float | bool) -> str:
+    """Give a scalar as it would be written in a file."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

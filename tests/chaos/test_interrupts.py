@@ -12,9 +12,9 @@ import pytest
 from tests.integration.machine import ROOT, VOLLEY, left_behind, nothing_left, only_run, tiny_campaign, volley
 
 
-def start(tmp_path, port):
-    """Start a run of a minute, and wait until its load is under way."""
-    path = tiny_campaign(tmp_path, port, loads={"long": {"clients": 4, "duration": "60s", "warm_up": "1s"}})
+def start(tmp_path, port, duration="60s"):
+    """Start a run, of a minute by default, and wait until its load is under way."""
+    path = tiny_campaign(tmp_path, port, loads={"long": {"clients": 4, "duration": duration, "warm_up": "1s"}})
     process = subprocess.Popen(
         [*VOLLEY, "run", path, "--out", str(tmp_path / "runs")],
         cwd=ROOT,
@@ -69,19 +69,23 @@ def test_a_second_signal_leaves_at_once(tmp_path):
 
 
 @pytest.mark.provokes("agent-lost")
-def test_an_agent_that_is_killed_is_a_result_and_not_a_hang(tmp_path):
-    """One of two h2load processes dies in mid-trial: the trial is stored, INVALID, and says which agent was lost."""
-    process = start(tmp_path, 18323)
+@pytest.mark.provokes("retried")
+def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_path):
+    """An h2load process dies in mid-trial: that try is kept, INVALID, with who was lost; the next try is the result."""
+    process = start(tmp_path, 18323, duration="5s")
     victims = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "h2load" and "VOLLEY_RUN" in p.environ()]
 
-    for victim in victims:
-        victim.send_signal(signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
-    summary = json.loads((only_run(tmp_path / "runs") / "summary.json").read_text())
+    victims[0].send_signal(signal.SIGKILL)
+    output, _ = process.communicate(timeout=90)
+    run = only_run(tmp_path / "runs")
+    (case,) = json.loads((run / "summary.json").read_text())["cases"]
+    kept = json.loads((run / "tries" / "0001-tiny-long-try1" / "trial.json").read_text())
 
-    assert process.returncode == 3, output
-    assert "agent-lost" in [f["code"] for f in summary["cases"][0]["findings"]]
-    assert summary["cases"][0]["verdict"] == "INVALID"
+    assert process.returncode == 0, output
+    assert "trial 1 is tried again" in output
+    assert (kept["verdict"], kept["findings"][0]["code"]) == ("INVALID", "agent-lost")
+    assert (case["trials"], case["used"]) == (1, 1)
+    assert {f["code"]: f["facts"] for f in case["findings"]}["retried"]["failed_tries"] == ["agent-lost"]
 
 
 @pytest.mark.timeout(400)

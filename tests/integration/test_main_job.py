@@ -141,14 +141,27 @@ def test_bench_drives_what_is_already_up(tmp_path):
     assert "response time (from when it was due)" in opened.stdout
 
 
+@pytest.mark.provokes("command-failed")
 def test_an_image_is_built_once_and_by_content_and_a_bridge_publishes_the_port(tmp_path):
     """The second run says that the image is there; network: bridge works too, and the result says which it was."""
-    first = volley("run", tiny_campaign(tmp_path, 18301), "--out", str(tmp_path / "a"))
+    note = "echo $VOLLEY_TRIAL >> " + str(tmp_path / "commands.txt")
+    until = {"metric": "throughput", "narrower_than": "9999%"}
+    repeated = tiny_campaign(
+        tmp_path, 18301, repetitions={"until": until, "at_least": 2, "at_most": 9},
+        before=[{"run": note}], after=[{"run": note, "host": "local"}, {"run": "exit 7"}],
+    )  # fmt: skip
+    first = volley("run", repeated, "--out", str(tmp_path / "a"), "--json")
     bridged = tiny_campaign(tmp_path, 18302, target={"network": "bridge"})
     second = volley("run", bridged, "--out", str(tmp_path / "b"))
     trial = json.loads(next((only_run(tmp_path / "b") / "trials").glob("*/trial.json")).read_text())
 
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    # Adaptive: two of nine repetitions were enough. A command before and one after each; one that fails is told.
+    (case,) = json.loads(first.stdout)["cases"]
+    assert "precise enough after 2 repetitions" in first.stderr
+    assert (case["trials"], case["requests"]["ok"]) == (2, 800)
+    assert (tmp_path / "commands.txt").read_text().split() == ["1", "1", "2", "2"]
+    assert {f["code"]: f["facts"] for f in case["findings"]}["command-failed"]["how"] == "exit status 7"
     assert "is there" in second.stderr
     assert "Step 1" not in second.stderr
     assert trial["facts"]["server"]["network"] == "bridge"

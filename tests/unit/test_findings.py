@@ -8,7 +8,7 @@ import pytest
 
 from agents.clock import OffsetBound
 from agents.meter import Counters
-from agents.records import HostClock
+from agents.records import CommandDone, HostClock
 from orchestrator.analyse import verdict
 from orchestrator.analyse.cases import case_result, judge
 from orchestrator.result import Severity, Verdict
@@ -121,6 +121,13 @@ PROVOKED["censored-tail"] = (
     "suspect",
     {**STEADY, "agents": [replace(a, crossing=0) for a in steady_agents()]},
 )
+
+
+PROVOKED["command-failed"] = (
+    "invalid",
+    {**STEADY, "agents": steady_agents(), "commands": [CommandDone("before", "db", 1, 5, "no such table")]},
+)
+PROVOKED["retried"] = ("information", {**STEADY, "agents": steady_agents(), "tries": ["agent-lost (local/0)"]})
 
 
 def codes(judged):
@@ -271,7 +278,7 @@ def test_every_finding_has_a_row_in_the_documentation_and_a_test_that_provokes_i
     }
 
     assert said == explained, said ^ explained
-    assert said - {"errors", "no-success", "host-changed"} == set(PROVOKED) | set(NUMBERS)
+    assert said - {"errors", "no-success", "host-changed", "not-precise"} == set(PROVOKED) | set(NUMBERS)
 
 
 @pytest.mark.silent(*PROVOKED, *NUMBERS, "errors", "no-success", but=["too-few-samples"])

@@ -114,6 +114,19 @@ def test_variables_of_the_file(tmp_path):
     assert load(path, ["variables.clients=16"], environment={}).campaign.loads["burst"].clients == 16
 
 
+def test_a_command_is_the_shells(tmp_path):
+    """What looks like a variable in it is one of the shell's."""
+    text = GOOD + "before: [{run: 'echo $X ${y:-2}', host: local}]\nafter: [{run: 'true'}]\n"
+
+    ((where, what, _),) = problems(tmp_path, text)
+    path = tmp_path / "c.yaml"
+    path.write_text(text.replace("after: [{run: 'true'}]", ""))
+
+    assert load(path).campaign.before[0].run == "echo $X ${y:-2}"
+    assert where.endswith("after.0")
+    assert "is a URL: it has no server host" in what
+
+
 def test_a_matrix_of_which_nothing_remains_is_told(tmp_path):
     """Not an empty run."""
     ((where, what, hint),) = problems(tmp_path, GOOD + "include: ['up/*']\nexclude: ['*/burst']\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from agents.records import TrialFacts
-from orchestrator.analyse.findings import generator, measurement, server
+from orchestrator.analyse.findings import conduct, generator, measurement, server
 from orchestrator.result import Finding, Metrics
 
 Rule = Callable[[TrialFacts, Metrics | None], Iterator[Finding]]
@@ -18,6 +18,7 @@ def find(facts: TrialFacts, metrics: Metrics | None) -> list[Finding]:
 
 # Causes come before what follows from them: that is the order in which they are shown.
 RULES: list[Rule] = [
+    conduct.commands_failed,
     server.server_memory,
     server.server_state,
     server.server_afterwards,
@@ -43,4 +44,5 @@ RULES: list[Rule] = [
     generator.shared_host,
     measurement.too_few_samples,
     measurement.no_warm_up,
+    conduct.retried,
 ]

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from agents.records import TrialFacts
-from orchestrator.result import CaseFinding, Severity, Trial
+from orchestrator.analyse.precision import Precision, width
+from orchestrator.result import CaseFinding, CaseResult, Interval, Severity, Trial
+from orchestrator.slo import THROUGHPUT
 
 
 def host_changed(trials: list[Trial]) -> list[CaseFinding]:
@@ -22,6 +24,31 @@ def host_changed(trials: list[Trial]) -> list[CaseFinding]:
         return []
     hint = "run it again on hosts that stay as they are: these trials are not repetitions of one thing"
     return [CaseFinding("host-changed", Severity.SUSPECT, sorted(set(numbers)), different, hint)]
+
+
+def not_precise(case: CaseResult, precision: Precision | None) -> list[CaseFinding]:
+    """An adaptive campaign ended, and this case's interval is wider than asked, or there is none."""
+    if precision is None or not case.used:
+        return []
+    reached = width(_interval(case, precision.metric))
+    if reached is not None and reached < precision.narrower_than:
+        return []
+    told = {
+        "metric": precision.metric,
+        "asked": precision.narrower_than,
+        "reached": None if reached is None else round(reached, 4),
+        "repetitions": case.trials,
+    }
+    hint = "more repetitions ('at_most', 'budget') or longer trials make it narrower"
+    if reached is None:
+        hint = "there is no interval: too few requests for this percentile, or fewer than two valid trials"
+    return [CaseFinding("not-precise", Severity.INFORMATION, [], told, hint)]
+
+
+def _interval(case: CaseResult, metric: str) -> Interval | None:
+    if metric == THROUGHPUT:
+        return case.throughput_per_s
+    return (case.response_time_us or case.service_time_us).get(metric)
 
 
 def _constants(facts: TrialFacts) -> dict[str, str | None]:

@@ -1,0 +1,79 @@
+"""The campaign's commands around a trial, each on the host that it names."""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass, field
+
+from agents.records import CommandDone
+from orchestrator.errors import HostError
+from orchestrator.fleet.hosts import Actor, HostLost, Placed
+from orchestrator.plan import TrialPlan
+from orchestrator.spec.models import Campaign
+from orchestrator.spec.repeat import SERVER, Command
+from orchestrator.spec.units import as_text
+
+ANSWER_S = 10.0
+BEFORE, AFTER = "before", "after"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What is run around one trial."""
+
+    before: list[Command] = field(default_factory=list)
+    after: list[Command] = field(default_factory=list)
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+def around(campaign: Campaign, case: str) -> Around:
+    """Give the commands that a case has."""
+    before, after = (
+        [command for command in commands if fnmatch.fnmatch(case, command.cases)]
+        for commands in (campaign.before, campaign.after)
+    )
+    return Around(before, after, {name: as_text(value) for name, value in campaign.variables.items()})
+
+
+def carry_out(when: str, around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
+    """Run commands one after the other; before a trial the first that fails is the last.
+
+    Raises HostLost when a host does not answer.
+    """
+    done: list[CommandDone] = []
+    variables = around.variables | _variables(trial, placed)
+    for command in around.before if when == BEFORE else around.after:
+        actor = _where(command, placed)
+        timeout_s = command.timeout / 1e6
+        said = actor.call("command", command.run, variables, run, timeout_s, timeout_s=timeout_s + ANSWER_S)
+        done.append(CommandDone(when, actor.host, said["status"], said["lasted_us"], said["output"]))
+        if when == BEFORE and said["status"] != 0:
+            break
+    return done
+
+
+def carry_out_if_possible(around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
+    """Run the commands after a trial, whatever became of it; a host that is lost has been told of already."""
+    try:
+        return carry_out(AFTER, around, trial, run, placed)
+    except HostLost as error:
+        return [CommandDone(AFTER, "", None, 0, str(error))]
+
+
+def _where(command: Command, placed: Placed) -> Actor:
+    name = placed.server.host if command.host == SERVER and placed.server is not None else command.host
+    if name not in placed.helpers:
+        raise HostError(f"a command is for host {name!r}, which is not in the fleet", "name a host of the inventory")
+    return placed.helpers[name]
+
+
+def _variables(trial: TrialPlan, placed: Placed) -> dict[str, str]:
+    """What a command finds in its environment."""
+    return {
+        "VOLLEY_CASE": trial.case.name,
+        "VOLLEY_TARGET": trial.case.target,
+        "VOLLEY_LOAD": trial.case.load,
+        "VOLLEY_TRIAL": str(trial.number),
+        "VOLLEY_BLOCK": str(trial.block),
+        "VOLLEY_SERVER": placed.server.address if placed.server else "",
+    }

@@ -1,0 +1,168 @@
+"""How a run goes on: what is tried again and kept, what ends it, what a lost host does. The real ones die in tests/chaos."""
+
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from agents.records import CommandDone
+from orchestrator.analyse.precision import Precision, Progress
+from orchestrator.course import Course
+from orchestrator.errors import HostError
+from orchestrator.fleet.hosts import HostLost
+from orchestrator.plan import make_plan
+from orchestrator.run import loop
+from orchestrator.run.trial import TrialOutput
+from orchestrator.spec.models import Campaign
+from orchestrator.store import RunStore, read_trials
+from tests.unit.facts import agent_facts, result, server_facts, trial_facts
+
+SPEC = Campaign.model_validate(
+    {
+        "campaign": "c",
+        "targets": {"flask": {"image": "i", "port": 1}},
+        "loads": {"burst": {"clients": 40, "requests": 1000}},
+        "repetitions": 2,
+    }
+)
+
+
+class World:
+    """A run whose trials end as they are told to; nothing else of it is made up."""
+
+    def __init__(self, tmp_path, monkeypatch, retries=1, progress=None):
+        self.plan = make_plan(SPEC)
+        self.store = RunStore.create(tmp_path, "c")
+        self.store.write_json("plan.json", self.plan.to_plain())
+        self.said = []
+        self.course = Course(self.plan, self.store, retries, lambda event: self.said.append(event), progress)
+        self.outcomes = []
+        monkeypatch.setattr(loop, "run_trial", self._run_trial)
+        monkeypatch.setattr(loop, "PAUSE_S", 0.0)
+
+    def _run_trial(self, item, placed, say):
+        outcome = self.outcomes.pop(0) if self.outcomes else {}
+        if isinstance(outcome, Exception):
+            raise outcome
+        facts = trial_facts(number=item.plan.number, block=item.plan.block, stages_us={"load": 1_000_000})
+        facts = replace(facts, **outcome)
+        return TrialOutput(facts, [result(a, [1_000] * 500) for a in facts.agents], b"")
+
+    def run(self, *outcomes):
+        self.outcomes = list(outcomes)
+
+        @contextmanager
+        def reserve(case):
+            yield SimpleNamespace()
+
+        scene = loop.Scene(SPEC, self.store.path, "run", {}, reserve)
+        for planned, output in loop.run_trials(self.plan, scene, self.course, lambda event: None):
+            self.course.finished(planned, output)
+        return [facts for facts, _ in read_trials(self.store.path)]
+
+    def kept(self):
+        return sorted(path.name for path in (self.store.path / "tries").glob("*"))
+
+
+LOST = {"agents": [agent_facts(ended="died", exit_status=-9), agent_facts(agent="local/1")]}
+HUNG = {"agents": [agent_facts(ended="watchdog", exit_status=-15), agent_facts(agent="local/1")]}
+KILLED = {"server": server_facts(last=replace(server_facts().last, oom_kills=3))}
+
+
+def test_a_lost_agent_is_tried_again_and_the_try_is_kept(tmp_path, monkeypatch):
+    """Its result is that of the second try, and says so; the first is beside it, whole."""
+    world = World(tmp_path, monkeypatch)
+
+    first, second = world.run(LOST)
+
+    assert (first.number, second.number) == (1, 2)
+    assert first.agents[0].ended == "finished"
+    assert first.tries == ["agent-lost"]
+    assert second.tries == []
+    assert world.kept() == ["0001-flask-burst-try1"]
+    assert [e.kind for e in world.said] == ["again"]
+
+
+def test_a_bound_is_a_bound(tmp_path, monkeypatch):
+    """After the last retry what came of it is the result, INVALID; the next trial has tries of its own."""
+    world = World(tmp_path, monkeypatch, retries=2)
+
+    first, second = world.run(LOST, LOST, LOST, LOST)
+
+    assert first.agents[0].ended == "died"
+    assert first.tries == ["agent-lost", "agent-lost"]
+    assert (second.agents[0].ended, len(second.tries)) == ("finished", 1)
+    assert len(world.kept()) == 3
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        HUNG,
+        KILLED,
+        {**LOST, **KILLED},
+        {"server": server_facts(state="exited"), "error": "x", "agents": [], "t0_ns": None},
+    ],
+)
+def test_what_the_server_did_is_a_result(tmp_path, monkeypatch, outcome):
+    """A server that hangs, is killed, or ends is not asked again until it looks better."""
+    world = World(tmp_path, monkeypatch)
+
+    world.run(outcome)
+
+    assert world.kept() == []
+
+
+def test_a_command_that_fails_is_tried_again(tmp_path, monkeypatch):
+    """A database that was not up yet."""
+    failed = {
+        "commands": [CommandDone("before", "db", 1, 5, "no")], "server": server_facts(state="not-started"),
+        "error": "a command before it failed", "agents": [], "t0_ns": None,
+    }  # fmt: skip
+    world = World(tmp_path, monkeypatch)
+
+    first, _ = world.run(failed)
+
+    assert first.tries == ["a command before it failed"]
+
+
+def test_an_engine_that_hiccups_is_asked_again_once_it_worked(tmp_path, monkeypatch):
+    """What never worked is told at once; what fails more often than it may ends the run, and resume goes on there."""
+    world = World(tmp_path, monkeypatch)
+    with pytest.raises(HostError, match="port"):
+        world.run(HostError("port in use"))
+    assert world.kept() == []
+
+    first, second = world.run({}, HostError("engine gone"))
+    assert (first.tries, second.tries) == ([], ["engine gone"])
+
+
+def test_a_lost_host_is_for_the_fleet_to_mend(tmp_path, monkeypatch):
+    """The loop cannot; the course says how often the fleet is brought up without a trial in between."""
+    world = World(tmp_path, monkeypatch, retries=2)
+
+    with pytest.raises(HostLost):
+        world.run({}, HostLost("gen1 is gone"))
+
+    assert world.course.left()[0].number == 2
+    assert [world.course.renew() for _ in range(3)] == [True, True, False]
+    world.run()
+    assert world.course.renewals == 0
+    assert world.course.left() == []
+
+
+def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, monkeypatch):
+    """Enough after two of ten blocks; a resumed run knows without a trial."""
+    monkeypatch.setattr("tests.unit.test_course.SPEC", SPEC.model_copy(update={"repetitions": 10}))
+    wanted = Precision("throughput", 0.5, at_least=2, at_most=10)
+    world = World(tmp_path, monkeypatch, progress=Progress(wanted, ["flask/burst"]))
+
+    assert len(world.run()) == 2
+    assert [e.kind for e in world.said] == ["enough"]
+
+    from orchestrator.analyse.cases import judge
+
+    resumed = Course(world.plan, world.store, 1, world.said.append, Progress(wanted, ["flask/burst"]))
+    resumed.begin([judge(facts, agents) for facts, agents in read_trials(world.store.path)])
+    assert resumed.over(resumed.left()[0])
