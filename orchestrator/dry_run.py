@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -23,9 +24,11 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, Any
     plan, placements = _planned(loaded, only, hosts)
     shown = {name: {"server": p.server, "agents": p.agents} for name, p in placements.items()}
     known = ceilings.known(hosts.inventory)
+    counted, timed = requests_of(plan, plan.blocks)
     return plan.to_plain() | {
         "placement": shown,
         "agents_needed": {case.name: agents_needed(case, placements[case.name], known) for case in plan.cases},
+        "requests": {"counted": counted, "trials_of_unknown_count": timed},
         "ceilings": {name: asdict(each) for name, each in known.items()},
     }
 
@@ -45,8 +48,34 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
         yield f"    {_enough(case, placement, known)}"
     yield "order: " + " ".join(f"{t.number}:{t.case.name}" for t in plan.trials)
     yield "slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
+    least, most = requests_of(plan, loaded.campaign.least_repetitions), requests_of(plan, plan.blocks)
+    yield f"requests: {_requests(least)}" + ("" if least == most else f"; at the most {_requests(most)}")
     low, high = _estimate_s(plan, loaded)
     yield f"time: between {low:.0f} and {high:.0f} s; nothing was started"
+
+
+def requests_of(plan: Plan, blocks: int) -> tuple[int, int]:
+    """How many requests the trials of so many blocks send; how many trials send as many as are answered in their time."""
+    counted, timed = 0, 0
+    for case in (trial.case for trial in plan.trials if trial.block < blocks):
+        if case.requests is not None:
+            counted += case.requests
+        elif case.rate_per_s is not None:
+            counted += round(case.rate_per_s * _load_s(case))
+        else:
+            timed += 1
+    return counted, timed
+
+
+def _requests(found: tuple[int, int]) -> str:
+    counted, timed = found
+    open_ended = f"as many as are answered in the time of {timed} trials" if timed else ""
+    return " and ".join(part for part in (f"{counted:,}" if counted or not timed else "", open_ended) if part)
+
+
+def _load_s(case: Case) -> float:
+    """How long a timed load lasts, 0 for one that is bound by requests."""
+    return 0.0 if case.duration_us is None else (case.warm_up_us + case.duration_us + case.tail_us) / 1e6
 
 
 def _planned(loaded: Loaded, only: str | None, hosts: Hosts) -> tuple[Plan, dict[str, Placement]]:
@@ -85,15 +114,16 @@ def _case(case: Case) -> str:
 
 
 def _estimate_s(plan: Plan, loaded: Loaded) -> tuple[float, float]:
-    """Loads alone, and with what containers and requests-bound loads may take at the most."""
+    """Loads alone, in the fewest blocks; and with what containers and requests-bound loads may take at the most, in all."""
+    campaign = loaded.campaign
+    pause = (campaign.cool_down or 0) / 1e6
     low = high = 8.0
     for trial in plan.trials:
-        target, load = loaded.campaign.targets[trial.case.target], loaded.campaign.loads[trial.case.load]
-        fixed = (
-            0.0
-            if trial.case.duration_us is None
-            else (trial.case.warm_up_us + trial.case.duration_us + load.tail) / 1e6
-        )
-        low += fixed + (1 if target.url else 3)
-        high += (fixed or load.timeout / 1e6) + (1 if target.url else target.ready.timeout / 1e6)
+        target, load = campaign.targets[trial.case.target], campaign.loads[trial.case.load]
+        fixed = _load_s(trial.case)
+        if trial.block < campaign.least_repetitions:
+            low += fixed + (1 if target.url else 3) + pause
+        around = [c.timeout for c in (*campaign.before, *campaign.after) if fnmatch.fnmatch(trial.case.name, c.cases)]
+        longest = (fixed or load.timeout / 1e6) + (1 if target.url else target.ready.timeout / 1e6)
+        high += longest + pause + sum(around) / 1e6
     return low, high

@@ -42,6 +42,11 @@ class Plan:
     digest: str
 
     @property
+    def blocks(self) -> int:
+        """How many blocks it has; an adaptive campaign may come to fewer."""
+        return max(trial.block for trial in self.trials) + 1
+
+    @property
     def agents(self) -> int:
         """The most agents that any case needs at once."""
         return max(case.agents for case in self.cases)

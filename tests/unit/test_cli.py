@@ -92,6 +92,7 @@ def test_dry_run_shows_the_plan_and_starts_nothing():
     assert "flask/burst: closed, http1, 40 clients over 2 agents, 1000 requests" in done.stdout
     assert "server on local; agents on local 2" in done.stdout
     assert "nothing was started" in done.stdout
+    assert "requests: 12,000 and as many as are answered in the time of 12 trials" in done.stdout
     assert len(document["trials"]) == 24
 
 

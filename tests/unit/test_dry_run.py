@@ -1,0 +1,21 @@
+"""What a run would do, in numbers; nothing is started."""
+
+from orchestrator.dry_run import requests_of
+from orchestrator.plan import make_plan
+from orchestrator.spec.models import Campaign
+
+LOADS = {
+    "burst": {"clients": 4, "requests": 100},
+    "open": {"model": "open", "rate": "50/s", "clients": 5, "duration": "2s", "warm_up": "1s", "tail": "1s"},
+    "steady": {"clients": 4, "duration": "5s"},
+}
+ADAPTIVE = {"until": {"metric": "p50", "narrower_than": "5%"}, "at_least": 2, "at_most": 3}
+
+
+def test_how_many_requests():
+    """Counted loads, open ones by their rate, and how many trials nobody can count; of an adaptive campaign least and most."""
+    spec = {"campaign": "c", "targets": {"a": {"url": "http://h/"}}, "loads": LOADS, "repetitions": ADAPTIVE}
+    plan = make_plan(Campaign.model_validate(spec))
+
+    assert requests_of(plan, 2) == (2 * (100 + 200), 2)
+    assert requests_of(plan, plan.blocks) == (3 * (100 + 200), 3)
