@@ -203,11 +203,22 @@ class CaseResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """Candidate over baseline for one metric under one load.
+class Difference:
+    """Something that makes two runs incomparable. kind: image, limits, load, target, hosts or versions; both values."""
 
-    p_value: of the permutation test. p_holm: of the paired t-test, adjusted for the metrics that were compared (Holm); it
-    decides. ratio and both are None when they cannot be compared.
+    kind: str
+    key: str
+    baseline: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Candidate over baseline for one metric under one load: two targets of a run, or one target of two runs.
+
+    ratio: of the metric; for error_share, which can be zero, `difference` instead, in shares of all requests.
+    p_value: of the permutation test. p_holm: of the t-test (paired by block inside a run, Welch's between runs), adjusted
+    for the metrics that were compared (Holm); it decides. All are None when they cannot be compared. differences: why not.
     """
 
     metric: str
@@ -219,6 +230,9 @@ class Comparison:
     conclusion: str
     reason: str
     p_holm: float | None = None
+    difference: Interval | None = None
+    target: str = ""
+    differences: list[Difference] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,7 @@ def comparisons_frame(comparisons: list[Comparison]) -> pd.DataFrame:
             **_interval("ratio", c.ratio),
             "p_value": c.p_value,
             "p_holm": c.p_holm,
+            **_interval("difference", c.difference),
             "conclusion": c.conclusion,
             "reason": c.reason,
         }

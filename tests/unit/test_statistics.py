@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from orchestrator.analyse.compare import decide
-from orchestrator.analyse.statistics import Paired, geometric_mean, holm, paired_ratio, pairs_needed, sign_flip_p
+from orchestrator.analyse.effect import Effect, holm, paired, sign_flip_p, split_p, trials_needed, unpaired
+from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.result import Interval
 
 
@@ -43,6 +44,41 @@ def test_sign_flip_of_many_pairs_agrees_with_the_t_test():
     assert sign_flip_p(differences.tolist()) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
 
 
+def test_splits_are_counted_exactly_and_agree_with_scipy():
+    """5 against 5 all apart: two of 252 splits. Above 65 536 splits Monte-Carlo, close to the parametric p."""
+    draw = np.random.default_rng(5)
+    old, new = draw.normal(0, 1, 5), draw.normal(0.8, 1, 6)
+    exact = stats.permutation_test((new, old), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True)
+
+    assert split_p([1, 2, 3, 4, 5], [11, 12, 13, 14, 15]) == 2 / 252
+    assert split_p([1, 2], [1, 2]) == 1.0
+    assert split_p(old, new) == pytest.approx(exact.pvalue, abs=0.01)
+    many = draw.normal(0, 1, 40), draw.normal(0.5, 1, 40)
+    assert split_p(*many) == pytest.approx(stats.ttest_ind(*many).pvalue, abs=0.02)
+
+
+def test_two_sides_without_an_order_are_welchs():
+    """Estimate, interval and p are scipy's, with sides of other sizes and spreads."""
+    draw = np.random.default_rng(6)
+    old, new = draw.normal(0, 0.02, 5), draw.normal(0.1, 0.2, 9)
+    oracle = stats.ttest_ind(new, old, equal_var=False)
+
+    found = unpaired(old.tolist(), new.tolist())
+
+    assert found.interval.estimate == pytest.approx(new.mean() - old.mean())
+    assert (found.interval.low, found.interval.high) == pytest.approx(tuple(oracle.confidence_interval()))
+    assert found.p_t == pytest.approx(oracle.pvalue)
+    assert (found.trials, found.paired) == (5, False)
+    assert unpaired([1.0], [1.0, 2.0]) is None
+
+
+def test_sides_that_do_not_vary():
+    """Equal and constant: certainly no difference. Constant and apart: certainly one."""
+    for measure in (paired, unpaired):
+        assert measure([0.0, 0.0, 0.0], [0.0, 0.0, 0.0]).p_t == 1.0
+        assert measure([0.0, 0.0, 0.0], [0.5, 0.5, 0.5]).p_t == 0.0
+
+
 SPREAD, SHARED, TAILS = 0.05, 0.5, 4
 
 
@@ -51,49 +87,57 @@ def own(draw, trials, deviation):
     return deviation * draw.standard_t(TAILS, trials) / math.sqrt(TAILS / (TAILS - 2))
 
 
-def campaign(draw, trials, effect=0.0, shared=SHARED):
+BORDER = math.log1p(0.03)
+
+
+def campaign(draw, trials, effect=0.0, shared=SHARED, measure=paired):
     """Throughput, p50 and p99 of two targets: 5 % from run to run, a part of it the drift of the block that both have."""
     drift = draw.normal(0, SPREAD * math.sqrt(shared), trials)
     sides = []
     for faster in (0.0, math.log1p(effect)):
+        if measure is unpaired:  # two runs have no block in common
+            drift = draw.normal(0, SPREAD * math.sqrt(shared), trials)
         base = drift + own(draw, trials, SPREAD * math.sqrt(1 - shared))
         p50 = -0.8 * base + own(draw, trials, 0.02) - faster
         p99 = -1.2 * base + own(draw, trials, 0.05) - faster
-        sides.append([np.exp(7 + base + faster), np.exp(9 + p50), np.exp(10 + p99)])
-    return [paired_ratio(old.tolist(), new.tolist()) for old, new in zip(*sides, strict=True)]
+        sides.append([7 + base + faster, 9 + p50, 10 + p99])
+    return [measure(old.tolist(), new.tolist()) for old, new in zip(*sides, strict=True)]
 
 
 def conclusions(found):
     adjusted = holm([each.p_t for each in found])
     return [
-        decide(each, p, 0.03, better) for each, p, better in zip(found, adjusted, (True, False, False), strict=True)
+        decide(each, p, BORDER, better) for each, p, better in zip(found, adjusted, (True, False, False), strict=True)
     ]
 
 
-def test_the_interval_of_the_ratio_covers_the_truth_at_its_rate():
+@pytest.mark.parametrize(("measure", "trials"), [(paired, 6), (unpaired, 6)])
+def test_the_interval_of_the_ratio_covers_the_truth_at_its_rate(measure, trials):
     """93 to 97 % of the 95 % intervals hold the true ratio, heavy tails and shared drift included."""
     draw, rounds = np.random.default_rng(12), 2000
     covered = 0
     for _ in range(rounds):
-        ratio = campaign(draw, 6, effect=0.1)[0].ratio
+        ratio = campaign(draw, trials, effect=0.1, measure=measure)[0].ratio
         covered += ratio.low <= 1.1 <= ratio.high
 
     assert 0.93 <= covered / rounds <= 0.97
 
 
-@pytest.mark.parametrize("shared", [0.0, 0.5])
-def test_identical_targets_are_seldom_told_apart(shared):
+@pytest.mark.parametrize(("shared", "measure"), [(0.0, paired), (0.5, paired), (0.5, unpaired)])
+def test_identical_targets_are_seldom_told_apart(shared, measure):
     """A/A, 5 v 5: 'faster' or 'slower' in any of three metrics in at most 5 % of 200 simulated campaigns."""
     draw = np.random.default_rng(13)
-    wrong = sum(bool({"faster", "slower"} & set(conclusions(campaign(draw, 5, shared=shared)))) for _ in range(200))
+    made = (conclusions(campaign(draw, 5, shared=shared, measure=measure)) for _ in range(200))
+    wrong = sum(bool({"faster", "slower"} & set(found)) for found in made)
 
     assert wrong <= 10
 
 
-def test_a_true_difference_of_a_tenth_is_found():
+@pytest.mark.parametrize("measure", [paired, unpaired])
+def test_a_true_difference_of_a_tenth_is_found(measure):
     """10 v 10: 'faster' in throughput in at least 90 % of 200 simulated campaigns, and 'slower' in none."""
     draw = np.random.default_rng(14)
-    found = [conclusions(campaign(draw, 10, effect=0.1))[0] for _ in range(200)]
+    found = [conclusions(campaign(draw, 10, effect=0.1, measure=measure))[0] for _ in range(200)]
 
     assert found.count("faster") >= 180
     assert "slower" not in found
@@ -106,24 +150,26 @@ def test_holm_is_bonferroni_step_by_step():
     assert holm([]) == []
 
 
-def test_what_is_needed_settles_it():
-    """As many pairs of the same mean and spread give a conclusion; one fewer do not. A difference at the border never does."""
+@pytest.mark.parametrize("measure", [paired, unpaired])
+def test_what_is_needed_settles_it(measure):
+    """As many of the same mean and spread give a conclusion; four do not. A difference at the border never does."""
     for effect in (0.0, 0.06):
         logs = [math.log1p(effect) + side * 0.05 for side in (1, -1)] * 2
-        few = paired_ratio([1.0] * 4, np.exp(logs).tolist())
-        needed = pairs_needed(few, 0.03, family=1)
+        few = measure([0.0] * 4, logs)
+        needed = trials_needed(few, BORDER, family=1)
 
-        assert decide(few, few.p_t, 0.03, True) == "inconclusive"
+        assert decide(few, few.p_t, BORDER, True) == "inconclusive"
         assert needed > 4
-        many = replace(few, pairs=needed, ratio=_interval(few, needed), p_t=0.0 if effect else 1.0)
-        assert decide(many, many.p_t, 0.03, True) == ("faster" if effect else "equivalent")
-    border = paired_ratio([1.0] * 4, [1.03 * 1.05, 1.03 / 1.05] * 2)
-    assert pairs_needed(border, 0.031, family=1) is None
+        many = replace(few, trials=needed, interval=_interval(few, needed))
+        assert decide(many, 0.0 if effect else 1.0, BORDER, True) == ("faster" if effect else "equivalent")
+    border = measure([0.0] * 4, [BORDER + 0.05, BORDER - 0.05] * 2)
+    assert trials_needed(border, BORDER + 0.001, family=1) is None
 
 
-def _interval(found, pairs):
-    half = stats.t.ppf(0.975, pairs - 1) * found.spread / math.sqrt(pairs)
-    return Interval(found.ratio.estimate, found.ratio.estimate * math.exp(-half), found.ratio.estimate * math.exp(half))
+def _interval(found, trials):
+    half = stats.t.ppf(0.975, trials - 1 if found.paired else 2 * trials - 2) * found.spread / math.sqrt(trials)
+    estimate = found.interval.estimate
+    return Interval(estimate, estimate - half, estimate + half)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +187,6 @@ def _interval(found, pairs):
 )
 def test_a_decision_is_made_against_the_smallest_effect(estimate, low, high, p, more_is_better, conclusion):
     """Significant and beyond it, wholly within it, or neither."""
-    found = Paired(Interval(estimate, low, high), p, p, 0.05, 6)
+    found = Effect(Interval(*(math.log(x) for x in (estimate, low, high))), p, p, 0.05, 6, True)
 
-    assert decide(found, p, 0.03, more_is_better) == conclusion
+    assert decide(found, p, BORDER, more_is_better) == conclusion

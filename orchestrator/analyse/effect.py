@@ -1,0 +1,149 @@
+"""How different are two sides, with what uncertainty? On the scale of logarithms (ratios) or as it is (shares). Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from orchestrator.analyse.statistics import CONFIDENCE, mean_and_half_width, t_quantile, two_sided_p
+from orchestrator.result import Interval
+
+EXACT_UP_TO = 1 << 16
+MONTE_CARLO = 20_000
+MOST_TRIALS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """Candidate minus baseline, on the scale of the values that were given (differences of logarithms are log ratios).
+
+    interval: 95 %, by Student's t, Welch's where the sides are not paired. p_permutation: exact, Monte-Carlo with a fixed
+    seed above 65 536 arrangements; no assumption, but few trials cannot make it small. p_t: two-sided, of the same t.
+    spread: standard deviation such that spread / sqrt(trials) is the standard error. trials: pairs, or the smaller side.
+    """
+
+    interval: Interval
+    p_permutation: float
+    p_t: float
+    spread: float
+    trials: int
+    paired: bool
+
+    @property
+    def ratio(self) -> Interval:
+        """The interval as a ratio, of an effect on logarithms."""
+        low, high = self.interval.low, self.interval.high
+        assert low is not None
+        assert high is not None
+        return Interval(math.exp(self.interval.estimate), math.exp(low), math.exp(high))
+
+
+def paired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | None:
+    """Compare trials pair by pair, shape (n,) each; None without at least two pairs."""
+    n = len(baseline)
+    if n < 2 or n != len(candidate):
+        return None
+    differences = [new - old for old, new in zip(baseline, candidate, strict=True)]
+    centre, half = mean_and_half_width(differences)
+    assert half is not None
+    spread = math.sqrt(math.fsum((value - centre) ** 2 for value in differences) / (n - 1))
+    p_t = _p(centre, spread / math.sqrt(n), n - 1)
+    return Effect(Interval(centre, centre - half, centre + half), sign_flip_p(differences), p_t, spread, n, True)
+
+
+def unpaired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | None:
+    """Compare trials that have no order in common, shapes (n,) and (m,); None without at least two on each side.
+
+    Welch 1947: the sides may vary differently.
+    """
+    n, m = len(baseline), len(candidate)
+    if min(n, m) < 2:
+        return None
+    means = math.fsum(baseline) / n, math.fsum(candidate) / m
+    variances = [
+        math.fsum((value - mean) ** 2 for value in side) / (len(side) - 1)
+        for side, mean in zip((baseline, candidate), means, strict=True)
+    ]
+    parts = variances[0] / n, variances[1] / m
+    error, centre = math.sqrt(sum(parts)), means[1] - means[0]
+    degrees = sum(parts) ** 2 / (parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)) if error else n + m - 2.0
+    half = t_quantile((1 + CONFIDENCE) / 2, degrees) * error
+    few = min(n, m)
+    interval = Interval(centre, centre - half, centre + half)
+    return Effect(
+        interval, split_p(baseline, candidate), _p(centre, error, degrees), error * math.sqrt(few), few, False
+    )
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for having looked at several things (Holm 1979): below 0.05 means so for the whole family."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def trials_needed(found: Effect, border: float, family: int) -> int | None:
+    """How many pairs, or trials a side, would settle it if mean and spread stay what they are; None: over MOST_TRIALS.
+
+    Enough for the difference to be significant among `family` metrics where it is beyond the border, else for the interval
+    to lie within it.
+    """
+    centre = abs(found.interval.estimate)
+    beyond = centre >= border
+    distance = centre if beyond else border - centre
+    level = 1 - (1 - CONFIDENCE) / (2 * (family if beyond else 1))
+    for n in range(2, MOST_TRIALS + 1):
+        degrees = n - 1 if found.paired else 2 * n - 2
+        if t_quantile(level, degrees) * found.spread / math.sqrt(n) <= distance:
+            return n
+    return None
+
+
+def sign_flip_p(differences: Sequence[float]) -> float:
+    """Two-sided p of the sign-flip test on the mean: the share of sign patterns at least as extreme as the observed.
+
+    Fisher's randomisation test for pairs; with n pairs it cannot be below 2/2^n.
+    """
+    import numpy as np
+
+    values = np.asarray(differences, dtype=np.float64)
+    n = values.size
+    observed = abs(values.sum()) * (1 - 1e-12)
+    if 2**n <= EXACT_UP_TO:
+        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float((np.abs(signs @ values) >= observed).mean())
+    draw = np.random.default_rng(1)
+    signs = draw.choice([-1.0, 1.0], size=(MONTE_CARLO, n))
+    extreme = int((np.abs(signs @ values) >= observed).sum())
+    return (extreme + 1) / (MONTE_CARLO + 1)
+
+
+def split_p(baseline: Sequence[float], candidate: Sequence[float]) -> float:
+    """Two-sided permutation p on the difference of means: the share of splits at least as extreme as the observed.
+
+    5 against 5: 252 splits, so never below 2/252.
+    """
+    import itertools
+
+    import numpy as np
+
+    values = np.asarray([*baseline, *candidate], dtype=np.float64)
+    n, m = len(baseline), len(candidate)
+    # With the total fixed, the sum of one side says it all.
+    expected = values.sum() * m / (n + m)
+    observed = abs(values[n:].sum() - expected) * (1 - 1e-12)
+    if math.comb(n + m, m) <= EXACT_UP_TO:
+        chosen = np.array(list(itertools.combinations(range(n + m), m)))
+        return float((np.abs(values[chosen].sum(axis=1) - expected) >= observed).mean())
+    draw = np.random.default_rng(1)
+    order = draw.random((MONTE_CARLO, n + m)).argsort(axis=1)[:, :m]
+    extreme = int((np.abs(values[order].sum(axis=1) - expected) >= observed).sum())
+    return (extreme + 1) / (MONTE_CARLO + 1)
+
+
+def _p(centre: float, error: float, degrees: float) -> float:
+    return two_sided_p(centre / error, degrees) if error else float(centre == 0)
