@@ -167,6 +167,7 @@ class Case:
     cpus: float | None
     memory_bytes: int | None
     external: bool = False
+    cpuset: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

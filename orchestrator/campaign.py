@@ -36,7 +36,7 @@ from orchestrator.spec.load import Loaded, load, load_inventory
 from orchestrator.spec.models import Campaign, Place
 from orchestrator.spec.repeat import Adaptive
 from orchestrator.spec.slo import terms
-from orchestrator.store import RunStore, read_plan, read_trials
+from orchestrator.store import RunStore, read_environment, read_plan, read_trials
 
 Show = Callable[[Event], None]
 # A host that was lost has a moment to come back.
@@ -206,7 +206,7 @@ def _run_on_a_fleet(work: Work, label: str, course: Course, say: Show) -> None:
 
 def _same_images(store: RunStore, images: dict[str, str]) -> None:
     """Refuse to go on with other images than the trials before had. Raises UsageError."""
-    before = store.read_json("environment.json").get("images", images)
+    before = read_environment(store.path).get("images", images)
     different = [f"{name} was {before.get(name)}" for name in images if before.get(name) != images[name]]
     if different:
         raise UsageError(

@@ -14,7 +14,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from orchestrator import __version__, cli_hosts, leaving
+from orchestrator import __version__, cli_hosts, cli_results, leaving
 from orchestrator.errors import (
     EXIT_FAILED,
     EXIT_INVALID,
@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from orchestrator.campaign import Hosts, Show
     from orchestrator.evaluate import Finished
 
-DEFAULT_OUT = Path("runs")
-# A table is as wide as it has to be.
-WIDE = 240
-
-
-class ExportFormat(StrEnum):
-    """What other tools read."""
-
-    CSV = "csv"
-    JSON = "json"
-    HLOG = "hlog"
-
 
 app = typer.Typer(
     name="volley",
@@ -52,6 +40,7 @@ app = typer.Typer(
 )
 
 app.add_typer(cli_hosts.app)
+app.add_typer(cli_results.app)
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign file (YAML).")]
 Inventories = Annotated[
@@ -79,7 +68,7 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
 def run(
     campaign: CampaignFile,
     hosts: Inventories = None,
-    out: Out = DEFAULT_OUT,
+    out: Out = cli_results.DEFAULT_OUT,
     set_: Sets = None,
     only: Only = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; start nothing.")] = False,
@@ -139,7 +128,7 @@ def bench(
     header: Annotated[list[str] | None, typer.Option("-H", "--header", metavar="'NAME: VALUE'")] = None,
     expect_status: Annotated[int | None, typer.Option("--expect-status", help="What one answer must have.")] = None,
     hosts: Inventories = None,
-    out: Out = DEFAULT_OUT,
+    out: Out = cli_results.DEFAULT_OUT,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -234,53 +223,6 @@ def schema(kind: Annotated[FileKind, typer.Argument(help="Of which kind of file.
     typer.echo(json.dumps(made, indent=2))
 
 
-@app.command()
-def report(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")], as_json: AsJson = False
-) -> None:
-    """Show a stored run, evaluated anew from its counters; needs neither Ray, Docker nor h2load."""
-    from orchestrator.evaluate import evaluate_run
-
-    _print(evaluate_run(run_folder), as_json)
-
-
-@app.command()
-def export(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")],
-    format_: Annotated[ExportFormat, typer.Option("--format", help="What to write.")],
-    out: Annotated[Path | None, typer.Option("--out", help="For hlog: the folder; RUN/hlog by default.")] = None,
-) -> None:
-    """Give a stored run to other tools: csv (trials) and json (summary) to stdout, hlog as one file per trial."""
-    from orchestrator.evaluate import evaluate_run
-
-    if format_ is ExportFormat.HLOG:
-        from orchestrator.report import hlog
-        from orchestrator.store import read_trials
-
-        for path in hlog.write(out or run_folder / "hlog", read_trials(run_folder)):
-            typer.echo(str(path))
-        return
-    finished = evaluate_run(run_folder)
-    if format_ is ExportFormat.CSV:
-        from orchestrator.report.tables import trials_frame
-
-        typer.echo(trials_frame(finished.trials).to_csv(index=False), nl=False)
-        return
-    _print(finished, as_json=True)
-
-
-@app.command()
-def runs(folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = DEFAULT_OUT) -> None:
-    """List the runs of a folder, the newest last."""
-    found = sorted(folder.glob("*/plan.json"), key=lambda path: path.parent.name.rsplit("-", 1)[-1])
-    for plan in found:
-        summary = plan.parent / "summary.json"
-        verdict = json.loads(summary.read_text())["verdict"] if summary.exists() else "unfinished"
-        typer.echo(f"{plan.parent}  {verdict}")
-    if not found:
-        typer.echo(f"no runs in {folder}", err=True)
-
-
 def _hosts(inventory: Path | None) -> Hosts:
     from orchestrator.campaign import Hosts
     from orchestrator.spec.load import load_inventory
@@ -297,7 +239,7 @@ def _show_run(do: Callable[[Show], Finished], as_json: bool, quiet: bool) -> Non
         finished = do(progress.show)
     finally:
         progress.close()
-    _print(finished, as_json)
+    cli_results.show(finished, as_json)
     if not quiet:
         typer.echo(f"results: {finished.path}", err=True)
     code = _exit_code(finished)
@@ -313,21 +255,6 @@ def _exit_code(finished: Finished) -> int:
     not_started = {"server-not-ready", "server-exited", "not-run", "command-failed"}
     measured = any(trial.metrics is not None for trial in finished.trials)
     return EXIT_UNREACHABLE if spoiling <= not_started and not measured else EXIT_INVALID
-
-
-def _print(finished: Finished, as_json: bool) -> None:
-    from rich.console import Console
-
-    from orchestrator.report.summary import to_document
-    from orchestrator.report.terminal import render
-
-    if as_json:
-        typer.echo(json.dumps(to_document(finished.summary), indent=2, ensure_ascii=False))
-        return
-    # Never cut to the terminal: a table without its numbers is none.
-    console = Console(width=WIDE, highlight=False, soft_wrap=True)
-    for piece in render(finished.summary):
-        console.print(piece)
 
 
 def main() -> NoReturn:

@@ -121,6 +121,7 @@ def make_case(target_name: str, target: Target, load_name: str, load: Load, agen
         cpus=target.limits.cpus,
         memory_bytes=target.limits.memory,
         external=target.url is not None,
+        cpuset=target.limits.cpuset,
     )
 
 

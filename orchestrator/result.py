@@ -11,6 +11,8 @@ from typing import Any
 from agents.records import TrialFacts
 
 FORMAT = 1
+# What became of a gate.
+PASSED, FAILED, UNDECIDED, NOT_COMPARED = "passed", "failed", "undecided", "not compared"
 # Names in files -> quantiles. A percentile with fewer than 10/(1-q) requests behind it is withheld.
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
@@ -232,6 +234,56 @@ class Comparison:
     p_holm: float | None = None
     difference: Interval | None = None
     target: str = ""
+    differences: list[Difference] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What became of a limit in one case. state: 'passed', 'failed', 'undecided' or 'not compared'; change: a share."""
+
+    case: str
+    limit: str
+    state: str
+    change: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What `volley compare` says. alone: cases that only one of the runs has."""
+
+    baseline: str
+    candidate: str
+    comparisons: list[Comparison]
+    alone: list[str]
+    gates: list[Gate]
+    between_runs: bool = True
+
+    @property
+    def outcome(self) -> str | None:
+        """FAIL when a gate failed, PASS when none did; None without gates, or where none could be looked at."""
+        if not self.gates or all(gate.state == NOT_COMPARED for gate in self.gates):
+            return None
+        return "FAIL" if any(gate.state == FAILED for gate in self.gates) else "PASS"
+
+    @property
+    def comparable(self) -> bool:
+        """Say whether anything could be compared, and every gate be looked at."""
+        some = any(c.conclusion != "incomparable" for c in self.comparisons)
+        return some and not any(gate.state == NOT_COMPARED for gate in self.gates)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run. value None: INVALID, or withheld; change: since the stretch before, as a share, where something new begins.
+
+    differences: what else is not as it was in the run before, where something new begins.
+    """
+
+    run: str
+    verdict: str
+    value: Interval | None
+    change: float | None = None
     differences: list[Difference] = field(default_factory=list)
 
 

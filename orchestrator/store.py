@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import time
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from orchestrator.result import FORMAT, Severity, Trial
 
 TRIAL_FILE, AGENTS_FILE, SUMMARY_FILE, JOURNAL_FILE = "trial.json", "agents.msgpack", "summary.json", "journal.jsonl"
 TRIES = "tries"
+_STAMP = re.compile(r"-(\d{8}T\d{6}Z)(?:-(\d+))?$")
 
 
 class RunStore:
@@ -81,10 +83,6 @@ class RunStore:
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the run, whole or not at all."""
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-    def read_json(self, name: str) -> dict[str, Any]:
-        """Read a document of the run; empty when it was not written yet."""
-        return _read_json(self.path / name) if (self.path / name).exists() else {}
 
     def journal(self, kind: str, text: str, facts: dict[str, Any]) -> None:
         """Append one event to the journal."""
@@ -168,6 +166,33 @@ def read_trials(run: Path) -> list[tuple[TrialFacts, list[AgentResult]]]:
             ) from error
         found.append((facts, agents))
     return found
+
+
+def read_environment(run: Path) -> dict[str, Any]:
+    """Read environment.json; empty where the hosts never came up. Raises StoredRunError."""
+    path = run / "environment.json"
+    return _read_json(path) if path.exists() else {}
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """Read summary.json. Raises StoredRunError; it is not there before a run has ended."""
+    return _read_json(run / SUMMARY_FILE)
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Give the runs of a folder, the oldest first."""
+    return sorted((plan.parent for plan in folder.glob("*/plan.json")), key=_age)
+
+
+def trials_done(run: Path) -> int:
+    """Say how many trials a run has stored."""
+    return sum(not path.name.startswith(".") for path in (run / "trials").glob("*"))
+
+
+def _age(run: Path) -> tuple[str, int]:
+    """By the time in its name; the second run of one second has a number behind it."""
+    stamp = _STAMP.search(run.name)
+    return (stamp[1], int(stamp[2] or 0)) if stamp else ("", 0)
 
 
 def read_plan(run: Path) -> dict[str, Any]:

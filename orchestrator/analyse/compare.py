@@ -131,7 +131,7 @@ class Family:
                 made.append(self._made(metric, "equivalent", "no errors on either side"))
             else:
                 counts = " and ".join(str(len(side)) for side in values[metric.name])
-                why = f"{counts} trials with a number above zero: at least two are needed on each side"
+                why = f"{counts} trials have a number (others withheld it): at least two are needed on each side"
                 made.append(self._made(metric, "incomparable", why))
         return made
 

@@ -31,48 +31,48 @@ def render(summary: Summary) -> list[Any]:
     return pieces
 
 
-def _table(*columns: str) -> Any:
+def table(*columns: str) -> Any:
     """Make a table whose first column is text and whose others are numbers; Markdown, so that it survives a chat."""
     from rich import box
     from rich.table import Table
 
-    table = Table(box=box.MARKDOWN)
+    rows = Table(box=box.MARKDOWN)
     for position, name in enumerate(columns):
-        table.add_column(name, justify="right" if position else "left", no_wrap=True)
-    return table
+        rows.add_column(name, justify="right" if position else "left", no_wrap=True)
+    return rows
 
 
 def _cases_table(summary: Summary) -> Any:
     from rich.text import Text
 
-    table = _table("case", "verdict", "trials", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES))
+    rows = table("case", "verdict", "trials", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES))
     for case in summary.cases:
-        table.add_row(
+        rows.add_row(
             case.case,
             Text(case.verdict, style=_STYLE[case.verdict]),
             f"{case.used}/{case.trials}",
             _throughput(case.throughput_per_s),
             *(_ms(case.service_time_us[name]) for name in _SHOWN_TIMES),
         )
-    return table
+    return rows
 
 
 def _counts_table(summary: Summary) -> Any:
     """What became of the requests and of the server, over all trials that ran."""
-    table = _table("case", "ok", "errors", "failed", "OOM kills", "restarts")
+    rows = table("case", "ok", "errors", "failed", "OOM kills", "restarts")
     for case in summary.cases:
         r, server = case.requests, case.server
         counts = (str(r.ok), str(r.http_error), str(r.failed), _number(server.oom_kills), _number(server.restarts))
-        table.add_row(case.case, *counts)
-    return table
+        rows.add_row(case.case, *counts)
+    return rows
 
 
 def _cost_table(summary: Summary) -> Any:
     """What the answers cost the server, per trial; the peak is that of all."""
-    table = _table("cost", "CPU µs/req", "req per CPU s", "req/s per MiB", "peak MiB", "throttled")
+    rows = table("cost", "CPU µs/req", "req per CPU s", "req/s per MiB", "peak MiB", "throttled")
     for case in summary.cases:
         server = case.server
-        table.add_row(
+        rows.add_row(
             case.case,
             _number(server.cpu_us_per_request),
             _number(server.requests_per_cpu_s),
@@ -80,7 +80,7 @@ def _cost_table(summary: Summary) -> Any:
             _peak(server),
             _throttled(server),
         )
-    return table
+    return rows
 
 
 def _number(value: float | None) -> str:
@@ -101,19 +101,19 @@ def _throttled(server: ServerCost) -> str:
 
 
 def _open_table(cases: list[CaseResult]) -> Any:
-    table = _table("response time (from when it was due)", *(f"{t} ms" for t in _SHOWN_TIMES))
+    rows = table("response time (from when it was due)", *(f"{t} ms" for t in _SHOWN_TIMES))
     for case in cases:
-        table.add_row(case.case, *(_ms((case.response_time_us or {}).get(name)) for name in _SHOWN_TIMES))
-    return table
+        rows.add_row(case.case, *(_ms((case.response_time_us or {}).get(name)) for name in _SHOWN_TIMES))
+    return rows
 
 
 def _endpoints_table(cases: list[CaseResult]) -> Any:
-    table = _table("endpoint", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES))
+    rows = table("endpoint", "req/s", *(f"{t} ms" for t in _SHOWN_TIMES))
     for case in cases:
         for endpoint in case.endpoints:
             times = [_ms(endpoint.service_time_us[name]) for name in _SHOWN_TIMES]
-            table.add_row(f"{case.case} {endpoint.path}", _throughput(endpoint.throughput_per_s), *times)
-    return table
+            rows.add_row(f"{case.case} {endpoint.path}", _throughput(endpoint.throughput_per_s), *times)
+    return rows
 
 
 def _throughput(interval: Interval | None) -> str:
@@ -177,8 +177,10 @@ def _comparisons(comparisons: list[Comparison]) -> list[Any]:
     """One line each; those that cannot be compared for one reason share a line."""
     lines, told = [], set()
     for c in comparisons:
-        if c.ratio is not None:
+        if c.ratio is not None or c.difference is not None:
             lines.append(_comparison(c))
+        elif c.conclusion != "incomparable":
+            continue  # no errors on either side: the counts above say so
         elif (c.load, c.candidate, c.reason) not in told:
             told.add((c.load, c.candidate, c.reason))
             lines.append(f"{c.load}: {c.candidate} against {c.baseline}: {c.conclusion} ({c.reason})")
@@ -193,6 +195,9 @@ def _comparison(c: Comparison) -> Any:
     if c.ratio is not None:
         low, high = c.ratio.low or 0.0, c.ratio.high or 0.0
         text.append(f", ratio {c.ratio.estimate:.3f} ({low:.3f}–{high:.3f}), p = {c.p_holm:.3f}")
+    if c.difference is not None:
+        low, high = c.difference.low or 0.0, c.difference.high or 0.0
+        text.append(f", difference {c.difference.estimate:+.2%} ({low:+.2%} to {high:+.2%}), p = {c.p_holm:.3f}")
     text.append(f" ({c.reason})")
     return text
 

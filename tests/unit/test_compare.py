@@ -1,0 +1,250 @@
+"""Two stored runs against each other: what is found, what makes them incomparable, what a gate says. Folders are real."""
+
+import json
+import math
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from agents.records import to_plain
+from orchestrator.analyse import regression
+from orchestrator.analyse.cases import judge
+from orchestrator.cli import app
+from orchestrator.compare import compare_stored, compare_targets
+from orchestrator.errors import UsageError
+from orchestrator.evaluate import evaluate_run, write_results
+from orchestrator.report import comparison
+from orchestrator.result import Compared
+from orchestrator.store import RunStore
+from tests.unit.facts import case, result, server_facts, trial_facts
+
+ENVIRONMENT = {
+    "volley": "0.1.0",
+    "machine": "x86_64",
+    "governor": None,
+    "hosts": [
+        {"host": "web1", "docker": "20.10", "cores": [0, 1], "memory_bytes": 1 << 30, "kernel": "6.1"},
+        {"host": "gen1", "h2load": "1.52", "cores": [0, 1], "kernel": "6.1"},
+    ],
+    "images": {"flask": "volley/flask:1", "fastapi": "volley/fastapi:1"},
+}
+PARTS = {"targets.flask.port": "a", "targets.flask.limits": "b", "loads.burst.clients": "c", "repetitions": "d"}
+
+
+def run(folder, name, scale=1.0, errors=0, trials=6, cases=None, environment=None, parts=None, seed=3):
+    """Store a run: service times of a millisecond times `scale`, 3 % from trial to trial."""
+    store = RunStore.create(folder / name, "c")
+    draw = np.random.default_rng(seed)
+    planned = cases or [case()]
+    plan = {
+        "format": 1,
+        "campaign": "c",
+        "cases": [to_plain(c) for c in planned],
+        "trials": [],
+        "parts": PARTS | (parts or {}),
+    }
+    store.write_json("plan.json", plan | {"required_trials": 2, "baseline": None, "smallest_effect": None})
+    store.write_json("environment.json", ENVIRONMENT | (environment or {}))
+    number = 0
+    for block in range(trials):
+        for one in planned:
+            number += 1
+            times = scale * math.exp(draw.normal(0, 0.03))
+            agents = [replace(a, last_end_us=round(a.first_start_us + times * 1_000_000)) for a in trial_facts().agents]
+            facts = trial_facts(number=number, block=block, case=one, agents=agents)
+            service = [round(1_000 * times * (1 + i / 500)) for i in range(500 - errors)]
+            results = [result(a, service, [500] * errors) for a in agents]
+            store.add(f"{number:04d}-x", judge(facts, results), results, b"")
+    store.close()
+    finished = evaluate_run(store.path)
+    write_results(store.path, finished.summary, finished.trials)
+    return store.path
+
+
+def compared(base, new, allowed=(), fail_on=None, effect=None):
+    asked = regression.limits(fail_on) if fail_on else []
+    return compare_stored(base, new, effect, frozenset(allowed), asked)
+
+
+def conclusions(found):
+    return {c.metric: c.conclusion for c in found.comparisons}
+
+
+def test_a_slower_run_is_slower_in_everything_and_fails_its_gate(tmp_path):
+    """Half as much again in time: throughput two thirds, both percentiles up by half; no errors, nothing to say of them."""
+    base, new = run(tmp_path, "a"), run(tmp_path, "b", scale=1.5, seed=4)
+
+    found = compared(base, new, fail_on="throughput<-5%, p50>10%, errors>0.1%")
+    ratios = {c.metric: c.ratio for c in found.comparisons}
+
+    assert conclusions(found) == {
+        "throughput_per_s": "slower", "service_time_p50_us": "slower", "service_time_p99_us": "slower",
+        "error_share": "equivalent",
+    }  # fmt: skip
+    assert ratios["throughput_per_s"].low < 1 / 1.5 < ratios["throughput_per_s"].high
+    assert ratios["service_time_p50_us"].estimate == pytest.approx(1.5, abs=0.1)
+    assert [g.state for g in found.gates] == ["failed", "failed", "passed"]
+    assert found.outcome == "FAIL"
+
+
+def test_the_same_again_is_equivalent_or_not_settled_and_passes(tmp_path):
+    """Another 3 % of noise: nothing is concluded against it."""
+    found = compared(run(tmp_path, "a"), run(tmp_path, "b", seed=5), fail_on="throughput<-5%")
+
+    assert set(conclusions(found).values()) <= {"equivalent", "inconclusive", "incomparable"}
+    assert found.outcome == "PASS"
+
+
+def test_more_errors_are_a_difference_in_points(tmp_path):
+    """From none to 2 %: a ratio does not exist."""
+    found = compared(run(tmp_path, "a"), run(tmp_path, "b", errors=10), fail_on="errors>0.5%")
+    (errors,) = [c for c in found.comparisons if c.metric == "error_share"]
+
+    assert errors.ratio is None
+    assert errors.difference.estimate == pytest.approx(0.02)
+    assert errors.conclusion == "slower"
+    assert found.outcome == "FAIL"
+
+
+def test_a_change_that_may_be_noise_is_undecided_and_says_how_much_more(tmp_path):
+    """Two trials a side, 6 % apart: beyond the limit, and nobody knows."""
+    found = compared(run(tmp_path, "a", trials=2), run(tmp_path, "b", 1.06, trials=2, seed=9), fail_on="throughput<-3%")
+
+    assert [g.state for g in found.gates] == ["undecided"]
+    assert "run at least" in found.gates[0].reason
+    assert found.outcome == "PASS"
+
+
+CHANGES = {
+    "image": ({"environment": {"images": {"flask": "volley/flask:2"}}}, ("image of flask", "volley/flask:1", "volley/flask:2")),
+    "limits": ({"cases": [case(memory_bytes=200 << 20)]}, ("memory_bytes", str(100 << 20), str(200 << 20))),
+    "load": ({"cases": [case(clients=80)]}, ("clients", "40", "80")),
+    "target": ({"parts": {"targets.flask.port": "z"}}, ("targets.flask.port", "(not kept, it can hold secrets)")),
+    "hosts": (
+        {"environment": {"hosts": [ENVIRONMENT["hosts"][0], {"host": "gen1", "h2load": "1.52", "cores": [0], "kernel": "6.1"}]}},
+        ("cores of gen1 (load)", "2", "1"),
+    ),
+    "versions": (
+        {"environment": {"hosts": [ENVIRONMENT["hosts"][0], {"host": "gen1", "h2load": "1.53", "cores": [0, 1], "kernel": "6.1"}]}},
+        ("h2load of gen1 (load)", "1.52", "1.53"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", CHANGES)
+def test_what_differs_is_told_with_both_values_and_nothing_is_compared(tmp_path, kind):
+    """Unless it is said to be what is compared: then the rest still has to be the same."""
+    changes, (key, *values) = CHANGES[kind]
+    base, new = run(tmp_path, "a"), run(tmp_path, "b", **changes)
+
+    found = compared(base, new)
+    (difference,) = found.comparisons[0].differences
+    page = "\n".join(str(piece) for piece in comparison.render(found))
+
+    assert set(conclusions(found).values()) == {"incomparable"}
+    assert (difference.kind, difference.key) == (kind, key)
+    assert [difference.baseline, difference.candidate] == values * (2 // len(values))
+    assert f"{kind}: {key}: {difference.baseline} -> {difference.candidate}" in page
+    assert f"--allow {kind}" in page
+    assert not found.comparable
+    assert "throughput_per_s" in {c.metric for c in compared(base, new, [kind]).comparisons if c.ratio is not None}
+
+
+def test_every_difference_is_told_not_the_first(tmp_path):
+    """All of it at once."""
+    new = run(tmp_path, "b", cases=[case(clients=80, memory_bytes=None)], environment={"images": {"flask": "other"}})
+
+    found = compared(run(tmp_path, "a"), new)
+
+    assert {d.key for d in found.comparisons[0].differences} == {"image of flask", "clients", "memory_bytes"}
+    assert [d.candidate for d in found.comparisons[0].differences if d.key == "memory_bytes"] == ["(none)"]
+
+
+def test_an_invalid_side_is_not_compared(tmp_path):
+    """The verdict comes first; which run it was is in the reason."""
+    killed = replace(server_facts().last, oom_kills=1)
+    bad = run(tmp_path, "b")
+    for path in (bad / "trials").glob("*/trial.json"):
+        document = json.loads(path.read_text())
+        document["facts"]["server"]["last"] = to_plain(killed)
+        path.write_text(json.dumps(document))
+
+    found = compared(run(tmp_path, "a"), bad, fail_on="throughput<-5%")
+
+    assert set(conclusions(found).values()) == {"incomparable"}
+    assert f"flask/burst of {bad.name} INVALID" in found.comparisons[0].reason
+    assert found.outcome is None
+
+
+def test_targets_of_one_run_are_paired_and_any_can_be_the_baseline(tmp_path):
+    """Without a second run."""
+    both = [case(), case(name="fastapi/burst", target="fastapi")]
+    one = run(tmp_path, "a", cases=both)
+
+    found = compare_targets(one, "fastapi", None, [])
+
+    assert {(c.baseline, c.candidate) for c in found.comparisons} == {("fastapi", "flask")}
+    assert "6 pairs" in found.comparisons[0].reason
+    with pytest.raises(UsageError, match="has no target 'nope'"):
+        compare_targets(one, "nope", None, [])
+    with pytest.raises(UsageError, match="one target only"):
+        compare_targets(run(tmp_path, "b"), None, None, [])
+
+
+def test_runs_without_a_common_case(tmp_path):
+    """Both are named with what they have."""
+    other = run(tmp_path, "b", cases=[case(name="flask/steady", load="steady")])
+
+    with pytest.raises(UsageError, match="no case in common"):
+        compared(run(tmp_path, "a"), other)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("throughput", "is no limit"),
+        ("p95>5%", "'p95' is not compared"),
+        ("throughput<5%", "would fail without any change"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_told(text, told):
+    """What was written, and how to write it."""
+    with pytest.raises(ValueError, match=told):
+        regression.limits(text)
+
+
+def test_the_command_line(tmp_path):
+    """Exit codes, JSON, JUnit and Markdown; errors in the user's words."""
+    base, slow = str(run(tmp_path, "a")), str(run(tmp_path, "b", scale=1.5, seed=4))
+    other = str(run(tmp_path, "c", environment={"images": {"flask": "other"}}))
+    xml, page = tmp_path / "j.xml", tmp_path / "p.md"
+
+    def volley(*arguments):
+        return CliRunner().invoke(app, ["compare", *arguments])
+
+    failed = volley(base, slow, "--fail-on", "throughput<-5%", "--junit", str(xml), "--markdown", str(page), "--json")
+    document = json.loads(failed.stdout)
+    suite = ElementTree.fromstring(xml.read_text())
+
+    assert failed.exit_code == 99
+    assert (document["outcome"], document["gates"][0]["state"]) == ("FAIL", "failed")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "1", "0")
+    assert "**FAIL**" in page.read_text()
+    assert volley(base, base, "--fail-on", "throughput<-5%").exit_code == 0
+    assert volley(base, other).exit_code == 3
+    assert volley(base, other, "--allow", "image").exit_code == 0
+    assert "two runs" in str(volley(base, "--allow", "image").exception)
+    assert "--fail-on" in str(volley(base, slow, "--fail-on", "x").exception)
+    assert "cannot be written" in str(volley(base, slow, "--junit", str(tmp_path / "no" / "j.xml")).exception)
+
+
+def test_a_page_says_what_would_settle_it():
+    """Nothing to show is no crash."""
+    empty = Compared("a", "b", [], [], [])
+
+    assert empty.outcome is None
+    assert not empty.comparable
+    assert "b against a" in comparison.markdown(empty)

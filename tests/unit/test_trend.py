@@ -1,0 +1,109 @@
+"""A case over many runs: where it changed, and where it did not."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from orchestrator.analyse.changes import change_points
+from orchestrator.cli import app
+from orchestrator.errors import UsageError
+from orchestrator.store import runs_in
+from orchestrator.trend import trend
+from tests.unit.test_compare import run
+
+THREE = math.log1p(0.03)
+
+
+def series(draw, *stretches, spread=0.03):
+    """Logarithms: (level, runs) one after the other; 3 % from run to run, heavy tails."""
+    noise = spread * math.sqrt(0.5)
+    return [level + noise * draw.standard_t(4) for level, runs in stretches for _ in range(runs)]
+
+
+def test_a_steady_series_has_no_change():
+    """Of simulated series of 6, 30 and 100 runs a change is marked in at most 5 %, 400 each."""
+    draw = np.random.default_rng(21)
+    for runs in (6, 30, 100):
+        marked = sum(bool(change_points(series(draw, (7.0, runs)), THREE)) for _ in range(400))
+        assert marked <= 20, runs
+
+
+@pytest.mark.parametrize(("runs", "at_least"), [(7, 80), (15, 90)])
+def test_a_step_of_a_tenth_is_found_where_it_is(runs, at_least):
+    """In 100 series, within one run of the truth; seldom a second one."""
+    draw = np.random.default_rng(22)
+    found = [change_points(series(draw, (7.0, runs), (7.0 - math.log(1.1), runs)), THREE) for _ in range(100)]
+
+    assert sum(any(abs(at - runs) <= 1 for at in each) for each in found) >= at_least
+    assert sum(len(each) > 1 for each in found) <= 10
+
+
+def test_there_and_back_again():
+    """Two changes, in their order."""
+    found = change_points(series(np.random.default_rng(23), (7.0, 10), (6.7, 10), (7.0, 10)), THREE)
+
+    assert found == [10, 20]
+
+
+def test_one_unlike_run_is_no_change_and_a_small_one_does_not_interest():
+    """A lucky run in the middle; a certain step of 1 %; too few runs; no variation at all."""
+    assert change_points([7.0, 7.01, 7.02, 8.0, 7.01, 7.0, 7.02, 7.01], THREE) == []
+    assert change_points([7.0, 7.0001] * 10 + [7.01, 7.0101] * 10, THREE) == []
+    assert change_points([7.0, 6.0], THREE) == []
+    assert change_points([7.0] * 10, THREE) == []
+
+
+@pytest.fixture
+def history(tmp_path):
+    """Six runs of one image, then five of another that takes half as long again, and one that is unfinished."""
+    for i in range(11):
+        new = i >= 6
+        images = {"images": {"flask": f"volley/flask:{1 + new}"}}
+        made = run(tmp_path / "made", str(i), scale=1.5 if new else 1.0, trials=2, environment=images, seed=i)
+        made.rename(tmp_path / f"c-202611{i + 1:02d}T000000Z")
+    (tmp_path / "made").rename(tmp_path / "not-a-run")
+    unfinished = tmp_path / "c-20261130T000000Z"
+    unfinished.mkdir()
+    (unfinished / "plan.json").write_text("{}")
+    return tmp_path
+
+
+def test_a_change_is_marked_with_what_else_changed(history):
+    """At the first run of the new image, by a third of the throughput."""
+    points = trend(history, "flask/burst", "throughput", 0.03)
+    changed = [i for i, point in enumerate(points) if point.change is not None]
+
+    assert [p.run for p in points] == [f"c-202611{i:02d}T000000Z" for i in range(1, 12)]
+    assert changed == [6]
+    assert points[6].change == pytest.approx(1 / 1.5 - 1, abs=0.05)
+    assert [(d.key, d.candidate) for d in points[6].differences] == [("image of flask", "volley/flask:2")]
+
+
+def test_the_command_line(history):
+    """A table for people, a document for programs; what is not there is told with what is."""
+    page = CliRunner().invoke(app, ["trend", "flask/burst", str(history), "--metric", "p50"])
+    document = json.loads(CliRunner().invoke(app, ["trend", "flask/burst", str(history), "--json"]).stdout)
+    listed = CliRunner().invoke(app, ["runs", str(history)]).stdout.splitlines()
+
+    assert "1 change points in 11 runs" in page.stdout
+    assert "image: image of flask: volley/flask:1 -> volley/flask:2" in page.stdout
+    assert len(document["runs"]) == 11
+    assert [line.split()[1] for line in listed] == ["VALID"] * 11 + ["unfinished"]
+    with pytest.raises(UsageError, match="no run has the case") as error:
+        trend(history, "flask/burts", "throughput", 0.03)
+    assert "flask/burst" in error.value.hint
+    with pytest.raises(UsageError, match="no metric 'p98'"):
+        trend(history, "flask/burst", "p98", 0.03)
+
+
+def test_runs_are_in_the_order_of_their_time(tmp_path):
+    """Whatever they are called; the second of one second after the first."""
+    names = ["z-20260101T000000Z", "a-20260102T000000Z-1", "a-20260102T000000Z", "b-20260103T000000Z", "odd"]
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "plan.json").write_text("{}")
+
+    assert [p.name for p in runs_in(tmp_path)] == ["odd", names[0], names[2], names[1], names[3]]
