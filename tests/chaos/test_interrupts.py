@@ -119,9 +119,16 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     assert json.loads(again.stdout) == summary
     assert sorted(trials) == [trial["folder"] for trial in plan["trials"]]
     assert {name: (run / "trials" / name / "trial.json").stat().st_mtime_ns for name in before} == before
+    # Every counted field is that of an undisturbed run, which is known: all that was asked for, and nothing else.
     asked = {"tiny/burst": 200, "tiny/longer": 300}
     for trial in trials.values():
-        assert trial["metrics"]["requests"]["ok"] == asked[trial["facts"]["case"]["name"]]
+        number = asked[trial["facts"]["case"]["name"]]
+        assert trial["metrics"]["requests"] == {"ok": number, "http_error": 0, "failed": 0, "censored": 0}
+        assert trial["metrics"]["statuses"] == {"200": number}
+        assert [(a["planned"], a["rows"], a["done"]) for a in trial["facts"]["agents"]] == [(number // 2,) * 3] * 2
+    assert [trial["case"] for trial in plan["trials"]] == [
+        t["facts"]["case"]["name"] for _, t in sorted(trials.items())
+    ]
     assert {case["case"]: (case["trials"], case["requests"]["ok"]) for case in summary["cases"]} == {
         name: (6, 6 * requests) for name, requests in asked.items()
     }

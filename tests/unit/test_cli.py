@@ -87,13 +87,15 @@ def test_wrong_usage(arguments, words):
 def test_dry_run_shows_the_plan_and_starts_nothing():
     """Cases, order, placement, time; as JSON too."""
     done = volley("run", FAIR, "--dry-run")
-    document = json.loads(volley("run", FAIR, "--dry-run", "--json").stdout)
+    document, again = (json.loads(volley("run", FAIR, "--dry-run", "--json").stdout) for _ in range(2))
 
     assert "flask/burst: closed, http1, 40 clients over 2 agents, 1000 requests" in done.stdout
     assert "server on local; agents on local 2" in done.stdout
     assert "nothing was started" in done.stdout
     assert "requests: 12,000 and as many as are answered in the time of 12 trials" in done.stdout
     assert len(document["trials"]) == 24
+    # The same file: the same order, the same digest.
+    assert (document["trials"], document["digest"]) == (again["trials"], again["digest"])
 
 
 @pytest.mark.parametrize(("kind", "file"), [("campaign", "volley"), ("inventory", "volley-inventory")])
