@@ -226,6 +226,7 @@ class Fleet:
         """Reserve the hosts of one trial, by a placement group; give their actors. Raises HostLost, Shortage."""
         from ray.util.placement_group import placement_group, remove_placement_group
 
+        self._require(placement)
         parts: list[tuple[str, dict[str, float]]] = [(h, {"agent": float(n)}) for h, n in placement.agents.items()]
         if placement.server is not None:
             parts.append((placement.server, {"server": 1.0}))
@@ -234,11 +235,7 @@ class Fleet:
         )
         try:
             if not group.wait(PLACED_WITHIN_S):
-                gone = [host for host in placement.hosts if host not in self._alive()]
-                if gone:
-                    raise HostLost(
-                        f"{', '.join(gone)} is gone from the fleet", "see that the host is up, and run again"
-                    )
+                self._require(placement)
                 raise Shortage(
                     f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s", "is another run using it?"
                 )
@@ -246,6 +243,12 @@ class Fleet:
         finally:
             with contextlib.suppress(Exception):  # a Ray that is gone holds nothing any more
                 remove_placement_group(group)
+
+    def _require(self, placement: Placement) -> None:
+        """See that all hosts are there: Ray would wait for one that is not. Raises HostLost."""
+        alive = self._alive()
+        if gone := [host for host in placement.hosts if host not in alive]:
+            raise HostLost(f"{', '.join(gone)} is gone from the fleet", "see that the host is up, and run again")
 
     def _placed(self, placement: Placement) -> Placed:
         server = self.staff.server if placement.server else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ class Nodes:
         self.address = address
         self.ports = ports
         self.members = members
-        self.token = secrets.token_hex(32)
+        self.token = _token()
         self._here = here
         self._doors = Doors()
         self._head: Guard | None = None
@@ -173,6 +174,12 @@ class Nodes:
         self._head = None
         await asyncio.gather(*(member.ssh.close() for member in self.members))
         return [guard.host for guard, done in zip(guards, cleaned, strict=True) if not done]
+
+
+@functools.cache
+def _token() -> str:
+    """One per process, and so per run: Ray reads it once, and a fleet that is brought up again has to know it."""
+    return secrets.token_hex(32)
 
 
 def _archives() -> list[Archive]:

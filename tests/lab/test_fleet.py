@@ -169,9 +169,13 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
 
 
 def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
-    """cores in the inventory: each agent of a host is pinned to another one."""
-    inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: {"cores": [1, 0]}})
-    long = world.campaign(tmp_path, 2, loads={"long": {"clients": 4, "duration": "4s", "warm_up": "1s"}})
+    """cores in the inventory: each agent of a host is pinned to another one. A host that is only there for commands runs them."""
+    pinned = {"cores": [1, 0], "labels": {"for": "load"}}
+    inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: pinned, world.FAR: {}})
+    long = world.campaign(
+        tmp_path, 2, loads={"long": {"clients": 4, "duration": "4s", "warm_up": "1s"}}, place={"load": {"for": "load"}},
+        before=[{"run": "ip -4 -o addr show eth0; echo for $VOLLEY_SERVER", "host": world.FAR}],
+    )  # fmt: skip
     process = subprocess.Popen(
         [*VOLLEY, "run", long, "--hosts", inventory, "--out", str(tmp_path / "runs"), "-q", "--json"],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
@@ -189,6 +193,10 @@ def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
 
     assert process.returncode == 0
     assert {core for core in cores.values() if "-" not in core} == {"0", "1"}
+    (done,) = trials(tmp_path / "runs")[0]["facts"]["commands"]
+    assert (done["host"], done["status"]) == (world.FAR, 0)
+    assert world.ADDRESSES[world.FAR] in done["output"]
+    assert f"for {world.ADDRESSES[world.SERVER]}" in done["output"]
 
 
 def test_clean_works_where_nothing_of_ray_is_left(tmp_path):

@@ -1,5 +1,6 @@
 """Hosts and coordinators that go away in the middle: the load ends, and nothing is left, within 15 s."""
 
+import json
 import os
 import signal
 import subprocess
@@ -7,14 +8,16 @@ import time
 
 import pytest
 
-from tests.integration.machine import ROOT, VOLLEY, nothing_left, volley
+from tests.integration.machine import ROOT, VOLLEY, nothing_left, only_run, volley
 from tests.lab import world
 
 
 @pytest.fixture
-def long_run(tmp_path):
-    """A run of a minute over all hosts, its load under way."""
-    path = world.campaign(tmp_path, loads={"long": {"clients": 9, "duration": "60s", "warm_up": "1s"}})
+def long_run(tmp_path, request):
+    """A run over all hosts, of a minute unless the test says otherwise, its load under way; nothing is tried again."""
+    changes = {"duration": "60s", "retries": 0} | getattr(request, "param", {})
+    loads = {"long": {"clients": 9, "duration": changes["duration"], "warm_up": "1s"}}
+    path = world.campaign(tmp_path, loads=loads, retries=changes["retries"])
     process = subprocess.Popen(
         [*VOLLEY, "run", path, "--hosts", world.inventory(tmp_path), "--out", str(tmp_path / "runs")],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -39,20 +42,29 @@ def test_a_coordinator_that_is_killed(long_run):
     nothing_left()
 
 
-def test_a_cable_that_is_pulled(long_run):
-    """The host ends its load by itself, soon; the run ends with what is wrong; the other hosts are clean."""
+@pytest.mark.provokes("retried")
+@pytest.mark.parametrize("long_run", [{"duration": "6s", "retries": 1}], indirect=True)
+def test_a_cable_that_is_pulled_and_put_back(long_run, tmp_path):
+    """The host ends its load by itself, soon. The try is kept, the fleet brought up again, and the trial has its result."""
     world.lab("cut", world.WRONG_CLOCK)
     try:
         deadline = time.monotonic() + 15
         while world.WRONG_CLOCK in world.running("h2load").values():
             assert time.monotonic() < deadline, "the load goes on without a coordinator"
             time.sleep(0.1)
-        output, _ = long_run.communicate(timeout=90)
     finally:
         world.lab("mend", world.WRONG_CLOCK)
+    output, _ = long_run.communicate(timeout=150)
 
-    assert long_run.returncode in (3, 4), output
-    assert world.WRONG_CLOCK in output
+    assert long_run.returncode == 0, output
+    run = only_run(tmp_path / "runs")
+    (case,) = json.loads((run / "summary.json").read_text())["cases"]
+    assert f"{world.WRONG_CLOCK}" in output
+    assert "trial 1 is tried again" in output
+    assert "the hosts are brought up again" in output
+    assert [path.name for path in (run / "tries").iterdir()] == ["0001-tiny-long-try1"]
+    assert (case["trials"], case["used"]) == (1, 1)
+    assert "retried" in [f["code"] for f in case["findings"]]
     assert "Traceback" not in output
     world.nothing_left_on_hosts(within_s=15)
 
