@@ -60,8 +60,14 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Print the table of findings."""
+    """Print the table of findings, and what tests have to tell: record_property("print", ...)."""
     findings_table.write(terminalreporter)
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
+    lines = [str(text) for report in reports for name, text in report.user_properties if name == "print"]
+    if lines:
+        terminalreporter.section("measured")
+        for line in lines:
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture

@@ -1,0 +1,362 @@
+"""The search for capacity, as ask and tell. Pure: it never touches a host, and the same answers give the same questions.
+
+A probe is a trial of the open model at some rate; it passes when it meets the objectives. Near the capacity that is a matter
+of luck, and now and then a probe is wrong for no reason at all. So the search is that of psychophysics for a threshold: the
+probability of passing falls from (1 - LAPSE_FAIL) to LAPSE_PASS around the capacity, over a width that is not known either,
+and every answer updates what is believed of both (QUEST, Watson and Pelli 1983; the psi method, Kontsevich and Tyler 1999).
+The next rate is the one whose answer is expected to tell the most. That alone brackets anew where an answer contradicts the
+ones before, repeats near the edge, and probes up and down. docs/adr/0011 has what was measured.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+# A probe below the capacity that fails (a hiccup), one above it that passes.
+LAPSE_FAIL, LAPSE_PASS = 0.05, 0.02
+# Capacity is where three of four probes pass: short probes flatter (the p99 of a few seconds is below the true one more
+# often than not), and the edge is softer where they do. In standard deviations of the edge.
+AT_CAPACITY = 0.674
+# How soft the edge may be: standard deviation of the logarithm of the rate at which a probe fails.
+WIDTHS = (0.003, 0.01, 0.03)
+# More than is claimed, because the width and the lapses are guesses.
+CONFIDENCE = 0.96
+# Going up and down before there is a bracket.
+UP, DOWN = 1.6, 0.5
+# The grid of capacities: this far beyond the bracket, and so many points in each asked precision.
+BEYOND = 1.35
+POINTS = 8
+CANDIDATES = 41
+# The soak is at the lower end of the interval; the step above it, beyond the upper end by the asked precision.
+SOAKS = 2
+RECOVERIES = 5
+
+
+class Kind(StrEnum):
+    """What a probe is for."""
+
+    PROBE = "probe"
+    REFERENCE = "reference"
+    SOAK = "soak"
+    ABOVE = "above"
+
+
+class Ending(StrEnum):
+    """How a search ended."""
+
+    CAPACITY = "capacity"
+    ALWAYS_MET = "always met"
+    NEVER_MET = "never met"
+    LIMITED = "limited"
+    BUDGET = "budget"
+    NOT_RECOVERED = "not recovered"
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is to be done next: a trial at a rate per second, and why."""
+
+    kind: Kind
+    rate_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of it. limited_by: it failed for what is not the server ('generator', 'network'): it says nothing of it."""
+
+    passed: bool
+    limited_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where to look: rates per second. Starting at a fraction of `start`; never below lowest or above highest.
+
+    precision: half the width of the interval that is asked for, as a share. budget: the most probes.
+    recovers: after a failed probe a light reference load has to pass first; False where each probe has a fresh server.
+    """
+
+    start: float
+    lowest: float
+    highest: float
+    precision: float = 0.03
+    budget: int = 60
+    recovers: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the search came to. Rates per second.
+
+    estimate, low, high: of the capacity, None when there is none. confirmed: a soak at `low` passed, and a step above `high`
+    failed. held: the highest rate that passed. limited_by: what gave way before the server.
+    """
+
+    ending: Ending
+    estimate: float | None
+    low: float | None
+    high: float | None
+    confirmed: bool
+    held: float | None
+    limited_by: str | None
+    probes: int
+
+
+@dataclass(slots=True)
+class Search:
+    """Ask, do it, tell; until ask() gives None. Then found() says what came of it."""
+
+    bounds: Bounds
+    history: list[tuple[Ask, Answer]] = field(default_factory=list)
+    _ceiling: float = math.inf
+    _limits: dict[float, list[str]] = field(default_factory=dict)
+    _ending: Ending | None = None
+    _belief: Belief | None = None
+    _soaks: int = 0
+    _soaked: bool = False
+    _confirmed: bool = False
+    _pending: Ask | None = None
+
+    def ask(self) -> Ask | None:
+        """Give what is to be done next; the same until it has been told. None: the search is over."""
+        if self._pending is None and self._ending is None:
+            self._pending = self._next()
+        return self._pending
+
+    def tell(self, answer: Answer) -> None:
+        """Take in what came of the last question."""
+        asked = self._pending
+        assert asked is not None, "nothing was asked"
+        self._pending = None
+        self.history.append((asked, answer))
+        if answer.limited_by is not None:
+            self._limited(asked, answer.limited_by)
+        elif asked.kind is Kind.SOAK:
+            self._soaked = answer.passed
+            self._learn(asked, answer)
+        elif asked.kind is Kind.ABOVE:
+            self._confirmed = not answer.passed
+            self._learn(asked, answer)
+            if self._confirmed:
+                self._ending = Ending.CAPACITY
+            self._soaked = self._confirmed
+        elif asked.kind is Kind.PROBE:
+            self._learn(asked, answer)
+
+    def found(self) -> Found:
+        """Say what is known, at any time."""
+        estimate = low = high = None
+        if self._belief is not None and self._ending in (Ending.CAPACITY, Ending.BUDGET, None):
+            low, estimate, high = self._belief.interval()
+        limits = [what for told in self._limits.values() for what in told]
+        limited_by = limits[-1] if self._ending is Ending.LIMITED else None
+        return Found(
+            self._ending or Ending.BUDGET, estimate, low, high, self._confirmed, self._held(), limited_by, self.probes
+        )
+
+    @property
+    def probes(self) -> int:
+        """How many probes there were, without the reference loads."""
+        return sum(ask.kind is not Kind.REFERENCE for ask, _ in self.history)
+
+    @property
+    def curve(self) -> list[tuple[float, bool]]:
+        """Every rate that was tried and whether it passed, without reference loads and what was limited by others."""
+        return [
+            (a.rate_per_s, b.passed) for a, b in self.history if a.kind is not Kind.REFERENCE and b.limited_by is None
+        ]
+
+    def _held(self) -> float | None:
+        return max((rate for rate, passed in self.curve if passed), default=None)
+
+    def _next(self) -> Ask | None:
+        if (reference := self._recovering()) is not None or self._ending is not None:
+            return reference
+        if self.probes >= self.bounds.budget:
+            self._ending = Ending.BUDGET
+            return None
+        if self._belief is None:
+            return self._bracketing()
+        low, _, high = self._belief.interval()
+        if not self._precise(low, high):
+            self._soaked = False
+            return self._probe(self._belief.most_telling(self._top()))
+        if not self._soaked:
+            if self._soaks >= SOAKS:
+                self._ending = Ending.CAPACITY
+                return None
+            self._soaks += 1
+            return Ask(Kind.SOAK, low)
+        above = high * (1 + self.bounds.precision)
+        if above > self._top():
+            self._ending = Ending.CAPACITY
+            return None
+        return Ask(Kind.ABOVE, above)
+
+    def _precise(self, low: float, high: float) -> bool:
+        return (high - low) / 2 <= self.bounds.precision * (high + low) / 2
+
+    def _top(self) -> float:
+        return min(self.bounds.highest, self._ceiling)
+
+    def _recovering(self) -> Ask | None:
+        """After a failed probe: a light load, until it passes."""
+        if not self.bounds.recovers or not self.history:
+            return None
+        _, answer = self.history[-1]
+        if answer.passed or answer.limited_by is not None:
+            return None
+        tries = 0
+        for past, _ in reversed(self.history):
+            if past.kind is not Kind.REFERENCE:
+                break
+            tries += 1
+        if tries >= RECOVERIES:
+            self._ending = Ending.NOT_RECOVERED
+            return None
+        return Ask(Kind.REFERENCE, self.bounds.lowest)
+
+    def _bracketing(self) -> Ask | None:
+        """Up while it passes, down while it fails; the ends of the range are tried twice before they are believed."""
+        passed = [rate for rate, good in self.curve if good]
+        failed = [rate for rate, good in self.curve if not good]
+        if passed and failed:
+            self._believe(min(*passed, *failed), max(*passed, *failed))
+            assert self._belief is not None
+            return self._probe(self._belief.most_telling(self._top()))
+        if not passed and not failed:
+            return self._probe(self.bounds.start * DOWN)
+        if passed:
+            if max(passed) >= self._top() and passed.count(max(passed)) > 1:
+                self._ending = Ending.LIMITED if self._ceiling < self.bounds.highest else Ending.ALWAYS_MET
+                return None
+            return self._probe(max(passed) * UP)
+        if min(failed) <= self.bounds.lowest and failed.count(min(failed)) > 1:
+            self._ending = Ending.NEVER_MET
+            return None
+        return self._probe(min(failed) * DOWN)
+
+    def _probe(self, rate: float) -> Ask:
+        return Ask(Kind.PROBE, min(self._top(), max(self.bounds.lowest, rate)))
+
+    def _limited(self, asked: Ask, what: str) -> None:
+        """A rate that the generator could not give, twice, is as high as one can look."""
+        told = self._limits.setdefault(asked.rate_per_s, [])
+        told.append(what)
+        if len(told) < 2:
+            return
+        self._ceiling = asked.rate_per_s / UP**0.5
+        held = self._held()
+        # What is believed lies above what can be looked at: there is no capacity to tell.
+        if self._belief is None or self._belief.interval()[0] >= self._ceiling:
+            if held is None or held >= self._ceiling / UP:
+                self._ending = Ending.LIMITED
+        else:
+            self._soaked = False
+
+    def _believe(self, low: float, high: float) -> None:
+        self._belief = Belief(low, high, self.bounds.precision)
+        for rate, passed in self.curve:
+            self._belief.update(rate, passed)
+
+    def _learn(self, asked: Ask, answer: Answer) -> None:
+        if self._belief is None:
+            return
+        self._belief.update(asked.rate_per_s, answer.passed)
+        edge = self._belief.beyond()
+        if edge is not None:
+            # The answers say that it lies outside: look there as well.
+            rates = [rate for rate, _ in self.curve]
+            factor = BEYOND**3
+            low, high = min(rates), max(rates)
+            self._believe(low / factor if edge < 0 else low, high * factor if edge > 0 else high)
+
+
+class Belief:
+    """What is believed of the capacity and of the width of its edge, on a grid."""
+
+    def __init__(self, low: float, high: float, precision: float) -> None:
+        import numpy as np
+
+        step = math.log1p(precision) / POINTS
+        self._grid: np.ndarray = np.arange(math.log(low / BEYOND), math.log(high * BEYOND) + step, step)
+        self._widths = np.asarray(WIDTHS)
+        self._log: np.ndarray = np.zeros((self._widths.size, self._grid.size))
+
+    def _passing(self, rate: float) -> np.ndarray:
+        """Probability that a probe at a rate passes, shape (widths, grid)."""
+        from scipy.special import ndtr
+
+        below = ndtr((self._grid[None, :] - math.log(rate)) / self._widths[:, None] + AT_CAPACITY)
+        return np_array(LAPSE_PASS + (1 - LAPSE_FAIL - LAPSE_PASS) * below)
+
+    def update(self, rate: float, passed: bool) -> None:
+        """Learn from a probe."""
+        import numpy as np
+
+        p = self._passing(rate)
+        self._log += np.log(p if passed else 1 - p)
+        self._log -= self._log.max()
+
+    def weights(self) -> np.ndarray:
+        """The posterior, shape (widths, grid)."""
+        import numpy as np
+
+        weights = np.exp(self._log)
+        return np_array(weights / weights.sum())
+
+    def interval(self) -> tuple[float, float, float]:
+        """Give (low, median, high) of the capacity, per second, at CONFIDENCE."""
+        import numpy as np
+
+        mass = self.weights().sum(axis=0).cumsum()
+        tail = (1 - CONFIDENCE) / 2
+        places = np.interp([tail, 0.5, 1 - tail], mass, self._grid)
+        low, middle, high = (math.exp(float(x)) for x in places)
+        return low, middle, high
+
+    def beyond(self) -> int | None:
+        """Say whether much of the belief lies at the lower (-1) or upper (1) end of the grid."""
+        mass = self.weights().sum(axis=0)
+        edge = max(1, mass.size // 50)
+        if mass[:edge].sum() > 0.1:
+            return -1
+        return 1 if mass[-edge:].sum() > 0.1 else None
+
+    def most_telling(self, highest: float) -> float:
+        """Give the rate whose answer is expected to leave the least entropy in the capacity (the psi method)."""
+        import numpy as np
+
+        weights = self.weights()
+        mass = weights.sum(axis=0).cumsum()
+        # Where the answer is open: what is believed certain tells nothing.
+        ends = np.interp([0.01, 0.99], mass, self._grid)
+        rates = np.minimum(np.linspace(ends[0], ends[1], CANDIDATES), math.log(highest))
+        left = [self._entropy_after(math.exp(float(rate)), weights) for rate in rates]
+        return math.exp(float(rates[int(np.argmin(left))]))
+
+    def _entropy_after(self, rate: float, weights: np.ndarray) -> float:
+        import numpy as np
+
+        p = self._passing(rate)
+        total = 0.0
+        for likelihood in (p, 1 - p):
+            joint = (weights * likelihood).sum(axis=0)
+            share = float(joint.sum())
+            if share > 0:
+                posterior = joint / share
+                total -= share * float((posterior * np.log(np.maximum(posterior, 1e-300))).sum())
+        return total
+
+
+def np_array(value: object) -> np.ndarray:
+    """Give an array its type back: scipy's functions lose it."""
+    import numpy as np
+
+    return np.asarray(value)
