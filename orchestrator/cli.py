@@ -168,6 +168,64 @@ def bench(
 
 
 @app.command()
+def saturate(
+    what: Annotated[
+        str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign file, or a server that is already up.")
+    ],
+    slo: Annotated[str | None, typer.Option("--slo", help="Such as 'p99<50ms, errors<0.1%'; of response time.")] = None,
+    precision: Annotated[
+        str | None, typer.Option("--precision", help="Half the width of the interval; 3% by default.")
+    ] = None,
+    window: Annotated[str | None, typer.Option("--window", help="Length of a probe's window; 10s by default.")] = None,
+    highest: Annotated[
+        str | None, typer.Option("--highest", metavar="RATE", help="Do not look above, e.g. 5000/s.")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option("--budget", help="The most probes of one target; 60 by default.")
+    ] = None,
+    agents: Annotated[int | None, typer.Option("--agents", help="h2load processes; 2 by default.")] = None,
+    hosts: Inventories = None,
+    out: Out = cli_results.DEFAULT_OUT,
+    set_: Sets = None,
+    only: Annotated[str | None, typer.Option("--only", metavar="GLOB", help="Only the targets that match.")] = None,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Find the highest rate that still meets an objective, with an interval, and what gives way first.
+
+    Exit codes: 0 a capacity, or at least so much; 2 wrong usage or configuration; 4 a server cannot be reached, or did not
+    come back; 99 not even the lowest rate meets the objective.
+    """
+    from orchestrator.saturation import run_saturation
+    from orchestrator.spec.load import from_plain, load
+
+    given = {"slo": slo, "precision": precision, "window": window, "highest": highest, "budget": budget}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    if "://" in what:
+        plain: dict[str, Any] = {
+            "campaign": "saturate",
+            "targets": {"url": {"url": what}},
+            "loads": {"load": {"clients": 100, "duration": "3s"}},
+            "saturation": chosen,
+            **({} if agents is None else {"agents": agents}),
+        }
+        if slo is None:
+            raise UsageError("what has to be met is not said", "say it: --slo 'p99<50ms, errors<0.1%'")
+        loaded, source = from_plain(plain), json.dumps(plain, indent=2) + "\n"
+    else:
+        sets = [*(set_ or []), *([f"saturation.{key}={value}" for key, value in chosen.items()])]
+        loaded = load(Path(what), sets if agents is None else [*sets, f"agents={agents}"], parts=["saturation"])
+        source = Path(what).read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in sets)
+    asked = loaded.campaign.saturation
+    if asked is None:
+        raise UsageError(
+            f"{what} does not say what has to be met", "say it: --slo 'p99<50ms', or saturation: in the file"
+        )
+    placed = _hosts(hosts)
+    _show_run(lambda show: run_saturation(loaded, source, out, only, show, placed, asked), as_json, quiet)
+
+
+@app.command()
 def validate(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A campaign or an inventory (YAML).")], set_: Sets = None
 ) -> None:
@@ -249,6 +307,9 @@ def _show_run(do: Callable[[Show], Finished], as_json: bool, quiet: bool) -> Non
 
 def _exit_code(finished: Finished) -> int:
     """INVALID is 3; but where the only trouble is that something did not start, it is 4. An objective not met is 99."""
+    if finished.summary.saturation:
+        endings = {one.ending for one in finished.summary.saturation}
+        return EXIT_UNREACHABLE if "not recovered" in endings else EXIT_FAILED if "never met" in endings else EXIT_OK
     if finished.summary.verdict != "INVALID":
         return EXIT_FAILED if finished.summary.outcome == "FAIL" else EXIT_OK
     spoiling = {f.code for case in finished.summary.cases for f in case.findings if f.severity == "invalid"}

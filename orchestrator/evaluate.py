@@ -10,10 +10,13 @@ from agents.records import Case, from_plain
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.analyse.objectives import terms_of
 from orchestrator.analyse.precision import Precision
+from orchestrator.analyse.saturation import Wanted, replay
 from orchestrator.errors import StoredRunError
 from orchestrator.report import pull_request, tables
 from orchestrator.report.summary import to_document
-from orchestrator.result import Summary, Trial
+from orchestrator.result import Summary, Trial, worst
+from orchestrator.saturate import Ending
+from orchestrator.slo import Term
 from orchestrator.store import RunStore, read_plan, read_trials
 
 
@@ -46,8 +49,23 @@ def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
     store.write_text("junit.xml", pull_request.junit(summary))
 
 
+def summarise_searches(document: dict[str, Any], trials: list[Trial]) -> Summary:
+    """Sum up a saturation run: each target's search is played again from its trials."""
+    plain = document["saturation"]
+    wanted = Wanted(**{**plain, "terms": [Term(**term) for term in plain["terms"]]})
+    found = []
+    for target in dict.fromkeys(case["target"] for case in document["cases"]):
+        one = replay(target, [t for t in trials if t.facts.case.target == target], wanted)
+        found += [] if one is None else [one]
+    verdict = worst([one.verdict for one in found])
+    failed = any(one.ending == Ending.NEVER_MET for one in found)
+    return Summary(document["campaign"], verdict, "FAIL" if failed else "PASS" if found else None, [], [], found)
+
+
 def summarise_run(document: dict[str, Any], cases: list[Case], trials: list[Trial]) -> Summary:
     """Sum up a run; `document` is plan.json."""
+    if document.get("saturation") is not None:
+        return summarise_searches(document, trials)
     return summarise(
         document["campaign"],
         cases,

@@ -288,6 +288,52 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """One probe of a search for capacity. times_us: response times; failed: the objectives that it did not meet.
+
+    kind: 'probe', 'reference' (has the server recovered?), 'soak' or 'above'. limited_by: what made it say nothing of the
+    server. resource: what the server had none left of.
+    """
+
+    trial: int
+    kind: str
+    rate_per_s: float
+    passed: bool
+    limited_by: str | None
+    failed: list[str]
+    throughput_per_s: float | None
+    times_us: dict[str, float | None]
+    error_share: float | None
+    resource: str | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Saturation:
+    """How much load one target takes under an objective. Rates per second.
+
+    ending: 'capacity', 'always met', 'never met', 'limited', 'budget' or 'not recovered' (orchestrator/saturate.py).
+    confirmed: a soak at the interval's lower end held and a step above it did not. held_per_s: the highest rate that passed.
+    gave_way: the objective that failed first, resource: what the server had none left of there. start_per_s: what it
+    answered as fast as it could, in a closed model, where the search began.
+    """
+
+    target: str
+    slo: str
+    ending: str
+    capacity_per_s: Interval | None
+    confirmed: bool
+    held_per_s: float | None
+    limited_by: str | None
+    gave_way: str | None
+    resource: str | None
+    probes: int
+    start_per_s: float
+    curve: list[Probe]
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The whole run on one page: summary.json."""
 
@@ -296,6 +342,7 @@ class Summary:
     outcome: str | None
     cases: list[CaseResult]
     comparisons: list[Comparison]
+    saturation: list[Saturation] = field(default_factory=list)
 
 
 def worst(verdicts: list[Verdict]) -> Verdict:

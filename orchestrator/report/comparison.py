@@ -33,7 +33,7 @@ def render(compared: Compared) -> list[Any]:
     """Give what is to be printed with rich, piece by piece."""
     from rich.text import Text
 
-    from orchestrator.report.terminal import table
+    from orchestrator.report.rows import table
 
     pieces: list[Any] = [f"{compared.candidate} against {compared.baseline}"]
     shown = [c for c in compared.comparisons if c.conclusion != "incomparable"]
@@ -155,7 +155,7 @@ def trend(points: list[Point], case: str, metric: str) -> list[Any]:
     """Give the table of a trend, and what else changed where it did."""
     from rich.text import Text
 
-    from orchestrator.report.terminal import table
+    from orchestrator.report.rows import table
 
     unit = 1.0 if metric == "throughput" else 1000.0
     rows = table("run", "verdict", f"{metric} {'req/s' if unit == 1.0 else 'ms'}", "change")

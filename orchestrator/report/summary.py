@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.records import to_plain
-from orchestrator.result import FORMAT, CaseResult, Summary
+from orchestrator.result import FORMAT, CaseResult, Saturation, Summary
 
 
 def to_document(summary: Summary) -> dict[str, Any]:
@@ -17,8 +17,16 @@ def to_document(summary: Summary) -> dict[str, Any]:
         "outcome": summary.outcome,
         "cases": [_case(case) for case in summary.cases],
         "comparisons": [to_plain(comparison) for comparison in summary.comparisons],
-        "saturation": [],
+        "saturation": [_saturation(one) for one in summary.saturation],
     }
+
+
+def _saturation(found: Saturation) -> dict[str, Any]:
+    plain = to_plain(found)
+    plain["verdict"] = str(found.verdict)
+    for probe in plain["curve"]:
+        probe["verdict"] = str(probe["verdict"])
+    return plain
 
 
 def _case(case: CaseResult) -> dict[str, Any]:

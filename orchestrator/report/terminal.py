@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.report import saturation
 from orchestrator.report.pull_request import shown_value
+from orchestrator.report.rows import table
 from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, ServerCost, Severity, Summary, Verdict
 
 _STYLE = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "bold red"}
@@ -14,6 +16,8 @@ _SHOWN_TIMES = ("p50", "p90", "p99", "max")
 
 def render(summary: Summary) -> list[Any]:
     """Give what is to be printed with rich, piece by piece."""
+    if summary.saturation:
+        return [piece for one in summary.saturation for piece in saturation.render(one)]
     pieces: list[Any] = [_cases_table(summary), _counts_table(summary), _cost_table(summary)]
     open_cases = [case for case in summary.cases if case.response_time_us is not None]
     if open_cases:
@@ -29,17 +33,6 @@ def render(summary: Summary) -> list[Any]:
         pieces += [*_comparisons(summary.comparisons), ""]
     pieces.append(_closing(summary))
     return pieces
-
-
-def table(*columns: str) -> Any:
-    """Make a table whose first column is text and whose others are numbers; Markdown, so that it survives a chat."""
-    from rich import box
-    from rich.table import Table
-
-    rows = Table(box=box.MARKDOWN)
-    for position, name in enumerate(columns):
-        rows.add_column(name, justify="right" if position else "left", no_wrap=True)
-    return rows
 
 
 def _cases_table(summary: Summary) -> Any:

@@ -85,13 +85,13 @@ def run_trials(plan: Plan, scene: Scene, course: Course, say: Say) -> Iterator[t
         else:
             if scene.campaign.cool_down is not None and position:
                 time.sleep(scene.campaign.cool_down / 1e6)
-            output = _tried(item, scene.reserve, course, failures.get(target) == 0, say)
+            output = tried(item, scene.reserve, course, failures.get(target) == 0, say)
             if output.facts.server.state != "not-started":
                 failures[target] = 0 if output.facts.server.state in UP else failures.get(target, 0) + 1
         yield trial, output
 
 
-def _tried(item: TrialInput, reserve: Reserve, course: Course, worked: bool, say: Say) -> TrialOutput:
+def tried(item: TrialInput, reserve: Reserve, course: Course, worked: bool, say: Say) -> TrialOutput:
     """Run a trial, and once more when the course says so. worked: its target came up before.
 
     Raises HostLost at once: the hosts must be had anew first; and any HostError of what never worked.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -49,10 +49,16 @@ class Loaded:
     plain: dict[str, Any]
 
 
-def load(path: Path, overrides: list[str] | None = None, environment: dict[str, str] | None = None) -> Loaded:
+def load(
+    path: Path,
+    overrides: list[str] | None = None,
+    environment: dict[str, str] | None = None,
+    parts: Sequence[str] = (),
+) -> Loaded:
     """Read and check a campaign file.
 
-    overrides: 'path=value' as given to --set. Raises ConfigurationError with all problems, UsageError for a bad override.
+    overrides: 'path=value' as given to --set; parts: what they may go into although the file does not have it.
+    Raises ConfigurationError with all problems, UsageError for a bad override.
     """
     tree = _read_yaml(path)
     problems: list[Problem] = []
@@ -67,6 +73,8 @@ def load(path: Path, overrides: list[str] | None = None, environment: dict[str, 
         str(k): variables if k == "variables" else _interpolate(v, names, path, (k,), problems) for k, v in tree.items()
     }
     for override in (o for o in overrides if not o.startswith(VARIABLES)):
+        if (part := override.partition(".")[0]) in parts:
+            plain.setdefault(part, {})
         _override(plain, override)
     return Loaded(_check(plain, path, tree, problems), path.parent, plain)
 

@@ -209,6 +209,31 @@ class Place(Model):
     """Server and agents may be on one host; the results then say so."""
 
 
+class Saturate(Model):
+    """What `volley saturate` searches for: the highest rate that still meets an objective."""
+
+    slo: Slo
+    """Such as 'p99 < 50ms, errors < 0.1%'; of response time."""
+    precision: Share = 0.03
+    """Half the width of the interval that is asked for."""
+    window: Duration = 10_000_000
+    """Of one probe; longer where a percentile needs more requests."""
+    warm_up: Duration = 1_000_000
+    tail: Duration = 1_000_000
+    soak: Duration | None = None
+    """Of the confirming load at the end; three windows by default."""
+    lowest: Rate | None = None
+    """Not looked below; by default what gives the percentile enough requests in two minutes."""
+    highest: Rate = 1_000_000.0
+    """Not looked above."""
+    budget: Annotated[int, Field(ge=5, le=1000)] = 60
+    """The most probes of one target."""
+    load: Name | None = None
+    """Whose protocol, method, headers, body and agents the probes have; the campaign's first load by default."""
+    targets: Annotated[list[str], Field(min_length=1)] | None = None
+    """Only the targets that match one of these globs."""
+
+
 class Campaign(Model):
     """Targets, loads, and what to repeat and compare."""
 
@@ -235,6 +260,7 @@ class Campaign(Model):
     place: Place = Place()
     slo: dict[str, Slo] = Field(default_factory=dict)
     """What cases have to meet, by glob over their names: {'flask/*': 'p99 < 50ms, errors < 0.1%, throughput > 1000/s'}."""
+    saturation: Saturate | None = None
     include: Annotated[list[str], Field(min_length=1)] | None = None
     """Only the cases that match one of these globs, such as 'flask/*'; all by default."""
     exclude: list[str] = Field(default_factory=list)

@@ -34,6 +34,9 @@ def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str
         if type(clients) is int and type(requests) is int and clients > requests > 0:
             what = f"{clients} clients are more than {requests} requests"
             yield ("loads", name, "clients"), what, "some would have none: use fewer clients"
+    template = _mapping(plain, "saturation").get("load")
+    if isinstance(template, str) and template not in loads:
+        yield ("saturation", "load"), f"no load is called {template!r}", f"the loads are: {', '.join(loads)}"
     yield from _wrong_globs(plain, [f"{target}/{load}" for target in targets for load in loads])
     yield from _homeless_commands(plain, targets)
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")

@@ -7,6 +7,7 @@ options   delay_us: list, taken round and round; fail_every: a 503 for each n-th
           each n-th; close: 'Connection: close' on every answer; stall: [after_s, for_s] from the first request;
           delay_us_of: {path: µs}; missing: a path that is 404; slower_us_per_s: added to the delay for each second that passes;
           close_after: HTTP/1.1, requests per connection; other_after: another body after so many requests;
+          serial_us: one worker that takes so long for each request; shed_above: 503 for what is above so many per second;
           goaway_after: HTTP/2, requests per connection; tls: true; only_to: answer so many requests, then never again
 """
 
@@ -32,6 +33,20 @@ class Behaviour:
         self.seen = 0
         self.first_ns = 0
         self.recorded: list[int] = []
+        self.free_ns = 0
+        self.tokens, self.filled_ns = 0.0, 0
+
+    def shed(self, now_ns: int) -> bool:
+        """Say whether a request is one too many: a bucket that fills at the limit and holds a tenth of a second."""
+        limit = self.options.get("shed_above")
+        if limit is None:
+            return False
+        elapsed_s = (now_ns - self.filled_ns) / 1e9
+        self.tokens, self.filled_ns = min(limit / 10, self.tokens + elapsed_s * limit), now_ns
+        if self.tokens < 1:
+            return True
+        self.tokens -= 1
+        return False
 
     def arrive(self, answer: Callable[[int], None], reset: Callable[[], None], path: str = "/") -> None:
         """Decide about one request that is complete now; answer(status) or reset() is called when it is time."""
@@ -47,7 +62,7 @@ class Behaviour:
         if (every := self.options.get("reset_every")) and n % every == 0:
             reset()
             return
-        status = 503 if n % self.options.get("fail_every", n + 1) == 0 else 200
+        status = 503 if n % self.options.get("fail_every", n + 1) == 0 or self.shed(began) else 200
 
         def finish() -> None:
             # Before the answer leaves: whoever gets it cannot have waited less.
@@ -58,6 +73,9 @@ class Behaviour:
         status = 404 if path == self.options.get("missing") else status
         delay = self.options.get("delay_us_of", {}).get(path, self.delays[n % len(self.delays)])
         self.first_ns = self.first_ns or began
+        if serial_us := self.options.get("serial_us"):
+            self.free_ns = max(began, self.free_ns) + serial_us * 1000
+            delay = (self.free_ns - began) // 1000
         delay += self.options.get("slower_us_per_s", 0) * (began - self.first_ns) / 1e9
         loop.call_later(delay / 1e6, finish) if delay else finish()
 
