@@ -34,8 +34,10 @@ BEYOND = 1.35
 POINTS = 8
 CANDIDATES = 41
 # The soak is at the lower end of the interval; the step above it, beyond the upper end by the asked precision.
-SOAKS = 2
+SOAKS = 4
+# After a failed probe: a light load, so often at the most, at this share of the rate that the search began at.
 RECOVERIES = 5
+LIGHT = 0.1
 
 
 class Kind(StrEnum):
@@ -220,7 +222,7 @@ class Search:
         if tries >= RECOVERIES:
             self._ending = Ending.NOT_RECOVERED
             return None
-        return Ask(Kind.REFERENCE, self.bounds.lowest)
+        return Ask(Kind.REFERENCE, max(self.bounds.lowest, LIGHT * self.bounds.start))
 
     def _bracketing(self) -> Ask | None:
         """Up while it passes, down while it fails; the ends of the range are tried twice before they are believed."""

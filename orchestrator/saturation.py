@@ -66,15 +66,15 @@ def load_of(template: Load, kind: str, rate: float, wanted: Wanted, asked: Satur
             "rate": None,
         }
         return template.model_copy(update=closed | {"warm_up": asked.warm_up, "tail": asked.tail})
-    window = wanted.soak_us if kind == Kind.SOAK else wanted.window_us
-    needed_us = 1.2e6 * requests_needed(wanted.terms) / rate
+    window = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: wanted.window_us // 3}.get(Kind(kind), wanted.window_us)
+    needed_us = 0.0 if kind == Kind.REFERENCE else 1.2e6 * requests_needed(wanted.terms) / rate
     clients = min(MOST_CLIENTS, max(template.agents or 1, math.ceil(rate / PER_CLIENT)))
     opened = {"model": "open", "clients": clients, "rate": rate, "requests": None}
     lasting = {"duration": round(min(LONGEST_US, max(window, needed_us))), "warm_up": asked.warm_up, "tail": asked.tail}
     return template.model_copy(update=opened | lasting)
 
 
-class _Target:
+class Searched:
     """One target's search, trial by trial."""
 
     def __init__(self, name: str, campaign: Campaign, asked: Saturate, wanted: Wanted, agents: int) -> None:
@@ -159,7 +159,7 @@ def run_saturation(
     names = [n for n in campaign.targets if _chosen(n, asked.targets) and (only is None or fnmatch.fnmatch(n, only))]
     if not names:
         raise UsageError("no target is chosen", f"the targets are: {', '.join(campaign.targets)}")
-    targets = [_Target(name, campaign, asked, wanted, agents) for name in names]
+    targets = [Searched(name, campaign, asked, wanted, agents) for name in names]
     plan = Plan(campaign.campaign, [target.case(ESTIMATE, 1.0) for target in targets], [], campaign.seed, "")
     placed = place(plan, hosts.machines(), hosts.where(campaign))
     placements = {case.target: placed[case.name] for case in plan.cases}
@@ -196,7 +196,7 @@ def _chosen(name: str, globs: list[str] | None) -> bool:
 
 
 def _on_a_fleet(
-    fleet: Fleet, loaded: Loaded, targets: list[_Target], course: Course, store: RunStore, hosts: Hosts,
+    fleet: Fleet, loaded: Loaded, targets: list[Searched], course: Course, store: RunStore, hosts: Hosts,
     placements: dict[str, Placement], say: Callable[[Event], None],
 ) -> None:  # fmt: skip
     """Probe by probe, the targets taking turns, so that what drifts hits all of them alike."""

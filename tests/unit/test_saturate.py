@@ -192,6 +192,7 @@ def test_after_a_failure_the_server_has_to_recover_first():
 
     def do(asked):
         if asked.kind is Kind.REFERENCE:
+            assert asked.rate_per_s == 90.0
             ill.pop()
             return not ill
         if asked.rate_per_s > 700:

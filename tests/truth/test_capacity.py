@@ -1,0 +1,77 @@
+"""The search for capacity on real servers of known capacity, with the real h2load; everything but Ray."""
+
+from pathlib import Path
+
+import pytest
+
+from agents.actors import LoadActor
+from orchestrator.analyse.cases import judge
+from orchestrator.analyse.saturation import replay
+from orchestrator.fleet.hosts import Placed
+from orchestrator.plan import TrialPlan
+from orchestrator.run.trial import TrialInput, run_trial
+from orchestrator.saturation import ESTIMATE, Searched, wanted_of
+from orchestrator.spec.load import from_plain
+from tests.integration.machine import FREE, STOLEN, WAITING
+from tests.truth.harness import Direct, server
+
+
+def search(url, slo):
+    """Follow a search to its end; give it played again from its trials, and whether the machine was busy meanwhile."""
+    plain = {
+        "campaign": "capacity",
+        "targets": {"t": {"url": url}},
+        "loads": {"l": {"clients": 10, "duration": "1s"}},
+        "agents": 2,
+        "saturation": {
+            "slo": slo, "precision": "5%", "window": "1500ms", "warm_up": "300ms", "tail": "300ms", "soak": "3s",
+            "budget": 40,
+        },
+    }  # fmt: skip
+    campaign = from_plain(plain).campaign
+    asked = campaign.saturation
+    target = Searched("t", campaign, asked, wanted_of(asked), 2)
+    host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
+    trials = []
+    while (ask := target.next()) is not None:
+        kind = ESTIMATE if target.estimating else str(ask.kind)
+        plan = TrialPlan(len(trials) + 1, 0, target.case(kind, ask.rate_per_s))
+        load = target.load(kind, ask.rate_per_s)
+        item = TrialInput(plan, campaign.targets["t"], load, None, Path.cwd(), "truth")
+        output = run_trial(item, Placed(None, [host], [[None] * 2]), lambda event: None)
+        trials.append(judge(output.facts, output.agents))
+        target.tell(trials[-1])
+    uses = [use for trial in trials for use in trial.facts.hosts]
+    waited = max(agent.waiting_share for trial in trials for agent in trial.facts.agents)
+    busy = waited > WAITING or any(use.steal_share > STOLEN or use.free_share < FREE for use in uses)
+    return replay("t", trials, wanted_of(asked)), busy
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("options", "slo", "capacity", "gave_way"),
+    [
+        # One worker, 4 ms each. A queue that is there half of the time is one that grows.
+        ({"serial_us": 4_000}, "p50 < 60ms", 250.0, {"p50 < 60ms", "answers >= 95% of the rate"}),
+        ({"shed_above": 300}, "errors < 1%", 300.0, {"errors < 1%"}),
+    ],
+)
+def test_the_capacity_of_a_server_that_is_known_is_found(options, slo, capacity, gave_way):
+    """Within 5 %, with what gave way first; a machine that was busy meanwhile may have cost it some."""
+    with server("http1", **options) as url:
+        found, busy = search(url, slo)
+    told = (
+        found.ending,
+        found.capacity_per_s,
+        found.held_per_s,
+        [(p.kind, p.rate_per_s, p.passed) for p in found.curve],
+    )
+
+    if found.ending == "limited":
+        assert busy, told
+        return
+    assert found.ending in ("capacity", "budget"), told
+    off = abs(found.capacity_per_s.estimate / capacity - 1)
+    assert off <= (0.3 if busy else 0.05), told
+    assert found.gave_way in gave_way, told
+    assert 0.7 * capacity < found.start_per_s < 1.5 * capacity or slo.startswith("errors"), told

@@ -1,0 +1,200 @@
+"""From trials to a capacity: what passes, what is not counted, what gave way; what is planned for a rate. No host."""
+
+from dataclasses import replace
+
+import pytest
+
+from orchestrator.analyse.cases import judge
+from orchestrator.analyse.saturation import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay, resource
+from orchestrator.report.saturation import render
+from orchestrator.result import Metrics, Requests, ServerCost
+from orchestrator.saturation import ESTIMATE, Searched, load_of, requests_needed, wanted_of
+from orchestrator.spec.load import from_plain
+from orchestrator.spec.slo import terms
+from tests.unit.facts import agent_facts, host_use, result, server_facts, steady_case, trial_facts
+
+SLO = "p99 < 50ms, errors < 1%"
+TERMS = terms(SLO)
+WANTED = Wanted(SLO, TERMS, 0.03, 1.0, 1e6, 60, 10_000_000, 30_000_000)
+
+
+def trial(rate=100.0, p99_ms=10.0, answered=None, errors=0, kind="probe", number=1, external=True, **facts):
+    """A probe: its percentiles as we say, answered per second the rate unless we say otherwise."""
+    case = steady_case(
+        name=f"t/{kind}", target="t", load=kind, model="open", rate_per_s=rate, external=external,
+        cpus=None if external else 1.0,
+    )  # fmt: skip
+    made = trial_facts(case=case, number=number, shared_host=False, **facts)
+    judged = judge(made, [result(agent, [1_000] * 500) for agent in made.agents])
+    times = dict.fromkeys(("p50", "p90", "p95", "p99", "p999", "mean", "max"), p99_ms * 1000)
+    metrics = judged.metrics
+    assert isinstance(metrics, Metrics)
+    per_s = rate if answered is None else answered
+    good = replace(
+        metrics,
+        throughput_per_s=per_s,
+        window_s=5.0,
+        response_us=times,
+        requests=Requests(ok=round(5 * per_s), http_error=errors),
+    )
+    kept = [f for f in judged.findings if f.code in CODES]
+    return replace(judged, metrics=good, findings=kept)
+
+
+CODES = {"server-oom-kill", "server-exited", "generator-cpu", "network-saturated", "host-steal"}
+
+
+def test_a_probe_passes_when_all_is_met():
+    """And when it keeps up, which nobody has to write: a backlog that has not reached the limit yet is one."""
+    assert answer(trial(), TERMS).passed
+    assert failed_terms(trial(p99_ms=60), TERMS) == ["p99 < 50ms"]
+    assert failed_terms(trial(errors=50), TERMS) == ["errors < 1%"]
+    assert failed_terms(trial(answered=90), TERMS) == [KEEPS_UP_TERM]
+    assert not answer(trial(p99_ms=60), TERMS).passed
+
+
+@pytest.mark.parametrize(
+    ("facts", "what"),
+    [
+        ({"agents": [agent_facts(cpu_busiest=0.95), agent_facts(agent="local/1")]}, "generator"),
+        ({"hosts": [host_use(dropped_packets=100)]}, "network"),
+        ({"hosts": [host_use(steal_share=0.3)]}, "machine"),
+    ],
+)
+def test_a_failure_beside_a_generator_at_its_end_says_nothing_of_the_server(facts, what):
+    """It is not counted; a probe that passed all the same is."""
+    assert answer(trial(p99_ms=60, **facts), TERMS).limited_by == what
+    assert answer(trial(**facts), TERMS).passed
+
+
+def test_a_server_that_is_killed_did_not_pass():
+    """However well the survivors answered, and whatever the generator did."""
+    killed = replace(server_facts().last, oom_kills=2)
+    one = trial(server=server_facts(last=killed), agents=[agent_facts(cpu_busiest=0.95), agent_facts(agent="local/1")])
+
+    assert not answer(one, TERMS).passed
+    assert answer(one, TERMS).limited_by is None
+    assert resource(one) == "memory"
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"server": ServerCost(throttled_ratio=0.6, cpu_s=4.0)}, "its quota of 1 cores"),
+        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=4.6)}, "0.92 of 1 cores"),
+        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=1.0)}, "its own concurrency"),
+        ({"server": ServerCost(), "requests": Requests(ok=400, http_error=100)}, "admission"),
+        ({"server": ServerCost(), "requests": Requests(ok=400, failed=100)}, "connections"),
+        ({"server": ServerCost()}, "not metered"),
+    ],
+)
+def test_what_the_server_had_none_left_of(changes, told):
+    """By its own counters."""
+    one = trial(external=False)
+
+    assert told in resource(replace(one, metrics=replace(one.metrics, **changes)))
+
+
+def searched(limit_per_s, lost=False):
+    """A stored search: an estimate, then the probes that a server with this limit had."""
+    campaign = from_plain(
+        {
+            "campaign": "c",
+            "targets": {"t": {"url": "http://h/"}},
+            "loads": {"l": {"clients": 4, "requests": 10}},
+            "saturation": {"slo": SLO},
+        }
+    ).campaign
+    asked = campaign.saturation
+    target = Searched("t", campaign, asked, wanted_of(asked), 2)
+    told, trials = [], []
+    while (ask := target.next()) is not None:
+        kind = ESTIMATE if target.estimating else str(ask.kind)
+        rate = 1000.0 if target.estimating else ask.rate_per_s
+        good = rate <= limit_per_s or kind == ESTIMATE
+        answered = 0.0 if lost and trials else rate
+        one = trial(rate=rate, p99_ms=10 if good else 80, kind=kind, number=len(trials) + 1, answered=answered)
+        trials.append(one)
+        told.append(target.tell(trials[-1]))
+    return target, trials, told
+
+
+def test_a_stored_search_is_played_again():
+    """The same trials give the same answer, which is the truth; and the page says all of it."""
+    target, trials, told = searched(700)
+
+    found = replay("t", trials, wanted_of(target._asked))
+    page = "\n".join(str(piece) for piece in render(found)[1:])
+
+    assert target.over == found.ending == "capacity"
+    assert found.capacity_per_s.low <= 700 <= found.capacity_per_s.high
+    assert found.confirmed
+    assert (found.gave_way, found.start_per_s) == ("p99 < 50ms", 1000.0)
+    assert len(found.curve) == len(trials) - 1
+    assert "the search begins there" in told[0]
+    assert "capacity 6" in told[-1]
+    assert "confirmed by a soak and a step above" in page
+    assert in_words(found) in page
+    assert replay("t", [], WANTED) is None
+
+
+def test_a_server_that_never_meets_it():
+    """An impossible objective, on a server that answers all the same; and one that is gone after the first probe."""
+    target, trials, _ = searched(0)
+    gone, dead, _ = searched(0, lost=True)
+
+    never, away = (replay("t", played, wanted_of(target._asked)) for played in (trials, dead))
+
+    assert (target.over, gone.over) == ("never met", "not recovered")
+    assert never.capacity_per_s is away.capacity_per_s is None
+    assert "not even the lowest rate" in in_words(never)
+    assert "did not come back" in in_words(away)
+
+
+def test_a_fresh_server_that_does_not_start_ends_its_search():
+    """Twice in a row, whatever the rate; the trials say nothing of a rate."""
+    spec = {
+        "campaign": "c",
+        "targets": {"t": {"image": "i", "port": 1}},
+        "loads": {"l": {"clients": 4, "requests": 10}},
+        "saturation": {"slo": SLO},
+    }
+    campaign = from_plain(spec).campaign
+    target = Searched("t", campaign, campaign.saturation, wanted_of(campaign.saturation), 2)
+    dead = replace(trial(external=False, error="exit code 1"), metrics=None)
+
+    target.tell(dead)
+    assert target.next() is not None
+    target.tell(dead)
+
+    assert target.next() is None
+    assert target.over == "exit code 1"
+    assert replay("t", [dead, dead], WANTED) is None
+
+
+def test_the_load_of_a_probe_grows_with_its_rate():
+    """Few requests a second on each connection; a window long enough for the percentile; a soak that is longer."""
+    campaign = from_plain(
+        {
+            "campaign": "c",
+            "targets": {"t": {"url": "http://h/"}},
+            "loads": {"l": {"clients": 4, "requests": 10, "headers": {"a": "b"}, "protocol": "http2", "streams": 3}},
+            "saturation": {"slo": SLO, "window": "10s"},
+        }
+    ).campaign
+    asked = campaign.saturation
+    wanted, template = wanted_of(asked), campaign.loads["l"]
+
+    slow, fast, soak = (
+        load_of(template, k, r, wanted, asked) for k, r in (("probe", 20.0), ("probe", 5000.0), ("soak", 5000.0))
+    )
+    closed = load_of(template, ESTIMATE, 1.0, wanted, asked)
+    light = load_of(template, "reference", 20.0, wanted, asked)
+
+    assert (slow.clients, fast.clients, slow.duration, fast.duration) == (2, 500, 60_000_000, 10_000_000)
+    assert soak.duration == 30_000_000
+    assert light.duration < fast.duration
+    assert (closed.model, closed.rate, closed.requests) == ("closed", None, None)
+    assert fast.headers == {"a": "b"}
+    assert (requests_needed(TERMS), requests_needed(terms("errors < 1%"))) == (pytest.approx(1000), 20.0)
+    assert wanted.lowest == pytest.approx(1000 / 120)
