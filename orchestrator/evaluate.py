@@ -55,11 +55,10 @@ def summarise_searches(document: dict[str, Any], trials: list[Trial]) -> Summary
     wanted = Wanted(**{**plain, "terms": [Term(**term) for term in plain["terms"]]})
     found = []
     for target in dict.fromkeys(case["target"] for case in document["cases"]):
-        one = replay(target, [t for t in trials if t.facts.case.target == target], wanted)
-        found += [] if one is None else [one]
+        found.append(replay(target, [t for t in trials if t.facts.case.target == target], wanted))
     verdict = worst([one.verdict for one in found])
     failed = any(one.ending == Ending.NEVER_MET for one in found)
-    return Summary(document["campaign"], verdict, "FAIL" if failed else "PASS" if found else None, [], [], found)
+    return Summary(document["campaign"], verdict, "FAIL" if failed else "PASS", [], [], found)
 
 
 def summarise_run(document: dict[str, Any], cases: list[Case], trials: list[Trial]) -> Summary:

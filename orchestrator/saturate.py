@@ -58,6 +58,7 @@ class Ending(StrEnum):
     LIMITED = "limited"
     BUDGET = "budget"
     NOT_RECOVERED = "not recovered"
+    NOT_STARTED = "not started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,8 @@ class Search:
         if min(failed) <= self.bounds.lowest and failed.count(min(failed)) > 1:
             self._ending = Ending.NEVER_MET
             return None
-        return self._probe(min(failed) * DOWN)
+        # An objective that nothing meets is told soon: after two steps down, the lowest.
+        return self._probe(min(failed) * DOWN if len(failed) < 2 else self.bounds.lowest)
 
     def _probe(self, rate: float) -> Ask:
         return Ask(Kind.PROBE, min(self._top(), max(self.bounds.lowest, rate)))

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from agents.records import Case, to_plain
-from orchestrator.analyse.saturation import Wanted, answer, failed_terms, in_words
+from orchestrator.analyse.saturation import LONGEST_S, Wanted, answer, failed_terms, in_words
 from orchestrator.campaign import Hosts, Show, environment
 from orchestrator.course import Course
 from orchestrator.errors import HostError, UsageError
@@ -36,8 +36,6 @@ ESTIMATE_CLIENTS, ESTIMATE_US = 32, 3_000_000
 # A connection of the open model sends so many a second: fewer than h2load's timer would bunch.
 PER_CLIENT = 10.0
 MOST_CLIENTS = 2_000
-# No probe lasts longer for the sake of a percentile.
-LONGEST_US = 120_000_000
 # Starts of a fresh server in a row that fail, whatever the rate.
 GIVE_UP_AFTER = 2
 
@@ -45,9 +43,17 @@ GIVE_UP_AFTER = 2
 def wanted_of(asked: Saturate) -> Wanted:
     """Read what is searched for."""
     meant = terms(asked.slo)
-    lowest = asked.lowest or max(1.0, requests_needed(meant) / (LONGEST_US / 1e6))
-    soak_us = asked.soak or 3 * asked.window
-    return Wanted(asked.slo, meant, asked.precision, lowest, asked.highest, asked.budget, asked.window, soak_us)
+    return Wanted(
+        asked.slo,
+        meant,
+        asked.precision,
+        requests_needed(meant),
+        asked.lowest or 0.0,
+        asked.highest,
+        asked.budget,
+        asked.window,
+        asked.soak or 3 * asked.window,
+    )
 
 
 def requests_needed(meant: list[Term]) -> float:
@@ -67,10 +73,14 @@ def load_of(template: Load, kind: str, rate: float, wanted: Wanted, asked: Satur
         }
         return template.model_copy(update=closed | {"warm_up": asked.warm_up, "tail": asked.tail})
     window = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: wanted.window_us // 3}.get(Kind(kind), wanted.window_us)
-    needed_us = 0.0 if kind == Kind.REFERENCE else 1.2e6 * requests_needed(wanted.terms) / rate
+    needed_us = 0.0 if kind == Kind.REFERENCE else 1.2e6 * wanted.needed / rate
     clients = min(MOST_CLIENTS, max(template.agents or 1, math.ceil(rate / PER_CLIENT)))
     opened = {"model": "open", "clients": clients, "rate": rate, "requests": None}
-    lasting = {"duration": round(min(LONGEST_US, max(window, needed_us))), "warm_up": asked.warm_up, "tail": asked.tail}
+    lasting = {
+        "duration": round(min(LONGEST_S * 1e6, max(window, needed_us))),
+        "warm_up": asked.warm_up,
+        "tail": asked.tail,
+    }
     return template.model_copy(update=opened | lasting)
 
 

@@ -25,15 +25,26 @@ _ENDED = {"server-exited", "server-restarted", "server-unresponsive", "server-no
 CPU_FULL, THROTTLED = 0.85, 0.3
 HOST_FULL = 0.1
 WHOLE_CORES = 0.1
+# No probe lasts longer for the sake of a percentile.
+LONGEST_S = 120.0
+LOWEST_OF_START = 0.01
+
+
+NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is searched for. lowest and highest: rates per second; window_us and soak_us: of a probe, and of the soak."""
+    """What is searched for. lowest and highest: rates per second; window_us and soak_us: of a probe, and of the soak.
+
+    lowest 0: where a probe of LONGEST_S has the requests that its percentiles need (`needed`), and no less than a hundredth
+    of where the search begins.
+    """
 
     slo: str
     terms: list[Term]
     precision: float
+    needed: float
     lowest: float
     highest: float
     budget: int
@@ -42,7 +53,8 @@ class Wanted:
 
     def bounds(self, start: float, recovers: bool) -> Bounds:
         """Where a search looks that begins at the closed model's throughput."""
-        return Bounds(start, self.lowest, self.highest, self.precision, self.budget, recovers)
+        lowest = self.lowest or max(1.0, self.needed / LONGEST_S, LOWEST_OF_START * start)
+        return Bounds(start, lowest, self.highest, self.precision, self.budget, recovers)
 
 
 def failed_terms(trial: Trial, terms: Sequence[Term]) -> list[str]:
@@ -166,7 +178,9 @@ def conclude(target: str, slo: str, found: Found, probes: list[Probe], start: fl
         start_per_s=start,
         curve=probes,
         # A probe that failed is meant to spoil something; what passed carries the answer.
-        verdict=worst([Verdict.VALID, *(p.verdict for p in counted if p.passed)]),
+        verdict=Verdict.INVALID
+        if found.ending is Ending.NOT_STARTED
+        else worst([Verdict.VALID, *(p.verdict for p in counted if p.passed)]),
     )
 
 
@@ -174,15 +188,15 @@ def _first(counted: Counter[str]) -> str | None:
     return counted.most_common(1)[0][0] if counted else None
 
 
-def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation | None:
-    """Play a stored search again: the same answers give the same questions. None: it never began.
+def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
+    """Play a stored search again: the same answers give the same questions.
 
     trials: of the target, in order; the first is the closed-model estimate.
     """
     # A fresh server that did not come up says nothing of a rate.
     trials = [trial for trial in trials if trial.metrics is not None or trial.facts.case.external]
     if not trials or trials[0].metrics is None or not trials[0].metrics.requests.ok:
-        return None
+        return conclude(target, wanted.slo, NOTHING, [], 0.0)
     start = trials[0].metrics.throughput_per_s
     search = Search(wanted.bounds(start, trials[0].facts.case.external))
     probes = []
@@ -210,5 +224,6 @@ def in_words(s: Saturation) -> str:
         Ending.ALWAYS_MET: f"at least {held}: the objective was met up to the highest rate that was allowed",
         Ending.LIMITED: f"at least {held}, limited by the {s.limited_by}, not by the server",
         Ending.NEVER_MET: "not even the lowest rate meets the objective",
+        Ending.NOT_STARTED: "it did not come up, or answered nothing: there was nothing to search",
         Ending.NOT_RECOVERED: f"the server did not come back after a probe that failed; it held {held} before",
     }.get(Ending(s.ending), f"no capacity was found; it held {held}")

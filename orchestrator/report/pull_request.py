@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from orchestrator.result import CaseResult, Interval, Objective, Severity, Summary, Verdict
+from orchestrator.analyse.saturation import in_words
+from orchestrator.result import CaseResult, Interval, Objective, Saturation, Severity, Summary, Verdict
+from orchestrator.saturate import Ending
 from orchestrator.slo import ERRORS, THROUGHPUT
 
 
@@ -12,6 +14,9 @@ def markdown(summary: Summary) -> str:
     """Give the page: verdict and outcome, cases, objectives, comparisons, doubts."""
     outcome = "" if summary.outcome is None else f", outcome **{summary.outcome}**"
     lines = [f"### Volley: {summary.campaign}: verdict **{summary.verdict}**{outcome}", ""]
+    if summary.saturation:
+        lines += [f"- {s.target}: `{s.slo}`: {in_words(s)}{_gave_way(s)}" for s in summary.saturation]
+        return "\n".join(lines) + "\n"
     lines += ["| case | verdict | req/s | p50 ms | p99 ms | errors |", "|---|---|---:|---:|---:|---:|"]
     for case in summary.cases:
         times = case.response_time_us or case.service_time_us
@@ -36,9 +41,18 @@ def markdown(summary: Summary) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _gave_way(found: Saturation) -> str:
+    return "" if found.gave_way is None else f"; first gave way: {found.gave_way} ({found.resource or 'not known'})"
+
+
 def junit(summary: Summary) -> str:
     """Give the XML: a case that is INVALID is an error, an objective that is not met a failure."""
     suite = ElementTree.Element("testsuite", name=f"volley {summary.campaign}")
+    for found in summary.saturation:
+        test = ElementTree.SubElement(suite, "testcase", classname=found.target, name=found.slo)
+        if found.ending in (Ending.NEVER_MET, Ending.NOT_RECOVERED):
+            kind = "failure" if found.ending == Ending.NEVER_MET else "error"
+            ElementTree.SubElement(test, kind, message=in_words(found))
     for case in summary.cases:
         _case(suite, case)
         for objective in case.slo:

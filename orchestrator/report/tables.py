@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.result import CaseResult, Comparison, Interval, Summary, Trial
+from agents.records import to_plain
+from orchestrator.result import CaseResult, Comparison, Interval, Saturation, Summary, Trial
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,9 @@ def write_all(folder: Path, summary: Summary, trials: list[Trial]) -> None:
     rows = trials_frame(trials)
     rows.to_csv(folder / "trials.csv", index=False)
     _write_parquet(rows, folder / "trials.parquet")
+    if summary.saturation:
+        saturation_frame(summary.saturation).to_csv(folder / "saturation.csv", index=False)
+        return
     cases_frame(summary.cases).to_csv(folder / "cases.csv", index=False)
     if summary.comparisons:
         comparisons_frame(summary.comparisons).to_csv(folder / "comparisons.csv", index=False)
@@ -106,6 +110,19 @@ def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
             row[name] = getattr(case.server, name)
         row["findings"] = " ".join(finding.code for finding in case.findings)
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def saturation_frame(found: list[Saturation]) -> pd.DataFrame:
+    """One row per probe: the curve of each target."""
+    import pandas as pd
+
+    rows = []
+    for one in found:
+        for probe in one.curve:
+            plain = {"target": one.target, "slo": one.slo, **to_plain(probe)}
+            times = {f"response_time_{name}_us": value for name, value in plain.pop("times_us").items()}
+            rows.append({**plain, "failed": "; ".join(probe.failed), "verdict": str(probe.verdict), **times})
     return pd.DataFrame(rows)
 
 

@@ -223,7 +223,7 @@ class Saturate(Model):
     soak: Duration | None = None
     """Of the confirming load at the end; three windows by default."""
     lowest: Rate | None = None
-    """Not looked below; by default what gives the percentile enough requests in two minutes."""
+    """Not looked below; by default a hundredth of the closed model's throughput, or what the percentile needs."""
     highest: Rate = 1_000_000.0
     """Not looked above."""
     budget: Annotated[int, Field(ge=5, le=1000)] = 60

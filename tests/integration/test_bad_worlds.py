@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.machine import tiny_campaign, volley
+from tests.integration.machine import only_run, tiny_campaign, volley
+from tests.truth.harness import server
 
 
 def told(done, code, *words):
@@ -98,6 +99,23 @@ def test_doctor_on_a_fit_machine():
 
     assert done.returncode == 0, done.stdout
     assert "FAIL" not in done.stdout
+
+
+def test_a_search_where_there_is_nothing_to_find(tmp_path):
+    """A URL that refuses: 4. An objective that nothing meets: 99, after a few probes. Both soon, in the right words."""
+    refused = volley("saturate", "http://127.0.0.1:9/", "--slo", "p50<50ms", "--out", str(tmp_path / "a"))
+    with server("http1") as url:
+        never = volley(
+            "saturate", url, "--slo", "p50<1us", "--window", "1s", "--highest", "400/s", "--out", str(tmp_path / "b")
+        )  # fmt: skip
+    again = volley("report", str(only_run(tmp_path / "b")), "--json")
+    (found,) = json.loads(again.stdout)["saturation"]
+
+    told(refused, 4, "see that it comes up")
+    assert never.returncode == 99, never.stderr
+    assert "not even the lowest rate meets the objective" in never.stdout
+    assert (found["ending"], found["capacity_per_s"], found["gave_way"]) == ("never met", None, "p50<1us")
+    assert found["probes"] <= 5
 
 
 @pytest.mark.provokes("server-not-ready")

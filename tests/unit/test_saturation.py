@@ -15,7 +15,7 @@ from tests.unit.facts import agent_facts, host_use, result, server_facts, steady
 
 SLO = "p99 < 50ms, errors < 1%"
 TERMS = terms(SLO)
-WANTED = Wanted(SLO, TERMS, 0.03, 1.0, 1e6, 60, 10_000_000, 30_000_000)
+WANTED = Wanted(SLO, TERMS, 0.03, 1000.0, 1.0, 1e6, 60, 10_000_000, 30_000_000)
 
 
 def trial(rate=100.0, p99_ms=10.0, answered=None, errors=0, kind="probe", number=1, external=True, **facts):
@@ -135,7 +135,7 @@ def test_a_stored_search_is_played_again():
     assert "capacity 6" in told[-1]
     assert "confirmed by a soak and a step above" in page
     assert in_words(found) in page
-    assert replay("t", [], WANTED) is None
+    assert replay("t", [], WANTED).ending == "not started"
 
 
 def test_a_server_that_never_meets_it():
@@ -169,7 +169,7 @@ def test_a_fresh_server_that_does_not_start_ends_its_search():
 
     assert target.next() is None
     assert target.over == "exit code 1"
-    assert replay("t", [dead, dead], WANTED) is None
+    assert replay("t", [dead, dead], WANTED).ending == "not started"
 
 
 def test_the_load_of_a_probe_grows_with_its_rate():
@@ -197,4 +197,5 @@ def test_the_load_of_a_probe_grows_with_its_rate():
     assert (closed.model, closed.rate, closed.requests) == ("closed", None, None)
     assert fast.headers == {"a": "b"}
     assert (requests_needed(TERMS), requests_needed(terms("errors < 1%"))) == (pytest.approx(1000), 20.0)
-    assert wanted.lowest == pytest.approx(1000 / 120)
+    assert wanted.bounds(100.0, False).lowest == pytest.approx(1000 / 120)
+    assert wanted.bounds(5000.0, False).lowest == 50.0
