@@ -309,13 +309,9 @@ def _exit_code(finished: Finished) -> int:
     """INVALID is 3; but where the only trouble is that something did not start, it is 4. An objective not met is 99."""
     if finished.summary.saturation:
         endings = {one.ending for one in finished.summary.saturation}
-        return (
-            EXIT_UNREACHABLE
-            if endings & {"not recovered", "not started"}
-            else EXIT_FAILED
-            if "never met" in endings
-            else EXIT_OK
-        )
+        if endings & {"not recovered", "not started"}:
+            return EXIT_UNREACHABLE
+        return EXIT_FAILED if "never met" in endings else EXIT_OK
     if finished.summary.verdict != "INVALID":
         return EXIT_FAILED if finished.summary.outcome == "FAIL" else EXIT_OK
     spoiling = {f.code for case in finished.summary.cases for f in case.findings if f.severity == "invalid"}

@@ -53,9 +53,8 @@ def summarise_searches(document: dict[str, Any], trials: list[Trial]) -> Summary
     """Sum up a saturation run: each target's search is played again from its trials."""
     plain = document["saturation"]
     wanted = Wanted(**{**plain, "terms": [Term(**term) for term in plain["terms"]]})
-    found = []
-    for target in dict.fromkeys(case["target"] for case in document["cases"]):
-        found.append(replay(target, [t for t in trials if t.facts.case.target == target], wanted))
+    targets = dict.fromkeys(case["target"] for case in document["cases"])
+    found = [replay(name, [t for t in trials if t.facts.case.target == name], wanted) for name in targets]
     verdict = worst([one.verdict for one in found])
     failed = any(one.ending == Ending.NEVER_MET for one in found)
     return Summary(document["campaign"], verdict, "FAIL" if failed else "PASS", [], [], found)
