@@ -14,20 +14,16 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from orchestrator import __version__, cli_hosts, cli_results, leaving
+from orchestrator import __version__, cli_hosts, cli_results, cli_saturate, leaving
+from orchestrator.cli_common import AsJson, Inventories, Out, Quiet, Sets, hosts_of, show_run
 from orchestrator.errors import (
-    EXIT_FAILED,
-    EXIT_INVALID,
     EXIT_OK,
     EXIT_UNREACHABLE,
     UsageError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from orchestrator.campaign import Hosts, Show
-    from orchestrator.evaluate import Finished
+    pass
 
 
 app = typer.Typer(
@@ -41,20 +37,12 @@ app = typer.Typer(
 
 app.add_typer(cli_hosts.app)
 app.add_typer(cli_results.app)
+app.add_typer(cli_saturate.app)
 
 CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign file (YAML).")]
-Inventories = Annotated[
-    Path | None, typer.Option("--hosts", metavar="INVENTORY", help="Hosts over SSH, from an inventory file (YAML).")
-]
-Out = Annotated[Path, typer.Option("--out", help="Folder in which the run's own folder is made.")]
-Sets = Annotated[
-    list[str] | None, typer.Option("--set", metavar="PATH=VALUE", help="Override a value of the campaign.")
-]
 Only = Annotated[
     str | None, typer.Option("--only", metavar="GLOB", help="Only the cases that match, such as 'flask/*'.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print summary.json to stdout and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -88,7 +76,7 @@ def run(
     if dry_run:
         from orchestrator.dry_run import as_document, as_lines
 
-        placed = _hosts(hosts)
+        placed = hosts_of(hosts)
         if as_json:
             typer.echo(json.dumps(as_document(loaded, only, placed), indent=2))
         else:
@@ -96,8 +84,8 @@ def run(
         return
     source = campaign.read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in set_ or [])
     origin = Origin(str(campaign.resolve()), set_ or [], only, None if hosts is None else str(hosts.resolve()))
-    placed = _hosts(hosts)
-    _show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet)
+    placed = hosts_of(hosts)
+    show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet)
 
 
 @app.command()
@@ -109,7 +97,7 @@ def resume(
     """Go on with a run that was stopped: no finished trial is repeated; a changed campaign or image is refused."""
     from orchestrator.campaign import resume_campaign
 
-    _show_run(lambda show: resume_campaign(run_folder, show), as_json, quiet)
+    show_run(lambda show: resume_campaign(run_folder, show), as_json, quiet)
 
 
 @app.command()
@@ -163,66 +151,8 @@ def bench(
     shown = json.loads(json.dumps(plain))
     # Header values can be secrets: they are not stored.
     shown["loads"]["load"].get("headers", {}).update(dict.fromkeys(load.get("headers", {}), "..."))
-    loaded, placed, source = from_plain(plain), _hosts(hosts), json.dumps(shown, indent=2) + "\n"
-    _show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet)
-
-
-@app.command()
-def saturate(
-    what: Annotated[
-        str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign file, or a server that is already up.")
-    ],
-    slo: Annotated[str | None, typer.Option("--slo", help="Such as 'p99<50ms, errors<0.1%'; of response time.")] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="Half the width of the interval; 3% by default.")
-    ] = None,
-    window: Annotated[str | None, typer.Option("--window", help="Length of a probe's window; 10s by default.")] = None,
-    highest: Annotated[
-        str | None, typer.Option("--highest", metavar="RATE", help="Do not look above, e.g. 5000/s.")
-    ] = None,
-    budget: Annotated[
-        int | None, typer.Option("--budget", help="The most probes of one target; 60 by default.")
-    ] = None,
-    agents: Annotated[int | None, typer.Option("--agents", help="h2load processes; 2 by default.")] = None,
-    hosts: Inventories = None,
-    out: Out = cli_results.DEFAULT_OUT,
-    set_: Sets = None,
-    only: Annotated[str | None, typer.Option("--only", metavar="GLOB", help="Only the targets that match.")] = None,
-    as_json: AsJson = False,
-    quiet: Quiet = False,
-) -> None:
-    """Find the highest rate that still meets an objective, with an interval, and what gives way first.
-
-    Exit codes: 0 a capacity, or at least so much; 2 wrong usage or configuration; 4 a server cannot be reached, or did not
-    come back; 99 not even the lowest rate meets the objective.
-    """
-    from orchestrator.saturation import run_saturation
-    from orchestrator.spec.load import from_plain, load
-
-    given = {"slo": slo, "precision": precision, "window": window, "highest": highest, "budget": budget}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    if "://" in what:
-        plain: dict[str, Any] = {
-            "campaign": "saturate",
-            "targets": {"url": {"url": what}},
-            "loads": {"load": {"clients": 100, "duration": "3s"}},
-            "saturation": chosen,
-            **({} if agents is None else {"agents": agents}),
-        }
-        if slo is None:
-            raise UsageError("what has to be met is not said", "say it: --slo 'p99<50ms, errors<0.1%'")
-        loaded, source = from_plain(plain), json.dumps(plain, indent=2) + "\n"
-    else:
-        sets = [*(set_ or []), *([f"saturation.{key}={value}" for key, value in chosen.items()])]
-        loaded = load(Path(what), sets if agents is None else [*sets, f"agents={agents}"], parts=["saturation"])
-        source = Path(what).read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in sets)
-    asked = loaded.campaign.saturation
-    if asked is None:
-        raise UsageError(
-            f"{what} does not say what has to be met", "say it: --slo 'p99<50ms', or saturation: in the file"
-        )
-    placed = _hosts(hosts)
-    _show_run(lambda show: run_saturation(loaded, source, out, only, show, placed, asked), as_json, quiet)
+    loaded, placed, source = from_plain(plain), hosts_of(hosts), json.dumps(shown, indent=2) + "\n"
+    show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet)
 
 
 @app.command()
@@ -251,7 +181,7 @@ def doctor(
     from orchestrator.doctor import examine
 
     if calibrate:
-        cli_hosts.show_ceilings(_hosts(None), up_to, as_json=False)
+        cli_hosts.show_ceilings(hosts_of(None), up_to, as_json=False)
         return
     checks = examine()
     width = max(len(check.name) for check in checks)
@@ -279,45 +209,6 @@ def schema(kind: Annotated[FileKind, typer.Argument(help="Of which kind of file.
 
     made = inventory.schema() if kind is FileKind.INVENTORY else models.schema()
     typer.echo(json.dumps(made, indent=2))
-
-
-def _hosts(inventory: Path | None) -> Hosts:
-    from orchestrator.campaign import Hosts
-    from orchestrator.spec.load import load_inventory
-
-    return Hosts() if inventory is None else Hosts(load_inventory(inventory), inventory.parent.resolve())
-
-
-def _show_run(do: Callable[[Show], Finished], as_json: bool, quiet: bool) -> None:
-    """Do it with progress, print what came of it, and leave with its exit code."""
-    from orchestrator.report.progress import Progress
-
-    progress = Progress(quiet)
-    try:
-        finished = do(progress.show)
-    finally:
-        progress.close()
-    cli_results.show(finished, as_json)
-    if not quiet:
-        typer.echo(f"results: {finished.path}", err=True)
-    code = _exit_code(finished)
-    if code != EXIT_OK:
-        raise typer.Exit(code)
-
-
-def _exit_code(finished: Finished) -> int:
-    """INVALID is 3; but where the only trouble is that something did not start, it is 4. An objective not met is 99."""
-    if finished.summary.saturation:
-        endings = {one.ending for one in finished.summary.saturation}
-        if endings & {"not recovered", "not started"}:
-            return EXIT_UNREACHABLE
-        return EXIT_FAILED if "never met" in endings else EXIT_OK
-    if finished.summary.verdict != "INVALID":
-        return EXIT_FAILED if finished.summary.outcome == "FAIL" else EXIT_OK
-    spoiling = {f.code for case in finished.summary.cases for f in case.findings if f.severity == "invalid"}
-    not_started = {"server-not-ready", "server-exited", "not-run", "command-failed"}
-    measured = any(trial.metrics is not None for trial in finished.trials)
-    return EXIT_UNREACHABLE if spoiling <= not_started and not measured else EXIT_INVALID
 
 
 def main() -> NoReturn:

@@ -142,6 +142,24 @@ def _compare_code(compared: Compared) -> int:
 
 
 @app.command()
+def scaling(run_folder: RunFolder, as_json: AsJson = False) -> None:
+    """Fit the universal scalability law to a run's closed loads with several numbers of clients (volley sweep makes one)."""
+    from orchestrator.evaluate import evaluate_run
+
+    show_scaling(evaluate_run(run_folder), as_json)
+
+
+def show_scaling(finished: Finished, as_json: bool) -> None:
+    """Print how each target of a run scales."""
+    from orchestrator.analyse.scaling import scaling as fit
+    from orchestrator.report import scaling as shown
+
+    targets = dict.fromkeys(trial.facts.case.target for trial in finished.trials)
+    found = [fit(target, finished.trials) for target in targets]
+    _print(shown.document(found) if as_json else [piece for one in found for piece in shown.render(one)])
+
+
+@app.command()
 def trend(
     case: Annotated[str, typer.Argument(metavar="CASE", help="Such as 'flask/steady'.")],
     folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = DEFAULT_OUT,
@@ -172,7 +190,9 @@ def runs(folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = D
             state = " ".join(str(summary[key]) for key in ("verdict", "outcome") if summary.get(key))
         else:
             state = "unfinished"
-        typer.echo(f"{run}  {state}  {trials_done(run)}/{planned} trials")
+        # A search for capacity does not know beforehand.
+        of = f"/{planned}" if planned else ""
+        typer.echo(f"{run}  {state}  {trials_done(run)}{of} trials")
     if not found:
         typer.echo(f"no runs in {folder}", err=True)
 

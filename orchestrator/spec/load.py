@@ -79,9 +79,17 @@ def load(
     return Loaded(_check(plain, path, tree, problems), path.parent, plain)
 
 
-def from_plain(plain: dict[str, Any]) -> Loaded:
+def from_plain(plain: dict[str, Any], folder: Path | None = None) -> Loaded:
     """Check a campaign that was made from a command line. Raises ConfigurationError with all problems."""
-    return Loaded(_check(plain, Path("command line"), plain, []), Path.cwd(), plain)
+    folder = folder or Path.cwd()
+    return Loaded(_check(plain, folder / "command line", plain, []), folder, plain)
+
+
+def with_loads(loaded: Loaded, loads: dict[str, Any], repetitions: int) -> Loaded:
+    """Give a campaign with other loads, and without what is about the old ones. Raises ConfigurationError."""
+    about = {"include", "exclude", "slo", "saturation", "minimum_valid"}
+    plain = {key: value for key, value in loaded.plain.items() if key not in about}
+    return from_plain(plain | {"loads": loads, "repetitions": repetitions}, loaded.folder)
 
 
 def load_inventory(path: Path, environment: dict[str, str] | None = None) -> Inventory:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ConfigurationError, UsageError
-from orchestrator.spec.load import load
+from orchestrator.spec.load import load, with_loads
 from orchestrator.spec.units import duration_us, rate_per_s, share, size_bytes
 
 GOOD = """
@@ -125,6 +125,19 @@ def test_a_command_is_the_shells(tmp_path):
     assert load(path).campaign.before[0].run == "echo $X ${y:-2}"
     assert where.endswith("after.0")
     assert "is a URL: it has no server host" in what
+
+
+def test_a_sweep_takes_over_the_campaign_and_not_what_is_about_its_loads(tmp_path):
+    """Targets stay; loads, globs and objectives go."""
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD + "include: ['*/burst']\nslo: {'up/burst': 'p99 < 1s'}\nrepetitions: 9\n")
+
+    swept = with_loads(load(path), {"c1": {"clients": 1, "duration": "1s", "agents": 1}}, 3)
+
+    assert list(swept.campaign.loads) == ["c1"]
+    assert (swept.campaign.repetitions, swept.campaign.slo, swept.campaign.include) == (3, {}, None)
+    assert swept.campaign.targets["up"].url == "http://127.0.0.1:8000/"
+    assert swept.folder == tmp_path
 
 
 def test_a_matrix_of_which_nothing_remains_is_told(tmp_path):

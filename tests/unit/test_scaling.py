@@ -1,0 +1,95 @@
+"""The scalability law: parameters that are known are found again, and no peak is claimed where there is none."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from orchestrator.analyse.cases import judge
+from orchestrator.analyse.scaling import fit, law, peak, scaling
+from tests.unit.facts import result, steady_case, trial_facts
+
+CLIENTS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def trials(rate, sigma, kappa, each=5, noise=0.03, clients=CLIENTS, seed=1):
+    """Trials of a server that follows the law, with some noise from trial to trial."""
+    draw, made = np.random.default_rng(seed), []
+    for n in clients:
+        case = steady_case(name=f"flask/c{n}", load=f"c{n}", clients=n)
+        for _ in range(each):
+            facts = trial_facts(case=case)
+            judged = judge(facts, [result(a, [1_000] * 500) for a in facts.agents])
+            x = law(n, rate, sigma, kappa) * math.exp(draw.normal(0, noise))
+            metrics = replace(
+                judged.metrics,
+                throughput_per_s=x,
+                concurrency=float(n),
+                service_us=judged.metrics.service_us | {"mean": n / x * 1e6},
+            )
+            made.append(replace(judged, metrics=metrics, verdict="VALID"))
+    return made
+
+
+def test_without_noise_the_law_is_found_exactly():
+    """All three parameters, and the peak that follows."""
+    rate, sigma, kappa = fit([(n, law(n, 1000.0, 0.1, 0.002)) for n in CLIENTS])
+
+    assert (rate, sigma, kappa) == pytest.approx((1000.0, 0.1, 0.002), rel=1e-3)
+    assert peak(rate, sigma, kappa) == pytest.approx(math.sqrt(0.9 / 0.002), rel=1e-3)
+
+
+def test_with_noise_the_truth_lies_in_the_intervals():
+    """In at least 8 of 10 campaigns each; bootstrap intervals of few trials are a little short."""
+    inside = {"lambda": 0, "sigma": 0, "kappa": 0}
+    for seed in range(10):
+        found = scaling("flask", trials(1000.0, 0.1, 0.002, seed=seed))
+        for name, interval, truth in zip(
+            inside, (found.lambda_per_s, found.sigma, found.kappa), (1000.0, 0.1, 0.002), strict=True
+        ):
+            inside[name] += interval.low <= truth <= interval.high
+        assert found.best_clients is not None
+        assert found.best_clients.low < math.sqrt(0.9 / 0.002) * 1.15
+
+    assert min(inside.values()) >= 8, inside
+
+
+def test_no_peak_is_claimed_where_kappa_may_be_zero():
+    """A server that only contends: N* would be a number without a meaning."""
+    found = scaling("flask", trials(1000.0, 0.2, 0.0))
+
+    assert found.kappa.low < 1e-9
+    assert found.best_clients is None
+    assert found.lambda_per_s.low < 1000 < found.lambda_per_s.high
+    assert found.fitted_per_s == pytest.approx([law(n, 1000.0, 0.2, 0.0) for n in CLIENTS], rel=0.1)
+
+
+def test_the_knee_is_where_throughput_costs_least_waiting():
+    """Kleinrock's power, X over R: a server with eight workers."""
+    made = []
+    for n in CLIENTS:
+        for trial in trials(100.0, 0.0, 0.0, clients=(n,), noise=0.0):
+            x = min(n, 8) * 100.0
+            made.append(
+                replace(
+                    trial,
+                    metrics=replace(
+                        trial.metrics, throughput_per_s=x, service_us=trial.metrics.service_us | {"mean": n / x * 1e6}
+                    ),
+                )
+            )
+
+    assert scaling("flask", made).knee == 8
+
+
+def test_too_little_to_fit_is_said():
+    """Three numbers of clients, or two trials of one; the points are shown all the same."""
+    few = scaling("flask", trials(1000.0, 0.1, 0.0, clients=(1, 2, 4)))
+    single = scaling("flask", trials(1000.0, 0.1, 0.0, each=2))
+
+    assert few.lambda_per_s is single.lambda_per_s is None
+    assert "4 numbers of clients, 3 trials each" in few.reason
+    assert [p.clients for p in few.points] == [1, 2, 4]
+    assert few.points[0].busy == pytest.approx(1.0)
+    assert scaling("nobody", []).knee is None
