@@ -44,7 +44,8 @@ POLL_S = 0.25
 class Order:
     """What the coordinator asks for. lease_s 0: only the end of standard input counts.
 
-    ready: what the node prints when it is up. '{folder}' and '{python}' in command and environment are filled in.
+    ready: what the node prints when it is up; hopeless: what it prints when it will not be, however long it goes on trying.
+    '{folder}' and '{python}' in command and environment are filled in.
     """
 
     run: str
@@ -53,6 +54,7 @@ class Order:
     token: str
     ready: str
     lease_s: float = 0.0
+    hopeless: tuple[str, ...] | list[str] = ()
 
 
 def processes_of(run: str | None) -> list[int]:
@@ -217,10 +219,13 @@ class Guarded:
         return text.replace("{folder}", str(self.folder)).replace("{python}", sys.executable)
 
     def ended(self) -> dict[str, Any] | None:
-        """Give the event of a node that has ended, with what it printed last."""
-        if self._process is None or self._process.poll() is None:
+        """Give the event of a node that has ended, or will never be up, with what it printed last."""
+        if self._process is None:
             return None
-        return {"event": "ended", "status": self._process.returncode, "log": self._said()[-LOG_TAIL:]}
+        said = self._said()
+        if self._process.poll() is None and not any(sign in said for sign in self._order.hopeless):
+            return None
+        return {"event": "ended", "status": self._process.returncode, "log": said[-LOG_TAIL:]}
 
     def ready(self) -> bool:
         """Say whether the node has said that it is up."""

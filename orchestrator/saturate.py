@@ -293,18 +293,11 @@ class Belief:
         self._widths = np.asarray(WIDTHS)
         self._log: np.ndarray = np.zeros((self._widths.size, self._grid.size))
 
-    def _passing(self, rate: float) -> np.ndarray:
-        """Probability that a probe at a rate passes, shape (widths, grid)."""
-        from scipy.special import ndtr
-
-        below = ndtr((self._grid[None, :] - math.log(rate)) / self._widths[:, None] + AT_CAPACITY)
-        return np_array(LAPSE_PASS + (1 - LAPSE_FAIL - LAPSE_PASS) * below)
-
     def update(self, rate: float, passed: bool) -> None:
         """Learn from a probe."""
         import numpy as np
 
-        p = self._passing(rate)
+        p = _passing(self._grid[None, :], math.log(rate), self._widths[:, None])
         self._log += np.log(p if passed else 1 - p)
         self._log -= self._log.max()
 
@@ -342,21 +335,32 @@ class Belief:
         # Where the answer is open: what is believed certain tells nothing.
         ends = np.interp([0.01, 0.99], mass, self._grid)
         rates = np.minimum(np.linspace(ends[0], ends[1], CANDIDATES), math.log(highest))
-        left = [self._entropy_after(math.exp(float(rate)), weights) for rate in rates]
+        # By width, one after the other: small arrays stay in the cache.
+        passing, failing = (np.zeros((rates.size, self._grid.size)) for _ in range(2))
+        for width, weight in zip(self._widths, weights, strict=True):
+            p = _passing(self._grid[None, :], rates[:, None], float(width))
+            passing += weight * p
+            failing += weight * (1 - p)
+        left = _entropy(passing) + _entropy(failing)
         return math.exp(float(rates[int(np.argmin(left))]))
 
-    def _entropy_after(self, rate: float, weights: np.ndarray) -> float:
-        import numpy as np
 
-        p = self._passing(rate)
-        total = 0.0
-        for likelihood in (p, 1 - p):
-            joint = (weights * likelihood).sum(axis=0)
-            share = float(joint.sum())
-            if share > 0:
-                posterior = joint / share
-                total -= share * float((posterior * np.log(np.maximum(posterior, 1e-300))).sum())
-        return total
+def _passing(capacity: np.ndarray, rate: np.ndarray | float, width: np.ndarray | float) -> np.ndarray:
+    """Probability that a probe passes; capacity and rate as logarithms."""
+    from scipy.special import ndtr
+
+    below = ndtr((capacity - rate) / width + AT_CAPACITY)
+    return np_array(LAPSE_PASS + (1 - LAPSE_FAIL - LAPSE_PASS) * below)
+
+
+def _entropy(joint: np.ndarray) -> np.ndarray:
+    """Entropy of each row's posterior times the probability of its answer, shape (rows,)."""
+    import numpy as np
+
+    shares = joint.sum(axis=1)
+    # sum q log q = (sum j log j) / s - log s for q = j / s
+    logs = np.log(np.maximum(joint, 1e-300))
+    return np_array(shares * np.log(np.maximum(shares, 1e-300)) - (joint * logs).sum(axis=1))
 
 
 def np_array(value: object) -> np.ndarray:

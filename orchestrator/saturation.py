@@ -24,7 +24,7 @@ from orchestrator.run.events import Event
 from orchestrator.run.images import provide
 from orchestrator.run.loop import tried
 from orchestrator.run.trial import TrialInput
-from orchestrator.saturate import Ask, Kind, Search
+from orchestrator.saturate import Ask, Ending, Kind, Search
 from orchestrator.slo import Term
 from orchestrator.spec.load import Loaded
 from orchestrator.spec.models import Campaign, Load, Saturate
@@ -190,12 +190,12 @@ def run_saturation(
         with hosts.fleet(store.name, placements, hosts.commanded(campaign, placements)) as fleet:
             _on_a_fleet(fleet, loaded, targets, course, store, hosts, placements, say)
         trials = [trial for target in targets for trial in target.trials]
-        if not trials:
-            raise HostError(f"{targets[0].name}: {targets[0].over}", "see that it comes up: volley run does one trial")
         summary = summarise_searches(document, trials)
         write_results(store.path, summary, sorted(trials, key=lambda trial: trial.facts.number))
         for one in summary.saturation:
             say(Event("end", f"{one.target}: {in_words(one)}"))
+        if all(one.ending == Ending.NOT_STARTED for one in summary.saturation):
+            raise HostError(f"{targets[0].name}: {targets[0].over}", "see that it comes up, and answers one request")
     finally:
         store.close()
     return Finished(store.path, summary, trials)

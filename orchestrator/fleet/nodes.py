@@ -25,6 +25,8 @@ Tell = Callable[[str], None]
 
 _REFUSED = "the coordinator refused its token; run it again, and see that nobody else's head uses the port"
 _TAKEN = "its ports are in use; 'volley hosts clean' removes what was left there, or set 'ports' in the inventory"
+# Ray goes on trying for half a minute after these.
+HOPELESS = ["InvalidAuthToken", "AuthenticationError", "Version mismatch"]
 # What Ray prints, and what a person can do about it.
 _TROUBLE = {
     "InvalidAuthToken": _REFUSED,
@@ -106,7 +108,7 @@ class Nodes:
 
     async def _begin(self, guard: Guard, command: list[str], lease_s: float, hint: str) -> None:
         settings = raynode.environment(self.loopback)
-        await guard.begin(Order(self.fleet, command, settings, self.token, raynode.READY, lease_s))
+        await guard.begin(Order(self.fleet, command, settings, self.token, raynode.READY, lease_s, HOPELESS))
         if await guard.event("ready", UP_WITHIN_S) is None:
             raise trouble(guard, hint)
 

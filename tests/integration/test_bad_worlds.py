@@ -111,7 +111,7 @@ def test_a_search_where_there_is_nothing_to_find(tmp_path):
     again = volley("report", str(only_run(tmp_path / "b")), "--json")
     (found,) = json.loads(again.stdout)["saturation"]
 
-    told(refused, 4, "see that it comes up")
+    told(refused, 4, "Connection refused", "see that it comes up")
     assert never.returncode == 99, never.stderr
     assert "not even the lowest rate meets the objective" in never.stdout
     assert (found["ending"], found["capacity_per_s"], found["gave_way"]) == ("never met", None, "p50<1us")

@@ -34,8 +34,8 @@ def test_two_identical_servers_are_valid(tmp_path):
             for name, port in (("a", 18305), ("b", 18306))
         },
         "loads": {
-            "paced": {"model": "open", "rate": "100/s", "clients": 10, "duration": "2s", "warm_up": "500ms", "tail": "300ms"},
-            "closed": {"clients": 2, "duration": "2s", "warm_up": "500ms", "tail": "300ms"},
+            "paced": {"model": "open", "rate": "100/s", "clients": 10, "duration": "1500ms", "warm_up": "300ms", "tail": "300ms"},
+            "closed": {"clients": 2, "duration": "1500ms", "warm_up": "300ms", "tail": "300ms"},
         },
         "repetitions": 2,
         "slo": {"a/*": "errors < 1%", "b/closed": "throughput > 1/s, p50 < 1us"},
@@ -127,18 +127,14 @@ def test_in_the_articles_limits_fastapi_is_invalid_for_memory(tmp_path):
 
 
 def test_bench_drives_what_is_already_up(tmp_path):
-    """No YAML: a thousand requests over two agents, one document on stdout; an open load as well."""
+    """No YAML: a thousand requests over two agents, one document on stdout. Open loads are the search's for capacity."""
     with server("http1", delay_us=[1_000]) as url:
         done = volley("bench", url, "-c", "40", "-n", "1000", "--repeat", "2", "--json", "--out", str(tmp_path / "a"))
-        opened = volley(
-            "bench", url, "-c", "50", "--rate", "200", "-d", "2s", "--repeat", "1", "--out", str(tmp_path / "b")
-        )  # fmt: skip
     (case,) = json.loads(done.stdout)["cases"]
 
-    assert done.returncode == opened.returncode == 0, done.stderr + opened.stderr
+    assert done.returncode == 0, done.stderr
     assert case["requests"] == {"ok": 2000, "http_error": 0, "failed": 0, "censored": 0}
     assert case["server"]["peak_memory_bytes"] is None  # nobody looks into a server that is not ours
-    assert "response time (from when it was due)" in opened.stdout
 
 
 @pytest.mark.provokes("command-failed")

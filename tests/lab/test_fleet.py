@@ -173,7 +173,7 @@ def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
     pinned = {"cores": [1, 0], "labels": {"for": "load"}}
     inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: pinned, world.FAR: {}})
     long = world.campaign(
-        tmp_path, 2, loads={"long": {"clients": 4, "duration": "4s", "warm_up": "1s"}}, place={"load": {"for": "load"}},
+        tmp_path, 2, loads={"long": {"clients": 4, "duration": "2s", "warm_up": "500ms", "tail": "300ms"}}, place={"load": {"for": "load"}},
         before=[{"run": "ip -4 -o addr show eth0; echo for $VOLLEY_SERVER", "host": world.FAR}],
     )  # fmt: skip
     process = subprocess.Popen(

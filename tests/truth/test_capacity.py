@@ -24,7 +24,7 @@ def search(url, slo):
         "loads": {"l": {"clients": 10, "duration": "1s"}},
         "agents": 2,
         "saturation": {
-            "slo": slo, "precision": "5%", "window": "1500ms", "warm_up": "300ms", "tail": "300ms", "soak": "3s",
+            "slo": slo, "precision": "5%", "window": "1s", "warm_up": "300ms", "tail": "200ms", "soak": "2s",
             "budget": 40,
         },
     }  # fmt: skip

@@ -72,7 +72,7 @@ def test_the_capacity_of_a_known_server_is_found(name, record_property):
         narrow += (each.high - each.low) / (each.high + each.low) <= PRECISION
     probes = float(np.mean([each.probes for each in found]))
     # Once, as most people do; and three times, which 5 % of bad probes ask for.
-    once, thrice = ([ramp(SERVERS[name](), seed, tries) for seed in range(20)] for tries in (1, 3))
+    once, thrice = ([ramp(SERVERS[name](), seed, tries) for seed in range(10)] for tries in (1, 3))
 
     record_property(
         "print",
