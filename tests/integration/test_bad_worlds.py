@@ -102,20 +102,29 @@ def test_doctor_on_a_fit_machine():
 
 
 def test_a_search_where_there_is_nothing_to_find(tmp_path):
-    """A URL that refuses: 4. An objective that nothing meets: 99, after a few probes. Both soon, in the right words."""
-    refused = volley("saturate", "http://127.0.0.1:9/", "--slo", "p50<50ms", "--out", str(tmp_path / "a"))
+    """An objective that nothing meets, after a few probes; beside a URL that refuses: 4. Both soon, in the right words."""
+    saturation = {"slo": "p50 < 1us", "window": "500ms", "warm_up": "200ms", "tail": "200ms", "lowest": "50/s"}
+    document = {
+        "campaign": "nothing",
+        "targets": {"refused": {"url": "http://127.0.0.1:9/"}, "never": {}},
+        "loads": {"any": {"clients": 4, "duration": "1s"}},
+        "saturation": saturation,
+    }
+    path = tmp_path / "nothing.yaml"
     with server("http1") as url:
-        never = volley(
-            "saturate", url, "--slo", "p50<1us", "--window", "1s", "--highest", "400/s", "--out", str(tmp_path / "b")
-        )  # fmt: skip
-    again = volley("report", str(only_run(tmp_path / "b")), "--json")
-    (found,) = json.loads(again.stdout)["saturation"]
+        document["targets"]["never"]["url"] = url
+        path.write_text(json.dumps(document))
+        done = volley("saturate", str(path), "--out", str(tmp_path / "runs"))
+    again = volley("report", str(only_run(tmp_path / "runs")), "--json")
+    refused, never = json.loads(again.stdout)["saturation"]
 
-    told(refused, 4, "Connection refused", "see that it comes up")
-    assert never.returncode == 99, never.stderr
-    assert "not even the lowest rate meets the objective" in never.stdout
-    assert (found["ending"], found["capacity_per_s"], found["gave_way"]) == ("never met", None, "p50<1us")
-    assert found["probes"] <= 5
+    assert done.returncode == 4, done.stderr
+    assert "refused: ConnectError: [Errno 111] Connection refused" in done.stderr
+    assert "refused: p50 < 1us: it did not come up, or answered nothing" in done.stdout
+    assert "never: p50 < 1us: not even the lowest rate meets the objective" in done.stdout
+    assert (refused["ending"], never["ending"]) == ("not started", "never met")
+    assert (never["capacity_per_s"], never["gave_way"]) == (None, "p50 < 1us")
+    assert never["probes"] <= 5
 
 
 @pytest.mark.provokes("server-not-ready")

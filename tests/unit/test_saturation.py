@@ -1,13 +1,16 @@
 """From trials to a capacity: what passes, what is not counted, what gave way; what is planned for a rate. No host."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.saturation import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay, resource
+from orchestrator.cli_common import exit_code
+from orchestrator.evaluate import Finished
 from orchestrator.report.saturation import render
-from orchestrator.result import Metrics, Requests, ServerCost
+from orchestrator.result import Metrics, Requests, ServerCost, Summary
 from orchestrator.saturation import ESTIMATE, Searched, load_of, requests_needed, wanted_of
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import terms
@@ -170,6 +173,23 @@ def test_a_fresh_server_that_does_not_start_ends_its_search():
     assert target.next() is None
     assert target.over == "exit code 1"
     assert replay("t", [dead, dead], WANTED).ending == "not started"
+
+
+@pytest.mark.parametrize(
+    ("endings", "code"),
+    [
+        (["capacity", "always met", "limited"], 0),
+        (["capacity", "never met"], 99),
+        (["never met", "not recovered"], 4),
+        (["not started", "capacity"], 4),
+    ],
+)
+def test_exit_codes_of_a_search(endings, code):
+    """What cannot be reached before what is not met."""
+    _, trials, _ = searched(700)
+    found = [replace(replay("t", trials, WANTED), ending=ending) for ending in endings]
+
+    assert exit_code(Finished(Path(), Summary("c", "VALID", "PASS", [], [], found), [])) == code
 
 
 def test_the_load_of_a_probe_grows_with_its_rate():
