@@ -16,7 +16,7 @@ KEEPS_UP = 0.95
 KEEPS_UP_TERM = f"answers >= {KEEPS_UP:.0%} of the rate"
 NO_ANSWER_TERM = "answers"
 # A load that failed for these was not the one that was asked for, and says nothing of the server.
-GENERATOR = {"generator-cpu", "ephemeral-ports", "agent-lost", "clock-step", "start-skew"}
+GENERATOR = {"generator-cpu", "ephemeral-ports", "agent-lost", "clock-step"}
 NETWORK = {"network-saturated"}
 MACHINE = {"host-steal"}
 _MEMORY = {"server-oom-kill", "server-memory-thrash"}
@@ -84,7 +84,8 @@ def answer(trial: Trial, terms: Sequence[Term]) -> Answer:
     if not failed_terms(trial, terms) and not _spoiled_server(trial):
         return Answer(True)
     codes = {f.code for f in trial.findings if f.severity != "information"}
-    if _spoiled_server(trial):
+    # A server that has used up its CPU has given way, whoever else was busy.
+    if _spoiled_server(trial) or _cpu_full(trial):
         return Answer(False)
     for name, those in (("generator", GENERATOR), ("network", NETWORK), ("machine", MACHINE)):
         if codes & those:
@@ -109,8 +110,8 @@ def resource(trial: Trial) -> str:
     server = metrics.server
     if (server.throttled_ratio or 0.0) >= THROTTLED:
         return f"CPU: its quota of {case.cpus:g} cores" if case.cpus else "CPU: a quota that nobody asked for"
-    used = None if server.cpu_s is None or metrics.window_s <= 0 else server.cpu_s / metrics.window_s
-    if used is not None and case.cpus is not None and used >= CPU_FULL * case.cpus:
+    used = _cores_used(trial)
+    if used is not None and _cpu_full(trial):
         return f"CPU: {used:.2f} of {case.cpus:g} cores"
     if any(use.free_share <= HOST_FULL for use in trial.facts.hosts if use.host in _server_hosts(trial)):
         return "CPU of its host"
@@ -124,6 +125,19 @@ def resource(trial: Trial) -> str:
     if used is None:
         return "unknown: it is not metered"
     return "its own concurrency: neither CPU, memory nor connections were at their end"
+
+
+def _cores_used(trial: Trial) -> float | None:
+    """How many cores the server used on average over the window; None: not metered."""
+    metrics = trial.metrics
+    if metrics is None or metrics.server.cpu_s is None or metrics.window_s <= 0:
+        return None
+    return metrics.server.cpu_s / metrics.window_s
+
+
+def _cpu_full(trial: Trial) -> bool:
+    used, allowed = _cores_used(trial), trial.facts.case.cpus
+    return used is not None and allowed is not None and used >= CPU_FULL * allowed
 
 
 def _server_hosts(trial: Trial) -> set[str]:

@@ -80,6 +80,17 @@ def test_a_server_that_is_killed_did_not_pass():
     assert resource(one) == "memory"
 
 
+def test_a_server_at_the_end_of_its_cpu_has_given_way_whoever_else_was_busy():
+    """On one machine the generator waits when the server has all of it; that is not what ends the search."""
+    busy = [agent_facts(cpu_busiest=0.95), agent_facts(agent="local/1")]
+    one = trial(p99_ms=60, external=False, agents=busy)
+    full = replace(one, metrics=replace(one.metrics, server=ServerCost(throttled_ratio=0.9, cpu_s=4.9)))
+    idle = replace(one, metrics=replace(one.metrics, server=ServerCost(throttled_ratio=0.0, cpu_s=2.0)))
+
+    assert answer(full, TERMS).limited_by is None
+    assert answer(idle, TERMS).limited_by == "generator"
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
