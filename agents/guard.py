@@ -218,12 +218,16 @@ class Guarded:
     def _fill(self, text: str) -> str:
         return text.replace("{folder}", str(self.folder)).replace("{python}", sys.executable)
 
-    def ended(self) -> dict[str, Any] | None:
-        """Give the event of a node that has ended, or will never be up, with what it printed last."""
+    def ended(self, was_ready: bool) -> dict[str, Any] | None:
+        """Give the event of a node that has ended, or was never ready and will not be, with what it printed last."""
         if self._process is None:
             return None
+        running = self._process.poll() is None
+        # Once it is up, what is hopeless is about somebody else that was not let in.
+        if running and was_ready:
+            return None
         said = self._said()
-        if self._process.poll() is None and not any(sign in said for sign in self._order.hopeless):
+        if running and not any(sign in said for sign in self._order.hopeless):
             return None
         return {"event": "ended", "status": self._process.returncode, "log": said[-LOG_TAIL:]}
 
@@ -252,7 +256,7 @@ def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
     ready = told = False
     while True:
         # A node that ends by itself is told; what it left is removed when the coordinator has heard of it.
-        if not told and (event := guarded.ended()):
+        if not told and (event := guarded.ended(ready)):
             tell(event)
             told = True
         if not ready and guarded.ready():

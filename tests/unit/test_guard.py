@@ -65,6 +65,22 @@ def test_the_end_of_standard_input_ends_everything_of_the_run(run):
     assert not os.path.exists(scratch)
 
 
+def test_a_node_that_will_never_be_up_is_told_while_it_goes_on_trying(run):
+    """What is hopeless, in its own words; once it is up the same words are about somebody else."""
+    refused = Guarded(run, "echo REFUSED; exec sleep 300", hopeless=["REFUSED"])
+    up = Guarded(f"{run}-b", f"echo {READY}; sleep 1; echo REFUSED; exec sleep 300", hopeless=["REFUSED"])
+
+    told = [refused.event() for _ in range(2)]
+    well = [up.event() for _ in range(2)]
+    time.sleep(1.5)  # what must not happen
+    rest, _ = up.end()
+
+    assert [event["event"] for event in told] == ["started", "ended"]
+    assert (told[1]["status"], "REFUSED" in told[1]["log"]) == (None, True)
+    assert [event["event"] for event in well + rest] == ["started", "ready", "cleaned"]
+    assert refused.end()[1] == 0
+
+
 def test_a_coordinator_that_falls_silent_is_gone(run):
     """The lease: standard input is open, and nothing comes."""
     guarded = Guarded(run, f"echo {READY}; exec sleep 300", lease_s=0.5)
