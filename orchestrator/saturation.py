@@ -66,7 +66,7 @@ def load_of(template: Load, kind: str, rate: float, wanted: Wanted, asked: Satur
     if kind == ESTIMATE:
         closed = {
             "model": "closed",
-            "clients": ESTIMATE_CLIENTS,
+            "clients": max(ESTIMATE_CLIENTS, template.agents or 1),
             "duration": ESTIMATE_US,
             "requests": None,
             "rate": None,
