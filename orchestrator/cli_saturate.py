@@ -86,7 +86,7 @@ def sweep(
         str, typer.Option("--clients", metavar="N,N,...", help="Numbers of clients of the closed loads.")
     ] = "1,2,4,8,16,32",
     duration: Annotated[str, typer.Option("-d", "--duration", help="Length of each window.")] = "5s",
-    repeat: Annotated[int, typer.Option("--repeat", help="Trials of each.")] = 3,
+    repeat: Annotated[int, typer.Option("--repeat", help="Trials of each.")] = 5,
     hosts: Inventories = None,
     out: Out = cli_results.DEFAULT_OUT,
     set_: Sets = None,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 FEWEST_LOADS = 4
 FEWEST_TRIALS = 3
-BOOTSTRAPS = 300
+BOOTSTRAPS = 200
 CONFIDENCE = 0.95
 # Below this a fitted kappa is zero: at a thousand clients it takes away a tenth of a per cent.
 NO_KAPPA = 1e-9

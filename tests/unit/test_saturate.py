@@ -10,7 +10,7 @@ from orchestrator.saturate import Answer, Bounds, Ending, Kind, Search
 from tests.unit import queues
 
 PRECISION = 0.03
-ROUNDS = 100
+ROUNDS = 60
 SERVERS = {
     "M/M/1": queues.mm1,
     "M/D/1": queues.md1,
@@ -76,7 +76,7 @@ def test_the_capacity_of_a_known_server_is_found(name, record_property):
 
     record_property(
         "print",
-        f"{name:22} in the interval {inside} %, narrow enough {narrow} %, confirmed {sum(e.confirmed for e in found)} %, "
+        f"{name:22} {ROUNDS} searches: in the interval {inside}, narrow enough {narrow}, confirmed {sum(e.confirmed for e in found)}, "
         f"{probes:.1f} probes; linear ramp: once {_told(once)}, three times {_told(thrice)}",
     )
     assert inside >= 0.9 * ROUNDS

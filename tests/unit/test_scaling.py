@@ -41,9 +41,9 @@ def test_without_noise_the_law_is_found_exactly():
 
 
 def test_with_noise_the_truth_lies_in_the_intervals():
-    """In at least 8 of 10 campaigns each; bootstrap intervals of few trials are a little short."""
+    """In at least 5 of 6 campaigns each; bootstrap intervals of few trials are a little short."""
     inside = {"lambda": 0, "sigma": 0, "kappa": 0}
-    for seed in range(10):
+    for seed in range(6):
         found = scaling("flask", trials(1000.0, 0.1, 0.002, seed=seed))
         for name, interval, truth in zip(
             inside, (found.lambda_per_s, found.sigma, found.kappa), (1000.0, 0.1, 0.002), strict=True
@@ -52,7 +52,7 @@ def test_with_noise_the_truth_lies_in_the_intervals():
         assert found.best_clients is not None
         assert found.best_clients.low < math.sqrt(0.9 / 0.002) * 1.15
 
-    assert min(inside.values()) >= 8, inside
+    assert min(inside.values()) >= 5, inside
 
 
 def test_no_peak_is_claimed_where_kappa_may_be_zero():
