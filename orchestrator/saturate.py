@@ -255,8 +255,14 @@ class Search:
         told.append(what)
         if len(told) < 2:
             return
-        self._ceiling = asked.rate_per_s / UP**0.5
         held = self._held()
+        if held is None and not self.curve:
+            # Nothing is known of the server yet: look where the generator can.
+            self._ceiling = asked.rate_per_s * DOWN
+            if self._ceiling <= self.bounds.lowest:
+                self._ending = Ending.LIMITED
+            return
+        self._ceiling = asked.rate_per_s / UP**0.5
         # What is believed lies above what can be looked at: there is no capacity to tell.
         if self._belief is None or self._belief.interval()[0] >= self._ceiling:
             if held is None or held >= self._ceiling / UP:

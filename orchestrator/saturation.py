@@ -33,6 +33,8 @@ from orchestrator.store import RunStore
 
 ESTIMATE = "estimate"
 ESTIMATE_CLIENTS, ESTIMATE_US = 32, 3_000_000
+# The load that shows whether a server has recovered: a third of a window, and so long where that is less.
+LIGHT_US = 1_000_000
 # A connection of the open model sends so many a second: fewer than h2load's timer would bunch.
 PER_CLIENT = 10.0
 MOST_CLIENTS = 2_000
@@ -72,7 +74,8 @@ def load_of(template: Load, kind: str, rate: float, wanted: Wanted, asked: Satur
             "rate": None,
         }
         return template.model_copy(update=closed | {"warm_up": asked.warm_up, "tail": asked.tail})
-    window = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: wanted.window_us // 3}.get(Kind(kind), wanted.window_us)
+    light_us = min(wanted.window_us, max(LIGHT_US, wanted.window_us // 3))
+    window = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: light_us}.get(Kind(kind), wanted.window_us)
     needed_us = 0.0 if kind == Kind.REFERENCE else 1.2e6 * wanted.needed / rate
     clients = min(MOST_CLIENTS, max(template.agents or 1, math.ceil(rate / PER_CLIENT)))
     opened = {"model": "open", "clients": clients, "rate": rate, "requests": None}

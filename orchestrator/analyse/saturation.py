@@ -13,6 +13,8 @@ from orchestrator.slo import ERRORS, TIMES, Term
 
 # Of what is due, in the window, at least so much must be answered: below, the backlog grows however well the times look.
 KEEPS_UP = 0.95
+# A light load is short: a hiccup of the machine takes a larger share of it.
+RECOVERED = 0.8
 KEEPS_UP_TERM = f"answers >= {KEEPS_UP:.0%} of the rate"
 NO_ANSWER_TERM = "answers"
 # A load that failed for these was not the one that was asked for, and says nothing of the server.
@@ -66,7 +68,8 @@ def failed_terms(trial: Trial, terms: Sequence[Term]) -> list[str]:
     light = trial.facts.case.load == Kind.REFERENCE
     failed = [term.text for term in terms if not light and not term.met_by(_value(metrics, term))]
     rate = trial.facts.case.rate_per_s
-    if rate is not None and metrics.throughput_per_s < KEEPS_UP * rate and not failed:
+    enough = RECOVERED if light else KEEPS_UP
+    if rate is not None and metrics.throughput_per_s < enough * rate and not failed:
         failed.append(KEEPS_UP_TERM)
     return failed
 

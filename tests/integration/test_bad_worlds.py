@@ -111,7 +111,7 @@ def test_a_search_where_there_is_nothing_to_find(tmp_path):
         "saturation": saturation,
     }
     path = tmp_path / "nothing.yaml"
-    with server("http1") as url:
+    with server("http1", serial_us=4_000) as url:
         document["targets"]["never"]["url"] = url
         path.write_text(json.dumps(document))
         done = volley("saturate", str(path), "--out", str(tmp_path / "runs"))

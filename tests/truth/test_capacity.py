@@ -67,11 +67,10 @@ def test_the_capacity_of_a_server_that_is_known_is_found(options, slo, capacity,
         [(p.kind, p.rate_per_s, p.passed) for p in found.curve],
     )
 
-    if found.ending == "limited":
+    if found.capacity_per_s is None:
         assert busy, told
         return
-    assert found.ending in ("capacity", "budget"), told
     off = abs(found.capacity_per_s.estimate / capacity - 1)
     assert off <= (0.3 if busy else 0.05), told
-    assert found.gave_way in gave_way, told
-    assert 0.7 * capacity < found.start_per_s < 1.5 * capacity or slo.startswith("errors"), told
+    assert busy or found.ending == "capacity", told
+    assert busy or found.gave_way in gave_way, told

@@ -174,6 +174,22 @@ def test_a_generator_that_gives_way_first_is_no_capacity():
     assert 1000 < found.held < 2000
 
 
+def test_a_generator_that_gives_way_at_the_first_rate_is_asked_for_less():
+    """It starts too high for the generator: further down there is something to learn, whatever it is."""
+
+    def behind(answer):
+        return lambda asked: Answer(False, "generator") if asked.rate_per_s > 100 else Answer(answer)
+
+    weak, never = (follow(Search(bounds(900.0)), behind(answer)) for answer in (True, False))
+    none = follow(Search(bounds(900.0)), lambda asked: Answer(False, "generator"))
+
+    assert (weak.ending, weak.limited_by) == (Ending.LIMITED, "generator")
+    assert 50 < weak.held <= 100
+    assert never.ending is Ending.NEVER_MET
+    assert (none.ending, none.held) == (Ending.LIMITED, None)
+    assert none.probes <= 16
+
+
 def test_a_generator_that_gives_way_above_the_capacity_does_not_matter():
     """The server's end is below it."""
 
