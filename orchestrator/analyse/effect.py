@@ -10,7 +10,7 @@ from orchestrator.analyse.statistics import CONFIDENCE, mean_and_half_width, t_q
 from orchestrator.result import Interval
 
 EXACT_UP_TO = 1 << 16
-MONTE_CARLO = 20_000
+MONTE_CARLO = 5_000
 MOST_TRIALS = 200
 
 

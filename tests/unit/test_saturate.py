@@ -10,7 +10,7 @@ from orchestrator.saturate import Answer, Bounds, Ending, Kind, Search
 from tests.unit import queues
 
 PRECISION = 0.03
-ROUNDS = 60
+ROUNDS = 40
 SERVERS = {
     "M/M/1": queues.mm1,
     "M/D/1": queues.md1,
