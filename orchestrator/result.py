@@ -55,6 +55,12 @@ class Requests:
     failed: int = 0
     censored: int = 0
 
+    @property
+    def error_share(self) -> float | None:
+        """Requests that did not succeed over all that are accounted for; None without any."""
+        total = self.ok + self.http_error + self.failed
+        return (self.http_error + self.failed) / total if total else None
+
 
 @dataclass(frozen=True, slots=True)
 class ServerCost:

@@ -11,10 +11,10 @@ from orchestrator.analyse.sameness import Circumstances, differences
 from orchestrator.compare import circumstances_of
 from orchestrator.errors import StoredRunError, UsageError
 from orchestrator.result import Difference, Interval, Point, Verdict
+from orchestrator.slo import THROUGHPUT, TIMES
 from orchestrator.store import read_summary, runs_in
 
-THROUGHPUT = "throughput"
-METRICS = (THROUGHPUT, "p50", "p90", "p95", "p99", "p999", "mean", "max")
+METRICS = (THROUGHPUT, *TIMES)
 
 
 def trend(folder: Path, case: str, metric: str, smallest_effect: float) -> list[Point]:

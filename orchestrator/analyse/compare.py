@@ -25,18 +25,12 @@ class Metric:
     ratio: bool = True
 
 
-def _errors(metrics: Metrics) -> float | None:
-    r = metrics.requests
-    total = r.ok + r.http_error + r.failed
-    return (r.http_error + r.failed) / total if total else None
-
-
 METRICS = [
     Metric("throughput_per_s", lambda m: m.throughput_per_s, True),
     Metric("service_time_p50_us", lambda m: m.service_us["p50"], False),
     Metric("service_time_p99_us", lambda m: m.service_us["p99"], False),
     Metric("response_time_p99_us", lambda m: m.response_us["p99"] if m.response_us else None, False),
-    Metric(ERRORS, _errors, False, ratio=False),
+    Metric(ERRORS, lambda m: m.requests.error_share, False, ratio=False),
 ]
 
 

@@ -22,13 +22,17 @@ def objectives(case: CaseResult, terms: Sequence[Term]) -> list[Objective]:
 
 def measured(case: CaseResult, term: Term) -> Interval | None:
     """What a term is about; None: withheld, or nothing was measured."""
-    if term.metric == THROUGHPUT:
-        return case.throughput_per_s
     if term.metric == ERRORS:
-        r = case.requests
-        total = r.ok + r.http_error + r.failed
-        return Interval((r.http_error + r.failed) / total, None, None) if total else None
-    return (case.response_time_us or case.service_time_us).get(term.metric)
+        share = case.requests.error_share
+        return None if share is None else Interval(share, None, None)
+    return interval_of(case, term.metric)
+
+
+def interval_of(case: CaseResult, metric: str) -> Interval | None:
+    """Give throughput or a time of a case by name; response time where it has one."""
+    if metric == THROUGHPUT:
+        return case.throughput_per_s
+    return (case.response_time_us or case.service_time_us).get(metric)
 
 
 def outcome(cases: Sequence[CaseResult]) -> str | None:

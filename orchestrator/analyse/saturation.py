@@ -76,9 +76,7 @@ def failed_terms(trial: Trial, terms: Sequence[Term]) -> list[str]:
 
 def _value(metrics: Metrics, term: Term) -> float | None:
     if term.metric == ERRORS:
-        r = metrics.requests
-        total = r.ok + r.http_error + r.failed
-        return (r.http_error + r.failed) / total if total else None
+        return metrics.requests.error_share
     return value_of(metrics, term.metric)
 
 
@@ -154,8 +152,6 @@ def probe(asked: Ask, told: Answer, trial: Trial, terms: Sequence[Term]) -> Prob
     """One line of the curve."""
     metrics = trial.metrics
     times = {} if metrics is None else metrics.response_us or metrics.service_us
-    r = None if metrics is None else metrics.requests
-    total = 0 if r is None else r.ok + r.http_error + r.failed
     return Probe(
         trial=trial.facts.number,
         kind=str(asked.kind),
@@ -165,7 +161,7 @@ def probe(asked: Ask, told: Answer, trial: Trial, terms: Sequence[Term]) -> Prob
         failed=failed_terms(trial, terms),
         throughput_per_s=None if metrics is None else metrics.throughput_per_s,
         times_us={name: times.get(name) for name in TIMES},
-        error_share=(r.http_error + r.failed) / total if r is not None and total else None,
+        error_share=None if metrics is None else metrics.requests.error_share,
         resource=None if told.passed or told.limited_by else resource(trial),
         verdict=trial.verdict,
     )

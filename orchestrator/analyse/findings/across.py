@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from agents.records import TrialFacts
+from orchestrator.analyse.objectives import interval_of
 from orchestrator.analyse.precision import Precision, width
-from orchestrator.result import CaseFinding, CaseResult, Interval, Severity, Trial
-from orchestrator.slo import THROUGHPUT
+from orchestrator.result import CaseFinding, CaseResult, Severity, Trial
 
 
 def host_changed(trials: list[Trial]) -> list[CaseFinding]:
@@ -30,7 +30,7 @@ def not_precise(case: CaseResult, precision: Precision | None) -> list[CaseFindi
     """An adaptive campaign ended, and this case's interval is wider than asked, or there is none."""
     if precision is None or not case.used:
         return []
-    reached = width(_interval(case, precision.metric))
+    reached = width(interval_of(case, precision.metric))
     if reached is not None and reached < precision.narrower_than:
         return []
     told = {
@@ -43,12 +43,6 @@ def not_precise(case: CaseResult, precision: Precision | None) -> list[CaseFindi
     if reached is None:
         hint = "there is no interval: too few requests for this percentile, or fewer than two valid trials"
     return [CaseFinding("not-precise", Severity.INFORMATION, [], told, hint)]
-
-
-def _interval(case: CaseResult, metric: str) -> Interval | None:
-    if metric == THROUGHPUT:
-        return case.throughput_per_s
-    return (case.response_time_us or case.service_time_us).get(metric)
 
 
 def _constants(facts: TrialFacts) -> dict[str, str | None]:
