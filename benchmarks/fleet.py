@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.overhead import CONFIGURATION, PORT
-from orchestrator.campaign import Hosts
 from orchestrator.fleet.place import place
 from orchestrator.plan import make_plan
 from orchestrator.run.trial import TrialInput, run_trial
 from orchestrator.spec.load import from_plain, load_inventory
+from orchestrator.stage import Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 LAB = str(ROOT / "deploy" / "lab" / "lab")

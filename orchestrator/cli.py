@@ -94,10 +94,14 @@ def resume(
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Go on with a run that was stopped: no finished trial is repeated; a changed campaign or image is refused."""
-    from orchestrator.campaign import resume_campaign
+    """Go on with a run or search that was stopped: no finished trial is repeated; a changed campaign or image is refused."""
+    from orchestrator.store import read_plan
 
-    show_run(lambda show: resume_campaign(run_folder, show), as_json, quiet)
+    if "saturation" in read_plan(run_folder):
+        from orchestrator.saturation import resume_saturation as go_on
+    else:
+        from orchestrator.campaign import resume_campaign as go_on
+    show_run(lambda show: go_on(run_folder, show), as_json, quiet)
 
 
 @app.command()

@@ -13,8 +13,8 @@ from orchestrator.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, EXIT_UNREACH
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.campaign import Hosts, Show
     from orchestrator.evaluate import Finished
+    from orchestrator.stage import Hosts, Show
 
 Inventories = Annotated[
     Path | None, typer.Option("--hosts", metavar="INVENTORY", help="Hosts over SSH, from an inventory file (YAML).")
@@ -29,8 +29,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 def hosts_of(inventory: Path | None) -> Hosts:
     """Give the hosts of a run: this machine, or those of an inventory. Raises ConfigurationError."""
-    from orchestrator.campaign import Hosts
     from orchestrator.spec.load import load_inventory
+    from orchestrator.stage import Hosts
 
     return Hosts() if inventory is None else Hosts(load_inventory(inventory), inventory.parent.resolve())
 

@@ -180,7 +180,7 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="One document on stdout.")] = False,
 ) -> None:
     """Find out what one agent on each load host can send; --dry-run and the findings then use it."""
-    from orchestrator.campaign import Hosts as Chosen
+    from orchestrator.stage import Hosts as Chosen
 
     inventory, folder = _load(hosts)
     show_ceilings(Chosen(inventory, folder), up_to, as_json)

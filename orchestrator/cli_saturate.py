@@ -16,14 +16,15 @@ What = Annotated[str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign fi
 # What a sweep takes over of a load.
 KEPT = ("protocol", "streams", "paths", "method", "headers", "body_file")
 
+# A search of a URL has no file but the one in its own folder.
+OWN_FILE = "campaign.yaml"
+
 app = typer.Typer()
 
 
 @app.command()
 def saturate(
-    what: Annotated[
-        str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign file, or a server that is already up.")
-    ],
+    what: What,
     slo: Annotated[str | None, typer.Option("--slo", help="Such as 'p99<50ms, errors<0.1%'; of response time.")] = None,
     precision: Annotated[
         str | None, typer.Option("--precision", help="Half the width of the interval; 3% by default.")
@@ -48,11 +49,13 @@ def saturate(
     Exit codes: 0 a capacity, or at least so much; 2 wrong usage or configuration; 4 a server cannot be reached, or did not
     come back; 99 not even the lowest rate meets the objective.
     """
+    from orchestrator.origin import Origin
     from orchestrator.saturation import run_saturation
     from orchestrator.spec.load import from_plain, load
 
     given = {"slo": slo, "precision": precision, "window": window, "highest": highest, "budget": budget}
     chosen = {key: value for key, value in given.items() if value is not None}
+    inventory = None if hosts is None else str(hosts.resolve())
     if "://" in what:
         plain: dict[str, Any] = {
             "campaign": "saturate",
@@ -64,24 +67,24 @@ def saturate(
         if slo is None:
             raise UsageError("what has to be met is not said", "say it: --slo 'p99<50ms, errors<0.1%'")
         loaded, source = from_plain(plain), json.dumps(plain, indent=2) + "\n"
+        origin = Origin(OWN_FILE, [], only, inventory)
     else:
         sets = [*(set_ or []), *([f"saturation.{key}={value}" for key, value in chosen.items()])]
-        loaded = load(Path(what), sets if agents is None else [*sets, f"agents={agents}"], parts=["saturation"])
+        sets += [] if agents is None else [f"agents={agents}"]
+        loaded = load(Path(what), sets, parts=["saturation"])
         source = Path(what).read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in sets)
-    asked = loaded.campaign.saturation
-    if asked is None:
+        origin = Origin(str(Path(what).resolve()), sets, only, inventory)
+    if loaded.campaign.saturation is None:
         raise UsageError(
             f"{what} does not say what has to be met", "say it: --slo 'p99<50ms', or saturation: in the file"
         )
     placed = hosts_of(hosts)
-    show_run(lambda show: run_saturation(loaded, source, out, only, show, placed, asked), as_json, quiet)
+    show_run(lambda show: run_saturation(loaded, source, out, show, placed, origin), as_json, quiet)
 
 
 @app.command()
 def sweep(
-    what: Annotated[
-        str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign file, or a server that is already up.")
-    ],
+    what: What,
     clients: Annotated[
         str, typer.Option("--clients", metavar="N,N,...", help="Numbers of clients of the closed loads.")
     ] = "1,2,4,8,16,32",
@@ -106,11 +109,7 @@ def sweep(
     else:
         loaded = load(Path(what), set_ or [])
     template = next(iter(loaded.plain["loads"].values()))
-    kept = {
-        key: template[key]
-        for key in ("protocol", "streams", "paths", "method", "headers", "body_file")
-        if key in template
-    }
+    kept = {key: template[key] for key in KEPT if key in template}
     agents = template.get("agents", loaded.campaign.agents)
     loads = {
         f"c{int(n)}": kept | {"clients": int(n), "duration": duration, "agents": min(agents, int(n))} for n in numbers

@@ -12,12 +12,12 @@ from orchestrator.analyse.objectives import terms_of
 from orchestrator.analyse.precision import Precision
 from orchestrator.analyse.saturation import Wanted, replay
 from orchestrator.errors import StoredRunError
-from orchestrator.report import pull_request, tables
+from orchestrator.report import html, pull_request, tables
 from orchestrator.report.summary import to_document
 from orchestrator.result import Summary, Trial, worst
 from orchestrator.saturate import Ending
 from orchestrator.slo import Term
-from orchestrator.store import RunStore, read_plan, read_trials
+from orchestrator.store import REPORT_FILE, RunStore, read_environment, read_plan, read_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,14 @@ def evaluate_run(run: Path) -> Finished:
 
 
 def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
-    """Write summary.json, the tables, and what CI shows: summary.md and junit.xml."""
+    """Write summary.json, the tables, what CI shows (summary.md and junit.xml), and for a search report.html."""
     store = RunStore(folder)
     store.write_json("summary.json", to_document(summary))
     tables.write_all(folder, summary, trials)
     store.write_text("summary.md", pull_request.markdown(summary))
     store.write_text("junit.xml", pull_request.junit(summary))
+    if summary.saturation:
+        store.write_text(REPORT_FILE, html.page(summary, read_environment(folder)))
 
 
 def summarise_searches(document: dict[str, Any], trials: list[Trial]) -> Summary:

@@ -13,7 +13,10 @@ NAMED = ("targets", "loads")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What was typed. file: the campaign file, absolute; hosts: the inventory, absolute, None for this machine alone."""
+    """What was typed. file: the campaign file, absolute, or relative to the run's folder where there was none.
+
+    hosts: the inventory, absolute; None for this machine alone.
+    """
 
     file: str
     overrides: list[str] = field(default_factory=list)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from agents.records import TrialFacts
+from orchestrator.slo import Term
 
 FORMAT = 1
 # What became of a gate.
@@ -316,7 +317,7 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Saturation:
-    """How much load one target takes under an objective. Rates per second.
+    """How much load one target takes under an objective. Rates per second. terms: the objective, one by one.
 
     ending: 'capacity', 'always met', 'never met', 'limited', 'budget' or 'not recovered' (orchestrator/saturate.py).
     confirmed: a soak at the interval's lower end held and a step above it did not. held_per_s: the highest rate that passed.
@@ -326,6 +327,7 @@ class Saturation:
 
     target: str
     slo: str
+    terms: list[Term]
     ending: str
     capacity_per_s: Interval | None
     confirmed: bool

@@ -19,20 +19,25 @@ if TYPE_CHECKING:
     import numpy as np
 
 # A probe below the capacity that fails (a hiccup), one above it that passes.
-LAPSE_FAIL, LAPSE_PASS = 0.05, 0.02
+LAPSE_FAIL, LAPSE_PASS = 0.05, 0.005
 # Capacity is where three of four probes pass: short probes flatter (the p99 of a few seconds is below the true one more
 # often than not), and the edge is softer where they do. In standard deviations of the edge.
 AT_CAPACITY = 0.674
+# A server that is still warming up answers for itself and not for what it will be: so many of the first answers may be
+# worth nothing. How likely it is that some are, spread evenly over how many.
+COLD, COLD_AT_MOST = 0.1, 6
 # How soft the edge may be: standard deviation of the logarithm of the rate at which a probe fails.
 WIDTHS = (0.003, 0.01, 0.03)
 # More than is claimed, because the width and the lapses are guesses.
 CONFIDENCE = 0.96
-# Going up and down before there is a bracket.
-UP, DOWN = 1.6, 0.5
-# The grid of capacities: this far beyond the bracket, and so many points in each asked precision.
-BEYOND = 1.35
+# The first probe, as a share of where the search begins; going up and down before there is a bracket.
+FIRST, UP, DOWN = 0.7, 1.6, 0.5
+# The grid of capacities: as many times beyond the bracket, where it is the less likely the further out (by e in so much of
+# the logarithm), and so many points in each asked precision.
+BEYOND, FADES = 4.0, 0.5
 POINTS = 8
 CANDIDATES = 41
+NOTHING = 1e-7
 # The soak is at the lower end of the interval; the step above it, beyond the upper end by the asked precision.
 SOAKS = 4
 # After a failed probe: a light load, so often at the most, at this share of the rate that the search began at.
@@ -41,8 +46,9 @@ LIGHT = 0.1
 
 
 class Kind(StrEnum):
-    """What a probe is for."""
+    """What a probe is for. An estimate, as fast as the server can, comes before the search: it is where that begins."""
 
+    ESTIMATE = "estimate"
     PROBE = "probe"
     REFERENCE = "reference"
     SOAK = "soak"
@@ -98,7 +104,7 @@ class Found:
     """What the search came to. Rates per second.
 
     estimate, low, high: of the capacity, None when there is none. confirmed: a soak at `low` passed, and a step above `high`
-    failed. held: the highest rate that passed. limited_by: what gave way before the server.
+    failed. held: the highest rate that passed, failed: the lowest that did not. limited_by: what gave way before the server.
     """
 
     ending: Ending
@@ -107,6 +113,7 @@ class Found:
     high: float | None
     confirmed: bool
     held: float | None
+    failed: float | None
     limited_by: str | None
     probes: int
 
@@ -159,9 +166,9 @@ class Search:
             low, estimate, high = self._belief.interval()
         limits = [what for told in self._limits.values() for what in told]
         limited_by = limits[-1] if self._ending is Ending.LIMITED else None
-        return Found(
-            self._ending or Ending.BUDGET, estimate, low, high, self._confirmed, self._held(), limited_by, self.probes
-        )
+        failed = min((rate for rate, passed in self.curve if not passed), default=None)
+        ending = self._ending or Ending.BUDGET
+        return Found(ending, estimate, low, high, self._confirmed, self._held(), failed, limited_by, self.probes)
 
     @property
     def probes(self) -> int:
@@ -187,6 +194,12 @@ class Search:
         if self._belief is None:
             return self._bracketing()
         low, _, high = self._belief.interval()
+        if low >= self._top():
+            self._ending = self._beyond_the_top()
+            return None
+        if high <= self.bounds.lowest:
+            self._ending = Ending.NEVER_MET
+            return None
         if not self._precise(low, high):
             self._soaked = False
             return self._probe(self._belief.most_telling(self._top()))
@@ -204,6 +217,10 @@ class Search:
 
     def _precise(self, low: float, high: float) -> bool:
         return (high - low) / 2 <= self.bounds.precision * (high + low) / 2
+
+    def _beyond_the_top(self) -> Ending:
+        """Say how a search ends whose capacity lies above all that can be looked at."""
+        return Ending.LIMITED if self._ceiling < self.bounds.highest else Ending.ALWAYS_MET
 
     def _top(self) -> float:
         return min(self.bounds.highest, self._ceiling)
@@ -234,10 +251,11 @@ class Search:
             assert self._belief is not None
             return self._probe(self._belief.most_telling(self._top()))
         if not passed and not failed:
-            return self._probe(self.bounds.start * DOWN)
+            given_up = [rate for rate, told in self._limits.items() if len(told) > 1]
+            return self._probe(min(given_up) * DOWN if given_up else self.bounds.start * FIRST)
         if passed:
             if max(passed) >= self._top() and passed.count(max(passed)) > 1:
-                self._ending = Ending.LIMITED if self._ceiling < self.bounds.highest else Ending.ALWAYS_MET
+                self._ending = self._beyond_the_top()
                 return None
             return self._probe(max(passed) * UP)
         if min(failed) <= self.bounds.lowest and failed.count(min(failed)) > 1:
@@ -256,13 +274,12 @@ class Search:
         if len(told) < 2:
             return
         held = self._held()
+        self._ceiling = asked.rate_per_s / UP**0.5
         if held is None and not self.curve:
             # Nothing is known of the server yet: look where the generator can.
-            self._ceiling = asked.rate_per_s * DOWN
-            if self._ceiling <= self.bounds.lowest:
+            if asked.rate_per_s <= self.bounds.lowest:
                 self._ending = Ending.LIMITED
             return
-        self._ceiling = asked.rate_per_s / UP**0.5
         # What is believed lies above what can be looked at: there is no capacity to tell.
         if self._belief is None or self._belief.interval()[0] >= self._ceiling:
             if held is None or held >= self._ceiling / UP:
@@ -283,13 +300,12 @@ class Search:
         if edge is not None:
             # The answers say that it lies outside: look there as well.
             rates = [rate for rate, _ in self.curve]
-            factor = BEYOND**3
             low, high = min(rates), max(rates)
-            self._believe(low / factor if edge < 0 else low, high * factor if edge > 0 else high)
+            self._believe(low / BEYOND if edge < 0 else low, high * BEYOND if edge > 0 else high)
 
 
 class Belief:
-    """What is believed of the capacity and of the width of its edge, on a grid."""
+    """What is believed of the capacity, the width of its edge, and how many first answers are worth nothing; on a grid."""
 
     def __init__(self, low: float, high: float, precision: float) -> None:
         import numpy as np
@@ -297,32 +313,48 @@ class Belief:
         step = math.log1p(precision) / POINTS
         self._grid: np.ndarray = np.arange(math.log(low / BEYOND), math.log(high * BEYOND) + step, step)
         self._widths = np.asarray(WIDTHS)
-        self._log: np.ndarray = np.zeros((self._widths.size, self._grid.size))
+        # How a probe ends on one point of the grid while the capacity is on another: a matter of how far they are apart.
+        apart = np.arange(1 - self._grid.size, self._grid.size) * step
+        self._passing: np.ndarray = _passing(apart, 0.0, self._widths[:, None])
+        cold = np.log(np.array([1 - COLD, *[COLD / COLD_AT_MOST] * COLD_AT_MOST]))
+        self._log: np.ndarray = np.zeros((cold.size, self._widths.size, self._grid.size)) + cold[:, None, None]
+        outside = np.maximum(math.log(low) - self._grid, self._grid - math.log(high))
+        self._log -= np.maximum(0.0, outside) / FADES
+        self._answers = 0
 
     def update(self, rate: float, passed: bool) -> None:
         """Learn from a probe."""
         import numpy as np
 
         p = _passing(self._grid[None, :], math.log(rate), self._widths[:, None])
-        self._log += np.log(p if passed else 1 - p)
+        # Where this answer is one of those that are worth nothing, it was as likely as the other.
+        first = self._answers + 1
+        self._log[:first] += np.log(p if passed else 1 - p)
+        self._log[first:] += math.log(0.5)
+        self._answers += 1
         self._log -= self._log.max()
 
     def weights(self) -> np.ndarray:
         """The posterior, shape (widths, grid)."""
         import numpy as np
 
-        weights = np.exp(self._log)
+        weights = np.exp(self._log).sum(axis=0)
         return np_array(weights / weights.sum())
 
     def interval(self) -> tuple[float, float, float]:
-        """Give (low, median, high) of the capacity, per second, at CONFIDENCE."""
+        """Give (low, median, high) of the capacity, per second: the shortest interval with CONFIDENCE of the belief."""
         import numpy as np
 
-        mass = self.weights().sum(axis=0).cumsum()
-        tail = (1 - CONFIDENCE) / 2
-        places = np.interp([tail, 0.5, 1 - tail], mass, self._grid)
+        mass = np.concatenate([[0.0], self.weights().sum(axis=0).cumsum()])
+        # Of each point, as the first of an interval: the first one behind it that makes it hold enough.
+        ends = np.searchsorted(mass, mass[:-1] + CONFIDENCE)
+        lengths = np.where(ends < mass.size, ends - np.arange(ends.size), mass.size)
+        first = int(np.argmin(lengths))
+        # Half a step out: a point of the grid stands for what is around it.
+        half = (self._grid[1] - self._grid[0]) / 2
+        places = self._grid[first] - half, np.interp(0.5, mass[1:], self._grid), self._grid[ends[first] - 1] + half
         low, middle, high = (math.exp(float(x)) for x in places)
-        return low, middle, high
+        return low, min(max(low, middle), high), high
 
     def beyond(self) -> int | None:
         """Say whether much of the belief lies at the lower (-1) or upper (1) end of the grid."""
@@ -337,18 +369,23 @@ class Belief:
         import numpy as np
 
         weights = self.weights()
-        mass = weights.sum(axis=0).cumsum()
+        # Late in a search next to nothing is believed of most of the grid.
+        believed = np.flatnonzero(weights.sum(axis=0) > NOTHING)
+        begin, end = int(believed[0]), int(believed[-1]) + 1
+        weights = weights[:, begin:end]
         # Where the answer is open: what is believed certain tells nothing.
-        ends = np.interp([0.01, 0.99], mass, self._grid)
-        rates = np.minimum(np.linspace(ends[0], ends[1], CANDIDATES), math.log(highest))
-        # By width, one after the other: small arrays stay in the cache.
-        passing, failing = (np.zeros((rates.size, self._grid.size)) for _ in range(2))
-        for width, weight in zip(self._widths, weights, strict=True):
-            p = _passing(self._grid[None, :], rates[:, None], float(width))
+        ends = begin + np.searchsorted(weights.sum(axis=0).cumsum(), [0.01, 0.99])
+        last = int(np.searchsorted(self._grid, math.log(highest), side="right")) - 1
+        rates = np.linspace(float(ends[0]), float(ends[1]), CANDIDATES).round().astype(int)
+        rates = np.unique(np.clip(rates, 0, max(0, last)))
+        passing, failing = (np.zeros((rates.size, end - begin)) for _ in range(2))
+        for steep, weight in zip(self._passing, weights, strict=True):
+            rows = np.lib.stride_tricks.sliding_window_view(steep, end - begin)
+            p = rows[self._grid.size - 1 + begin - rates]
             passing += weight * p
             failing += weight * (1 - p)
         left = _entropy(passing) + _entropy(failing)
-        return math.exp(float(rates[int(np.argmin(left))]))
+        return math.exp(float(self._grid[rates[int(np.argmin(left))]]))
 
 
 def _passing(capacity: np.ndarray, rate: np.ndarray | float, width: np.ndarray | float) -> np.ndarray:

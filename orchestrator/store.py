@@ -18,6 +18,7 @@ from orchestrator.errors import StoredRunError, UsageError
 from orchestrator.result import FORMAT, Severity, Trial
 
 TRIAL_FILE, AGENTS_FILE, SUMMARY_FILE, JOURNAL_FILE = "trial.json", "agents.msgpack", "summary.json", "journal.jsonl"
+REPORT_FILE = "report.html"
 TRIES = "tries"
 _STAMP = re.compile(r"-(\d{8}T\d{6}Z)(?:-(\d+))?$")
 

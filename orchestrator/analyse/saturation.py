@@ -32,7 +32,7 @@ LONGEST_S = 120.0
 LOWEST_OF_START = 0.01
 
 
-NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, 0)
+NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, None, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def probe(asked: Ask, told: Answer, trial: Trial, terms: Sequence[Term]) -> Prob
     )
 
 
-def conclude(target: str, slo: str, found: Found, probes: list[Probe], start: float) -> Saturation:
+def conclude(target: str, wanted: Wanted, found: Found, probes: list[Probe], start: float) -> Saturation:
     """Put the answer together: what was found, what gave way first, and every probe."""
     counted = [p for p in probes if p.kind != Kind.REFERENCE and p.limited_by is None]
     # What gave way first shows just above the capacity, not far beyond it.
@@ -179,7 +179,8 @@ def conclude(target: str, slo: str, found: Found, probes: list[Probe], start: fl
     interval = None if found.estimate is None else Interval(found.estimate, found.low, found.high)
     return Saturation(
         target=target,
-        slo=slo,
+        slo=wanted.slo,
+        terms=wanted.terms,
         ending=str(found.ending),
         capacity_per_s=interval if found.ending in (Ending.CAPACITY, Ending.BUDGET) else None,
         confirmed=found.confirmed,
@@ -209,7 +210,7 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     # A fresh server that did not come up says nothing of a rate.
     trials = [trial for trial in trials if trial.metrics is not None or trial.facts.case.external]
     if not trials or trials[0].metrics is None or not trials[0].metrics.requests.ok:
-        return conclude(target, wanted.slo, NOTHING, [], 0.0)
+        return conclude(target, wanted, NOTHING, [], 0.0)
     start = trials[0].metrics.throughput_per_s
     search = Search(wanted.bounds(start, trials[0].facts.case.external))
     probes = []
@@ -221,7 +222,18 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
         search.tell(told)
         probes.append(probe(asked, told, trial, wanted.terms))
     search.ask()
-    return conclude(target, wanted.slo, search.found(), probes, start)
+    return conclude(target, wanted, search.found(), probes, start)
+
+
+def within(found: Found) -> str:
+    """Say where the capacity lies, as far as is known in mid-search: in an interval, in a bracket, or on one side."""
+    if found.low is not None and found.high is not None:
+        return f"capacity {found.low:.0f} to {found.high:.0f}/s"
+    if found.held is None and found.failed is None:
+        return "nothing is known yet"
+    if found.failed is None:
+        return f"capacity above {found.held:.0f}/s"
+    return f"capacity below {found.failed:.0f}/s"
 
 
 def in_words(s: Saturation) -> str:

@@ -1,9 +1,10 @@
-"""What happens, as it happens, on stderr: a live line on a terminal, plain lines elsewhere, nothing when quiet."""
+"""What happens, as it happens, on stderr: lines; on a terminal a live one below them, with a picture at times."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 PLAIN_EVERY_S = 5.0
@@ -24,6 +25,10 @@ class Happening(Protocol):
     def passing(self) -> bool:
         """Of interest only while it is shown."""
 
+    @property
+    def picture(self) -> Callable[[], Any] | None:
+        """What a terminal shows below the lines, until there is another."""
+
 
 class Progress:
     """Shows events until it is closed."""
@@ -31,29 +36,26 @@ class Progress:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._began = time.monotonic()
-        self._status: Any = None
-        self._console: Any = None
+        self._live: Any = None
+        self._line: Any = None
+        self._picture: Any = None
         self._last_passing = 0.0
         if not quiet and sys.stderr.isatty():
             from rich.console import Console
+            from rich.live import Live
+            from rich.spinner import Spinner
 
-            self._console = Console(stderr=True, highlight=False)
-            self._status = self._console.status("")
-            self._status.start()
+            self._line = Spinner("dots")
+            self._live = Live(self._line, console=Console(stderr=True, highlight=False), transient=True)
+            self._live.start()
 
     def show(self, event: Happening) -> None:
         """Show one event."""
         if self._quiet:
             return
         elapsed = time.monotonic() - self._began
-        if self._status is not None:
-            from rich.markup import escape
-
-            if event.passing:
-                self._status.update(f"[dim]{escape(event.text)}[/dim]")
-            else:
-                self._console.print(f"[dim]{elapsed:6.1f} s[/dim]  {escape(event.text)}", soft_wrap=True)
-                self._status.update("")
+        if self._live is not None:
+            self._show_live(event, elapsed)
             return
         now = time.monotonic()
         # A build's output is wanted in full; counters only now and then.
@@ -63,8 +65,19 @@ class Progress:
             self._last_passing = now
         print(f"{elapsed:6.1f} s  {event.text}", file=sys.stderr, flush=True)  # noqa: T201
 
+    def _show_live(self, event: Happening, elapsed_s: float) -> None:
+        from rich.console import Group
+        from rich.markup import escape
+
+        if not event.passing:
+            self._live.console.print(f"[dim]{elapsed_s:6.1f} s[/dim]  {escape(event.text)}", soft_wrap=True)
+        self._line.update(text=f"[dim]{escape(event.text)}[/dim]" if event.passing else "")
+        if event.picture is not None:
+            self._picture = event.picture()
+            self._live.update(Group(self._picture, self._line))
+
     def close(self) -> None:
         """Take the live line away."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._live is not None:
+            self._live.stop()
+            self._live = None

@@ -16,7 +16,7 @@ from orchestrator.plan import Plan, TrialPlan
 from orchestrator.run.commands import around
 from orchestrator.run.events import Event, Say
 from orchestrator.run.trial import UP, TrialInput, TrialOutput, not_run, run_trial
-from orchestrator.spec.models import Campaign
+from orchestrator.spec.models import Campaign, Load
 
 # A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
 GIVE_UP_AFTER = 2
@@ -51,13 +51,13 @@ class Scene:
     accepted_keys: list[str] = field(default_factory=list)
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
 
-    def input(self, trial: TrialPlan) -> TrialInput:
-        """Give what one trial is made of."""
+    def input(self, trial: TrialPlan, load: Load | None = None) -> TrialInput:
+        """Give what one trial is made of; load: one that is not in the campaign."""
         case = trial.case
         return TrialInput(
             trial,
             self.campaign.targets[case.target],
-            self.campaign.loads[case.load],
+            load or self.campaign.loads[case.load],
             self.images.get(case.target),
             self.folder,
             self.run,

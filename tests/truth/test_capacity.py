@@ -10,7 +10,7 @@ from orchestrator.analyse.saturation import replay
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.run.trial import TrialInput, run_trial
-from orchestrator.saturation import ESTIMATE, Searched, wanted_of
+from orchestrator.searched import Searched, wanted_of
 from orchestrator.spec.load import from_plain
 from tests.integration.machine import FREE, STOLEN, WAITING
 from tests.truth.harness import Direct, server
@@ -34,9 +34,8 @@ def search(url, slo):
     host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
     trials = []
     while (ask := target.next()) is not None:
-        kind = ESTIMATE if target.estimating else str(ask.kind)
-        plan = TrialPlan(len(trials) + 1, 0, target.case(kind, ask.rate_per_s))
-        load = target.load(kind, ask.rate_per_s)
+        plan = TrialPlan(len(trials) + 1, 0, target.case(ask.kind, ask.rate_per_s))
+        load = target.load(ask.kind, ask.rate_per_s)
         item = TrialInput(plan, campaign.targets["t"], load, None, Path.cwd(), "truth")
         output = run_trial(item, Placed(None, [host], [[None] * 2]), lambda event: None)
         trials.append(judge(output.facts, output.agents))

@@ -59,7 +59,7 @@ def test_a_campaign_that_was_changed_is_refused_with_what_changed(stopped, chang
     error = refused(run)
 
     assert told in error.message
-    assert error.hint == "volley run starts a new one"
+    assert error.hint == "start a new run"
 
 
 def test_a_run_that_is_being_written_is_refused(stopped):

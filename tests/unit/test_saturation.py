@@ -11,7 +11,8 @@ from orchestrator.cli_common import exit_code
 from orchestrator.evaluate import Finished
 from orchestrator.report.saturation import render
 from orchestrator.result import Metrics, Requests, ServerCost, Summary
-from orchestrator.saturation import ESTIMATE, Searched, load_of, requests_needed, wanted_of
+from orchestrator.saturate import Kind
+from orchestrator.searched import Searched, load_of, requests_needed, wanted_of
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import terms
 from tests.unit.facts import agent_facts, host_use, result, server_facts, steady_case, trial_facts
@@ -123,11 +124,10 @@ def searched(limit_per_s, lost=False):
     target = Searched("t", campaign, asked, wanted_of(asked), 2)
     told, trials = [], []
     while (ask := target.next()) is not None:
-        kind = ESTIMATE if target.estimating else str(ask.kind)
-        rate = 1000.0 if target.estimating else ask.rate_per_s
-        good = rate <= limit_per_s or kind == ESTIMATE
+        rate = 1000.0 if ask.kind is Kind.ESTIMATE else ask.rate_per_s
+        good = rate <= limit_per_s or ask.kind is Kind.ESTIMATE
         answered = 0.0 if lost and trials else rate
-        one = trial(rate=rate, p99_ms=10 if good else 80, kind=kind, number=len(trials) + 1, answered=answered)
+        one = trial(rate=rate, p99_ms=10 if good else 80, kind=str(ask.kind), number=len(trials) + 1, answered=answered)
         trials.append(one)
         told.append(target.tell(trials[-1]))
     return target, trials, told
@@ -219,7 +219,7 @@ def test_the_load_of_a_probe_grows_with_its_rate():
     slow, fast, soak = (
         load_of(template, k, r, wanted, asked) for k, r in (("probe", 20.0), ("probe", 5000.0), ("soak", 5000.0))
     )
-    closed = load_of(template, ESTIMATE, 1.0, wanted, asked)
+    closed = load_of(template, Kind.ESTIMATE, 1.0, wanted, asked)
     light = load_of(template, "reference", 20.0, wanted, asked)
 
     assert (slow.clients, fast.clients, slow.duration, fast.duration) == (2, 500, 60_000_000, 10_000_000)

@@ -1,0 +1,153 @@
+"""The curve of a search for capacity: rate against the objective that gives way, for a terminal (plotext) and a page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.result import Interval, Probe, Saturation
+from orchestrator.slo import ERRORS, TIMES
+from orchestrator.slo import Term as Objective
+
+WIDTH, HEIGHT = 78, 16
+MET, NOT_MET, NOT_COUNTED = "met", "not met", "not counted"
+MARKS = {MET: "●", NOT_MET: "×", NOT_COUNTED: "·"}
+COLOURS = {MET: "green", NOT_MET: "red", NOT_COUNTED: "bright_black"}
+_BAND = "░"
+# On a logarithmic axis: these times powers of ten.
+_STEPS = (1, 2, 5)
+_MOST_TICKS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A probe on the curve. y: ms, or % of all requests, by the curve's metric; state: MET, NOT_MET or NOT_COUNTED."""
+
+    x_per_s: float
+    y: float
+    state: str
+    probe: Probe
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What is drawn: the points, the objective's limit, the capacity. label: of the y axis, with its unit.
+
+    logarithmic: of the y axis; the x axis always is. hidden: probes that have no value, because nothing was answered.
+    """
+
+    target: str
+    label: str
+    limit: float | None
+    points: list[Point]
+    capacity: Interval | None
+    logarithmic: bool
+    hidden: int
+
+
+def curve_of(found: Saturation) -> Curve:
+    """Choose what to draw: the objective that gave way first, else the first one about a time, else p99 alone."""
+    term = _shown(found)
+    metric = "p99" if term is None else term.metric
+    share = metric == ERRORS
+    points = []
+    for probe in found.curve:
+        value = probe.error_share if share else probe.times_us.get(metric)
+        if probe.kind != "reference" and value is not None:
+            points.append(Point(probe.rate_per_s, value * 100 if share else value / 1000, state_of(probe), probe))
+    limit = None if term is None else term.limit * 100 if share else term.limit / 1000
+    label = "requests that failed, %" if share else f"response time {_named(metric)}, ms"
+    hidden = sum(probe.kind != "reference" for probe in found.curve) - len(points)
+    return Curve(found.target, label, limit, points, found.capacity_per_s, not share, hidden)
+
+
+def state_of(probe: Probe) -> str:
+    """Say how a probe is marked."""
+    if probe.limited_by is not None:
+        return NOT_COUNTED
+    return MET if probe.passed else NOT_MET
+
+
+def _shown(found: Saturation) -> Objective | None:
+    drawable = [term for term in found.terms if term.metric in (*TIMES, ERRORS)]
+    first = [term for term in drawable if term.text == found.gave_way]
+    return next(iter([*first, *(term for term in drawable if term.metric in TIMES), *drawable]), None)
+
+
+def _named(metric: str) -> str:
+    return "p99.9" if metric == "p999" else metric
+
+
+def drawn(curve: Curve) -> Any:
+    """Draw it with characters, for rich; an empty text where there is nothing to draw yet."""
+    from rich.text import Text
+
+    if not curve.points:
+        return Text()
+    import plotext
+
+    figure = plotext.figure
+    figure.clear()
+    figure.plot_size(WIDTH, HEIGHT)
+    x_low, x_high = _ends([point.x_per_s for point in curve.points], 1.1)
+    heights = [_height(curve, point.y) for point in curve.points]
+    limit = [] if curve.limit is None else [_height(curve, curve.limit)]
+    room = 0.08 * (max(heights + limit) - min(heights + limit)) or 0.1
+    y_low, y_high = min(heights + limit) - room, max(heights + limit) + room
+    for axis, low, high, ticks in (
+        ("x", math.log10(x_low), math.log10(x_high), [(math.log10(at), f"{at:g}") for at in _ticks(x_low, x_high)]),
+        ("y", y_low, y_high, _levels(curve, y_low, y_high)),
+    ):
+        ruler = figure.ruler(axis)
+        ruler.lim(low, high)
+        ruler.ticks([at for at, _ in ticks], [text for _, text in ticks])
+    if curve.capacity is not None and curve.capacity.low and curve.capacity.high:
+        ends = (math.log10(curve.capacity.low), math.log10(curve.capacity.high))
+        figure.draw(figure.rectangle(ends, (y_low, y_high), marker=_BAND, fill=True))
+    if limit:
+        figure.line(limit[0], "h")
+    # What was met is drawn last: where two lie on one another it is there that the server still held.
+    for state in (NOT_COUNTED, NOT_MET, MET):
+        of_it = [(math.log10(p.x_per_s), y) for p, y in zip(curve.points, heights, strict=True) if p.state == state]
+        if of_it:
+            figure.draw(figure.signal([x for x, _ in of_it], [y for _, y in of_it], marker=MARKS[state]))
+    text = Text("\n".join(line.rstrip() for line in plotext.uncolorize(figure.build().string()).splitlines()).rstrip())
+    for state, mark in MARKS.items():
+        text.highlight_regex(mark, COLOURS[state])
+    return text.append(f"\n{_legend(curve)}\n")
+
+
+def _legend(curve: Curve) -> str:
+    said = [f"{mark} {state}" for state, mark in MARKS.items() if any(p.state == state for p in curve.points)]
+    line = [] if curve.limit is None else [f"─ {curve.limit:g}, the objective"]
+    band = [] if curve.capacity is None else [f"{_BAND} where the capacity lies"]
+    gone = [f"{curve.hidden} probes without an answer are not shown"] if curve.hidden else []
+    return "    " + "; ".join([f"{curve.label}, over requests due per second", *said, *line, *band, *gone])
+
+
+def _height(curve: Curve, y: float) -> float:
+    return math.log10(max(y, 1e-3)) if curve.logarithmic else y
+
+
+def _levels(curve: Curve, low: float, high: float) -> list[tuple[float, str]]:
+    if curve.logarithmic:
+        return [(math.log10(at), f"{at:g}") for at in _ticks(10**low, 10**high)]
+    return [(at, f"{at:.3g}") for at in (max(0.0, low), (max(0.0, low) + high) / 2, high)]
+
+
+def _ends(values: Sequence[float], room: float) -> tuple[float, float]:
+    return min(values) / room, max(values) * room
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Give round numbers within, a handful: 1, 2 and 5 times powers of ten, or finer where there are too few of them."""
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    rounds = [step * 10.0**decade for decade in decades for step in _STEPS]
+    within = [at for at in rounds if low <= at <= high]
+    if len(within) < 3:
+        size = 10.0 ** math.floor(math.log10(high - low))
+        size = size / 2 if (high - low) / size < 3 else size
+        within = [at * size for at in range(math.ceil(low / size), math.floor(high / size) + 1)]
+    return within[:: math.ceil(len(within) / _MOST_TICKS)]

@@ -1,0 +1,81 @@
+"""report.html of a search for capacity: one file that needs no network, with the curve of each target to zoom into."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.report import curve
+from orchestrator.report.saturation import answers, cells, met
+from orchestrator.result import Probe, Saturation, Summary
+
+_COLOURS = {curve.MET: "#1a7f37", curve.NOT_MET: "#cf222e", curve.NOT_COUNTED: "#8c959f"}
+_SYMBOLS = {curve.MET: "circle", curve.NOT_MET: "x", curve.NOT_COUNTED: "circle-open"}
+_BAND, _LINE = "#0969da", "#57606a"
+HEIGHT = 460
+
+
+def page(summary: Summary, environment: dict[str, Any]) -> str:
+    """Give the page. Names and messages come from files and servers: the template escapes them."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from plotly.offline import get_plotlyjs
+
+    templates = Environment(
+        loader=PackageLoader("orchestrator.report"),
+        autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return templates.get_template("saturation.html.jinja").render(
+        summary=summary,
+        searches=[_search(one, f"curve-{i}") for i, one in enumerate(summary.saturation)],
+        environment=environment,
+        plotly=get_plotlyjs(),
+    )
+
+
+def _search(found: Saturation, name: str) -> dict[str, Any]:
+    rows = [(probe, [*cells(probe), met(probe)]) for probe in sorted(found.curve, key=lambda p: p.rate_per_s)]
+    return {"found": found, "answers": answers(found), "rows": rows, "chart": _chart(curve.curve_of(found), name)}
+
+
+def _chart(drawn: curve.Curve, name: str) -> str:
+    """Give the curve as a piece of HTML: probes, the objective's line, the interval's band."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    for state, colour in _COLOURS.items():
+        points = [point for point in drawn.points if point.state == state]
+        if points:
+            figure.add_scatter(
+                x=[point.x_per_s for point in points],
+                y=[point.y for point in points],
+                mode="markers",
+                name=state,
+                marker={"color": colour, "symbol": _SYMBOLS[state], "size": 9},
+                text=[_told(point.probe) for point in points],
+                hovertemplate="%{x:.0f}/s: %{y:.3g}<br>%{text}<extra></extra>",
+            )
+    if drawn.limit is not None:
+        figure.add_hline(
+            drawn.limit, line={"color": _LINE, "dash": "dash"}, annotation_text=f"objective {drawn.limit:g}"
+        )
+    capacity = drawn.capacity
+    if capacity is not None and capacity.low is not None and capacity.high is not None:
+        figure.add_vrect(capacity.low, capacity.high, fillcolor=_BAND, opacity=0.15, line_width=0)
+        figure.add_vline(
+            capacity.estimate, line={"color": _BAND}, annotation_text=f"capacity {capacity.estimate:.0f}/s"
+        )
+    figure.update_xaxes(title="requests due per second", type="log")
+    figure.update_yaxes(title=drawn.label, type="log" if drawn.logarithmic else "linear")
+    figure.update_layout(
+        template="simple_white", height=HEIGHT, margin={"t": 30}, legend={"orientation": "h", "y": -0.2}
+    )
+    return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name))
+
+
+def _told(probe: Probe) -> str:
+    """What is shown beside the pointer; plotly takes it for HTML."""
+    from markupsafe import escape
+
+    return str(escape(f"trial {probe.trial}, {probe.kind}: {met(probe)}; {probe.resource or probe.verdict}"))
