@@ -50,7 +50,7 @@ def load_of(template: Load, kind: str, rate: float, wanted: Wanted, asked: Satur
         closed = {
             "model": "closed",
             "clients": max(ESTIMATE_CLIENTS, template.agents or 1),
-            "duration": ESTIMATE_US,
+            "duration": min(ESTIMATE_US, wanted.window_us),
             "requests": None,
             "rate": None,
         }

@@ -229,11 +229,11 @@ def within(found: Found) -> str:
     """Say where the capacity lies, as far as is known in mid-search: in an interval, in a bracket, or on one side."""
     if found.low is not None and found.high is not None:
         return f"capacity {found.low:.0f} to {found.high:.0f}/s"
-    if found.held is None and found.failed is None:
-        return "nothing is known yet"
-    if found.failed is None:
-        return f"capacity above {found.held:.0f}/s"
-    return f"capacity below {found.failed:.0f}/s"
+    if found.held is not None and found.failed is not None:
+        return f"capacity between {found.held:.0f} and {found.failed:.0f}/s"
+    if found.failed is not None:
+        return f"capacity below {found.failed:.0f}/s"
+    return "nothing is known yet" if found.held is None else f"capacity above {found.held:.0f}/s"
 
 
 def in_words(s: Saturation) -> str:

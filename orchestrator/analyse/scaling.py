@@ -9,12 +9,12 @@ tell: the fit always gives one, and it means nothing.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from orchestrator.result import Interval, Trial, Verdict
+from orchestrator.result import Interval, Severity, Trial, Verdict, worst
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,16 +23,24 @@ FEWEST_LOADS = 4
 FEWEST_TRIALS = 3
 BOOTSTRAPS = 200
 CONFIDENCE = 0.95
+# Fewer of the clients than this waiting for an answer, on average: the others did something else.
+BUSY = 0.85
 # Below this a fitted kappa is zero: at a thousand clients it takes away a tenth of a per cent.
 NO_KAPPA = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One number of clients: throughput and mean service time over its trials; busy: share of them, by Little's law."""
+    """One number of clients: throughput and mean service time over its trials; busy: share of them, by Little's law.
+
+    trials: behind the numbers; invalid: those that are not. verdict: the worst of those that are, with their findings.
+    """
 
     clients: int
     trials: int
+    invalid: int
+    verdict: Verdict
+    findings: list[str]
     throughput_per_s: float
     service_time_us: float
     busy: float | None
@@ -42,7 +50,8 @@ class Point:
 class Scaling:
     """A target's fit. best_clients: N*, None where kappa may be 0. knee: clients with the most throughput per service time.
 
-    fitted_per_s: the law's throughput at each point. reason: why there is no fit.
+    fitted_per_s: the law's throughput at each point. reason: why there is no fit. idle: numbers of clients that were not
+    all waiting for an answer (Little's law): what limits there is not the server.
     """
 
     target: str
@@ -55,6 +64,11 @@ class Scaling:
     fitted_per_s: list[float]
     reason: str = ""
 
+    @property
+    def idle(self) -> list[int]:
+        """See above."""
+        return [point.clients for point in self.points if point.busy is not None and point.busy < BUSY]
+
 
 def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
     """Fit the law to the timed closed loads of a target, by least squares on log X; intervals by bootstrap over trials.
@@ -62,14 +76,17 @@ def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
     The trial is resampled, within its number of clients. Trials that are INVALID do not count.
     """
     values: dict[int, list[Trial]] = defaultdict(list)
+    invalid: Counter[int] = Counter()
     for trial in trials:
         case = trial.facts.case
-        usable = (
-            trial.metrics is not None and trial.verdict is not Verdict.INVALID and trial.metrics.throughput_per_s > 0
-        )
-        if usable and case.target == target and case.model == "closed" and case.duration_us is not None:
-            values[case.clients * case.streams].append(trial)
-    points = [_point(n, values[n]) for n in sorted(values)]
+        if case.target != target or case.model != "closed" or case.duration_us is None:
+            continue
+        clients = case.clients * case.streams
+        if trial.metrics is None or trial.verdict is Verdict.INVALID or trial.metrics.throughput_per_s <= 0:
+            invalid[clients] += 1
+        else:
+            values[clients].append(trial)
+    points = [_point(n, values[n], invalid[n]) for n in sorted(values)]
     knee = max(points, key=lambda p: p.throughput_per_s / p.service_time_us).clients if points else None
     few = [n for n, those in values.items() if len(those) < FEWEST_TRIALS]
     if len(points) < FEWEST_LOADS or few:
@@ -79,14 +96,16 @@ def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
     return _fitted(target, points, rates, knee)
 
 
-def _point(clients: int, trials: list[Trial]) -> Point:
+def _point(clients: int, trials: list[Trial], invalid: int) -> Point:
     metrics = [t.metrics for t in trials if t.metrics is not None]
     count = len(metrics)
     throughput = math.exp(sum(math.log(m.throughput_per_s) for m in metrics) / count)
     service = sum(m.service_us["mean"] or 0.0 for m in metrics) / count
     under_way = [m.concurrency for m in metrics if m.concurrency is not None]
     busy = sum(under_way) / len(under_way) / clients if under_way else None
-    return Point(clients, count, throughput, service or 1.0, busy)
+    doubts = {f.code for t in trials for f in t.findings if f.severity is not Severity.INFORMATION}
+    verdict = worst([t.verdict for t in trials])
+    return Point(clients, count, invalid, verdict, sorted(doubts), throughput, service or 1.0, busy)
 
 
 def _fitted(target: str, points: list[Point], rates: dict[int, list[float]], knee: int | None) -> Scaling:
@@ -102,7 +121,9 @@ def _fitted(target: str, points: list[Point], rates: dict[int, list[float]], kne
     most: Interval | None = None
     if low[2] > NO_KAPPA:
         ends = np.percentile([peak(*row) for row in drawn], [tail, 100 - tail])
-        most = Interval(peak(*best), float(ends[0]), float(ends[1]))
+        # An interval without an upper end says no more than that there may be no such number.
+        if math.isfinite(ends[1]):
+            most = Interval(peak(*best), float(ends[0]), float(ends[1]))
     fitted = [law(n, *best) for n in clients]
     return Scaling(target, points, intervals[0], intervals[1], intervals[2], most, knee, fitted)
 

@@ -124,7 +124,10 @@ def _legend(curve: Curve) -> str:
     line = [] if curve.limit is None else [f"─ {curve.limit:g}, the objective"]
     band = [] if curve.capacity is None else [f"{_BAND} where the capacity lies"]
     gone = [f"{curve.hidden} probes without an answer are not shown"] if curve.hidden else []
-    return "    " + "; ".join([f"{curve.label}, over requests due per second", *said, *line, *band, *gone])
+    return "\n".join(
+        f"    {'; '.join(parts)}"
+        for parts in ([f"{curve.label}, over requests due per second"], [*said, *line, *band, *gone])
+    )
 
 
 def _height(curve: Curve, y: float) -> float:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.result import Verdict
+
+VERDICT_STYLE = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "bold red"}
+
 
 def table(*columns: str) -> Any:
     """Make a table whose first column is text and whose others are numbers; Markdown, so that it survives a chat."""

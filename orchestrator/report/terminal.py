@@ -6,10 +6,9 @@ from typing import Any
 
 from orchestrator.report import saturation
 from orchestrator.report.pull_request import shown_value
-from orchestrator.report.rows import table
-from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, ServerCost, Severity, Summary, Verdict
+from orchestrator.report.rows import VERDICT_STYLE, table
+from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, ServerCost, Severity, Summary
 
-_STYLE = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "bold red"}
 _CONCLUSIONS = {"faster": "green", "slower": "red"}
 _SHOWN_TIMES = ("p50", "p90", "p99", "max")
 
@@ -42,7 +41,7 @@ def _cases_table(summary: Summary) -> Any:
     for case in summary.cases:
         rows.add_row(
             case.case,
-            Text(case.verdict, style=_STYLE[case.verdict]),
+            Text(case.verdict, style=VERDICT_STYLE[case.verdict]),
             f"{case.used}/{case.trials}",
             _throughput(case.throughput_per_s),
             *(_ms(case.service_time_us[name]) for name in _SHOWN_TIMES),
@@ -200,7 +199,7 @@ def _closing(summary: Summary) -> Any:
 
     informed = sorted({f.code for case in summary.cases for f in case.findings if f.severity is Severity.INFORMATION})
     text = Text("verdict ")
-    text.append(summary.verdict, style=_STYLE[summary.verdict])
+    text.append(summary.verdict, style=VERDICT_STYLE[summary.verdict])
     if summary.outcome is not None:
         text.append(f", outcome {summary.outcome}")
     text.append(": service time at this concurrency; geometric means over trials, 95 % intervals")

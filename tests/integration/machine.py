@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -99,11 +100,16 @@ def above_information(summary: dict[str, Any]) -> dict[str, Any]:
     return {f["code"]: f for case in summary["cases"] for f in case["findings"] if f["severity"] != "information"}
 
 
+def busy(trials: Iterable[dict[str, Any]]) -> bool:
+    """Say whether the machine had other things to do in any of these trials, by its own meters."""
+    facts = [trial["facts"] for trial in trials]
+    hosts = [use for each in facts for use in each["hosts"]]
+    waited = max((agent["waiting_share"] for each in facts for agent in each["agents"]), default=0.0)
+    return waited > WAITING or any(use["steal_share"] > STOLEN or use["free_share"] < FREE for use in hosts)
+
+
 def valid_but_for_the_machine(summary: dict[str, Any], trials: list[dict[str, Any]]) -> None:
     """VALID, without a finding above information; a machine that was busy meanwhile may have said so of itself."""
-    hosts = [use for trial in trials for use in trial["facts"]["hosts"]]
-    waiting = max(agent["waiting_share"] for trial in trials for agent in trial["facts"]["agents"])
-    busy = waiting > WAITING or any(use["steal_share"] > STOLEN or use["free_share"] < FREE for use in hosts)
     found = above_information(summary)
-    assert set(found) <= (OF_THE_MACHINE if busy else set()), (found, waiting, hosts)
+    assert set(found) <= (OF_THE_MACHINE if busy(trials) else set()), (found, [t["facts"]["hosts"] for t in trials])
     assert summary["verdict"] in ("VALID", "SUSPECT", "INVALID") if found else summary["verdict"] == "VALID"

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.machine import only_run, tiny_campaign, volley
-from tests.truth.harness import server
+from tests.integration.machine import tiny_campaign, volley
 
 
 def told(done, code, *words):
@@ -99,32 +98,6 @@ def test_doctor_on_a_fit_machine():
 
     assert done.returncode == 0, done.stdout
     assert "FAIL" not in done.stdout
-
-
-def test_a_search_where_there_is_nothing_to_find(tmp_path):
-    """An objective that nothing meets, after a few probes; beside a URL that refuses: 4. Both soon, in the right words."""
-    saturation = {"slo": "p50 < 1us", "window": "500ms", "warm_up": "200ms", "tail": "200ms", "lowest": "50/s"}
-    document = {
-        "campaign": "nothing",
-        "targets": {"refused": {"url": "http://127.0.0.1:9/"}, "never": {}},
-        "loads": {"any": {"clients": 4, "duration": "1s"}},
-        "saturation": saturation,
-    }
-    path = tmp_path / "nothing.yaml"
-    with server("http1", serial_us=4_000) as url:
-        document["targets"]["never"]["url"] = url
-        path.write_text(json.dumps(document))
-        done = volley("saturate", str(path), "--out", str(tmp_path / "runs"))
-    again = volley("report", str(only_run(tmp_path / "runs")), "--json")
-    refused, never = json.loads(again.stdout)["saturation"]
-
-    assert done.returncode == 4, done.stderr
-    assert "refused: ConnectError: [Errno 111] Connection refused" in done.stderr
-    assert "refused: p50 < 1us: it did not come up, or answered nothing" in done.stdout
-    assert "never: p50 < 1us: not even the lowest rate meets the objective" in done.stdout
-    assert (refused["ending"], never["ending"]) == ("not started", "never met")
-    assert (never["capacity_per_s"], never["gave_way"]) == (None, "p50 < 1us")
-    assert never["probes"] <= 5
 
 
 @pytest.mark.provokes("server-not-ready")

@@ -8,6 +8,8 @@ import pytest
 
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.scaling import fit, law, peak, scaling
+from orchestrator.report.scaling import render
+from orchestrator.result import Finding, Severity, Verdict
 from tests.unit.facts import result, steady_case, trial_facts
 
 CLIENTS = (1, 2, 4, 8, 16, 32, 64)
@@ -28,7 +30,7 @@ def trials(rate, sigma, kappa, each=5, noise=0.03, clients=CLIENTS, seed=1):
                 concurrency=float(n),
                 service_us=judged.metrics.service_us | {"mean": n / x * 1e6},
             )
-            made.append(replace(judged, metrics=metrics, verdict="VALID"))
+            made.append(replace(judged, metrics=metrics, findings=[], verdict=Verdict.VALID))
     return made
 
 
@@ -93,3 +95,29 @@ def test_too_little_to_fit_is_said():
     assert [p.clients for p in few.points] == [1, 2, 4]
     assert few.points[0].busy == pytest.approx(1.0)
     assert scaling("nobody", []).knee is None
+
+
+def test_doubts_stand_beside_the_numbers():
+    """No number without its verdict; INVALID trials are counted and not used; idle clients are not the server's limit."""
+    made = trials(1000.0, 0.1, 0.0)
+    made[0] = replace(made[0], verdict=Verdict.INVALID)
+    made[5] = replace(
+        made[5], verdict=Verdict.SUSPECT, findings=[Finding("not-steady", Severity.SUSPECT, {}, "hint")],
+        metrics=replace(made[5].metrics, concurrency=0.1),
+    )  # fmt: skip
+    found = scaling("flask", made)
+    one, two, *_ = found.points
+    page = "\n".join(str(line) for line in render(found)[1:])
+
+    assert (one.trials, one.invalid, one.verdict) == (4, 1, "VALID")
+    assert (two.trials, two.invalid, two.verdict, two.findings) == (5, 0, "SUSPECT", ["not-steady"])
+    assert found.idle == [2]
+    assert "flask: 2 clients: not-steady" in page
+    assert "at 2 clients fewer than 85% of them waited for an answer" in page
+
+
+def test_a_peak_that_may_be_nowhere_is_not_told():
+    """Kappa's interval begins just above 0: some of the resampled laws have no peak at all."""
+    for seed in range(8):
+        found = scaling("flask", trials(1000.0, 0.85, 0.0005, noise=0.05, seed=seed))
+        assert found.best_clients is None or math.isfinite(found.best_clients.high)

@@ -1,12 +1,17 @@
-"""A server of a few lines whose behaviour is chosen by MODE: ok, wrong, silent, exit, hog, die-on-load."""
+"""A server of a few lines whose behaviour is chosen by MODE: ok, wrong, silent, exit, hog, die-on-load, slow.
+
+slow: one request at a time, 10 ms each, so 100 a second.
+"""
 
 import os
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODE, PORT = os.environ.get("MODE", "ok"), int(os.environ["PORT"])
 served = 0
+one_worker = threading.Lock()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -19,6 +24,9 @@ class Handler(BaseHTTPRequestHandler):
         served += 1
         if MODE == "die-on-load" and served > 50:
             os._exit(7)
+        if MODE == "slow":
+            with one_worker:
+                time.sleep(0.01)
         body = b'{"message": "no"}' if MODE == "wrong" else b'{"message": "ok"}'
         if self.path == "/big":
             body = bytes(50_000)
