@@ -1,4 +1,7 @@
-"""The curve of a search for capacity: rate against the objective that gives way, for a terminal (plotext) and a page."""
+"""The curve of a search for capacity: rate against the objective that gives way; drawn for a terminal, and for a page.
+
+By hand for the terminal: the one library that is kept and has both axes ends the process when a shape lies off its canvas.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,12 @@ from orchestrator.result import Interval, Probe, Saturation
 from orchestrator.slo import ERRORS, TIMES
 from orchestrator.slo import Term as Objective
 
-WIDTH, HEIGHT = 78, 16
+WIDTH, HEIGHT = 70, 14
 MET, NOT_MET, NOT_COUNTED = "met", "not met", "not counted"
 MARKS = {MET: "●", NOT_MET: "×", NOT_COUNTED: "·"}
 COLOURS = {MET: "green", NOT_MET: "red", NOT_COUNTED: "bright_black"}
-_BAND = "░"
+_BAND, _LINE = "░", "─"
+_LEFT = 7
 # On a logarithmic axis: these times powers of ten.
 _STEPS = (1, 2, 5)
 _MOST_TICKS = 6
@@ -86,37 +90,61 @@ def drawn(curve: Curve) -> Any:
 
     if not curve.points:
         return Text()
-    import plotext
-
-    figure = plotext.figure
-    figure.clear()
-    figure.plot_size(WIDTH, HEIGHT)
-    x_low, x_high = _ends([point.x_per_s for point in curve.points], 1.1)
+    rates = [math.log10(point.x_per_s) for point in curve.points]
     heights = [_height(curve, point.y) for point in curve.points]
-    limit = [] if curve.limit is None else [_height(curve, curve.limit)]
-    room = 0.08 * (max(heights + limit) - min(heights + limit)) or 0.1
-    y_low, y_high = min(heights + limit) - room, max(heights + limit) + room
-    for axis, low, high, ticks in (
-        ("x", math.log10(x_low), math.log10(x_high), [(math.log10(at), f"{at:g}") for at in _ticks(x_low, x_high)]),
-        ("y", y_low, y_high, _levels(curve, y_low, y_high)),
-    ):
-        ruler = figure.ruler(axis)
-        ruler.lim(low, high)
-        ruler.ticks([at for at, _ in ticks], [text for _, text in ticks])
+    limits = [] if curve.limit is None else [_height(curve, curve.limit)]
+    across, up = _Axis.over(rates, WIDTH), _Axis.over(heights + limits, HEIGHT)
+    rows = [[" "] * WIDTH for _ in range(HEIGHT)]
+    for at in limits:
+        rows[up.cell(at)] = [_LINE] * WIDTH
     if curve.capacity is not None and curve.capacity.low and curve.capacity.high:
-        ends = (math.log10(curve.capacity.low), math.log10(curve.capacity.high))
-        figure.draw(figure.rectangle(ends, (y_low, y_high), marker=_BAND, fill=True))
-    if limit:
-        figure.line(limit[0], "h")
+        first, last = (across.cell(math.log10(rate)) for rate in (curve.capacity.low, curve.capacity.high))
+        for row in rows:
+            row[first : last + 1] = [_BAND] * (last + 1 - first)
     # What was met is drawn last: where two lie on one another it is there that the server still held.
     for state in (NOT_COUNTED, NOT_MET, MET):
-        of_it = [(math.log10(p.x_per_s), y) for p, y in zip(curve.points, heights, strict=True) if p.state == state]
-        if of_it:
-            figure.draw(figure.signal([x for x, _ in of_it], [y for _, y in of_it], marker=MARKS[state]))
-    text = Text("\n".join(line.rstrip() for line in plotext.uncolorize(figure.build().string()).splitlines()).rstrip())
+        for point, rate, height in zip(curve.points, rates, heights, strict=True):
+            if point.state == state:
+                rows[up.cell(height)][across.cell(rate)] = MARKS[state]
+    names = {up.cell(at): name for at, name in _levels(curve, up)}
+    lines = [
+        f"{names.get(i, ''):>{_LEFT}}{'┤' if i in names else '│'}{''.join(rows[i])}".rstrip() for i in range(HEIGHT)
+    ]
+    text = Text("\n".join([*reversed(lines), *_below(across)]))
     for state, mark in MARKS.items():
         text.highlight_regex(mark, COLOURS[state])
     return text.append(f"\n{_legend(curve)}\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """Numbers from low to high on so many cells; what lies outside is on the last one."""
+
+    low: float
+    high: float
+    cells: int
+
+    @staticmethod
+    def over(values: Sequence[float], cells: int) -> _Axis:
+        """Make room around some values, and some where they are all the same."""
+        room = 0.06 * (max(values) - min(values)) or 0.05
+        return _Axis(min(values) - room, max(values) + room, cells)
+
+    def cell(self, value: float) -> int:
+        share = (value - self.low) / (self.high - self.low)
+        return min(self.cells - 1, max(0, int(share * self.cells)))
+
+
+def _below(across: _Axis) -> list[str]:
+    """The x axis and its names; one that would run into the one before is left out."""
+    ticks, names = ["─"] * across.cells, [" "] * (_LEFT + 1)
+    for rate in _ticks(10**across.low, 10**across.high):
+        at, name = across.cell(math.log10(rate)), f"{rate:g}"
+        begins = _LEFT + 1 + at - len(name) // 2
+        if begins > len(names) or len(names) == _LEFT + 1:
+            ticks[at] = "┬"
+            names += [" "] * (begins - len(names)) + list(name)
+    return [f"{' ' * _LEFT}└{''.join(ticks)}", "".join(names)]
 
 
 def _legend(curve: Curve) -> str:
@@ -134,14 +162,10 @@ def _height(curve: Curve, y: float) -> float:
     return math.log10(max(y, 1e-3)) if curve.logarithmic else y
 
 
-def _levels(curve: Curve, low: float, high: float) -> list[tuple[float, str]]:
+def _levels(curve: Curve, up: _Axis) -> list[tuple[float, str]]:
     if curve.logarithmic:
-        return [(math.log10(at), f"{at:g}") for at in _ticks(10**low, 10**high)]
-    return [(at, f"{at:.3g}") for at in (max(0.0, low), (max(0.0, low) + high) / 2, high)]
-
-
-def _ends(values: Sequence[float], room: float) -> tuple[float, float]:
-    return min(values) / room, max(values) * room
+        return [(math.log10(at), f"{at:g}") for at in _ticks(10**up.low, 10**up.high)]
+    return [(at, f"{at:.3g}") for at in (max(0.0, up.low), (max(0.0, up.low) + up.high) / 2, up.high)]
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -1,0 +1,154 @@
+"""The curve of a search: what is drawn on the terminal, in the page, and while it goes on."""
+
+import io
+import re
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from orchestrator.report import curve, html, progress
+from orchestrator.report.saturation import board, render
+from orchestrator.result import Interval, Probe, Saturation, Summary
+from orchestrator.run.events import Event
+from orchestrator.spec.slo import terms
+
+SLO = "p99 < 50ms, errors < 1%"
+
+
+def probe(rate, p99_ms=10.0, errors=0.0, passed=True, **changes):
+    times = dict.fromkeys(("p50", "p90", "p95", "p99", "p999", "max"), None if p99_ms is None else p99_ms * 1000)
+    failed = [] if passed else ["p99 < 50ms"]
+    made = Probe(1, "probe", rate, passed, None, failed, rate, times, errors, None, "VALID")
+    return replace(made, **changes)
+
+
+CAPACITY = Interval(700.0, 680.0, 720.0)
+
+
+def search(*probes, slo=SLO, capacity=CAPACITY, **changes):
+    made = Saturation(
+        "shop", slo, terms(slo), "capacity", capacity, True, 690.0, None, "p99 < 50ms", "CPU: its quota of 1 cores",
+        len(probes), 1000.0, list(probes), "VALID",
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+FOUND = search(
+    probe(100, kind="reference"), probe(350, 8), probe(560, 15), probe(680, 41, kind="soak"), probe(690, 45),
+    probe(715, 60, passed=False), probe(741, 130, passed=False, kind="above"), probe(900, 400, passed=False),
+    probe(1400, 30, passed=False, limited_by="generator"),
+)  # fmt: skip
+
+
+def printed(*pieces, width=100):
+    console = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
+    for piece in pieces:
+        console.print(piece)
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+
+
+def test_the_page_on_the_terminal(golden):
+    """Every probe, the curve with the objective's line, what was met and what was not, the interval; then the answer."""
+    golden("saturation.txt", printed(*render(FOUND)))
+
+
+def test_reference_loads_are_not_on_the_curve():
+    """They say whether the server is well again, and nothing of the rate."""
+    drawn = curve.curve_of(FOUND)
+
+    assert [point.x_per_s for point in drawn.points] == [350, 560, 680, 690, 715, 741, 900, 1400]
+    assert [point.state for point in drawn.points].count(curve.NOT_COUNTED) == 1
+    assert (drawn.limit, drawn.capacity.low) == (50.0, 680.0)
+
+
+@pytest.mark.parametrize(
+    ("slo", "gave_way", "label", "limit"),
+    [
+        ("p50 < 5ms, p99.9 < 80ms", "p99.9 < 80ms", "response time p99.9, ms", 80.0),
+        ("p50 < 5ms, p99.9 < 80ms", None, "response time p50, ms", 5.0),
+        ("errors < 1%, p99 < 50ms", "errors < 1%", "requests that failed, %", 1.0),
+        ("errors < 1%", None, "requests that failed, %", 1.0),
+        ("throughput > 100/s", "throughput > 100/s", "response time p99, ms", None),
+    ],
+)
+def test_what_gave_way_is_what_is_drawn(slo, gave_way, label, limit):
+    """Else the first objective about a time; a share that is 0 has a place on its axis as well."""
+    found = search(probe(100), probe(200, errors=0.4, passed=False), slo=slo, gave_way=gave_way)
+    drawn = curve.curve_of(found)
+
+    assert (drawn.label, drawn.limit) == (label, pytest.approx(limit) if limit else None)
+    assert label in printed(curve.drawn(drawn))
+
+
+@pytest.mark.parametrize(
+    "probes",
+    [
+        [],
+        [probe(100, None, passed=False)],
+        [probe(100)],
+        [probe(100), probe(100.4)],
+        [probe(1, 0.05), probe(1e6, 60_000, passed=False)],
+        [probe(100, 49.99), probe(101, 50.01, passed=False)],
+    ],
+)
+def test_any_curve_can_be_drawn(probes):
+    """None, one, two that all but coincide, six decades: at any time of a search."""
+    for capacity in (None, Interval(100.0, 50.0, 400.0)):
+        found = search(*probes, capacity=capacity, ending="budget")
+        text = printed(*render(found), board([found], "shop"))
+        page = html.page(Summary("c", "VALID", "PASS", [], [], [found]), {})
+
+        shown = sum(p.times_us["p99"] is not None for p in probes)
+        assert bool(re.search("[●×]", text)) == bool(shown)
+        assert "curve-0" in page
+
+
+def test_the_html_page_says_what_the_terminal_says_and_needs_no_network():
+    """One file; the points, the line, the band; what comes from a file or a server is text and never markup."""
+    evil = "<script>alert(1)</script>"
+    found = replace(
+        FOUND, target=evil, gave_way=evil, curve=[*FOUND.curve, probe(760, 99, passed=False, failed=[evil])]
+    )
+    page = html.page(Summary(evil, "VALID", "PASS", [], [], [found]), {})
+    own = page[page.index("</style>") :]
+    own = own[own.index("</script>") :]
+
+    assert evil not in own
+    assert "capacity 700/s (680 to 720/s), confirmed by a soak and a step above" in own
+    assert "objective 50" in own
+    assert '"x0":680.0' in own
+    assert '"x1":720.0' in own
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", own)
+    assert own.count("<tr><td>") == len(found.curve)
+
+
+def test_while_it_goes_on_a_terminal_shows_the_curve_and_a_pipe_its_lines(monkeypatch, capsys):
+    """The picture is not even made where nobody sees it."""
+    made = []
+
+    def picture():
+        made.append(1)
+        return board([search(capacity=None), FOUND], "shop")
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    event = Event("judged", "5  shop: 715/s failed: p99 < 50ms", picture=picture)
+    progress.Progress().show(event)
+    piped = capsys.readouterr().err
+    made_for_a_pipe = len(made)
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    live = progress.Progress()
+    live.show(event)
+    live.show(Event("load", "2 s of 5 s", passing=True))
+    live.close()
+    live.close()
+
+    assert made_for_a_pipe == 0
+    assert "715/s failed" in piped
+    assert "●" not in piped
+    assert "●" in terminal.getvalue()
+    assert "shop: capacity 680 to 720/s" in terminal.getvalue()
