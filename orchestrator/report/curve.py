@@ -137,14 +137,14 @@ class _Axis:
 
 def _below(across: _Axis) -> list[str]:
     """The x axis and its names; one that would run into the one before is left out."""
-    ticks, names = ["─"] * across.cells, [" "] * (_LEFT + 1)
-    for rate in _ticks(10**across.low, 10**across.high):
+    axis, names = ["─"] * across.cells, [" "] * (_LEFT + 1)
+    for rate in ticks(10**across.low, 10**across.high):
         at, name = across.cell(math.log10(rate)), f"{rate:g}"
         begins = _LEFT + 1 + at - len(name) // 2
         if begins > len(names) or len(names) == _LEFT + 1:
-            ticks[at] = "┬"
+            axis[at] = "┬"
             names += [" "] * (begins - len(names)) + list(name)
-    return [f"{' ' * _LEFT}└{''.join(ticks)}", "".join(names)]
+    return [f"{' ' * _LEFT}└{''.join(axis)}", "".join(names)]
 
 
 def _legend(curve: Curve) -> str:
@@ -164,11 +164,11 @@ def _height(curve: Curve, y: float) -> float:
 
 def _levels(curve: Curve, up: _Axis) -> list[tuple[float, str]]:
     if curve.logarithmic:
-        return [(math.log10(at), f"{at:g}") for at in _ticks(10**up.low, 10**up.high)]
+        return [(math.log10(at), f"{at:g}") for at in ticks(10**up.low, 10**up.high)]
     return [(at, f"{at:.3g}") for at in (max(0.0, up.low), (max(0.0, up.low) + up.high) / 2, up.high)]
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Give round numbers within, a handful: 1, 2 and 5 times powers of ten, or finer where there are too few of them."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     rounds = [step * 10.0**decade for decade in decades for step in _STEPS]

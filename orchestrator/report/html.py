@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from orchestrator.report import curve
@@ -56,22 +57,42 @@ def _chart(drawn: curve.Curve, name: str) -> str:
                 text=[_told(point.probe) for point in points],
                 hovertemplate="%{x:.0f}/s: %{y:.3g}<br>%{text}<extra></extra>",
             )
+    # The ranges are given: plotly's own take in what is drawn across, which has no place on a logarithmic axis.
+    rates = [point.x_per_s for point in drawn.points] or [1.0]
+    heights = [point.y for point in drawn.points] + [drawn.limit or 1.0]
+    across, up = _ends(rates), _ends(heights)
     if drawn.limit is not None:
-        figure.add_hline(
-            drawn.limit, line={"color": _LINE, "dash": "dash"}, annotation_text=f"objective {drawn.limit:g}"
-        )
+        line, told = {"color": _LINE, "dash": "dash"}, f"objective {drawn.limit:g}"
+        figure.add_scatter(x=across, y=[drawn.limit] * 2, mode="lines", line=line, name=told, hoverinfo="name")
     capacity = drawn.capacity
     if capacity is not None and capacity.low is not None and capacity.high is not None:
-        figure.add_vrect(capacity.low, capacity.high, fillcolor=_BAND, opacity=0.15, line_width=0)
-        figure.add_vline(
-            capacity.estimate, line={"color": _BAND}, annotation_text=f"capacity {capacity.estimate:.0f}/s"
-        )
-    figure.update_xaxes(title="requests due per second", type="log")
-    figure.update_yaxes(title=drawn.label, type="log" if drawn.logarithmic else "linear")
+        told = f"capacity {capacity.estimate:.0f}/s ({capacity.low:.0f} to {capacity.high:.0f}/s)"
+        band = {"fillcolor": _BAND, "opacity": 0.15, "line_width": 0}
+        figure.add_vrect(capacity.low, capacity.high, **band, name=told, showlegend=True)
+        figure.add_vline(capacity.estimate, line={"color": _BAND, "width": 1})
+    figure.update_xaxes(title="requests due per second", **_logarithmic(across))
+    figure.update_yaxes(title=drawn.label, **(_logarithmic(up) if drawn.logarithmic else {"rangemode": "tozero"}))
     figure.update_layout(
         template="simple_white", height=HEIGHT, margin={"t": 30}, legend={"orientation": "h", "y": -0.2}
     )
     return str(figure.to_html(full_html=False, include_plotlyjs=False, div_id=name))
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    """Give the ends of a logarithmic axis, with some room."""
+    low, high = max(1e-3, min(values)), max(1e-3, *values)
+    room = (high / low) ** 0.08 if high > low else 1.1
+    return low / room, high * room
+
+
+def _logarithmic(ends: tuple[float, float]) -> dict[str, Any]:
+    ticks = curve.ticks(*ends)
+    return {
+        "type": "log",
+        "range": [math.log10(end) for end in ends],
+        "tickvals": ticks,
+        "ticktext": [f"{at:g}" for at in ticks],
+    }
 
 
 def _told(probe: Probe) -> str:

@@ -119,6 +119,9 @@ def test_the_html_page_says_what_the_terminal_says_and_needs_no_network():
     assert "objective 50" in own
     assert '"x0":680.0' in own
     assert '"x1":720.0' in own
+    ends = [float(end) for end in re.search(r'"xaxis":.*?"range":\[([^]]*)\]', own)[1].split(",")]
+    assert 10 ** ends[0] < 350
+    assert 1400 < 10 ** ends[1] < 2000
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", own)
     assert own.count("<tr><td>") == len(found.curve)
 
