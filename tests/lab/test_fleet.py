@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.machine import ROOT, VOLLEY, only_run, valid_but_for_the_machine, volley
+from tests.integration.machine import ROOT, VOLLEY, only_run, tiny_campaign, valid_but_for_the_machine, volley
 from tests.lab import world
 
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
@@ -124,10 +124,30 @@ def calibrated(tmp_path, inventory):
     assert f"an agent can send: {world.FAR} " in dry.stdout
 
 
+def searched(tmp_path, inventory):
+    """A search over the hosts: its probes have their agents on the load hosts, and what is known after five is told."""
+    saturation = {
+        "slo": "p50 < 100ms, errors < 1%",
+        "window": "500ms",
+        "warm_up": "200ms",
+        "tail": "200ms",
+        "budget": 5,
+    }
+    path = tiny_campaign(tmp_path, 18502, "slow", saturation=saturation, agents=3)
+    done = volley("saturate", path, "--hosts", inventory, "--out", str(tmp_path / "e"), "--json")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["saturation"]
+    assert found["ending"] in ("budget", "capacity"), found
+    assert 2 <= found["probes"] <= 5
+    probed = [t for t in trials(tmp_path / "e") if t["facts"]["case"]["load"] != "estimate"]
+    hosts = {agent["agent"].partition("/")[0] for trial in probed for agent in trial["metrics"]["agents"]}
+    assert hosts == {world.FAR, world.WRONG_CLOCK, world.PLAIN}
+
+
 @pytest.mark.provokes("network-saturated")
 @pytest.mark.timeout(400)
 def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
-    """hosts up; runs in it, one at a time; another run is refused; calibration; hosts down leaves nothing."""
+    """hosts up; runs in it, one at a time; another run is refused; calibration; a search; hosts down leaves nothing."""
     inventory = world.inventory(tmp_path)
     up = volley("hosts", "up", "--hosts", inventory)
     assert up.returncode == 0, up.stderr
@@ -161,6 +181,7 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
         assert again.returncode == 0, again.stderr
         over_a_narrow_link(tmp_path, inventory)
         calibrated(tmp_path, inventory)
+        searched(tmp_path, inventory)
     finally:
         down = volley("hosts", "down", "--hosts", inventory)
     assert down.returncode == 0
