@@ -65,6 +65,7 @@ class Ending(StrEnum):
     BUDGET = "budget"
     NOT_RECOVERED = "not recovered"
     NOT_STARTED = "not started"
+    UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +140,9 @@ class Search:
             self._pending = self._next()
         return self._pending
 
-    def tell(self, answer: Answer) -> None:
-        """Take in what came of the last question."""
-        asked = self._pending
+    def tell(self, answer: Answer, asked: Ask | None = None) -> None:
+        """Take in what came of the last question; asked: of another one, from a search that asked differently."""
+        asked = asked or self._pending
         assert asked is not None, "nothing was asked"
         self._pending = None
         self.history.append((asked, answer))
@@ -167,7 +168,7 @@ class Search:
         limits = [what for told in self._limits.values() for what in told]
         limited_by = limits[-1] if self._ending is Ending.LIMITED else None
         failed = min((rate for rate, passed in self.curve if not passed), default=None)
-        ending = self._ending or Ending.BUDGET
+        ending = self._ending or Ending.UNFINISHED
         return Found(ending, estimate, low, high, self._confirmed, self._held(), failed, limited_by, self.probes)
 
     @property

@@ -97,7 +97,9 @@ class Searches:
         """Take in the trials that were done before."""
         by_name = {target.name: target for target in self.targets}
         for trial in trials:
-            by_name[trial.facts.case.target].tell(trial)
+            target = by_name[trial.facts.case.target]
+            target.next()
+            target.tell(trial)
             self.trials.append(trial)
 
     def carry_out(self, store: RunStore, label: str, what: str, show: Show) -> Finished:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from agents.records import Case
-from orchestrator.analyse.saturation import LONGEST_S, NOTHING, Wanted, answer, conclude, probe, within
+from orchestrator.analyse.saturation import LONGEST_S, NOTHING, Wanted, answer, asked_of, conclude, probe, within
 from orchestrator.plan import make_case
 from orchestrator.result import QUANTILES, Probe, Saturation, Trial
 from orchestrator.saturate import Ask, Kind, Search
@@ -125,10 +125,8 @@ class Searched:
         self._failed_starts = 0
         if self._search is None:
             return f"{self.name}: {self._estimated(trial)}"
-        asked = self._search.ask()
-        assert asked is not None, "nothing was asked"
-        told = answer(trial, self._wanted.terms)
-        self._search.tell(told)
+        asked, told = asked_of(trial), answer(trial, self._wanted.terms)
+        self._search.tell(told, asked)
         self._curve.append(probe(asked, told, trial, self._wanted.terms))
         return f"{self.name}: {asked.rate_per_s:.0f}/s {_came(self._curve[-1])}; {within(self._search.found())}"
 

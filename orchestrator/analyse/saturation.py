@@ -148,6 +148,12 @@ def _server_hosts(trial: Trial) -> set[str]:
     return {use.host for use in trial.facts.hosts if use.role == "server"}
 
 
+def asked_of(trial: Trial) -> Ask:
+    """Say what a stored probe was asked for: another Volley may have asked otherwise than this one would."""
+    case = trial.facts.case
+    return Ask(Kind(case.load), case.rate_per_s or 0.0)
+
+
 def probe(asked: Ask, told: Answer, trial: Trial, terms: Sequence[Term]) -> Probe:
     """One line of the curve."""
     metrics = trial.metrics
@@ -182,7 +188,7 @@ def conclude(target: str, wanted: Wanted, found: Found, probes: list[Probe], sta
         slo=wanted.slo,
         terms=wanted.terms,
         ending=str(found.ending),
-        capacity_per_s=interval if found.ending in (Ending.CAPACITY, Ending.BUDGET) else None,
+        capacity_per_s=interval,
         confirmed=found.confirmed,
         held_per_s=found.held,
         limited_by=found.limited_by,
@@ -203,7 +209,7 @@ def _first(counted: Counter[str]) -> str | None:
 
 
 def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
-    """Play a stored search again: the same answers give the same questions.
+    """Play a stored search again: the same answers give the same conclusion.
 
     trials: of the target, in order; the first is the closed-model estimate.
     """
@@ -215,11 +221,9 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     search = Search(wanted.bounds(start, trials[0].facts.case.external))
     probes = []
     for trial in trials[1:]:
-        asked = search.ask()
-        if asked is None:
-            break
-        told = answer(trial, wanted.terms)
-        search.tell(told)
+        search.ask()
+        asked, told = asked_of(trial), answer(trial, wanted.terms)
+        search.tell(told, asked)
         probes.append(probe(asked, told, trial, wanted.terms))
     search.ask()
     return conclude(target, wanted, search.found(), probes, start)
@@ -244,11 +248,14 @@ def in_words(s: Saturation) -> str:
         sure = "confirmed by a soak and a step above" if s.confirmed else "not confirmed"
         if s.ending == Ending.BUDGET:
             sure = "the probes were used up before it was as precise as asked"
+        if s.ending == Ending.UNFINISHED:
+            sure = "so far: the search was stopped; go on with volley resume"
         return f"capacity {c.estimate:.0f}/s ({c.low:.0f} to {c.high:.0f}/s), {sure}"
     return {
         Ending.ALWAYS_MET: f"at least {held}: the objective was met up to the highest rate that was allowed",
         Ending.LIMITED: f"at least {held}, limited by the {s.limited_by}, not by the server",
         Ending.NEVER_MET: "not even the lowest rate meets the objective",
         Ending.NOT_STARTED: "it did not come up, or answered nothing: there was nothing to search",
+        Ending.UNFINISHED: f"the search was stopped; it held {held}; go on with volley resume",
         Ending.NOT_RECOVERED: f"the server did not come back after a probe that failed; it held {held} before",
     }.get(Ending(s.ending), f"no capacity was found; it held {held}")

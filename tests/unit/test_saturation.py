@@ -152,6 +152,33 @@ def test_a_stored_search_is_played_again():
     assert replay("t", [], WANTED).ending == "not started"
 
 
+def test_a_search_that_asked_otherwise_is_taken_as_it_was():
+    """Another Volley may have probed other rates: what was done counts, not what this one would have done."""
+    target, trials, _ = searched(700)
+
+    def moved(one, factor):
+        rate = one.facts.case.rate_per_s * factor
+        return replace(one, facts=replace(one.facts, case=replace(one.facts.case, rate_per_s=rate)))
+
+    other = [moved(one, 0.9) for one in trials]
+    found = replay("t", other, wanted_of(target._asked))
+
+    assert [p.rate_per_s for p in found.curve] == [one.facts.case.rate_per_s for one in other[1:]]
+    assert found.capacity_per_s.low <= 630 <= found.capacity_per_s.high
+
+
+def test_a_search_that_was_stopped_says_so():
+    """What is known so far, and how to go on; no word of probes that were used up."""
+    target, trials, _ = searched(700)
+    early, late = (replay("t", trials[:n], wanted_of(target._asked)) for n in (2, 8))
+
+    assert early.ending == late.ending == "unfinished"
+    assert early.capacity_per_s is None
+    assert late.capacity_per_s.low < 700 < late.capacity_per_s.high
+    assert "the search was stopped; it held" in in_words(early)
+    assert "so far: the search was stopped; go on with volley resume" in in_words(late)
+
+
 def test_a_server_that_never_meets_it():
     """An impossible objective, on a server that answers all the same; and one that is gone after the first probe."""
     target, trials, _ = searched(0)
