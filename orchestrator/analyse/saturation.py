@@ -110,10 +110,10 @@ def resource(trial: Trial) -> str:
         return "unknown: it did not answer"
     server = metrics.server
     if (server.throttled_ratio or 0.0) >= THROTTLED:
-        return f"CPU: its quota of {case.cpus:g} cores" if case.cpus else "CPU: a quota that nobody asked for"
+        return f"CPU: its quota of {_cores(case.cpus)}" if case.cpus else "CPU: a quota that nobody asked for"
     used = _cores_used(trial)
     if used is not None and _cpu_full(trial):
-        return f"CPU: {used:.2f} of {case.cpus:g} cores"
+        return f"CPU: {used:.2f} of {_cores(case.cpus)}"
     if any(use.free_share <= HOST_FULL for use in trial.facts.hosts if use.host in _server_hosts(trial)):
         return "CPU of its host"
     # A server of one busy process, or of several, uses whole cores.
@@ -126,6 +126,10 @@ def resource(trial: Trial) -> str:
     if used is None:
         return "unknown: it is not metered"
     return "its own concurrency: neither CPU, memory nor connections were at their end"
+
+
+def _cores(number: float) -> str:
+    return f"{number:g} core{'' if number == 1 else 's'}"
 
 
 def _cores_used(trial: Trial) -> float | None:

@@ -28,7 +28,7 @@ CAPACITY = Interval(700.0, 680.0, 720.0)
 
 def search(*probes, slo=SLO, capacity=CAPACITY, **changes):
     made = Saturation(
-        "shop", slo, terms(slo), "capacity", capacity, True, 690.0, None, "p99 < 50ms", "CPU: its quota of 1 cores",
+        "shop", slo, terms(slo), "capacity", capacity, True, 690.0, None, "p99 < 50ms", "CPU: its quota of 1 core",
         len(probes), 1000.0, list(probes), "VALID",
     )  # fmt: skip
     return replace(made, **changes)

@@ -95,8 +95,8 @@ def test_a_server_at_the_end_of_its_cpu_has_given_way_whoever_else_was_busy():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"server": ServerCost(throttled_ratio=0.6, cpu_s=4.0)}, "its quota of 1 cores"),
-        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=4.6)}, "0.92 of 1 cores"),
+        ({"server": ServerCost(throttled_ratio=0.6, cpu_s=4.0)}, "its quota of 1 core"),
+        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=4.6)}, "0.92 of 1 core"),
         ({"server": ServerCost(throttled_ratio=0.0, cpu_s=1.0)}, "its own concurrency"),
         ({"server": ServerCost(), "requests": Requests(ok=400, http_error=100)}, "admission"),
         ({"server": ServerCost(), "requests": Requests(ok=400, failed=100)}, "connections"),
