@@ -112,7 +112,7 @@ def resource(trial: Trial) -> str:
     if (server.throttled_ratio or 0.0) >= THROTTLED:
         return f"CPU: its quota of {_cores(case.cpus)}" if case.cpus else "CPU: a quota that nobody asked for"
     used = _cores_used(trial)
-    if used is not None and _cpu_full(trial):
+    if used is not None and case.cpus is not None and _cpu_full(trial):
         return f"CPU: {used:.2f} of {_cores(case.cpus)}"
     if any(use.free_share <= HOST_FULL for use in trial.facts.hosts if use.host in _server_hosts(trial)):
         return "CPU of its host"
