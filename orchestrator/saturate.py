@@ -37,10 +37,12 @@ FIRST, UP, DOWN = 0.7, 1.6, 0.5
 BEYOND, FADES = 4.0, 0.5
 POINTS = 8
 CANDIDATES = 41
-NOTHING = 1e-7
+# Of the belief: a point of the grid with less is left out of what is reckoned.
+NEGLIGIBLE = 1e-7
 # The soak is at the lower end of the interval; the step above it, beyond the upper end by the asked precision.
 SOAKS = 4
-# After a failed probe: a light load, so often at the most, at this share of the rate that the search began at.
+# After a failed probe: a light load, so often at the most, at this share of the rate that the search began at, and never
+# more than DOWN of the rate that failed.
 RECOVERIES = 5
 LIGHT = 0.1
 
@@ -233,15 +235,12 @@ class Search:
         _, answer = self.history[-1]
         if answer.passed or answer.limited_by is not None:
             return None
-        tries = 0
-        for past, _ in reversed(self.history):
-            if past.kind is not Kind.REFERENCE:
-                break
-            tries += 1
-        if tries >= RECOVERIES:
+        since = next(i for i, (past, _) in enumerate(reversed(self.history)) if past.kind is not Kind.REFERENCE)
+        if since >= RECOVERIES:
             self._ending = Ending.NOT_RECOVERED
             return None
-        return Ask(Kind.REFERENCE, max(self.bounds.lowest, LIGHT * self.bounds.start))
+        failed, _ = self.history[-1 - since]
+        return Ask(Kind.REFERENCE, max(self.bounds.lowest, min(LIGHT * self.bounds.start, DOWN * failed.rate_per_s)))
 
     def _bracketing(self) -> Ask | None:
         """Up while it passes, down while it fails; the ends of the range are tried twice before they are believed."""
@@ -275,7 +274,9 @@ class Search:
         if len(told) < 2:
             return
         held = self._held()
-        self._ceiling = asked.rate_per_s / UP**0.5
+        # Not below what it could give before.
+        given = [rate for rate, _ in self.curve if rate < asked.rate_per_s]
+        self._ceiling = max([asked.rate_per_s / UP**0.5, *given])
         if held is None and not self.curve:
             # Nothing is known of the server yet: look where the generator can.
             if asked.rate_per_s <= self.bounds.lowest:
@@ -371,7 +372,7 @@ class Belief:
 
         weights = self.weights()
         # Late in a search next to nothing is believed of most of the grid.
-        believed = np.flatnonzero(weights.sum(axis=0) > NOTHING)
+        believed = np.flatnonzero(weights.sum(axis=0) > NEGLIGIBLE)
         begin, end = int(believed[0]), int(believed[-1]) + 1
         weights = weights[:, begin:end]
         # Where the answer is open: what is believed certain tells nothing.

@@ -217,6 +217,31 @@ def test_a_generator_that_gives_way_above_the_capacity_does_not_matter():
     assert found.low <= 700 <= found.high
 
 
+def test_a_generator_that_gives_way_at_the_step_above_leaves_the_capacity_unconfirmed():
+    """What was counted below stands: the server failed there, whatever the generator can do further up."""
+    search = Search(bounds(900.0))
+
+    def do(asked):
+        return Answer(False, "generator") if asked.kind is Kind.ABOVE else Answer(asked.rate_per_s <= 700)
+
+    found = follow(search, do)
+
+    assert (found.ending, found.confirmed, found.limited_by) == (Ending.CAPACITY, False, None)
+    assert found.low <= 700 <= found.high
+
+
+def test_a_light_load_is_light_beside_what_failed():
+    """Also where the closed model promised a hundred times what the objective allows, and below the highest rate."""
+    search = Search(bounds(90_000.0, recovers=True, highest=200.0))
+    follow(search, limit(100))
+    light = [asked.rate_per_s for asked, _ in search.history if asked.kind is Kind.REFERENCE]
+    failed = [asked.rate_per_s for asked, answer in search.history if not answer.passed]
+
+    # The step above, the last of all, is not recovered from.
+    assert len(light) > 3
+    assert light == [rate / 2 for rate in failed[:-1]]
+
+
 def test_after_a_failure_the_server_has_to_recover_first():
     """A light load passes before the next probe; asked for again while it does not."""
     search = Search(bounds(900.0, recovers=True))
