@@ -72,7 +72,7 @@ def test_a_second_signal_leaves_at_once(tmp_path):
 @pytest.mark.provokes("retried")
 def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_path):
     """An h2load process dies in mid-trial: that try is kept, INVALID, with who was lost; the next try is the result."""
-    process = start(tmp_path, 18323, duration="5s")
+    process = start(tmp_path, 18323, duration="2s")
     victims = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "h2load" and "VOLLEY_RUN" in p.environ()]
 
     victims[0].send_signal(signal.SIGKILL)
