@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 from agents.records import to_plain
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.saturation import in_words
+from orchestrator.analyse.saturation import LONGEST_S, in_words
 from orchestrator.course import Course
 from orchestrator.errors import HostError, UsageError
 from orchestrator.evaluate import Finished, summarise_searches, write_results
@@ -73,6 +74,11 @@ class Searches:
         if (asked := campaign.saturation) is None:
             raise UsageError("the campaign does not say what has to be met", "say it: --slo 'p99<50ms'")
         self.loaded, self.hosts, self.wanted = loaded, hosts, wanted_of(asked)
+        if (least := self.wanted.needed / LONGEST_S) > asked.highest:
+            raise UsageError(
+                f"a probe of {LONGEST_S:.0f} s at the highest rate, {asked.highest:g}/s, is too short for {asked.slo}",
+                f"allow {math.ceil(least)}/s, or ask for a lower percentile",
+            )
         template = campaign.loads[asked.load or next(iter(campaign.loads))]
         names = [name for name in campaign.targets if _chosen(name, asked, only)]
         if not names:

@@ -9,10 +9,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from orchestrator.slo import THROUGHPUT
 from orchestrator.spec.base import Model
 from orchestrator.spec.repeat import Adaptive, Command, Repetitions
 from orchestrator.spec.slo import terms
 from orchestrator.spec.units import Duration, Rate, Share, Size
+
+# Of a search for capacity: finer takes thousands of probes, coarser is what the first bracket says.
+FINEST, COARSEST = 0.002, 0.5
 
 _NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 
@@ -232,6 +236,20 @@ class Saturate(Model):
     """Whose protocol, method, headers, body and agents the probes have; the campaign's first load by default."""
     targets: Annotated[list[str], Field(min_length=1)] | None = None
     """Only the targets that match one of these globs."""
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Saturate:
+        """See that more load can only make it worse, and that there is something to look at."""
+        for term in terms(self.slo):
+            if term.metric == THROUGHPUT or not term.at_most:
+                raise ValueError(
+                    f"'{term.text}' is met by more load, not by less: the highest rate is that of a time or of errors, with '<'"
+                )
+        if not FINEST <= self.precision <= COARSEST:
+            raise ValueError(f"a precision of {self.precision:.1%} is not between {FINEST:.1%} and {COARSEST:.0%}")
+        if self.lowest is not None and self.lowest >= self.highest:
+            raise ValueError(f"lowest, {self.lowest:g}/s, is not below highest, {self.highest:g}/s")
+        return self
 
 
 class Campaign(Model):

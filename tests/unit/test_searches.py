@@ -171,3 +171,13 @@ def test_nothing_that_starts_is_an_error_with_its_results_kept(tmp_path, world, 
     assert [one["ending"] for one in json.loads((run / "summary.json").read_text())["saturation"]] == [
         "not started"
     ] * 2
+
+
+def test_a_highest_rate_at_which_nothing_can_be_seen_is_refused(tmp_path, world):
+    """Five requests a second for two minutes have no p99."""
+    few = PLAIN | {"saturation": {"slo": "p99 < 50ms", "highest": "5/s"}}
+
+    with pytest.raises(UsageError, match="is too short for p99") as caught:
+        world.run(tmp_path, few)
+    assert "allow 9/s" in caught.value.hint
+    assert not (tmp_path / "runs").exists()

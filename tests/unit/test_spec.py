@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import ConfigurationError, UsageError
-from orchestrator.spec.load import load, with_loads
+from orchestrator.spec.load import from_plain, load, with_loads
 from orchestrator.spec.units import duration_us, rate_per_s, share, size_bytes
 
 GOOD = """
@@ -200,3 +200,26 @@ def test_wrong_quantities_say_what_is_right(read, text, message):
     """The value, what is wrong, and how to write it."""
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("saturation", "told"),
+    [
+        ({"slo": "p99 < 50ms, throughput > 100/s"}, "'throughput > 100/s' is met by more load"),
+        ({"slo": "p99 > 50ms"}, "'p99 > 50ms' is met by more load"),
+        ({"slo": "p99 < 50ms", "precision": "300%"}, "not between 0.2% and 50%"),
+        ({"slo": "p99 < 50ms", "precision": "0.1%"}, "not between 0.2% and 50%"),
+        ({"slo": "p99 < 50ms", "lowest": "100/s", "highest": "50/s"}, "lowest, 100/s, is not below highest, 50/s"),
+    ],
+)
+def test_a_search_that_cannot_be_made_is_refused(saturation, told):
+    """Before anything is started, and why."""
+    plain = {
+        "campaign": "c",
+        "targets": {"t": {"url": "http://h/"}},
+        "loads": {"l": {"clients": 4, "requests": 10}},
+        "saturation": saturation,
+    }
+    with pytest.raises(ConfigurationError) as caught:
+        from_plain(plain)
+    assert told in str(caught.value)
