@@ -243,7 +243,7 @@ class Saturate(Model):
         for term in terms(self.slo):
             if term.metric == THROUGHPUT or not term.at_most:
                 raise ValueError(
-                    f"'{term.text}' is met by more load, not by less: the highest rate is that of a time or of errors, with '<'"
+                    f"'{term.text}' is met by more load, not by less: write times and errors, each with '<'"
                 )
         if not FINEST <= self.precision <= COARSEST:
             raise ValueError(f"a precision of {self.precision:.1%} is not between {FINEST:.1%} and {COARSEST:.0%}")
