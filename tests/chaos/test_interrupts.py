@@ -9,7 +9,16 @@ import time
 import psutil
 import pytest
 
-from tests.integration.machine import ROOT, VOLLEY, left_behind, nothing_left, only_run, tiny_campaign, volley
+from tests.integration.machine import (
+    ROOT,
+    VOLLEY,
+    killed_at,
+    left_behind,
+    nothing_left,
+    only_run,
+    tiny_campaign,
+    volley,
+)
 
 
 def start(tmp_path, port, duration="60s"):
@@ -93,16 +102,8 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     """kill -9 in the middle of trial 7 of 12; resume: twelve trials, none twice, each with all its requests, in one order."""
     loads = {"burst": {"clients": 4, "requests": 200}, "longer": {"clients": 4, "requests": 300}}
     path = tiny_campaign(tmp_path, 18324, loads=loads, repetitions=6)
-    process = subprocess.Popen(
-        [*VOLLEY, "run", path, "--out", str(tmp_path / "runs")],
-        cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
     # Trial 7 has begun once its line is there.
-    for line in process.stderr:
-        if "trial 7/12" in line:
-            break
-    process.kill()
-    process.communicate()
+    killed_at("trial 7/12", "run", path, "--out", str(tmp_path / "runs"))
     run = only_run(tmp_path / "runs")
     before = {folder.name: (folder / "trial.json").stat().st_mtime_ns for folder in (run / "trials").glob("0*")}
 

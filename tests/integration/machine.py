@@ -23,6 +23,19 @@ def volley(*arguments: str, timeout: float = 240, **options: Any) -> subprocess.
     return subprocess.run([*VOLLEY, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT, **options)
 
 
+def killed_at(words: str, *arguments: str) -> None:
+    """Start a verb, and end it with kill -9 as soon as a line of its progress has some words in it."""
+    process = subprocess.Popen(
+        [*VOLLEY, *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if words in line:
+            break
+    process.kill()
+    process.communicate()
+
+
 def tiny_campaign(folder: Path, port: int, mode: str = "ok", **changes: Any) -> str:
     """Write a campaign whose target is the tiny server; JSON is YAML too."""
     target: dict[str, Any] = {

@@ -1,9 +1,8 @@
 """Searches for capacity through the command: on a container, killed and resumed; and where there is no capacity to find."""
 
 import json
-import subprocess
 
-from tests.integration.machine import ROOT, VOLLEY, busy, nothing_left, only_run, tiny_campaign, volley
+from tests.integration.machine import busy, killed_at, nothing_left, only_run, tiny_campaign, volley
 from tests.truth.harness import server
 
 SHORT = {"window": "1s", "warm_up": "200ms", "tail": "200ms"}
@@ -13,15 +12,7 @@ def test_a_search_on_a_container_that_is_killed_goes_on_where_it_was(tmp_path):
     """kill -9 after three trials; resume: none of them again, the capacity that is known, and what gave way; the page is there."""
     saturation = SHORT | {"slo": "p50 < 100ms, errors < 1%", "precision": "10%", "lowest": "20/s"}
     path = tiny_campaign(tmp_path, 18331, "slow", saturation=saturation)
-    process = subprocess.Popen(
-        [*VOLLEY, "saturate", path, "--out", str(tmp_path / "runs")],
-        cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    for line in process.stderr:
-        if "   3  tiny: " in line:
-            break
-    process.kill()
-    process.communicate()
+    killed_at("   3  tiny: ", "saturate", path, "--out", str(tmp_path / "runs"))
     nothing_left()
     run = only_run(tmp_path / "runs")
     before = {each.name: (each / "trial.json").stat().st_mtime_ns for each in (run / "trials").glob("0*")}
