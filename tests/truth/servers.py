@@ -37,12 +37,12 @@ class Behaviour:
         self.tokens, self.filled_ns = 0.0, 0
 
     def shed(self, now_ns: int) -> bool:
-        """Say whether a request is one too many: a bucket that fills at the limit and holds a tenth of a second."""
+        """Say whether a request is one too many: a bucket that fills at the limit and holds a 15th of a second."""
         limit = self.options.get("shed_above")
         if limit is None:
             return False
         elapsed_s = (now_ns - self.filled_ns) / 1e9
-        self.tokens, self.filled_ns = min(limit / 10, self.tokens + elapsed_s * limit), now_ns
+        self.tokens, self.filled_ns = min(limit / 15, self.tokens + elapsed_s * limit), now_ns
         if self.tokens < 1:
             return True
         self.tokens -= 1
