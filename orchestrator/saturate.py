@@ -83,7 +83,7 @@ class Found:
     """What the search came to. Rates per second.
 
     estimate, low, high: of the capacity, None when there is none. confirmed: a soak at `low` passed, and a step above `high`
-    failed. held: the highest rate that passed, failed: the lowest that did not. limited_by: what gave way before the server.
+    failed. held: the highest rate that passed. limited_by: what gave way before the server.
     """
 
     ending: Ending
@@ -92,7 +92,6 @@ class Found:
     high: float | None
     confirmed: bool
     held: float | None
-    failed: float | None
     limited_by: str | None
     probes: int
 
@@ -145,9 +144,8 @@ class Search:
             low, estimate, high = self._belief.interval()
         limits = [what for told in self._limits.values() for what in told]
         limited_by = limits[-1] if self._ending is Ending.LIMITED else None
-        failed = min((rate for rate, passed in self.curve if not passed), default=None)
         ending = self._ending or Ending.UNFINISHED
-        return Found(ending, estimate, low, high, self._confirmed, self._held(), failed, limited_by, self.probes)
+        return Found(ending, estimate, low, high, self._confirmed, self._held(), limited_by, self.probes)
 
     @property
     def probes(self) -> int:

@@ -128,7 +128,7 @@ class Searched:
         asked, told = asked_of(trial), answer(trial, self._wanted.terms)
         self._search.tell(told, asked)
         self._curve.append(probe(asked, told, trial, self._wanted.terms))
-        return f"{self.name}: {asked.rate_per_s:.0f}/s {_came(self._curve[-1])}; {within(self._search.found())}"
+        return f"{self.name}: {asked.rate_per_s:.0f}/s {_came(self._curve[-1])}; {within(self.so_far())}"
 
     def so_far(self) -> Saturation:
         """Give what is known by now, for whoever watches."""

@@ -32,7 +32,7 @@ LONGEST_S = 120.0
 LOWEST_OF_START = 0.01
 
 
-NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, None, 0)
+NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,15 +233,16 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     return conclude(target, wanted, search.found(), probes, start)
 
 
-def within(found: Found) -> str:
+def within(s: Saturation) -> str:
     """Say where the capacity lies, as far as is known in mid-search: in an interval, in a bracket, or on one side."""
-    if found.low is not None and found.high is not None:
-        return f"capacity {found.low:.0f} to {found.high:.0f}/s"
-    if found.held is not None and found.failed is not None:
-        return f"capacity between {found.held:.0f} and {found.failed:.0f}/s"
-    if found.failed is not None:
-        return f"capacity below {found.failed:.0f}/s"
-    return "nothing is known yet" if found.held is None else f"capacity above {found.held:.0f}/s"
+    if (c := s.capacity_per_s) is not None:
+        return f"capacity {c.low:.0f} to {c.high:.0f}/s"
+    failed = [p.rate_per_s for p in s.curve if not p.passed and p.limited_by is None and p.kind != Kind.REFERENCE]
+    if s.held_per_s is not None and failed:
+        return f"capacity between {s.held_per_s:.0f} and {min(failed):.0f}/s"
+    if failed:
+        return f"capacity below {min(failed):.0f}/s"
+    return "nothing is known yet" if s.held_per_s is None else f"capacity above {s.held_per_s:.0f}/s"
 
 
 def in_words(s: Saturation) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.analyse.saturation import in_words
+from orchestrator.analyse.saturation import in_words, within
 from orchestrator.report import curve
 from orchestrator.report.rows import table
 from orchestrator.result import Probe, Saturation
@@ -41,19 +41,8 @@ def board(targets: list[Saturation], last: str) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    lines = [Text(f"{one.target}: {_bracket(one)}, {one.probes} probes") for one in targets]
+    lines = [Text(f"{one.target}: {within(one)}, {one.probes} probes") for one in targets]
     return Group(*(curve.drawn(curve.curve_of(one)) for one in targets if one.target == last), *lines)
-
-
-def _bracket(found: Saturation) -> str:
-    """Say where the capacity lies, as far as that is known."""
-    if (c := found.capacity_per_s) is not None:
-        return f"capacity {c.low:.0f} to {c.high:.0f}/s"
-    held = "" if found.held_per_s is None else f"held {found.held_per_s:.0f}/s"
-    failed = min((p.rate_per_s for p in found.curve if curve.state_of(p) == curve.NOT_MET), default=None)
-    return (
-        ", ".join([part for part in (held, "" if failed is None else f"failed at {failed:.0f}/s") if part]) or "begins"
-    )
 
 
 def cells(probe: Probe) -> list[str]:
