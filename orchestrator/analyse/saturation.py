@@ -177,9 +177,14 @@ def probe(asked: Ask, told: Answer, trial: Trial, terms: Sequence[Term]) -> Prob
     )
 
 
+def counts(p: Probe) -> bool:
+    """Say whether a probe says something of the rate: no light load, and not limited by what is not the server."""
+    return p.kind != Kind.REFERENCE and p.limited_by is None
+
+
 def conclude(target: str, wanted: Wanted, found: Found, probes: list[Probe], start: float) -> Saturation:
     """Put the answer together: what was found, what gave way first, and every probe."""
-    counted = [p for p in probes if p.kind != Kind.REFERENCE and p.limited_by is None]
+    counted = [p for p in probes if counts(p)]
     # What gave way first shows just above the capacity, not far beyond it.
     failing = sorted((p for p in counted if not p.passed), key=lambda p: p.rate_per_s)
     edge = found.low or 0.0
@@ -237,7 +242,7 @@ def within(s: Saturation) -> str:
     """Say where the capacity lies, as far as is known in mid-search: in an interval, in a bracket, or on one side."""
     if (c := s.capacity_per_s) is not None:
         return f"capacity {c.low:.0f} to {c.high:.0f}/s"
-    failed = [p.rate_per_s for p in s.curve if not p.passed and p.limited_by is None and p.kind != Kind.REFERENCE]
+    failed = [p.rate_per_s for p in s.curve if counts(p) and not p.passed]
     if s.held_per_s is not None and failed:
         return f"capacity between {s.held_per_s:.0f} and {min(failed):.0f}/s"
     if failed:

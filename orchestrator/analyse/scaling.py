@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from orchestrator.analyse.findings.measurement import FEWEST_BUSY
 from orchestrator.result import Interval, Severity, Trial, Verdict, worst
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ FEWEST_LOADS = 4
 FEWEST_TRIALS = 3
 BOOTSTRAPS = 200
 CONFIDENCE = 0.95
-# Fewer of the clients than this waiting for an answer, on average: the others did something else.
-BUSY = 0.85
 # Below this a fitted kappa is zero: at a thousand clients it takes away a tenth of a per cent.
 NO_KAPPA = 1e-9
 
@@ -50,8 +49,7 @@ class Point:
 class Scaling:
     """A target's fit. best_clients: N*, None where kappa may be 0. knee: clients with the most throughput per service time.
 
-    fitted_per_s: the law's throughput at each point. reason: why there is no fit. idle: numbers of clients that were not
-    all waiting for an answer (Little's law): what limits there is not the server.
+    fitted_per_s: the law's throughput at each point. reason: why there is no fit.
     """
 
     target: str
@@ -66,8 +64,8 @@ class Scaling:
 
     @property
     def idle(self) -> list[int]:
-        """See above."""
-        return [point.clients for point in self.points if point.busy is not None and point.busy < BUSY]
+        """Numbers of clients that were not all waiting for an answer (Little's law): what limits there is not the server."""
+        return [point.clients for point in self.points if point.busy is not None and point.busy < FEWEST_BUSY]
 
 
 def scaling(target: str, trials: Sequence[Trial]) -> Scaling:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.result import Interval, Probe, Saturation
-from orchestrator.slo import ERRORS, TIMES
-from orchestrator.slo import Term as Objective
+from orchestrator.saturate import Kind
+from orchestrator.slo import ERRORS, TIMES, Term
 
 WIDTH, HEIGHT = 70, 14
 MET, NOT_MET, NOT_COUNTED = "met", "not met", "not counted"
@@ -56,15 +56,16 @@ def curve_of(found: Saturation) -> Curve:
     term = _shown(found)
     metric = "p99" if term is None else term.metric
     share = metric == ERRORS
+    # Light loads say whether the server is well again, and nothing of the rate.
+    probes = [probe for probe in found.curve if probe.kind != Kind.REFERENCE]
     points = []
-    for probe in found.curve:
+    for probe in probes:
         value = probe.error_share if share else probe.times_us.get(metric)
-        if probe.kind != "reference" and value is not None:
+        if value is not None:
             points.append(Point(probe.rate_per_s, value * 100 if share else value / 1000, state_of(probe), probe))
     limit = None if term is None else term.limit * 100 if share else term.limit / 1000
     label = "requests that failed, %" if share else f"response time {_named(metric)}, ms"
-    hidden = sum(probe.kind != "reference" for probe in found.curve) - len(points)
-    return Curve(found.target, label, limit, points, found.capacity_per_s, not share, hidden)
+    return Curve(found.target, label, limit, points, found.capacity_per_s, not share, len(probes) - len(points))
 
 
 def state_of(probe: Probe) -> str:
@@ -74,7 +75,7 @@ def state_of(probe: Probe) -> str:
     return MET if probe.passed else NOT_MET
 
 
-def _shown(found: Saturation) -> Objective | None:
+def _shown(found: Saturation) -> Term | None:
     drawable = [term for term in found.terms if term.metric in (*TIMES, ERRORS)]
     first = [term for term in drawable if term.text == found.gave_way]
     return next(iter([*first, *(term for term in drawable if term.metric in TIMES), *drawable]), None)

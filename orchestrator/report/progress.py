@@ -38,7 +38,6 @@ class Progress:
         self._began = time.monotonic()
         self._live: Any = None
         self._line: Any = None
-        self._picture: Any = None
         self._last_passing = 0.0
         if not quiet and sys.stderr.isatty():
             from rich.console import Console
@@ -73,8 +72,7 @@ class Progress:
             self._live.console.print(f"[dim]{elapsed_s:6.1f} s[/dim]  {escape(event.text)}", soft_wrap=True)
         self._line.update(text=f"[dim]{escape(event.text)}[/dim]" if event.passing else "")
         if event.picture is not None:
-            self._picture = event.picture()
-            self._live.update(Group(self._picture, self._line))
+            self._live.update(Group(event.picture(), self._line))
 
     def close(self) -> None:
         """Take the live line away."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from agents.records import to_plain
-from orchestrator.analyse.scaling import BUSY, NO_KAPPA, Scaling
+from orchestrator.analyse.findings.measurement import FEWEST_BUSY
+from orchestrator.analyse.scaling import NO_KAPPA, Scaling
 from orchestrator.report.rows import VERDICT_STYLE, table
 from orchestrator.result import FORMAT, Interval
 
@@ -33,9 +34,8 @@ def _doubts(found: Scaling) -> list[str]:
     lines = [f"{_clients(p.clients)}: {', '.join(p.findings)}" for p in found.points if p.findings]
     if found.idle:
         at = ", ".join(str(clients) for clients in found.idle)
-        lines.append(
-            f"at {at} clients fewer than {BUSY:.0%} of them waited for an answer (Little's law): the fit is about them, too"
-        )
+        few = f"fewer than {FEWEST_BUSY:.0%} of them waited for an answer"
+        lines.append(f"at {at} clients {few} (Little's law): the fit is about them, too")
     return lines
 
 
