@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.overhead import CONFIGURATION, PORT
+from orchestrator.campaign.session import Hosts
 from orchestrator.fleet.place import place
 from orchestrator.plan import make_plan
 from orchestrator.run.trial import TrialInput, run_trial
 from orchestrator.spec.load import from_plain, load_inventory
-from orchestrator.stage import Hosts
 
 ROOT = Path(__file__).resolve().parents[1]
 LAB = str(ROOT / "deploy" / "lab" / "lab")
 STATE = Path("/var/lib/volley-lab")
 INVENTORY = ROOT / "configs" / "inventories" / "lab.yaml"
 CAMPAIGN = ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml"
-VOLLEY = [sys.executable, "-m", "orchestrator.cli"]
+VOLLEY = [sys.executable, "-m", "orchestrator.cli.app"]
 SERVER, LOADS = "198.18.0.11", ["198.18.0.12", "198.18.0.13", "198.18.0.14"]
 ROUNDS, TRIALS, UPS = 30, 6, 3
 REQUESTS, CLIENTS = 300, 6

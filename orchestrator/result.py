@@ -320,7 +320,7 @@ class Saturation:
     """How much load one target takes under an objective. Rates per second. terms: the objective, one by one.
 
     ending: 'capacity', 'always met', 'never met', 'limited', 'budget', 'not recovered', 'not started' or 'unfinished'
-    (orchestrator/saturate.py).
+    (orchestrator/search/engine.py).
     confirmed: a soak at the interval's lower end held and a step above it did not. held_per_s: the highest rate that passed.
     gave_way: the objective that failed first, resource: what the server had none left of there. start_per_s: what it
     answered as fast as it could, in a closed model, where the search began.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.result import Interval, Probe, Saturation
-from orchestrator.saturate import Kind
+from orchestrator.search.engine import Kind
 from orchestrator.slo import ERRORS, TIMES, Term
 
 WIDTH, HEIGHT = 70, 14

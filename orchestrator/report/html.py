@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from orchestrator.report import curve
-from orchestrator.report.saturation import answers, cells, met
+from orchestrator.report.capacity import answers, cells, met
 from orchestrator.result import Probe, Saturation, Summary
 
 _COLOURS = {curve.MET: "#1a7f37", curve.NOT_MET: "#cf222e", curve.NOT_COUNTED: "#8c959f"}

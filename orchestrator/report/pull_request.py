@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from orchestrator.analyse.saturation import in_words
+from orchestrator.analyse.capacity import in_words
 from orchestrator.result import CaseResult, Interval, Objective, Saturation, Severity, Summary, Verdict
-from orchestrator.saturate import Ending
+from orchestrator.search.engine import Ending
 from orchestrator.slo import ERRORS, THROUGHPUT
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.report import saturation
+from orchestrator.report import capacity as saturation
 from orchestrator.report.pull_request import shown_value
 from orchestrator.report.rows import VERDICT_STYLE, table
 from orchestrator.result import CaseFinding, CaseResult, Comparison, Interval, ServerCost, Severity, Summary

@@ -15,7 +15,7 @@ import psutil
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny"
-VOLLEY = [sys.executable, "-m", "orchestrator.cli"]
+VOLLEY = [sys.executable, "-m", "orchestrator.cli.app"]
 
 
 def volley(*arguments: str, timeout: float = 240, **options: Any) -> subprocess.CompletedProcess[str]:

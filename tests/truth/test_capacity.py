@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from agents.actors import LoadActor
+from orchestrator.analyse.capacity import in_words, replay
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.saturation import in_words, replay
+from orchestrator.campaign.target import Searched, wanted_of
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.run.trial import TrialInput, run_trial
-from orchestrator.searched import Searched, wanted_of
 from orchestrator.spec.load import from_plain
 from tests.integration.machine import FREE, STOLEN, WAITING
 from tests.truth.harness import Direct, server

@@ -7,8 +7,8 @@ import pytest
 from agents.records import Case
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.ceiling import GENERATOR, NOTHING, SERVER, Ramp, failure
-from orchestrator.calibrate import pairs
-from orchestrator.dry_run import agents_needed
+from orchestrator.campaign.calibrate import pairs
+from orchestrator.campaign.dry_run import agents_needed
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.ceilings import Ceiling
 from orchestrator.fleet.place import Placement

@@ -13,7 +13,7 @@ FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
 
 def volley(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli", *arguments],
+        [sys.executable, "-m", "orchestrator.cli.app", *arguments],
         capture_output=True,
         text=True,
         timeout=60,
@@ -27,7 +27,7 @@ def test_light_verbs_import_nothing_heavy(arguments):
     """Neither ray nor pandas nor docker, numpy or scipy."""
     code = (
         "import sys; sys.argv = ['volley', *sys.argv[1:]]\n"
-        "from orchestrator import cli\n"
+        "from orchestrator.cli import app as cli\n"
         "try:\n    cli.main()\nexcept SystemExit as left:\n    assert left.code == 0, left.code\n"
         "heavy = {'ray', 'pandas', 'docker', 'numpy', 'scipy', 'asyncssh', 'httpx'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

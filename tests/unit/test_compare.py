@@ -12,13 +12,14 @@ from typer.testing import CliRunner
 from agents.records import to_plain
 from orchestrator.analyse import regression
 from orchestrator.analyse.cases import judge
-from orchestrator.cli import app
-from orchestrator.compare import compare_stored, compare_targets
+from orchestrator.cli.app import app
 from orchestrator.errors import UsageError
-from orchestrator.evaluate import evaluate_run, write_results
 from orchestrator.report import comparison
+from orchestrator.report.files import write_results
 from orchestrator.result import Compared
-from orchestrator.store import RunStore
+from orchestrator.stored.compare import compare_stored, compare_targets
+from orchestrator.stored.evaluate import evaluate_run
+from orchestrator.stored.folder import RunStore
 from tests.unit.facts import case, result, server_facts, trial_facts
 
 ENVIRONMENT = {

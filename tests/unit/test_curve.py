@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from orchestrator.report import curve, html, progress
-from orchestrator.report.saturation import board, render
+from orchestrator.report.capacity import board, render
 from orchestrator.result import Interval, Probe, Saturation, Summary
 from orchestrator.run.events import Event
 from orchestrator.spec.slo import terms

@@ -1,6 +1,6 @@
 """What a run would do, in numbers; nothing is started."""
 
-from orchestrator.dry_run import requests_of
+from orchestrator.campaign.dry_run import requests_of
 from orchestrator.plan import make_plan
 from orchestrator.spec.models import Campaign
 

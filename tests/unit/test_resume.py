@@ -5,12 +5,12 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from orchestrator.campaign import resume_campaign
+from orchestrator.campaign.origin import changes, parts_of
+from orchestrator.campaign.run import resume_campaign
 from orchestrator.errors import UsageError
-from orchestrator.origin import changes, parts_of
 from orchestrator.plan import make_plan
 from orchestrator.spec.load import load
-from orchestrator.store import RunStore
+from orchestrator.stored.folder import RunStore
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_run_from_a_command_line_cannot_be_resumed(stopped):
 
 def test_a_folder_that_is_no_run(tmp_path):
     """Told in the user's words, exit code 2."""
-    from orchestrator.cli import app
+    from orchestrator.cli.app import app
 
     done = CliRunner().invoke(app, ["resume", str(tmp_path)])
 

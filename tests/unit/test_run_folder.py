@@ -12,10 +12,11 @@ from rich.console import Console
 from agents.records import to_plain
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.errors import StoredRunError, UsageError
-from orchestrator.evaluate import evaluate_run, write_results
+from orchestrator.report.files import write_results
 from orchestrator.report.summary import to_document
 from orchestrator.report.terminal import render
-from orchestrator.store import RunStore
+from orchestrator.stored.evaluate import evaluate_run
+from orchestrator.stored.folder import RunStore
 from tests.unit.facts import agent_facts, case, result, server_facts, trial_facts
 
 

@@ -7,16 +7,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from orchestrator import stage
-from orchestrator.cli_saturate import OWN_FILE
+from orchestrator.campaign import session as stage
+from orchestrator.campaign.origin import Origin
+from orchestrator.campaign.search import resume_saturation, run_saturation
+from orchestrator.campaign.session import Hosts
+from orchestrator.cli.search import OWN_FILE
 from orchestrator.errors import HostError, UsageError
 from orchestrator.fleet.hosts import HostLost
-from orchestrator.origin import Origin
 from orchestrator.run import loop
 from orchestrator.run.trial import TrialOutput
-from orchestrator.saturation import resume_saturation, run_saturation
 from orchestrator.spec.load import from_plain
-from orchestrator.stage import Hosts
 from tests.unit.facts import T0_US, agent_facts, result, trial_facts
 
 PLAIN = {

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from orchestrator.analyse.changes import change_points
-from orchestrator.cli import app
+from orchestrator.cli.app import app
 from orchestrator.errors import UsageError
-from orchestrator.store import runs_in
-from orchestrator.trend import trend
+from orchestrator.stored.folder import runs_in
+from orchestrator.stored.trend import trend
 from tests.unit.test_compare import run
 
 THREE = math.log1p(0.03)

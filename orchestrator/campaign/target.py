@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from agents.records import Case
-from orchestrator.analyse.saturation import LONGEST_S, NOTHING, Wanted, answer, asked_of, conclude, probe, within
+from orchestrator.analyse.capacity import LONGEST_S, NOTHING, Wanted, answer, asked_of, conclude, probe, within
 from orchestrator.plan import make_case
 from orchestrator.result import QUANTILES, Probe, Saturation, Trial
-from orchestrator.saturate import Ask, Kind, Search
+from orchestrator.search.engine import Ask, Kind, Search
 from orchestrator.slo import Term
 from orchestrator.spec.models import Campaign, Load, Saturate
 from orchestrator.spec.slo import terms

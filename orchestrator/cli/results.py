@@ -12,8 +12,8 @@ import typer
 from orchestrator.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.evaluate import Finished
     from orchestrator.result import Compared
+    from orchestrator.stored.evaluate import Finished
 
 DEFAULT_OUT = Path("runs")
 # A table is as wide as it has to be.
@@ -52,7 +52,7 @@ app = typer.Typer()
 @app.command()
 def report(run_folder: RunFolder, as_json: AsJson = False) -> None:
     """Show a stored run, evaluated anew from its counters; needs neither Ray, Docker nor h2load."""
-    from orchestrator.evaluate import evaluate_run
+    from orchestrator.stored.evaluate import evaluate_run
 
     show(evaluate_run(run_folder), as_json)
 
@@ -64,11 +64,11 @@ def export(
     out: Annotated[Path | None, typer.Option("--out", help="For hlog: the folder; RUN/hlog by default.")] = None,
 ) -> None:
     """Give a stored run to other tools: csv (trials) and json (summary) to stdout, hlog as one file per trial."""
-    from orchestrator.evaluate import evaluate_run
+    from orchestrator.stored.evaluate import evaluate_run
 
     if format_ is ExportFormat.HLOG:
         from orchestrator.report import hlog
-        from orchestrator.store import read_trials
+        from orchestrator.stored.folder import read_trials
 
         for path in hlog.write(out or run_folder / "hlog", read_trials(run_folder)):
             typer.echo(str(path))
@@ -109,8 +109,8 @@ def compare(
     Exit codes: 0 ok, 2 wrong usage, 3 nothing could be compared, or not what --fail-on asks for, 99 a regression.
     """
     from orchestrator.analyse import regression
-    from orchestrator.compare import compare_stored, compare_targets
     from orchestrator.report import comparison
+    from orchestrator.stored.compare import compare_stored, compare_targets
 
     try:
         asked = [] if fail_on is None else regression.limits(fail_on)
@@ -144,7 +144,7 @@ def _compare_code(compared: Compared) -> int:
 @app.command()
 def scaling(run_folder: RunFolder, as_json: AsJson = False) -> None:
     """Fit the universal scalability law to a run's closed loads with several numbers of clients (volley sweep makes one)."""
-    from orchestrator.evaluate import evaluate_run
+    from orchestrator.stored.evaluate import evaluate_run
 
     show_scaling(evaluate_run(run_folder), as_json)
 
@@ -168,9 +168,9 @@ def trend(
     as_json: AsJson = False,
 ) -> None:
     """Show a case over the runs of a folder, with the points at which it changed and what else changed there."""
-    from orchestrator.compare import SMALLEST_EFFECT
     from orchestrator.report import comparison
-    from orchestrator.trend import trend as follow
+    from orchestrator.stored.compare import SMALLEST_EFFECT
+    from orchestrator.stored.trend import trend as follow
 
     points = follow(folder, case, metric, _share(smallest_effect) or SMALLEST_EFFECT)
     shown = comparison.trend_document if as_json else comparison.trend
@@ -180,7 +180,7 @@ def trend(
 @app.command()
 def runs(folder: Annotated[Path, typer.Argument(help="Where the runs are.")] = DEFAULT_OUT) -> None:
     """List the runs of a folder, the newest last: verdict, outcome, trials done of those planned."""
-    from orchestrator.store import SUMMARY_FILE, read_plan, read_summary, runs_in, trials_done
+    from orchestrator.stored.folder import SUMMARY_FILE, read_plan, read_summary, runs_in, trials_done
 
     found = runs_in(folder)
     for run in found:

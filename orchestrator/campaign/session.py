@@ -13,21 +13,21 @@ from typing import Any
 
 from agents.records import BadRecord, Case, from_plain
 from orchestrator import __version__
-from orchestrator.course import Course
+from orchestrator.campaign.origin import Origin, changes, parts_of
+from orchestrator.campaign.retry import Course
 from orchestrator.errors import UsageError
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.nodes import LOOPBACK
 from orchestrator.fleet.place import Machine, Placement, commanded, local_machine, machines_of
-from orchestrator.origin import Origin, changes, parts_of
 from orchestrator.run.events import Event, Say
 from orchestrator.run.images import provide
 from orchestrator.run.loop import Scene
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import Loaded, load, load_inventory
 from orchestrator.spec.models import Campaign, Place
-from orchestrator.store import RunStore, read_environment, read_plan
+from orchestrator.stored.folder import RunStore, read_environment, read_plan
 
 Show = Callable[[Event], None]
 # A host that was lost has a moment to come back.

@@ -180,7 +180,7 @@ def calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="One document on stdout.")] = False,
 ) -> None:
     """Find out what one agent on each load host can send; --dry-run and the findings then use it."""
-    from orchestrator.stage import Hosts as Chosen
+    from orchestrator.campaign.session import Hosts as Chosen
 
     inventory, folder = _load(hosts)
     show_ceilings(Chosen(inventory, folder), up_to, as_json)
@@ -188,7 +188,7 @@ def calibrate(
 
 def show_ceilings(hosts: Any, up_to: float, as_json: bool) -> None:
     """Calibrate some hosts and print what was found; shared with `volley doctor --calibrate`."""
-    from orchestrator.calibrate import calibrate as find
+    from orchestrator.campaign.calibrate import calibrate as find
 
     found, file = find(hosts, up_to, _say)
     _say(f"kept in {file}")

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from orchestrator import cli_results
-from orchestrator.cli_common import AsJson, Inventories, Out, Quiet, Sets, hosts_of, show_run
+from orchestrator.cli import results as cli_results
+from orchestrator.cli.common import AsJson, Inventories, Out, Quiet, Sets, hosts_of, show_run
 from orchestrator.errors import UsageError
 
 What = Annotated[str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign file, or a server that is already up.")]
@@ -49,8 +49,8 @@ def saturate(
     Exit codes: 0 a capacity, or at least so much; 2 wrong usage or configuration; 4 a server cannot be reached, or did not
     come back; 99 not even the lowest rate meets the objective.
     """
-    from orchestrator.origin import Origin
-    from orchestrator.saturation import run_saturation
+    from orchestrator.campaign.origin import Origin
+    from orchestrator.campaign.search import run_saturation
     from orchestrator.spec.load import from_plain, load
 
     given = {"slo": slo, "precision": precision, "window": window, "highest": highest, "budget": budget}
@@ -97,7 +97,7 @@ def sweep(
     quiet: Quiet = False,
 ) -> None:
     """Drive closed loads with more and more clients, in random order, and fit the universal scalability law."""
-    from orchestrator.campaign import run_campaign
+    from orchestrator.campaign.run import run_campaign
     from orchestrator.spec.load import from_plain, load, with_loads
 
     numbers = clients.split(",")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from orchestrator.analyse.precision import value_of
 from orchestrator.result import Interval, Metrics, Probe, Saturation, Trial, Verdict, worst
-from orchestrator.saturate import Answer, Ask, Bounds, Ending, Found, Kind, Search
+from orchestrator.search.engine import Answer, Ask, Bounds, Ending, Found, Kind, Search
 from orchestrator.slo import ERRORS, TIMES, Term
 
 # Of what is due, in the window, at least so much must be answered: below, the backlog grows however well the times look.

@@ -16,7 +16,7 @@ from orchestrator.plan import Plan, make_plan
 from orchestrator.spec.load import Loaded
 
 if TYPE_CHECKING:
-    from orchestrator.stage import Hosts
+    from orchestrator.campaign.session import Hosts
 
 
 def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, Any]:

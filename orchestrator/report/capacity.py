@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.analyse.saturation import in_words, within
+from orchestrator.analyse.capacity import in_words, within
 from orchestrator.report import curve
 from orchestrator.report.rows import table
 from orchestrator.result import Probe, Saturation

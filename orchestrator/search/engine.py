@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from orchestrator.belief import BEYOND, Belief
+from orchestrator.search.belief import BEYOND, Belief
 
 # The first probe, as a share of where the search begins; going up and down before there is a bracket.
 FIRST, UP, DOWN = 0.7, 1.6, 0.5

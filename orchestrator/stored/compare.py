@@ -11,9 +11,9 @@ from orchestrator.analyse.compare import Side, compare, compare_runs
 from orchestrator.analyse.regression import Limit
 from orchestrator.analyse.sameness import Circumstances, differences
 from orchestrator.errors import StoredRunError, UsageError
-from orchestrator.evaluate import Finished, evaluate_run
 from orchestrator.result import Compared, Comparison
-from orchestrator.store import read_environment, read_plan
+from orchestrator.stored.evaluate import Finished, evaluate_run
+from orchestrator.stored.folder import read_environment, read_plan
 
 SMALLEST_EFFECT = 0.03
 

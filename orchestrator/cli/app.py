@@ -14,8 +14,12 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 import typer
 
-from orchestrator import __version__, cli_hosts, cli_results, cli_saturate, leaving
-from orchestrator.cli_common import AsJson, Inventories, Out, Quiet, Sets, hosts_of, show_run
+from orchestrator import __version__
+from orchestrator.cli import exit as leaving
+from orchestrator.cli import hosts as cli_hosts
+from orchestrator.cli import results as cli_results
+from orchestrator.cli import search as cli_saturate
+from orchestrator.cli.common import AsJson, Inventories, Out, Quiet, Sets, hosts_of, show_run
 from orchestrator.errors import (
     EXIT_OK,
     EXIT_UNREACHABLE,
@@ -68,13 +72,13 @@ def run(
     Exit codes: 0 ok, 2 wrong usage or configuration, 3 a result is INVALID, 4 cannot place, reach or start,
     99 an objective was not met, 130/143 interrupted.
     """
-    from orchestrator.campaign import run_campaign
-    from orchestrator.origin import Origin
+    from orchestrator.campaign.origin import Origin
+    from orchestrator.campaign.run import run_campaign
     from orchestrator.spec.load import load
 
     loaded = load(campaign, set_ or [])
     if dry_run:
-        from orchestrator.dry_run import as_document, as_lines
+        from orchestrator.campaign.dry_run import as_document, as_lines
 
         placed = hosts_of(hosts)
         if as_json:
@@ -95,12 +99,12 @@ def resume(
     quiet: Quiet = False,
 ) -> None:
     """Go on with a run or search that was stopped: no finished trial is repeated; a changed campaign or image is refused."""
-    from orchestrator.store import read_plan
+    from orchestrator.stored.folder import read_plan
 
     if "saturation" in read_plan(run_folder):
-        from orchestrator.saturation import resume_saturation as go_on
+        from orchestrator.campaign.search import resume_saturation as go_on
     else:
-        from orchestrator.campaign import resume_campaign as go_on
+        from orchestrator.campaign.run import resume_campaign as go_on
     show_run(lambda show: go_on(run_folder, show), as_json, quiet)
 
 
@@ -125,7 +129,7 @@ def bench(
     quiet: Quiet = False,
 ) -> None:
     """Drive a server that is already up; no YAML needed."""
-    from orchestrator.campaign import run_campaign
+    from orchestrator.campaign.run import run_campaign
     from orchestrator.spec.load import from_plain
 
     if requests is not None and duration is not None:
@@ -182,7 +186,7 @@ def doctor(
     up_to: cli_hosts.UpTo = cli_hosts.MOST_PER_S,
 ) -> None:
     """Look whether this machine is fit: h2load, Docker, cores, limits; each shortfall with the command that mends it."""
-    from orchestrator.doctor import examine
+    from orchestrator.fleet.doctor import examine
 
     if calibrate:
         cli_hosts.show_ceilings(hosts_of(None), up_to, as_json=False)
@@ -219,7 +223,7 @@ def main() -> NoReturn:
     """Run a verb and leave with its exit code."""
     leaving.watch_signals()
     try:
-        code = app(standalone_mode=False) or EXIT_OK
+        code = app(prog_name="volley", standalone_mode=False) or EXIT_OK
         leaving.raise_if_interrupted()  # which typer takes for an exit code of its own
     except BaseException as error:
         code = leaving.exit_code_of(error)

@@ -8,11 +8,11 @@ from typing import Any
 
 from orchestrator.analyse.changes import change_points
 from orchestrator.analyse.sameness import Circumstances, differences
-from orchestrator.compare import circumstances_of
 from orchestrator.errors import StoredRunError, UsageError
 from orchestrator.result import Difference, Interval, Point, Verdict
 from orchestrator.slo import THROUGHPUT, TIMES
-from orchestrator.store import read_summary, runs_in
+from orchestrator.stored.compare import circumstances_of
+from orchestrator.stored.folder import read_summary, runs_in
 
 METRICS = (THROUGHPUT, *TIMES)
 

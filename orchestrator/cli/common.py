@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator import cli_results
+from orchestrator.cli import results as cli_results
 from orchestrator.errors import EXIT_FAILED, EXIT_INVALID, EXIT_OK, EXIT_UNREACHABLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.evaluate import Finished
-    from orchestrator.stage import Hosts, Show
+    from orchestrator.campaign.session import Hosts, Show
+    from orchestrator.stored.evaluate import Finished
 
 Inventories = Annotated[
     Path | None, typer.Option("--hosts", metavar="INVENTORY", help="Hosts over SSH, from an inventory file (YAML).")
@@ -29,8 +29,8 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 def hosts_of(inventory: Path | None) -> Hosts:
     """Give the hosts of a run: this machine, or those of an inventory. Raises ConfigurationError."""
+    from orchestrator.campaign.session import Hosts
     from orchestrator.spec.load import load_inventory
-    from orchestrator.stage import Hosts
 
     return Hosts() if inventory is None else Hosts(load_inventory(inventory), inventory.parent.resolve())
 

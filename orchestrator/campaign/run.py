@@ -10,12 +10,13 @@ from typing import Any
 from agents.records import to_plain
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.precision import Precision, Progress
-from orchestrator.course import Course
+from orchestrator.campaign.origin import Origin, parts_of
+from orchestrator.campaign.retry import Course
+from orchestrator.campaign.session import Hosts, Show, Stage, another_label, planned_from, telling
 from orchestrator.errors import UsageError
-from orchestrator.evaluate import Finished, summarise_run, write_results
 from orchestrator.fleet.place import place
-from orchestrator.origin import Origin, parts_of
 from orchestrator.plan import Plan, make_plan
+from orchestrator.report.files import write_results
 from orchestrator.result import Trial
 from orchestrator.run.events import Event
 from orchestrator.run.loop import Scene, run_trials
@@ -24,8 +25,8 @@ from orchestrator.spec.load import Loaded
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.repeat import Adaptive
 from orchestrator.spec.slo import terms
-from orchestrator.stage import Hosts, Show, Stage, another_label, planned_from, telling
-from orchestrator.store import RunStore, read_plan, read_trials
+from orchestrator.stored.evaluate import Finished, summarise_run
+from orchestrator.stored.folder import RunStore, read_plan, read_trials
 
 
 def run_campaign(

@@ -10,24 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from agents.records import to_plain
+from orchestrator.analyse.capacity import LONGEST_S, in_words
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.saturation import LONGEST_S, in_words
-from orchestrator.course import Course
+from orchestrator.campaign.origin import Origin, parts_of
+from orchestrator.campaign.retry import Course
+from orchestrator.campaign.session import Hosts, Show, Stage, another_label, planned_from, telling
+from orchestrator.campaign.target import Searched, wanted_of
 from orchestrator.errors import HostError, UsageError
-from orchestrator.evaluate import Finished, summarise_searches, write_results
 from orchestrator.fleet.place import place
-from orchestrator.origin import Origin, parts_of
 from orchestrator.plan import Plan, TrialPlan
-from orchestrator.report.saturation import board
+from orchestrator.report.capacity import board
+from orchestrator.report.files import write_results
 from orchestrator.result import Trial
 from orchestrator.run.events import Event
 from orchestrator.run.loop import Scene, tried
-from orchestrator.saturate import Ask, Ending, Kind
-from orchestrator.searched import Searched, wanted_of
+from orchestrator.search.engine import Ask, Ending, Kind
 from orchestrator.spec.load import Loaded
 from orchestrator.spec.models import Saturate
-from orchestrator.stage import Hosts, Show, Stage, another_label, planned_from, telling
-from orchestrator.store import RunStore, read_trials
+from orchestrator.stored.evaluate import Finished, summarise_searches
+from orchestrator.stored.folder import RunStore, read_trials
 
 
 def run_saturation(loaded: Loaded, source: str, out: Path, show: Show, hosts: Hosts, origin: Origin) -> Finished:

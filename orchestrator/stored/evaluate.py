@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from agents.records import Case, from_plain
+from orchestrator.analyse.capacity import Wanted, replay
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.analyse.objectives import terms_of
 from orchestrator.analyse.precision import Precision
-from orchestrator.analyse.saturation import Wanted, replay
 from orchestrator.errors import StoredRunError
-from orchestrator.report import html, pull_request, tables
-from orchestrator.report.summary import to_document
 from orchestrator.result import Summary, Trial, worst
-from orchestrator.saturate import Ending
+from orchestrator.search.engine import Ending
 from orchestrator.slo import Term
-from orchestrator.store import REPORT_FILE, RunStore, read_environment, read_plan, read_trials
+from orchestrator.stored.folder import read_plan, read_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +36,6 @@ def evaluate_run(run: Path) -> Finished:
         return Finished(run, summarise_run(document, cases, trials), trials)
     except (KeyError, TypeError, ValueError) as error:
         raise StoredRunError(f"{run / 'plan.json'} is not what 'volley run' writes: {error}") from error
-
-
-def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
-    """Write summary.json, the tables, what CI shows (summary.md and junit.xml), and for a search report.html."""
-    store = RunStore(folder)
-    store.write_json("summary.json", to_document(summary))
-    tables.write_all(folder, summary, trials)
-    store.write_text("summary.md", pull_request.markdown(summary))
-    store.write_text("junit.xml", pull_request.junit(summary))
-    if summary.saturation:
-        store.write_text(REPORT_FILE, html.page(summary, read_environment(folder)))
 
 
 def summarise_searches(document: dict[str, Any], trials: list[Trial]) -> Summary:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.saturate import Answer, Bounds, Ending, Kind, Search
+from orchestrator.search.engine import Answer, Bounds, Ending, Kind, Search
 from tests.unit import queues
 
 PRECISION = 0.03

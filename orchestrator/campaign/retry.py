@@ -13,7 +13,7 @@ from orchestrator.analyse.verdict import no_fault_of_the_server
 from orchestrator.plan import Plan, TrialPlan
 from orchestrator.result import Trial
 from orchestrator.run.events import Event, Say
-from orchestrator.store import RunStore
+from orchestrator.stored.folder import RunStore
 
 
 class Output(Protocol):

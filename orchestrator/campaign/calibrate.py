@@ -13,6 +13,7 @@ from pathlib import Path
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.ceiling import FIRST_PER_S, Ramp, failure
 from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_CLIENT, mean_cpu
+from orchestrator.campaign.session import Hosts
 from orchestrator.errors import Shortage
 from orchestrator.fleet.ceilings import Ceiling, keep
 from orchestrator.fleet.hosts import Actor, Placed
@@ -22,7 +23,6 @@ from orchestrator.result import Trial
 from orchestrator.run.trial import TrialInput, run_trial
 from orchestrator.spec.inventory import TRIVIAL
 from orchestrator.spec.load import from_plain
-from orchestrator.stage import Hosts
 
 Tell = Callable[[str], None]
 # Of a second and a half a step: long enough for h2load's CPU time to be seen once, short enough to be patient with.

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.analyse.capacity import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay, resource
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.saturation import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay, resource
-from orchestrator.cli_common import exit_code
-from orchestrator.evaluate import Finished
-from orchestrator.report.saturation import render
+from orchestrator.campaign.target import Searched, load_of, requests_needed, wanted_of
+from orchestrator.cli.common import exit_code
+from orchestrator.report.capacity import render
 from orchestrator.result import Metrics, Requests, ServerCost, Summary
-from orchestrator.saturate import Kind
-from orchestrator.searched import Searched, load_of, requests_needed, wanted_of
+from orchestrator.search.engine import Kind
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import terms
+from orchestrator.stored.evaluate import Finished
 from tests.unit.facts import agent_facts, host_use, result, server_facts, steady_case, trial_facts
 
 SLO = "p99 < 50ms, errors < 1%"

@@ -8,14 +8,14 @@ import pytest
 
 from agents.records import CommandDone
 from orchestrator.analyse.precision import Precision, Progress
-from orchestrator.course import Course
+from orchestrator.campaign.retry import Course
 from orchestrator.errors import HostError
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.plan import make_plan
 from orchestrator.run import loop
 from orchestrator.run.trial import TrialOutput
 from orchestrator.spec.models import Campaign
-from orchestrator.store import RunStore, read_trials
+from orchestrator.stored.folder import RunStore, read_trials
 from tests.unit.facts import agent_facts, result, server_facts, trial_facts
 
 SPEC = Campaign.model_validate(

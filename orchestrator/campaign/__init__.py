@@ -1,0 +1,1 @@
+"""Where execution and evaluation meet: campaigns and searches, new and resumed."""
