@@ -23,7 +23,7 @@ from agents.clock import StepWatch
 from agents.guard import RUN_VARIABLE
 from agents.h2load import Capabilities, Drive
 from agents.recorder import Recorder, Window
-from agents.records import AgentFacts, Assignment
+from agents.records import AgentFacts, Assignment, Ended
 from agents.requestlog import LogTail, MalformedRow, Rows
 from agents.schedule import OpenLoad, Scheduled, reconstruct
 from agents.wire import AgentResult
@@ -62,7 +62,7 @@ class LoadAgent:
         self._gate: gates.Gate | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._output = bytearray()
-        self._ended = ""
+        self._ended: Ended | None = None
         self._cancel = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._cancelled = False
         self._closing = threading.Lock()
@@ -188,18 +188,18 @@ class LoadAgent:
                     self._sample(now - sampled_at)
                     sampled_at = now
                 if now > limit:
-                    self._end("watchdog")
+                    self._end(Ended.WATCHDOG)
                 elif self._cancelled:
-                    self._end("cancelled")
+                    self._end(Ended.CANCELLED)
                 elif self._floods():
-                    self._end("rate-breaker")
+                    self._end(Ended.RATE_BREAKER)
                 else:
                     self._wait_for_news(min(POLL_S, max(0.0, limit - now) + 0.001))
             self._read_output(output)
             self._read_log()
         except MalformedRow as error:
             self._errors.append(str(error))
-            self._end("malformed-log")
+            self._end(Ended.MALFORMED_LOG)
             self._read_output(output)
         if not self._sampled_s and (lasted_us := (time.monotonic() - started) * 1e6) > SHORTEST_US:
             self._cpu_busiest = (self._cpu_us - self._cpu_before_us) / lasted_us
@@ -207,7 +207,7 @@ class LoadAgent:
             self._errors.append(f"the log ends in an incomplete line: {bytes(rest[:60])!r}")
         # Its exit status is 0 even when every request failed: only with a summary it means anything.
         whole = self._summary_seen() and self._process is not None and self._process.returncode == 0
-        self._ended = self._ended or ("finished" if whole else "died")
+        self._ended = self._ended or (Ended.FINISHED if whole else Ended.DIED)
         # Everything that is needed is in memory now.
         self.discard()
 
@@ -255,7 +255,7 @@ class LoadAgent:
                     self._gate.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _end(self, how: str) -> None:
+    def _end(self, how: Ended) -> None:
         self._ended = self._ended or how
         self._terminate()
 
@@ -343,7 +343,7 @@ class LoadAgent:
             pid=self.pid,
             version=f"{self._can.version[0]}.{self._can.version[1]}",
             gate=self.gate,
-            ended=self._ended,
+            ended=self._ended or Ended.DIED,
             exit_status=process.returncode if process else None,
             released_late_us=self._released_late_us,
             planned=task.requests if task.rate_per_s is None else None,

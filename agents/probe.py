@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     import httpx
 
+from agents.records import ServerState
+
 TIMEOUT_S = 5.0
 
 
@@ -49,7 +51,7 @@ class Answer(NamedTuple):
 class Checked:
     """Whether a server answers as it should; state: 'ready', 'mismatch' or 'not-ready'. The rest as in ServerFacts."""
 
-    state: str
+    state: ServerState
     detail: str = ""
     closes: bool = False
     body_bytes: int | None = None
@@ -123,9 +125,11 @@ def check(request: Request, expect: Expect, timeout_s: float) -> Checked:
     try:
         answer = wait_for_answer(request, timeout_s)
     except Unanswered as error:
-        return Checked("not-ready", str(error))
+        return Checked(ServerState.NOT_READY, str(error))
     wrong = difference(expect, answer)
-    return Checked("mismatch" if wrong else "ready", wrong or "", answer.closes, same_length(expect, answer))
+    return Checked(
+        ServerState.MISMATCH if wrong else ServerState.READY, wrong or "", answer.closes, same_length(expect, answer)
+    )
 
 
 def wait_for_answer(request: Request, timeout_s: float) -> Answer:

@@ -6,16 +6,46 @@ Times named `_us` or `_ns` that are instants are CLOCK_REALTIME of the host they
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, TypeVar
 
-from agents.clock import OffsetBound
-from agents.hostmeter import HostUse
 from agents.meter import Counters
 
 T = TypeVar("T")
+
+
+class ServerState(StrEnum):
+    """What became of the server of a trial. EXTERNAL: a URL that is already up; NONE: no container yet.
+
+    NOT_TRIED: given up after the trials before. NOT_STARTED: a command before it failed. MISMATCH: it answered, and not as
+    expected. UNKNOWN: it was not asked.
+    """
+
+    NONE = "none"
+    STARTING = "starting"
+    READY = "ready"
+    EXTERNAL = "external"
+    MISMATCH = "mismatch"
+    NOT_READY = "not-ready"
+    EXITED = "exited"
+    NOT_TRIED = "not-tried"
+    NOT_STARTED = "not-started"
+    UNKNOWN = ""
+
+
+class Ended(StrEnum):
+    """How an agent ended. WATCHDOG: Volley ended it at give_up_us; RATE_BREAKER: it sent far more than its schedule."""
+
+    FINISHED = "finished"
+    WATCHDOG = "watchdog"
+    RATE_BREAKER = "rate-breaker"
+    CANCELLED = "cancelled"
+    MALFORMED_LOG = "malformed-log"
+    DIED = "died"
 
 
 class BadRecord(ValueError):
@@ -67,7 +97,7 @@ class AgentFacts:
     pid: int
     version: str
     gate: str
-    ended: str
+    ended: Ended
     exit_status: int | None
     released_late_us: int
     planned: int | None
@@ -116,7 +146,7 @@ class ServerFacts:
     name, a value per second of the window: at_s, cpu_us, throttled_us and major_faults of that second, memory_bytes.
     """
 
-    state: str
+    state: ServerState
     detail: str = ""
     image: str = ""
     container: str = ""
@@ -130,89 +160,9 @@ class ServerFacts:
     last: Counters | None = None
     closes: bool = False
     body_bytes: int | None = None
-    afterwards: str = ""
+    afterwards: ServerState = ServerState.UNKNOWN
     afterwards_detail: str = ""
     series: dict[str, list[float]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class HostClock:
-    """The bound on one host's offset before and after the trial; after is None when the trial never ran."""
-
-    host: str
-    before: OffsetBound
-    after: OffsetBound | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One target under one load, as planned: totals over all agents. SLOs and statistics are not part of it.
-
-    external: the target is a URL that is already up.
-    """
-
-    name: str
-    target: str
-    load: str
-    model: str
-    protocol: str
-    clients: int
-    streams: int
-    agents: int
-    requests: int | None
-    rate_per_s: float | None
-    duration_us: int | None
-    warm_up_us: int
-    tail_us: int
-    cpus: float | None
-    memory_bytes: int | None
-    external: bool = False
-    cpuset: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CommandDone:
-    """A command of the campaign that was run. when: 'before' or 'after'; status None: it was ended, its time was over.
-
-    Its text is not kept, it can hold secrets; output: the end of what it printed.
-    """
-
-    when: str
-    host: str
-    status: int | None
-    lasted_us: int
-    output: str
-
-
-@dataclass(frozen=True, slots=True)
-class TrialFacts:
-    """Everything that was seen of one trial, except the counters. Instants are on the coordinator's clock.
-
-    error: why no load was fired, when it was not. window_end_us None: the whole run.
-    shared_host: the server and the agents were on one machine. accepted_keys: hosts whose SSH keys nobody vouched for.
-    stages_us: how long each stage of the trial took, in order; the load itself is 'load'. hosts: what each host did
-    meanwhile. ceilings_per_s: by load host, what calibration found one agent there to be able to send. commands: what the
-    campaign had run around it. tries: why it was tried before and not counted.
-    """
-
-    number: int
-    block: int
-    case: Case
-    started_at_ns: int
-    t0_ns: int | None
-    window_start_us: int | None
-    window_end_us: int | None
-    server: ServerFacts
-    agents: list[AgentFacts]
-    clocks: list[HostClock]
-    shared_host: bool
-    error: str | None = None
-    accepted_keys: list[str] = field(default_factory=list)
-    stages_us: dict[str, int] = field(default_factory=dict)
-    hosts: list[HostUse] = field(default_factory=list)
-    ceilings_per_s: dict[str, float] = field(default_factory=dict)
-    commands: list[CommandDone] = field(default_factory=list)
-    tries: list[str] = field(default_factory=list)
 
 
 def to_plain(record: Any) -> dict[str, Any]:
@@ -225,8 +175,7 @@ def from_plain(kind: type[T], plain: Any, where: str = "") -> T:
     where = where or kind.__name__
     if not isinstance(plain, dict):
         raise BadRecord(f"{where}: a {type(plain).__name__} where a record was expected")
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    hints, fields = _shape(typing.cast(Any, kind))
     unknown = sorted(set(plain) - set(fields))
     if unknown:
         raise BadRecord(f"{where}: unknown field {unknown[0]!r}")
@@ -237,6 +186,12 @@ def from_plain(kind: type[T], plain: Any, where: str = "") -> T:
         elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
             raise BadRecord(f"{where}: field {name!r} is missing")
     return kind(**values)
+
+
+@functools.cache
+def _shape(kind: Any) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
+    """Return the types and fields of a record; looked up once, because hints are evaluated from text."""
+    return typing.get_type_hints(kind), {f.name: f for f in dataclasses.fields(kind)}
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
@@ -256,6 +211,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return from_plain(hint, value, where)  # type: ignore[arg-type]
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(hint, type) and issubclass(hint, StrEnum) and isinstance(value, str):
+        try:
+            return hint(value)
+        except ValueError:
+            raise BadRecord(f"{where}: {value[:40]!r} is not one of {', '.join(map(repr, map(str, hint)))}") from None
     if isinstance(hint, type) and origin is None and type(value) is hint:
         return value
     raise BadRecord(f"{where}: {type(value).__name__} {str(value)[:40]!r} where {hint} was expected")

@@ -21,7 +21,7 @@ from agents.hostmeter import HostMeter
 from agents.images import ImageStore
 from agents.meter import Cgroup, Counters
 from agents.probe import Expect, Request, Unanswered
-from agents.records import ServerFacts, from_plain, to_plain
+from agents.records import ServerFacts, ServerState, from_plain, to_plain
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -81,7 +81,7 @@ class ServerHost(Commands):
         self._engine: DockerClient | None = None
         self._container: Container | None = None
         self._cgroup: Cgroup | None = None
-        self._facts = ServerFacts(state="none")
+        self._facts = ServerFacts(state=ServerState.NONE)
         self._edges: threading.Thread | None = None
         self._stage = ""
         self._abort = threading.Event()
@@ -143,13 +143,13 @@ class ServerHost(Commands):
         container.start()
         container.reload()
         self._facts = ServerFacts(
-            state="starting", image=image["id"], container=container.id or "", network=spec.network
+            state=ServerState.STARTING, image=image["id"], container=container.id or "", network=spec.network
         )
         # Gone at once is possible: then there is no process to meter, and the state tells.
         with contextlib.suppress(OSError):
             self._cgroup = Cgroup(container.attrs["State"]["Pid"]) if container.attrs["State"]["Pid"] else None
         state, detail = self._wait_ready(spec)
-        if state == "ready":
+        if state == ServerState.READY:
             self._settle(spec)
             state, detail = self._compare(spec)
         self._facts = replace(
@@ -185,7 +185,7 @@ class ServerHost(Commands):
             **options,
         )
 
-    def _wait_ready(self, spec: ServerSpec) -> tuple[str, str]:
+    def _wait_ready(self, spec: ServerSpec) -> tuple[ServerState, str]:
         self._stage = f"waiting for {spec.target} to answer"
         request = replace(spec.request, url=spec.ready_path_url or spec.request.url, method="GET", body=b"")
         deadline = time.monotonic() + spec.ready_timeout_s
@@ -193,19 +193,19 @@ class ServerHost(Commands):
         reason = "nothing answered"
         while time.monotonic() < deadline:
             if self._abort.is_set():
-                return "not-ready", "cancelled"
+                return ServerState.NOT_READY, "cancelled"
             try:
                 status = probe.ask(request, timeout_s=2.0).status
                 if status < 500:
-                    return "ready", ""
+                    return ServerState.READY, ""
                 reason = f"status {status}"
             except Unanswered as error:
                 reason = str(error)
             if not self._running():
-                return "exited", f"the container ended with exit code {self._facts.exit_code}"
+                return ServerState.EXITED, f"the container ended with exit code {self._facts.exit_code}"
             counters = self._read()
             if counters.oom_kills >= HOPELESS_OOM_KILLS:
-                return "not-ready", f"{counters.oom_kills} processes were killed for memory before any answer"
+                return ServerState.NOT_READY, f"{counters.oom_kills} processes were killed for memory before any answer"
             full = (
                 counters.memory_limit_bytes > 0 and counters.memory_bytes >= THRASH_FULL * counters.memory_limit_bytes
             )
@@ -215,10 +215,10 @@ class ServerHost(Commands):
                 full_since = (time.monotonic(), counters)
             elif (elapsed := time.monotonic() - full_since[0]) >= THRASH_S:
                 if counters.major_faults - full_since[1].major_faults >= THRASH_FAULTS_PER_S * elapsed:
-                    return "not-ready", f"at its memory limit for {elapsed:.0f} s, paging, without any answer"
+                    return ServerState.NOT_READY, f"at its memory limit for {elapsed:.0f} s, paging, without any answer"
                 full_since = (time.monotonic(), counters)
             time.sleep(READY_POLL_S)
-        return "not-ready", f"no answer within {spec.ready_timeout_s:g} s: {reason}"
+        return ServerState.NOT_READY, f"no answer within {spec.ready_timeout_s:g} s: {reason}"
 
     def _settle(self, spec: ServerSpec) -> None:
         self._stage = f"waiting for {spec.target} to settle"
@@ -233,15 +233,15 @@ class ServerHost(Commands):
                 return
             before = now
 
-    def _compare(self, spec: ServerSpec) -> tuple[str, str]:
+    def _compare(self, spec: ServerSpec) -> tuple[ServerState, str]:
         try:
             answer = probe.ask(spec.request)
         except Unanswered as error:
-            return "not-ready", f"it answered once and then no more: {error}"
+            return ServerState.NOT_READY, f"it answered once and then no more: {error}"
         wrong = probe.difference(spec.expect, answer)
         length = probe.same_length(spec.expect, answer)
         self._facts = replace(self._facts, closes=answer.closes, body_bytes=length)
-        return ("mismatch", wrong) if wrong else ("ready", "")
+        return (ServerState.MISMATCH, wrong) if wrong else (ServerState.READY, "")
 
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Read the counters at both edges of the window, instants on this host's wall clock.
@@ -322,7 +322,7 @@ class ServerHost(Commands):
         # Killed, not asked: its counters and its log have been read, and nothing of it is kept.
         with contextlib.suppress(NotFound):
             container.remove(force=True, v=True)
-        self._facts = ServerFacts(state="none")
+        self._facts = ServerFacts(state=ServerState.NONE)
 
     def abort(self) -> None:
         """End whatever is being waited for."""

@@ -9,8 +9,9 @@ import math
 import random
 from dataclasses import dataclass
 
-from agents.records import Assignment, Case, to_plain
+from agents.records import Assignment, to_plain
 from orchestrator.errors import UsageError
+from orchestrator.facts import Case, Model, Protocol
 from orchestrator.spec.models import Campaign, Load, Target
 
 # Beyond what a load should take, before its agents are ended.
@@ -108,8 +109,8 @@ def make_case(target_name: str, target: Target, load_name: str, load: Load, agen
         name=f"{target_name}/{load_name}",
         target=target_name,
         load=load_name,
-        model=load.model,
-        protocol=load.protocol,
+        model=Model(load.model),
+        protocol=Protocol(load.protocol),
         clients=load.clients,
         streams=load.streams,
         agents=agents,
@@ -172,7 +173,7 @@ def assign(
                 requests=count,
                 duration_us=duration,
                 rate_per_s=rate,
-                http2=case.protocol == "http2",
+                http2=case.protocol is Protocol.HTTP2,
                 streams=case.streams,
                 method=load.method if body == b"" or load.method != "GET" else "POST",
                 headers=[[name, value] for name, value in load.headers.items()],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from agents.records import TrialFacts
+from orchestrator.facts import TrialFacts
 from orchestrator.slo import Term
 
 FORMAT = 1

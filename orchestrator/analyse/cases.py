@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from agents.records import Case, TrialFacts
 from agents.wire import AgentResult
 from orchestrator.analyse import compare as comparing
 from orchestrator.analyse import objectives, verdict
@@ -13,6 +12,7 @@ from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.precision import Precision
 from orchestrator.analyse.statistics import geometric_mean
+from orchestrator.facts import Case, TrialFacts
 from orchestrator.merge import merge
 from orchestrator.result import (
     QUANTILES,

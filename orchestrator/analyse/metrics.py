@@ -9,9 +9,10 @@ import numpy as np
 from agents.histogram import HdrCounts, highest_equivalent_us, rank_of
 from agents.meter import Counters
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
-from agents.records import AgentFacts, ServerFacts, TrialFacts
+from agents.records import AgentFacts, ServerFacts, ServerState
 from agents.series import Sparse
 from agents.wire import AgentResult
+from orchestrator.facts import TrialFacts
 from orchestrator.merge import Merged, merge
 from orchestrator.result import QUANTILES, AgentLine, Endpoint, Metrics, Requests, ServerCost
 
@@ -118,7 +119,7 @@ def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCo
     """Difference the counters over the window; `answered` are the requests that were answered in it."""
     opening, closing, last = server.opening, server.closing, server.last
     if last is None:
-        return ServerCost(restarts=None if server.state == "external" else server.restarts)
+        return ServerCost(restarts=None if server.state == ServerState.EXTERNAL else server.restarts)
     start = opening or Counters()
     end = closing or last
     cpu_us, periods = end.cpu_us - start.cpu_us, end.periods - start.periods

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.records import Case
+from orchestrator.facts import Case
 from orchestrator.result import Difference
 
 IMAGE, LIMITS, LOAD, TARGET, HOSTS, VERSIONS = KINDS = ("image", "limits", "load", "target", "hosts", "versions")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agents.records import Ended, ServerState
 from orchestrator.result import CaseFinding, Finding, Severity, Trial, Verdict, worst
 
 _VERDICTS = {
@@ -16,7 +17,7 @@ _VERDICTS = {
 # Hosts, agents and commands that failed, which says nothing of the server. A load that the watchdog ended may be the
 # server's doing, one that was cancelled is the user's.
 INFRASTRUCTURE = {"agent-lost", "clock-step", "command-failed"}
-_OTHERS_DOING = ("watchdog", "cancelled")
+_OTHERS_DOING = (Ended.WATCHDOG, Ended.CANCELLED)
 _OF_THE_SERVER = ("server-", "response-mismatch", "no-success")
 
 
@@ -25,7 +26,7 @@ def no_fault_of_the_server(trial: Trial) -> str | None:
     invalid = [finding for finding in trial.findings if finding.severity is Severity.INVALID]
     if any(finding.code.startswith(_OF_THE_SERVER) for finding in invalid):
         return None
-    if trial.facts.server.state == "not-tried" and trial.facts.error:
+    if trial.facts.server.state == ServerState.NOT_TRIED and trial.facts.error:
         return trial.facts.error
     for finding in invalid:
         if finding.code in INFRASTRUCTURE and finding.facts.get("ended") not in _OTHERS_DOING:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from agents.records import Case
+from orchestrator.facts import Case
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.ceilings import Ceiling
 from orchestrator.fleet.place import Placement, place

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from agents.records import TrialFacts
 from agents.wire import AgentResult
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.precision import Progress
 from orchestrator.analyse.verdict import no_fault_of_the_server
+from orchestrator.facts import TrialFacts
 from orchestrator.plan import Plan, TrialPlan
 from orchestrator.result import Trial
 from orchestrator.run.events import Event, Say

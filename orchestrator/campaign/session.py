@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.records import BadRecord, Case, from_plain
+from agents.records import BadRecord, from_plain
 from orchestrator import __version__
 from orchestrator.campaign.origin import Origin, changes, parts_of
 from orchestrator.campaign.retry import Course
 from orchestrator.errors import UsageError
+from orchestrator.facts import Case
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
 from orchestrator.fleet.hosts import HostLost, Placed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from agents.records import Case
 from orchestrator.analyse.capacity import LONGEST_S, NOTHING, Wanted, answer, asked_of, conclude, probe, within
+from orchestrator.facts import Case
 from orchestrator.plan import make_case
 from orchestrator.result import QUANTILES, Probe, Saturation, Trial
 from orchestrator.search.engine import Ask, Kind, Search

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from agents.histogram import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS, Ints, highest_equivalent_us
-from agents.records import TrialFacts
 from agents.wire import AgentResult
 from orchestrator.errors import UsageError
+from orchestrator.facts import TrialFacts
 from orchestrator.merge import Merged, merge
 
 

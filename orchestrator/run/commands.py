@@ -5,8 +5,8 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass, field
 
-from agents.records import CommandDone
 from orchestrator.errors import HostError
+from orchestrator.facts import CommandDone, When
 from orchestrator.fleet.hosts import Actor, HostLost, Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.spec.models import Campaign
@@ -14,7 +14,6 @@ from orchestrator.spec.repeat import SERVER, Command
 from orchestrator.spec.units import as_text
 
 ANSWER_S = 10.0
-BEFORE, AFTER = "before", "after"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +34,19 @@ def around(campaign: Campaign, case: str) -> Around:
     return Around(before, after, {name: as_text(value) for name, value in campaign.variables.items()})
 
 
-def carry_out(when: str, around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
+def carry_out(when: When, around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
     """Run commands one after the other; before a trial the first that fails is the last.
 
     Raises HostLost when a host does not answer.
     """
     done: list[CommandDone] = []
     variables = around.variables | _variables(trial, placed)
-    for command in around.before if when == BEFORE else around.after:
+    for command in around.before if when is When.BEFORE else around.after:
         actor = _where(command, placed)
         timeout_s = command.timeout / 1e6
         said = actor.call("command", command.run, variables, run, timeout_s, timeout_s=timeout_s + ANSWER_S)
         done.append(CommandDone(when, actor.host, said["status"], said["lasted_us"], said["output"]))
-        if when == BEFORE and said["status"] != 0:
+        if when is When.BEFORE and said["status"] != 0:
             break
     return done
 
@@ -55,9 +54,9 @@ def carry_out(when: str, around: Around, trial: TrialPlan, run: str, placed: Pla
 def carry_out_if_possible(around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
     """Run the commands after a trial, whatever became of it; a host that is lost has been told of already."""
     try:
-        return carry_out(AFTER, around, trial, run, placed)
+        return carry_out(When.AFTER, around, trial, run, placed)
     except HostLost as error:
-        return [CommandDone(AFTER, "", None, 0, str(error))]
+        return [CommandDone(When.AFTER, "", None, 0, str(error))]
 
 
 def _where(command: Command, placed: Placed) -> Actor:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from agents.records import Case
+from agents.records import ServerState
 from orchestrator.errors import HostError
+from orchestrator.facts import Case
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import Plan, TrialPlan
 from orchestrator.run.commands import around
@@ -86,7 +87,7 @@ def run_trials(plan: Plan, scene: Scene, course: Course, say: Say) -> Iterator[t
             if scene.campaign.cool_down is not None and position:
                 time.sleep(scene.campaign.cool_down / 1e6)
             output = tried(item, scene.reserve, course, failures.get(target) == 0, say)
-            if output.facts.server.state != "not-started":
+            if output.facts.server.state != ServerState.NOT_STARTED:
                 failures[target] = 0 if output.facts.server.state in UP else failures.get(target, 0) + 1
         yield trial, output
 

@@ -17,12 +17,13 @@ from agents.clock import ClockUnreachable
 from agents.hostmeter import HostUse
 from agents.probe import Checked, Request
 from agents.recorder import OK
-from agents.records import AgentFacts, Assignment, HostClock, ServerFacts, TrialFacts, from_plain, to_plain
+from agents.records import AgentFacts, Assignment, ServerFacts, ServerState, from_plain, to_plain
 from agents.wire import AgentResult, decode_stream, unpack_result
 from orchestrator.errors import HostError
+from orchestrator.facts import HostClock, TrialFacts, When
 from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
 from orchestrator.plan import MARGIN_US, TrialPlan, assign, load_time_us
-from orchestrator.run.commands import BEFORE, Around, carry_out, carry_out_if_possible
+from orchestrator.run.commands import Around, carry_out, carry_out_if_possible
 from orchestrator.run.events import Event, Say
 from orchestrator.run.targets import body_of, expect_of, request_of, server_spec, url_of, urls_of
 from orchestrator.spec.models import Load, Target
@@ -30,7 +31,7 @@ from orchestrator.spec.models import Load, Target
 # Between "all are blocked" and T0: long enough for the slowest host to hear of it.
 LEAD_NS = 250_000_000
 START_MARGIN_S = 60.0
-UP = ("ready", "external")
+UP = (ServerState.READY, ServerState.EXTERNAL)
 COLLECT_MARGIN_S = 20.0
 # A URL is up already: so long it may take to be asked.
 ALREADY_UP_S = 4.0
@@ -85,16 +86,18 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     makes every trial impossible (no engine, no h2load, port in use).
     """
     shared = placed.shared() if trial.target.url is None else _is_loopback(trial.target.url)
-    facts = _planned(trial, ServerFacts(state="external"), shared)
+    facts = _planned(trial, ServerFacts(state=ServerState.EXTERNAL), shared)
     server = placed.server if trial.target.url is None else None
     log = b""
     results: list[AgentResult] = []
     stages = Stages()
     try:
         with stages.of("before"):
-            done = carry_out(BEFORE, trial.around, trial.plan, trial.run, placed)
+            done = carry_out(When.BEFORE, trial.around, trial.plan, trial.run, placed)
         if done and done[-1].status != 0:
-            facts = replace(facts, server=ServerFacts(state="not-started"), error="a command before it failed")
+            facts = replace(
+                facts, server=ServerFacts(state=ServerState.NOT_STARTED), error="a command before it failed"
+            )
         else:
             with stages.of("server"):
                 facts = replace(facts, server=_bring_up(trial, server, placed, say))
@@ -117,7 +120,7 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
 
 def not_run(trial: TrialInput, why: str) -> TrialOutput:
     """Record a trial that was planned and not run."""
-    facts = replace(_planned(trial, ServerFacts(state="not-tried", detail=why), False), error=why)
+    facts = replace(_planned(trial, ServerFacts(state=ServerState.NOT_TRIED, detail=why), False), error=why)
     return TrialOutput(facts, [], b"")
 
 
@@ -153,7 +156,7 @@ def _bring_up(trial: TrialInput, server: Actor | None, placed: Placed, say: Say)
         say(Event("server", f"asking {url_of(target, '')} for one answer", passing=True))
         timeout_s = min(ALREADY_UP_S, target.ready.timeout / 1e6)
         found = _ask(request, trial, placed, timeout_s)
-        state = "external" if found.state == "ready" else found.state
+        state = ServerState.EXTERNAL if found.state == ServerState.READY else found.state
         return ServerFacts(state=state, detail=found.detail, closes=found.closes, body_bytes=found.body_bytes)
     assert trial.image is not None
     spec = server_spec(trial.plan.case.target, target, trial.image, request)
@@ -175,7 +178,7 @@ def _check_further(trial: TrialInput, facts: ServerFacts, server: Actor | None, 
     request = request_of(trial.target, trial.load, body_of(trial.load, trial.folder), server.address if server else "")
     for url in urls_of(trial.target, trial.load, server.address if server else "")[1:]:
         found = _ask(replace(request, url=url), trial, placed, 5.0)
-        if found.state != "ready":
+        if found.state != ServerState.READY:
             return replace(facts, state=found.state, detail=f"{url}: {found.detail}")
     return facts
 

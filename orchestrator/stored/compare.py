@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from agents.records import Case, from_plain
+from agents.records import from_plain
 from orchestrator.analyse import regression
 from orchestrator.analyse.compare import Side, compare, compare_runs
 from orchestrator.analyse.regression import Limit
 from orchestrator.analyse.sameness import Circumstances, differences
 from orchestrator.errors import StoredRunError, UsageError
+from orchestrator.facts import Case
 from orchestrator.result import Compared, Comparison
 from orchestrator.stored.evaluate import Finished, evaluate_run
 from orchestrator.stored.folder import read_environment, read_plan

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agents.records import Case, from_plain
+from agents.records import from_plain
 from orchestrator.analyse.capacity import Wanted, replay
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.analyse.objectives import terms_of
 from orchestrator.analyse.precision import Precision
 from orchestrator.errors import StoredRunError
+from orchestrator.facts import Case
 from orchestrator.result import Summary, Trial, worst
 from orchestrator.search.engine import Ending
 from orchestrator.slo import Term

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from agents.records import TrialFacts, from_plain, to_plain
+from agents.records import from_plain, to_plain
 from agents.wire import AgentResult, BadFrame, decode_stream, encode_stream, pack_result, unpack_result
 from orchestrator.errors import StoredRunError, UsageError
+from orchestrator.facts import TrialFacts
 from orchestrator.result import FORMAT, Severity, Trial
 
 TRIAL_FILE, AGENTS_FILE, SUMMARY_FILE, JOURNAL_FILE = "trial.json", "agents.msgpack", "summary.json", "journal.jsonl"

@@ -12,9 +12,10 @@ from agents.histogram import HdrCounts
 from agents.hostmeter import HostUse
 from agents.meter import Counters
 from agents.recorder import CLASSES
-from agents.records import AgentFacts, Case, HostClock, ServerFacts, TrialFacts
+from agents.records import AgentFacts, ServerFacts
 from agents.series import Series
 from agents.wire import AgentResult
+from orchestrator.facts import Case, HostClock, TrialFacts
 
 T0_NS = 1_795_331_418_000_000_000
 T0_US = T0_NS // 1000

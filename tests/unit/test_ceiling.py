@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from agents.records import Case
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.ceiling import GENERATOR, NOTHING, SERVER, Ramp, failure
 from orchestrator.campaign.calibrate import pairs
 from orchestrator.campaign.dry_run import agents_needed
+from orchestrator.facts import Case
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.ceilings import Ceiling
 from orchestrator.fleet.place import Placement

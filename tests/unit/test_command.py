@@ -8,6 +8,7 @@ import pytest
 
 from agents.command import Commands
 from orchestrator.errors import UsageError
+from orchestrator.facts import When
 from orchestrator.fleet.place import LOCAL, Placement, commanded
 from orchestrator.plan import make_plan
 from orchestrator.run.commands import around, carry_out
@@ -38,7 +39,7 @@ PLACED = SimpleNamespace(server=Here(), helpers={"web": Here()})
 def run(when, *commands):
     spec = campaign(variables={"table": "users"}, **{when: list(commands)})
     trial = make_plan(spec).trials[0]
-    return trial, carry_out(when, around(spec, trial.case.name), trial, "run-1", PLACED)
+    return trial, carry_out(When(when), around(spec, trial.case.name), trial, "run-1", PLACED)
 
 
 def test_a_command_knows_its_trial_and_its_run():

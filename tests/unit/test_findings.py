@@ -8,9 +8,9 @@ import pytest
 
 from agents.clock import OffsetBound
 from agents.meter import Counters
-from agents.records import CommandDone, HostClock
 from orchestrator.analyse import verdict
 from orchestrator.analyse.cases import case_result, judge
+from orchestrator.facts import CommandDone, HostClock
 from orchestrator.result import Severity, Verdict
 from tests.unit.facts import T0_NS, T0_US, agent_facts, case, host_use, result, server_facts, steady_case, trial_facts
 from tests.unit.test_findings_in_numbers import NUMBERS

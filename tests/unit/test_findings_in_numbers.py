@@ -6,11 +6,11 @@ import pytest
 from agents.clock import OffsetBound
 from agents.histogram import HdrCounts
 from agents.recorder import CLASSES
-from agents.records import HostClock
 from agents.series import Series
 from agents.wire import AgentResult
 from orchestrator.analyse import steady
 from orchestrator.analyse.cases import judge
+from orchestrator.facts import HostClock
 from orchestrator.result import Severity, Verdict
 from tests.unit.facts import T0_NS, T0_US, agent_facts, case, result, steady_case, trial_facts
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.records import CommandDone
 from orchestrator.analyse.precision import Precision, Progress
 from orchestrator.campaign.retry import Course
 from orchestrator.errors import HostError
+from orchestrator.facts import CommandDone
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.plan import make_plan
 from orchestrator.run import loop
@@ -154,7 +154,7 @@ def test_a_lost_host_is_for_the_fleet_to_mend(tmp_path, monkeypatch):
 
 def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, monkeypatch):
     """Enough after two of ten blocks; a resumed run knows without a trial."""
-    monkeypatch.setattr("tests.unit.test_course.SPEC", SPEC.model_copy(update={"repetitions": 10}))
+    monkeypatch.setattr("tests.unit.test_retry.SPEC", SPEC.model_copy(update={"repetitions": 10}))
     wanted = Precision("throughput", 0.5, at_least=2, at_most=10)
     world = World(tmp_path, monkeypatch, progress=Progress(wanted, ["flask/burst"]))
 

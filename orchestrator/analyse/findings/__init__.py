@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from agents.records import TrialFacts
 from orchestrator.analyse.findings import conduct, generator, measurement, server
+from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics
 
 Rule = Callable[[TrialFacts, Metrics | None], Iterator[Finding]]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.records import TrialFacts
 from orchestrator.analyse.objectives import interval_of
 from orchestrator.analyse.precision import Precision, width
+from orchestrator.facts import TrialFacts
 from orchestrator.result import CaseFinding, CaseResult, Severity, Trial
 
 

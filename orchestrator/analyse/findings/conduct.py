@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.records import TrialFacts
+from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics, Severity
 
 

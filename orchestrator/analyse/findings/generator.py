@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agents.records import AgentFacts, TrialFacts
+from agents.records import AgentFacts
+from orchestrator.facts import Model, TrialFacts
 from orchestrator.result import Finding, Metrics, Severity
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
@@ -154,7 +155,7 @@ def clients_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
 
 def _staggering(facts: TrialFacts) -> bool:
     # While staggered connections come up there are fewer than clients, and that is as it should be.
-    return facts.case.model == "open"
+    return facts.case.model is Model.OPEN
 
 
 def open_model(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agents.records import TrialFacts
+from agents.records import Ended, ServerState
 from orchestrator.analyse import steady
 from orchestrator.analyse.findings.generator import host_of
 from orchestrator.analyse.metrics import censored, unlogged
+from orchestrator.facts import Model, TrialFacts
 from orchestrator.result import QUANTILES, AgentLine, Finding, Metrics, Severity
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
@@ -31,7 +32,7 @@ FEWEST_IN_TAIL = 20
 
 def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """An agent that is planned and has no complete result."""
-    if facts.error is not None and facts.server.state in ("ready", "external"):
+    if facts.error is not None and facts.server.state in (ServerState.READY, ServerState.EXTERNAL):
         yield Finding("agent-lost", INVALID, {"error": facts.error}, "see that the load hosts are up, and run again")
         return
     if facts.t0_ns is not None and len(facts.agents) != facts.case.agents:
@@ -39,8 +40,8 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         yield Finding("agent-lost", INVALID, numbers, "see that the load hosts are up, and run again")
     for agent in facts.agents:
         # In the open model a server that cannot keep up makes the load outlast its window: it is ended, and told below.
-        overran = agent.ended == "watchdog" and facts.case.model == "open"
-        if agent.ended != "finished" and not overran:
+        overran = agent.ended == Ended.WATCHDOG and facts.case.model == Model.OPEN
+        if agent.ended != Ended.FINISHED and not overran:
             numbers = {
                 "agent": agent.agent,
                 "ended": agent.ended,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from agents.hostmeter import HostUse
-from agents.records import TrialFacts
+from agents.records import ServerState
+from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics, Severity
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
@@ -36,7 +37,11 @@ def server_memory(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Findin
     more = f"give it more memory than {limit / 2**20:.0f} MiB (limits.memory) or fewer workers, and run again"
     if last.oom_kills:
         yield Finding("server-oom-kill", INVALID, memory, more)
-    elif facts.server.state == "not-ready" and peak >= THRASH_FULL * limit and last.major_faults >= THRASH_FAULTS:
+    elif (
+        facts.server.state == ServerState.NOT_READY
+        and peak >= THRASH_FULL * limit
+        and last.major_faults >= THRASH_FAULTS
+    ):
         yield Finding("server-memory-thrash", INVALID, memory | cpu, more)
     elif metrics is not None and facts.server.opening is not None and peak >= THRASH_FULL * limit:
         faults = last.major_faults - facts.server.opening.major_faults
@@ -48,14 +53,14 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
     """Never ready, gone, restarted, answering something else, not tried."""
     server = facts.server
     told = {"detail": server.detail, "after_s": round(server.ready_after_us / 1e6, 1)}
-    if server.state == "not-ready" and not any(server_memory(facts, metrics)):
+    if server.state == ServerState.NOT_READY and not any(server_memory(facts, metrics)):
         yield Finding("server-not-ready", INVALID, told, "look into server.log beside trial.json; is the port right?")
-    elif server.state == "exited" or (server.state == "ready" and not server.running):
+    elif server.state == ServerState.EXITED or (server.state == ServerState.READY and not server.running):
         told |= {"exit_code": server.exit_code}
         yield Finding("server-exited", INVALID, told, "look into server.log beside trial.json")
-    elif server.state == "mismatch":
+    elif server.state == ServerState.MISMATCH:
         yield Finding("response-mismatch", INVALID, told, "mend the server, or 'expect' in the campaign")
-    elif server.state == "not-tried":
+    elif server.state == ServerState.NOT_TRIED:
         yield Finding("not-run", INVALID, told, "mend what stopped the trials before it")
     if server.restarts:
         yield Finding(
@@ -67,9 +72,9 @@ def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     """It answered before the load, and not, or otherwise, after it; or it fell silent in the middle."""
     server = facts.server
     told: dict[str, Any] = {"when": "after the load", "detail": server.afterwards_detail}
-    if server.afterwards == "not-ready":
+    if server.afterwards == ServerState.NOT_READY:
         yield Finding("server-unresponsive", INVALID, told, "it did not survive the load; look into server.log")
-    elif server.afterwards == "mismatch":
+    elif server.afterwards == ServerState.MISMATCH:
         yield Finding("response-mismatch", INVALID, told, "it answers otherwise than before the load")
     elif metrics is not None and (silent_s := _silent_s(facts, metrics)):
         told = {"when": "before the window's end", "silent_s": round(silent_s, 1)}
@@ -159,7 +164,7 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     elif reopened:
         numbers["requests_per_connection"] = round(rows / opened)
         yield Finding("keepalive-limit", SUSPECT, numbers, "raise keepalive_requests, or what it is called there")
-    elif http2 and facts.server.afterwards == "ready" and rows and _went_away(facts):
+    elif http2 and facts.server.afterwards == ServerState.READY and rows and _went_away(facts):
         numbers = {"clients": facts.case.clients, "requests_per_connection": round(rows / facts.case.clients)}
         hint = "the server lives and ended connections: raise keepalive_requests, or what it is called there"
         yield Finding("keepalive-limit", SUSPECT, numbers, hint)
