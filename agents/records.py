@@ -48,6 +48,14 @@ class Ended(StrEnum):
     DIED = "died"
 
 
+class HostRole(StrEnum):
+    """What a host is used for. COMMAND: only commands of the campaign run there."""
+
+    SERVER = "server"
+    LOAD = "load"
+    COMMAND = "command"
+
+
 class BadRecord(ValueError):
     """What came is not the record that was agreed."""
 
@@ -132,6 +140,25 @@ class AgentFacts:
     waiting_share: float = 0.0
     body_bytes: int | None = None
     thread_cpu: dict[int, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HostDescription:
+    """What a host offers in its role. cores: those that its processes may use; clock_port: UDP port of the clock responder.
+
+    h2load: its version (load hosts). docker, cgroup, memory_bytes: the engine's version, the cgroup version, the host's
+    memory (server hosts).
+    """
+
+    host: str
+    role: HostRole
+    kernel: str
+    cores: list[int]
+    clock_port: int
+    h2load: str | None = None
+    docker: str | None = None
+    cgroup: str | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
