@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from agents import gate as gates
-from agents import h2load, meter
+from agents import h2load, processes
 from agents.clock import StepWatch
 from agents.guard import RUN_VARIABLE
 from agents.h2load import Capabilities, Drive
@@ -177,7 +177,7 @@ class LoadAgent:
         started = sampled_at = time.monotonic()
         self._clock.sample()
         with contextlib.suppress(OSError):
-            self._threads = meter.thread_times_us(self.pid)
+            self._threads = processes.thread_times_us(self.pid)
             self._cpu_before_us = sum(cpu for cpu, _ in self._threads.values())
         try:
             while not self._reap():
@@ -318,7 +318,7 @@ class LoadAgent:
         if elapsed_s <= POLL_S / 2:
             return
         with contextlib.suppress(OSError):
-            now = meter.thread_times_us(self.pid)
+            now = processes.thread_times_us(self.pid)
             for thread, (cpu, waited) in now.items():
                 cpu_before, waited_before = self._threads.get(thread, (0, 0))
                 share = (cpu - cpu_before) / (elapsed_s * 1e6)
@@ -327,7 +327,7 @@ class LoadAgent:
                 self._waited_us[thread] = self._waited_us.get(thread, 0) + waited - waited_before
             self._threads = now
             self._sampled_s += elapsed_s
-            self._sockets.append(meter.established_sockets(self.pid, port))
+            self._sockets.append(processes.established_sockets(self.pid, port))
 
     def result(self) -> AgentResult:
         """Give facts and counters, after follow() has returned."""

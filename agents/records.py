@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from agents.meter import Counters
+from agents.cgroup import Counters
 
 T = TypeVar("T")
 

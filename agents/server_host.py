@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from agents import probe
+from agents.cgroup import Cgroup, Counters
 from agents.clock import ClockResponder
 from agents.command import Commands
 from agents.guard import RUN_LABEL
 from agents.hostmeter import HostMeter
 from agents.images import ImageStore
-from agents.meter import Cgroup, Counters
 from agents.probe import Expect, Request, Unanswered
 from agents.records import ServerFacts, ServerState, from_plain, to_plain
 

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from agents.cgroup import Counters
 from agents.histogram import HdrCounts, highest_equivalent_us, rank_of
-from agents.meter import Counters
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
 from agents.records import AgentFacts, ServerFacts, ServerState
 from agents.series import Sparse

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from agents.cgroup import Counters
 from agents.clock import OffsetBound
 from agents.histogram import HdrCounts
 from agents.hostmeter import HostUse
-from agents.meter import Counters
 from agents.recorder import CLASSES
 from agents.records import AgentFacts, ServerFacts
 from agents.series import Series

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.cgroup import Counters
 from agents.clock import OffsetBound
-from agents.meter import Counters
 from orchestrator.analyse import verdict
 from orchestrator.analyse.cases import case_result, judge
 from orchestrator.facts import CommandDone, HostClock

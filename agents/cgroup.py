@@ -1,8 +1,7 @@
-"""Exact counters of a container's cgroup (v1 and v2) and of processes, read at the edges of the window."""
+"""Exact counters of a container's cgroup (v1 and v2), read at the edges of the window."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +44,10 @@ class Cgroup:
             self._memory = self._cpu = self._account = root / paths[""]
 
     def read(self) -> Counters:
-        """Read everything now. A file that the kernel does not offer counts as zero; raises OSError when all is gone."""
+        """Return the counters as they are now; a file that this kernel does not have counts as zero.
+
+        Raises OSError when the cgroup is gone.
+        """
         if not self._memory.is_dir():
             raise FileNotFoundError(f"{self._memory} is gone")
         return self._read_v1() if self._v1 else self._read_v2()
@@ -97,44 +99,3 @@ def _number(path: Path) -> int:
     except OSError:
         return 0
     return int(text) if text.isdigit() else 0
-
-
-def thread_times_us(pid: int, proc: Path = Path("/proc")) -> dict[int, tuple[int, int]]:
-    """Give by thread of a process: CPU time so far, and time in which it could have run and no core was free; µs.
-
-    Raises OSError when the process is gone. A kernel without schedstat gives CPU time in ticks, and no waiting.
-    """
-    found = {}
-    for task in os.listdir(proc / str(pid) / "task"):
-        folder = proc / str(pid) / "task" / task
-        try:
-            ran, waited, *_ = (int(n) for n in (folder / "schedstat").read_text().split())
-            found[int(task)] = (ran // 1000, waited // 1000)
-        except (OSError, ValueError):
-            with contextlib.suppress(OSError):  # a thread that has ended meanwhile
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-                found[int(task)] = ((int(fields[11]) + int(fields[12])) * 1_000_000 // _TICKS_PER_S, 0)
-    return found
-
-
-def established_sockets(pid: int, port: int) -> int:
-    """How many established TCP connections to `port` a process holds. Raises OSError when it is gone."""
-    inodes = set()
-    for entry in os.scandir(f"/proc/{pid}/fd"):
-        try:
-            name = os.readlink(entry.path)
-        except OSError:
-            continue  # closed between the two calls
-        if name.startswith("socket:["):
-            inodes.add(name[8:-1])
-    held = 0
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            columns = line.split()
-            if columns[3] == "01" and columns[9] in inodes and int(columns[2].rpartition(":")[2], 16) == port:
-                held += 1
-    return held
