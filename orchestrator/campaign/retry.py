@@ -33,8 +33,8 @@ class Output(Protocol):
 
 
 @dataclass(slots=True)
-class Course:
-    """The course of one run. retries: how often a trial, and in between the fleet, is tried again."""
+class RunRetryPolicy:
+    """The policy of one run. retries: how often a trial, and in between the fleet, is tried again."""
 
     plan: Plan
     store: RunStore
@@ -46,16 +46,16 @@ class Course:
     renewals: int = 0
     _tries: dict[int, int] = field(default_factory=dict)
 
-    def begin(self, trials: list[Trial]) -> None:
+    def resume_from(self, trials: list[Trial]) -> None:
         """Take in the trials that were done before."""
         for trial in trials:
             self._count(trial)
 
-    def left(self) -> list[TrialPlan]:
+    def remaining(self) -> list[TrialPlan]:
         """Give the trials that are not done, in order."""
         return [trial for trial in self.plan.trials if trial.number not in self.done]
 
-    def over(self, trial: TrialPlan) -> bool:
+    def is_over(self, trial: TrialPlan) -> bool:
         """Say, before the first trial of a block, whether the campaign is precise enough, or out of time, without it."""
         if self.progress is None or trial.block in self.blocks:
             return False
@@ -64,7 +64,7 @@ class Course:
             self.say(Event("enough", why, {"repetitions": len(self.blocks)}))
         return why is not None
 
-    def again(self, trial: TrialPlan, output: Output) -> bool:
+    def should_retry(self, trial: TrialPlan, output: Output) -> bool:
         """Keep a try that failed for no fault of the server, as long as there are tries left."""
         judged = judge(output.facts, output.agents)
         why = no_fault_of_the_server(judged)

@@ -11,15 +11,15 @@ from agents.records import to_plain
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.precision import Precision, Progress
 from orchestrator.campaign.origin import Origin, parts_of
-from orchestrator.campaign.retry import Course
-from orchestrator.campaign.session import Hosts, Show, Stage, another_label, planned_from, telling
+from orchestrator.campaign.retry import RunRetryPolicy
+from orchestrator.campaign.session import Hosts, Session, Show, another_label, planned_from, telling
 from orchestrator.errors import UsageError
 from orchestrator.fleet.place import place
 from orchestrator.plan import Plan, make_plan
 from orchestrator.report.files import write_results
 from orchestrator.result import Trial
 from orchestrator.run.events import Event
-from orchestrator.run.loop import Scene, run_trials
+from orchestrator.run.loop import RunContext, run_trials
 from orchestrator.slo import Term
 from orchestrator.spec.load import Loaded
 from orchestrator.spec.models import Campaign
@@ -48,8 +48,8 @@ def run_campaign(
         store.close()
         raise
     what = f"run {store.name}: {len(plan.trials)} trials of {len(plan.cases)} cases, in {store.path}"
-    stage = Stage(loaded, _targets(plan), placements, store, hosts, store.name)
-    return _carry_out(Work(loaded, plan, stage, origin is not None), [], what, show)
+    session = Session(loaded, _targets(plan), placements, store, hosts, store.name)
+    return _carry_out(Work(loaded, plan, session, origin is not None), [], what, show)
 
 
 def resume_campaign(run: Path, show: Show) -> Finished:
@@ -66,8 +66,8 @@ def resume_campaign(run: Path, show: Show) -> Finished:
     store = RunStore.reopen(run)
     done = [judge(facts, agents) for facts, agents in read_trials(run)]
     what = f"run {store.name} goes on: {len(done)} of {len(plan.trials)} trials are there, in {store.path}"
-    stage = Stage(loaded, _targets(plan), placements, store, hosts, another_label(store))
-    return _carry_out(Work(loaded, plan, stage, True), done, what, show)
+    session = Session(loaded, _targets(plan), placements, store, hosts, another_label(store))
+    return _carry_out(Work(loaded, plan, session, True), done, what, show)
 
 
 def _targets(plan: Plan) -> list[str]:
@@ -80,13 +80,13 @@ class Work:
 
     loaded: Loaded
     plan: Plan
-    stage: Stage
+    session: Session
     resumable: bool
 
     @property
     def store(self) -> RunStore:
         """Its folder."""
-        return self.stage.store
+        return self.session.store
 
 
 def _carry_out(work: Work, done: list[Trial], what: str, show: Show) -> Finished:
@@ -95,16 +95,16 @@ def _carry_out(work: Work, done: list[Trial], what: str, show: Show) -> Finished
     say = telling(store, show)
     try:
         say(Event("run", what))
-        course = Course(plan, store, campaign.retries, say, _progress(campaign, plan))
-        course.begin(done)
+        policy = RunRetryPolicy(plan, store, campaign.retries, say, _progress(campaign, plan))
+        policy.resume_from(done)
 
-        def trials(scene: Scene) -> None:
-            for planned, output in run_trials(plan, scene, course, say):
-                trial = course.finished(planned, output)
+        def trials(context: RunContext) -> None:
+            for planned, output in run_trials(plan, context, policy, say):
+                trial = policy.finished(planned, output)
                 say(Event("judged", _one_line(trial), {"trial": planned.number, "verdict": str(trial.verdict)}))
 
-        if (left := course.left()) and not course.over(left[0]):
-            work.stage.play(course, say, trials)
+        if (left := policy.remaining()) and not policy.is_over(left[0]):
+            work.session.run(policy, say, trials)
         judged = [judge(facts, agents) for facts, agents in read_trials(store.path)]
         summary = summarise_run(plan.to_plain() | _statistics(campaign, plan), plan.cases, judged)
         write_results(store.path, summary, judged)

@@ -13,9 +13,9 @@ from agents.records import to_plain
 from orchestrator.analyse.capacity import LONGEST_S, in_words
 from orchestrator.analyse.cases import judge
 from orchestrator.campaign.origin import Origin, parts_of
-from orchestrator.campaign.retry import Course
-from orchestrator.campaign.session import Hosts, Show, Stage, another_label, planned_from, telling
-from orchestrator.campaign.target import Searched, wanted_of
+from orchestrator.campaign.retry import RunRetryPolicy
+from orchestrator.campaign.session import Hosts, Session, Show, another_label, planned_from, telling
+from orchestrator.campaign.target import TargetSearch, wanted_of
 from orchestrator.errors import HostError, UsageError
 from orchestrator.fleet.place import place
 from orchestrator.plan import Plan, TrialPlan
@@ -23,7 +23,7 @@ from orchestrator.report.capacity import board
 from orchestrator.report.files import write_results
 from orchestrator.result import Trial
 from orchestrator.run.events import Event
-from orchestrator.run.loop import Scene, tried
+from orchestrator.run.loop import RunContext, run_with_retries
 from orchestrator.search.engine import Ask, Ending, Kind
 from orchestrator.spec.load import Loaded
 from orchestrator.spec.models import Saturate
@@ -85,7 +85,7 @@ class Searches:
         if not names:
             raise UsageError("no target is chosen", f"the targets are: {', '.join(campaign.targets)}")
         agents = template.agents or campaign.agents
-        self.targets = [Searched(name, campaign, asked, self.wanted, agents) for name in names]
+        self.targets = [TargetSearch(name, campaign, asked, self.wanted, agents) for name in names]
         self.trials: list[Trial] = []
         cases = [target.case(Kind.ESTIMATE, 1.0) for target in self.targets]
         self._plan = Plan(campaign.campaign, cases, [], campaign.seed, "")
@@ -115,10 +115,10 @@ class Searches:
         say = telling(store, show)
         try:
             say(Event("run", what))
-            course = Course(self._plan, store, self.loaded.campaign.retries, say)
+            policy = RunRetryPolicy(self._plan, store, self.loaded.campaign.retries, say)
             if self._next() is not None:
-                stage = Stage(self.loaded, names, self._placements, store, self.hosts, label)
-                stage.play(course, say, lambda scene: self._search(scene, course, say))
+                session = Session(self.loaded, names, self._placements, store, self.hosts, label)
+                session.run(policy, say, lambda context: self._search(context, policy, say))
             summary = summarise_searches(self.document(), self.trials)
             write_results(store.path, summary, self.trials)
             for one in summary.saturation:
@@ -132,26 +132,26 @@ class Searches:
             raise HostError(f"{names[0]}: {self.targets[0].over}", "see that it comes up, and answers one request")
         return Finished(store.path, summary, self.trials)
 
-    def _search(self, scene: Scene, course: Course, say: Callable[[Event], None]) -> None:
+    def _search(self, context: RunContext, policy: RunRetryPolicy, say: Callable[[Event], None]) -> None:
         """Probe by probe; where a host was lost, it goes on with the probe that was under way."""
         while (following := self._next()) is not None:
             target, asked = following
             number = 1 + max((trial.facts.number for trial in self.trials), default=0)
             planned = TrialPlan(number, target.told, target.case(asked.kind, asked.rate_per_s))
             say(Event("trial", f"{number}: {target.name}, {_told(asked)}", passing=True))
-            item = scene.input(planned, target.load(asked.kind, asked.rate_per_s))
-            trial = course.finished(planned, tried(item, scene.reserve, course, target.worked, say))
+            item = context.input(planned, target.load(asked.kind, asked.rate_per_s))
+            trial = policy.finished(planned, run_with_retries(item, context.reserve, policy, target.worked, say))
             self.trials.append(trial)
             said = target.tell(trial)
             facts = {"trial": number, "verdict": str(trial.verdict), "kind": str(asked.kind), "rate": asked.rate_per_s}
             say(Event("judged", f"{number:4d}  {said}", facts, picture=partial(self._board, target)))
 
-    def _next(self) -> tuple[Searched, Ask] | None:
+    def _next(self) -> tuple[TargetSearch, Ask] | None:
         """Give whose turn it is, and what is asked: of those that are not over, the one with the fewest trials."""
         waiting = [(target, asked) for target in self.targets if (asked := target.next()) is not None]
         return min(waiting, key=lambda pair: pair[0].told, default=None)
 
-    def _board(self, last: Searched) -> Any:
+    def _board(self, last: TargetSearch) -> Any:
         return board([target.so_far() for target in self.targets], last.name)
 
 

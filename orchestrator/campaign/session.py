@@ -14,7 +14,7 @@ from typing import Any
 from agents.records import BadRecord, from_plain
 from orchestrator import __version__
 from orchestrator.campaign.origin import Origin, changes, parts_of
-from orchestrator.campaign.retry import Course
+from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case
 from orchestrator.fleet import ceilings
@@ -24,7 +24,7 @@ from orchestrator.fleet.nodes import LOOPBACK
 from orchestrator.fleet.place import Machine, Placement, commanded, local_machine, machines_of
 from orchestrator.run.events import Event, Say
 from orchestrator.run.images import provide
-from orchestrator.run.loop import Scene
+from orchestrator.run.loop import RunContext
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import Loaded, load, load_inventory
 from orchestrator.spec.models import Campaign, Place
@@ -77,7 +77,7 @@ class Hosts:
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Session:
     """What a run is played on. placements: by case; targets: by name, those whose images are needed.
 
     label: of its processes; not that of a run before whose guards may still be cleaning up.
@@ -90,7 +90,7 @@ class Stage:
     hosts: Hosts
     label: str
 
-    def play(self, course: Course, say: Say, part: Callable[[Scene], None]) -> None:
+    def run(self, policy: RunRetryPolicy, say: Say, part: Callable[[RunContext], None]) -> None:
         """Bring the hosts up and play; once more where a host was lost, as often as the campaign allows.
 
         part: may be called again after a HostLost, and then has to go on where it was. Raises VolleyError.
@@ -98,16 +98,16 @@ class Stage:
         label = self.label
         while True:
             try:
-                self._played(label, say, part)
+                self._run_once(label, say, part)
                 return
             except HostLost as error:
-                if not course.renew():
+                if not policy.renew():
                     raise
                 say(Event("renew", f"{error.message}; the hosts are brought up again in {RENEWED_AFTER_S:.0f} s"))
                 time.sleep(RENEWED_AFTER_S)
-                label = f"again{course.renewals}-{os.getpid()}-{self.store.name}"
+                label = f"again{policy.renewals}-{os.getpid()}-{self.store.name}"
 
-    def _played(self, label: str, say: Say, part: Callable[[Scene], None]) -> None:
+    def _run_once(self, label: str, say: Say, part: Callable[[RunContext], None]) -> None:
         campaign, hosts = self.loaded.campaign, self.hosts
         with hosts.fleet(label, self.placements, hosts.commanded(campaign, self.placements)) as fleet:
             fleet.up(lambda text: say(Event("host", text)))
@@ -122,7 +122,9 @@ class Stage:
                 return fleet.reserve(self.placements[case.name])
 
             part(
-                Scene(campaign, self.loaded.folder, label, images, reserve, fleet.accepted_keys, hosts.ceilings_per_s())
+                RunContext(
+                    campaign, self.loaded.folder, label, images, reserve, fleet.accepted_keys, hosts.ceilings_per_s()
+                )
             )
             say(Event("leaving", "cleaning up", passing=True))
 

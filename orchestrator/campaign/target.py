@@ -68,7 +68,7 @@ def load_of(template: Load, kind: str, rate: float, wanted: Wanted, asked: Satur
     return template.model_copy(update=opened | lasting)
 
 
-class Searched:
+class TargetSearch:
     """One target's search. told: how many trials it has had; over: why there are no more of them."""
 
     def __init__(self, name: str, campaign: Campaign, asked: Saturate, wanted: Wanted, agents: int) -> None:

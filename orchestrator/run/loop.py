@@ -21,27 +21,27 @@ from orchestrator.spec.models import Campaign, Load
 
 # A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
 GIVE_UP_AFTER = 2
-# Before something is tried again that failed for no fault of the server.
+# The pause before retrying a failure that the server did not cause.
 PAUSE_S = 2.0
 # The hosts of a case, reserved for one trial.
 Reserve = Callable[[Case], AbstractContextManager[Placed]]
 
 
-class Course(Protocol):
-    """What decides how a run goes on."""
+class RetryPolicy(Protocol):
+    """Decides which trials are left, when a run ends early, and what is retried."""
 
-    def left(self) -> list[TrialPlan]:
-        """Give the trials that are not done, in order."""
+    def remaining(self) -> list[TrialPlan]:
+        """Return the trials that are not done, in order."""
 
-    def over(self, trial: TrialPlan) -> bool:
-        """Say, before a trial, whether the campaign ends without it."""
+    def is_over(self, trial: TrialPlan) -> bool:
+        """Return whether the campaign ends before this trial."""
 
-    def again(self, trial: TrialPlan, output: TrialOutput) -> bool:
-        """Say whether a trial is tried again; then what came of this try is kept, and is not its result."""
+    def should_retry(self, trial: TrialPlan, output: TrialOutput) -> bool:
+        """Return whether to retry a trial. If so, this attempt is stored, but not as the result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class RunContext:
     """What all trials of a run share."""
 
     campaign: Campaign
@@ -53,7 +53,7 @@ class Scene:
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
 
     def input(self, trial: TrialPlan, load: Load | None = None) -> TrialInput:
-        """Give what one trial is made of; load: one that is not in the campaign."""
+        """Return the input of one trial. load: replaces the load of the campaign."""
         case = trial.case
         return TrialInput(
             trial,
@@ -68,32 +68,34 @@ class Scene:
         )
 
 
-def run_trials(plan: Plan, scene: Scene, course: Course, say: Say) -> Iterator[tuple[TrialPlan, TrialOutput]]:
+def run_trials(
+    plan: Plan, context: RunContext, policy: RetryPolicy, say: Say
+) -> Iterator[tuple[TrialPlan, TrialOutput]]:
     """Run every planned trial that is not done, and give each as it ends, also those that are not run.
 
     Raises HostError when the hosts of a trial cannot be had, and for what makes every trial impossible.
     """
     began = time.monotonic()
     failures: dict[str, int] = {}
-    left = course.left()
+    left = policy.remaining()
     for position, trial in enumerate(left):
-        if course.over(trial):
+        if policy.is_over(trial):
             return
-        target, item = trial.case.target, scene.input(trial)
+        target, item = trial.case.target, context.input(trial)
         say(_starting(trial, len(plan.trials), _left_s(position, len(left), time.monotonic() - began)))
         if failures.get(target, 0) >= GIVE_UP_AFTER:
             output = not_run(item, f"{target} did not come up {GIVE_UP_AFTER} times in a row; not started again")
         else:
-            if scene.campaign.cool_down is not None and position:
-                time.sleep(scene.campaign.cool_down / 1e6)
-            output = tried(item, scene.reserve, course, failures.get(target) == 0, say)
+            if context.campaign.cool_down is not None and position:
+                time.sleep(context.campaign.cool_down / 1e6)
+            output = run_with_retries(item, context.reserve, policy, failures.get(target) == 0, say)
             if output.facts.server.state != ServerState.NOT_STARTED:
                 failures[target] = 0 if output.facts.server.state in UP else failures.get(target, 0) + 1
         yield trial, output
 
 
-def tried(item: TrialInput, reserve: Reserve, course: Course, worked: bool, say: Say) -> TrialOutput:
-    """Run a trial, and once more when the course says so. worked: its target came up before.
+def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, worked: bool, say: Say) -> TrialOutput:
+    """Run a trial, and once more when the policy says so. worked: its target came up before.
 
     Raises HostLost at once: the hosts must be had anew first; and any HostError of what never worked.
     """
@@ -106,7 +108,7 @@ def tried(item: TrialInput, reserve: Reserve, course: Course, worked: bool, say:
             raise
         except HostError as raised:
             error, output = raised, not_run(item, raised.message)
-        if (error is not None and not worked) or not course.again(item.plan, output):
+        if (error is not None and not worked) or not policy.should_retry(item.plan, output):
             if error is not None:
                 raise error
             return output

@@ -7,7 +7,7 @@ import pytest
 from agents.actors import LoadActor
 from orchestrator.analyse.capacity import in_words, replay
 from orchestrator.analyse.cases import judge
-from orchestrator.campaign.target import Searched, wanted_of
+from orchestrator.campaign.target import TargetSearch, wanted_of
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.run.trial import TrialInput, run_trial
@@ -30,7 +30,7 @@ def search(url, slo):
     }  # fmt: skip
     campaign = from_plain(plain).campaign
     asked = campaign.saturation
-    target = Searched("t", campaign, asked, wanted_of(asked), 2)
+    target = TargetSearch("t", campaign, asked, wanted_of(asked), 2)
     host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
     trials = []
     while (ask := target.next()) is not None:

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator.analyse.capacity import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay, resource
 from orchestrator.analyse.cases import judge
-from orchestrator.campaign.target import Searched, load_of, requests_needed, wanted_of
+from orchestrator.campaign.target import TargetSearch, load_of, requests_needed, wanted_of
 from orchestrator.cli.common import exit_code
 from orchestrator.report.capacity import render
 from orchestrator.result import Metrics, Requests, ServerCost, Summary
@@ -121,7 +121,7 @@ def searched(limit_per_s, lost=False):
         }
     ).campaign
     asked = campaign.saturation
-    target = Searched("t", campaign, asked, wanted_of(asked), 2)
+    target = TargetSearch("t", campaign, asked, wanted_of(asked), 2)
     told, trials = [], []
     while (ask := target.next()) is not None:
         rate = 1000.0 if ask.kind is Kind.ESTIMATE else ask.rate_per_s
@@ -201,7 +201,7 @@ def test_a_fresh_server_that_does_not_start_ends_its_search():
         "saturation": {"slo": SLO},
     }
     campaign = from_plain(spec).campaign
-    target = Searched("t", campaign, campaign.saturation, wanted_of(campaign.saturation), 2)
+    target = TargetSearch("t", campaign, campaign.saturation, wanted_of(campaign.saturation), 2)
     dead = replace(trial(external=False, error="exit code 1"), metrics=None)
 
     target.tell(dead)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.analyse.precision import Precision, Progress
-from orchestrator.campaign.retry import Course
+from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.errors import HostError
 from orchestrator.facts import CommandDone
 from orchestrator.fleet.hosts import HostLost
@@ -36,7 +36,7 @@ class World:
         self.store = RunStore.create(tmp_path, "c")
         self.store.write_json("plan.json", self.plan.to_plain())
         self.said = []
-        self.course = Course(self.plan, self.store, retries, lambda event: self.said.append(event), progress)
+        self.policy = RunRetryPolicy(self.plan, self.store, retries, lambda event: self.said.append(event), progress)
         self.outcomes = []
         monkeypatch.setattr(loop, "run_trial", self._run_trial)
         monkeypatch.setattr(loop, "PAUSE_S", 0.0)
@@ -56,9 +56,9 @@ class World:
         def reserve(case):
             yield SimpleNamespace()
 
-        scene = loop.Scene(SPEC, self.store.path, "run", {}, reserve)
-        for planned, output in loop.run_trials(self.plan, scene, self.course, lambda event: None):
-            self.course.finished(planned, output)
+        context = loop.RunContext(SPEC, self.store.path, "run", {}, reserve)
+        for planned, output in loop.run_trials(self.plan, context, self.policy, lambda event: None):
+            self.policy.finished(planned, output)
         return [facts for facts, _ in read_trials(self.store.path)]
 
     def kept(self):
@@ -139,17 +139,17 @@ def test_an_engine_that_hiccups_is_asked_again_once_it_worked(tmp_path, monkeypa
 
 
 def test_a_lost_host_is_for_the_fleet_to_mend(tmp_path, monkeypatch):
-    """The loop cannot; the course says how often the fleet is brought up without a trial in between."""
+    """The loop cannot; the policy says how often the fleet is brought up without a trial in between."""
     world = World(tmp_path, monkeypatch, retries=2)
 
     with pytest.raises(HostLost):
         world.run({}, HostLost("gen1 is gone"))
 
-    assert world.course.left()[0].number == 2
-    assert [world.course.renew() for _ in range(3)] == [True, True, False]
+    assert world.policy.remaining()[0].number == 2
+    assert [world.policy.renew() for _ in range(3)] == [True, True, False]
     world.run()
-    assert world.course.renewals == 0
-    assert world.course.left() == []
+    assert world.policy.renewals == 0
+    assert world.policy.remaining() == []
 
 
 def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, monkeypatch):
@@ -163,6 +163,6 @@ def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, 
 
     from orchestrator.analyse.cases import judge
 
-    resumed = Course(world.plan, world.store, 1, world.said.append, Progress(wanted, ["flask/burst"]))
-    resumed.begin([judge(facts, agents) for facts, agents in read_trials(world.store.path)])
-    assert resumed.over(resumed.left()[0])
+    resumed = RunRetryPolicy(world.plan, world.store, 1, world.said.append, Progress(wanted, ["flask/burst"]))
+    resumed.resume_from([judge(facts, agents) for facts, agents in read_trials(world.store.path)])
+    assert resumed.is_over(resumed.remaining()[0])

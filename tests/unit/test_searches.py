@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from orchestrator.campaign import session as stage
+from orchestrator.campaign import session
 from orchestrator.campaign.origin import Origin
 from orchestrator.campaign.search import resume_saturation, run_saturation
 from orchestrator.campaign.session import Hosts
@@ -36,8 +36,8 @@ class World:
         self.after, self.error = None, None
         monkeypatch.setattr(loop, "run_trial", self._run_trial)
         monkeypatch.setattr(loop, "PAUSE_S", 0.0)
-        monkeypatch.setattr(stage, "RENEWED_AFTER_S", 0.0)
-        monkeypatch.setattr(stage, "provide", lambda *arguments: {})
+        monkeypatch.setattr(session, "RENEWED_AFTER_S", 0.0)
+        monkeypatch.setattr(session, "provide", lambda *arguments: {})
         monkeypatch.setattr(Hosts, "fleet", self._fleet)
 
     @contextmanager
