@@ -24,7 +24,8 @@ from agents.guard import RUN_VARIABLE
 from agents.h2load import Capabilities, Drive
 from agents.recorder import Recorder, Window
 from agents.records import AgentFacts, Assignment, Ended
-from agents.requestlog import LogTail, MalformedRow, Rows
+from agents.requestlog import LogTail
+from agents.rows import MalformedRow, Rows
 from agents.schedule import OpenLoad, Scheduled, reconstruct
 from agents.wire import AgentResult
 

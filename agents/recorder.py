@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.histogram import HdrCounts, index_of
-from agents.requestlog import EARLIEST_START_US, Rows
+from agents.rows import EARLIEST_START_US, Rows
 from agents.series import Series
 
 OK, HTTP_ERROR, STREAM_FAILED = "ok", "http_error", "stream_failed"

@@ -15,7 +15,8 @@ from agents import wire
 from agents.histogram import HIGHEST_US, HdrCounts, highest_equivalent_us, index_of, rank_of
 from agents.recorder import CLASSES, Recorder, Window
 from agents.records import AgentFacts
-from agents.requestlog import LogTail, MalformedRow, parse
+from agents.requestlog import LogTail, parse
+from agents.rows import MalformedRow
 from agents.series import Series
 from tests.unit.facts import agent_facts
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED, Recorder, Window
-from agents.requestlog import Rows
+from agents.rows import Rows
 from agents.series import LONGEST, Series
 
 T0 = 1_795_331_418_000_000

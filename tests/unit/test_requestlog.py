@@ -5,7 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from agents.requestlog import LogTail, MalformedRow, parse
+from agents.requestlog import LogTail, parse
+from agents.rows import MalformedRow
 
 START = 1795331418881963
 
