@@ -65,6 +65,26 @@ class Case:
     external: bool = False
     cpuset: str | None = None
 
+    @property
+    def load_us(self) -> int | None:
+        """Return how long the load lasts: warm-up, duration and tail; None when a number of requests ends it."""
+        if self.duration_us is None:
+            return None
+        return self.warm_up_us + self.duration_us + self.tail_us
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What all agents of one trial send: the same request to every URL. urls: one per endpoint, at least one.
+
+    It is never stored, and its repr leaves out what can hold secrets.
+    """
+
+    urls: list[str]
+    method: str
+    headers: list[list[str]] = field(default_factory=list, repr=False)
+    body: bytes = field(default=b"", repr=False)
+
 
 @dataclass(frozen=True, slots=True)
 class CommandDone:

@@ -1,4 +1,4 @@
-"""Counters of all agents of a trial become one, by addition. Percentiles are computed after this, once, never before."""
+"""Merge the counters of a trial's agents by addition. Percentiles are computed once, from the merged counters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agents.wire import AgentResult
 
 @dataclass(slots=True)
 class Merged:
-    """The counters of a trial: by class, per second by class, and response time and lag for the open model."""
+    """The counters of a trial: service times by class, the same per second, and response time and send lag (open loop)."""
 
     service: dict[str, HdrCounts] = field(default_factory=lambda: {name: HdrCounts() for name in CLASSES})
     series: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in CLASSES})
@@ -23,7 +23,7 @@ class Merged:
 
 
 def merge(results: list[AgentResult]) -> Merged:
-    """Add up; no agents give the identity."""
+    """Return the sum of all results; without results, empty counters."""
     responses = [r.response for r in results if r.response is not None]
     lags = [r.lag for r in results if r.lag is not None]
     return Merged(
