@@ -1,4 +1,7 @@
-"""What the coordinator knows of a case and of a trial. Units are in the names; instants are on the coordinator's clock."""
+"""Facts that both towers use: cases, trials and the environment of a run.
+
+Units are in the names. Instants are on the coordinator's clock.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from enum import StrEnum
 
 from agents.clock import OffsetBound
 from agents.hostmeter import HostUse
-from agents.records import AgentFacts, ServerFacts
+from agents.records import AgentFacts, HostDescription, ServerFacts
 
 
 class Model(StrEnum):
@@ -33,7 +36,7 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostClock:
-    """The bound on one host's offset before and after the trial; after is None when the trial never ran."""
+    """The bound on one host's clock offset, before and after a trial. after: None when no load ran."""
 
     host: str
     before: OffsetBound
@@ -42,9 +45,9 @@ class HostClock:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One target under one load, as planned: totals over all agents. SLOs and statistics are not part of it.
+    """One target under one load, as planned: totals over all agents, without objectives and statistics.
 
-    external: the target is a URL that is already up.
+    requests or duration_us is set. external: the target is a URL that is already up.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Traffic:
     """
 
     urls: list[str]
+    protocol: Protocol
     method: str
     headers: list[list[str]] = field(default_factory=list, repr=False)
     body: bytes = field(default=b"", repr=False)
@@ -88,9 +92,9 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class CommandDone:
-    """A command of the campaign that was run. when: 'before' or 'after'; status None: it was ended, its time was over.
+    """A finished command of the campaign. status: None when it was ended at its timeout.
 
-    Its text is not kept, it can hold secrets; output: the end of what it printed.
+    The command line is not kept because it can hold secrets. output: the last part of its output.
     """
 
     when: When
@@ -102,13 +106,13 @@ class CommandDone:
 
 @dataclass(frozen=True, slots=True)
 class TrialFacts:
-    """Everything that was seen of one trial, except the counters. Instants are on the coordinator's clock.
+    """Everything observed in one trial, except the counters.
 
-    error: why no load was fired, when it was not. window_end_us None: the whole run.
-    shared_host: the server and the agents were on one machine. accepted_keys: hosts whose SSH keys nobody vouched for.
-    stages_us: how long each stage of the trial took, in order; the load itself is 'load'. hosts: what each host did
-    meanwhile. ceilings_per_s: by load host, what calibration found one agent there to be able to send. commands: what the
-    campaign had run around it. tries: why it was tried before and not counted.
+    error: why no load ran; None when it ran. window_end_us: None when the window is the whole load.
+    shared_host: the server and the agents were on one machine. accepted_keys: hosts whose new SSH key was
+    accepted without verification. stages_us: duration of each stage of the trial, in order; 'load' is the load.
+    hosts: resource use of each host during the load. ceilings_per_s: calibrated maximum rate of one agent, by
+    load host. commands: the campaign's commands around the trial. tries: why earlier attempts did not count.
     """
 
     number: int
@@ -129,3 +133,20 @@ class TrialFacts:
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
     commands: list[CommandDone] = field(default_factory=list)
     tries: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The software and the hosts of a run. kernel, machine, cores and governor are the coordinator's.
+
+    governor: None where the kernel has no frequency scaling. images: image digest by target.
+    """
+
+    volley: str
+    python: str
+    kernel: str
+    machine: str
+    cores: int
+    governor: str | None
+    hosts: list[HostDescription]
+    images: dict[str, str]
