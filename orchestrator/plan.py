@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from agents.records import Assignment, to_plain
 from orchestrator.errors import UsageError
-from orchestrator.facts import Case, Model, Protocol
+from orchestrator.facts import Case, Model, Protocol, Traffic
 from orchestrator.spec.models import Campaign, Load, Target
 
 # Beyond what a load should take, before its agents are ended.
@@ -133,39 +133,36 @@ def split(total: int, parts: int) -> list[int]:
 
 
 def load_time_us(case: Case, timeout_us: int) -> int:
-    """Say how long the load of one trial lasts at the most."""
-    if case.duration_us is None:
-        return timeout_us
-    return case.warm_up_us + case.duration_us + case.tail_us
+    """Return how long the load of one trial may last at most."""
+    return timeout_us if case.load_us is None else case.load_us
 
 
 def assign(
-    case: Case, load: Load, run: str, urls: list[str], agents: list[str], cores: list[int | None], body: bytes
+    case: Case, traffic: Traffic, timeout_us: int, run: str, agents: list[str], cores: list[int | None]
 ) -> list[Assignment]:
     """Split a case's totals over its agents, so that no client, request or part of the rate is lost.
 
-    urls: one per endpoint, dealt out to the agents round and round.
-    agents: names, shape (case.agents,); cores: the core of each, None for any.
+    The URLs of the traffic are dealt out to the agents in turn. timeout_us: the limit for a load that a number of
+    requests ends. agents: names, shape (case.agents,); cores: the core of each, None for any.
     """
     clients = split(case.clients, len(agents))
     requests = [None] * len(agents) if case.requests is None else split(case.requests, len(agents))
-    limit = load_time_us(case, load.timeout) + (0 if case.duration_us is None else MARGIN_US)
+    limit = load_time_us(case, timeout_us) + (0 if case.duration_us is None else MARGIN_US)
     shares = []
     for i, agent in enumerate(agents):
         rate = None if case.rate_per_s is None else case.rate_per_s * clients[i] / case.clients
         count, duration = requests[i], None
-        if case.duration_us is not None:
-            lasting = case.warm_up_us + case.duration_us + case.tail_us
+        if case.load_us is not None:
             if rate is None:
-                duration = lasting
+                duration = case.load_us
             else:
                 # Each connection sends the same number, enough to last to the end of the tail.
-                count = clients[i] * math.ceil(rate / clients[i] * lasting / 1e6)
+                count = clients[i] * math.ceil(rate / clients[i] * case.load_us / 1e6)
         shares.append(
             Assignment(
                 agent=agent,
                 run=run,
-                url=urls[i % len(urls)],
+                url=traffic.urls[i % len(traffic.urls)],
                 clients=clients[i],
                 give_up_us=limit,
                 window_start_us=case.warm_up_us,
@@ -173,11 +170,11 @@ def assign(
                 requests=count,
                 duration_us=duration,
                 rate_per_s=rate,
-                http2=case.protocol is Protocol.HTTP2,
+                http2=traffic.protocol is Protocol.HTTP2,
                 streams=case.streams,
-                method=load.method if body == b"" or load.method != "GET" else "POST",
-                headers=[[name, value] for name, value in load.headers.items()],
-                body=body,
+                method=traffic.method,
+                headers=traffic.headers,
+                body=traffic.body,
                 core=cores[i],
             )
         )

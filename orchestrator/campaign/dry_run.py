@@ -74,8 +74,8 @@ def _requests(found: tuple[int, int]) -> str:
 
 
 def _load_s(case: Case) -> float:
-    """How long a timed load lasts, 0 for one that is bound by requests."""
-    return 0.0 if case.duration_us is None else (case.warm_up_us + case.duration_us + case.tail_us) / 1e6
+    """Return how long a timed load lasts; 0 for one that a number of requests ends."""
+    return (case.load_us or 0) / 1e6
 
 
 def _planned(loaded: Loaded, only: str | None, hosts: Hosts) -> tuple[Plan, dict[str, Placement]]:

@@ -1,60 +1,55 @@
-"""From a campaign's target to what a host needs to know: image, container, request, expectation."""
+"""From a campaign's target and load to what hosts need to know: traffic, container, expected response."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from agents.probe import Expect, Request
 from agents.server_host import ServerSpec
+from orchestrator.facts import Protocol, Traffic
 from orchestrator.spec.models import Load, Target, resolve
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """A load's method and body as they will be sent."""
+def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffic:
+    """Return what a load sends to a target at an address; a body without a method of its own is posted.
 
-    method: str
-    content: bytes
-
-
-def body_of(load: Load, folder: Path) -> Body:
-    """Read a load's body file; a body without a method of its own is posted."""
-    content = b"" if load.body_file is None else resolve(folder, load.body_file).read_bytes()
-    return Body("POST" if content and load.method == "GET" else load.method, content)
-
-
-def url_of(target: Target, address: str) -> str:
-    """Give the URL that the agents drive."""
-    return target.url or f"{target.scheme}://{address}:{target.port}{target.path}"
+    folder: where the path of the body file begins. Raises OSError when that file cannot be read.
+    """
+    body = b"" if load.body_file is None else resolve(folder, load.body_file).read_bytes()
+    return Traffic(
+        urls=_urls(target, load, address),
+        protocol=Protocol(load.protocol),
+        method="POST" if body and load.method == "GET" else load.method,
+        headers=[[name, value] for name, value in load.headers.items()],
+        body=body,
+    )
 
 
-def urls_of(target: Target, load: Load, address: str) -> list[str]:
-    """Give the URL of every endpoint that the load drives."""
-    base = url_of(target, address)
+def _urls(target: Target, load: Load, address: str) -> list[str]:
+    """Return the URL of every endpoint that the load drives."""
+    base = target.url or f"{target.scheme}://{address}:{target.port}{target.path}"
     if load.paths is None:
         return [base]
     parts = urlsplit(base)
     return [f"{parts.scheme}://{parts.netloc}{path}" for path in load.paths]
 
 
-def request_of(target: Target, load: Load, body: Body, address: str) -> Request:
-    """Give the request that the load sends."""
-    headers = [[name, value] for name, value in load.headers.items()]
-    return Request(urls_of(target, load, address)[0], load.protocol == "http2", body.method, headers, body.content)
+def request_to(url: str, traffic: Traffic) -> Request:
+    """Return the request that the load sends to one of its URLs."""
+    return Request(url, traffic.protocol is Protocol.HTTP2, traffic.method, traffic.headers, traffic.body)
 
 
 def expect_of(target: Target) -> Expect:
-    """Give what one response must be."""
+    """Return what one response must be."""
     wanted = target.expect
     document = json.dumps(wanted.json_) if "json_" in wanted.model_fields_set else None
     return Expect(wanted.status, wanted.body, document)
 
 
 def server_spec(name: str, target: Target, image: str, request: Request) -> ServerSpec:
-    """Describe the container. The server host asks itself, on its own address."""
+    """Describe the container of a target. request: what its host asks once it is ready, at its own address."""
     assert target.port is not None
     parts = urlsplit(request.url)
     ready = urlunsplit((parts.scheme, parts.netloc, target.ready.path or parts.path, "", ""))

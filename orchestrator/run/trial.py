@@ -20,12 +20,12 @@ from agents.recorder import OK
 from agents.records import AgentFacts, Assignment, ServerFacts, ServerState, from_plain, to_plain
 from agents.wire import AgentResult, decode_stream, unpack_result
 from orchestrator.errors import HostError
-from orchestrator.facts import HostClock, TrialFacts, When
+from orchestrator.facts import HostClock, Traffic, TrialFacts, When
 from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
 from orchestrator.plan import MARGIN_US, TrialPlan, assign, load_time_us
 from orchestrator.run.commands import Around, carry_out, carry_out_if_possible
 from orchestrator.run.events import Event, Say
-from orchestrator.run.targets import body_of, expect_of, request_of, server_spec, url_of, urls_of
+from orchestrator.run.targets import expect_of, request_to, server_spec, traffic_of
 from orchestrator.spec.models import Load, Target
 
 # Between "all are blocked" and T0: long enough for the slowest host to hear of it.
@@ -88,6 +88,7 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     shared = placed.shared() if trial.target.url is None else _is_loopback(trial.target.url)
     facts = _planned(trial, ServerFacts(state=ServerState.EXTERNAL), shared)
     server = placed.server if trial.target.url is None else None
+    traffic = traffic_of(trial.target, trial.load, server.address if server else "", trial.folder)
     log = b""
     results: list[AgentResult] = []
     stages = Stages()
@@ -100,12 +101,12 @@ def run_trial(trial: TrialInput, placed: Placed, say: Say) -> TrialOutput:
             )
         else:
             with stages.of("server"):
-                facts = replace(facts, server=_bring_up(trial, server, placed, say))
-                facts = replace(facts, server=_check_further(trial, facts.server, server, placed))
+                facts = replace(facts, server=_bring_up(trial, traffic, server, placed, say))
+                facts = replace(facts, server=_check_further(trial, traffic, facts.server, placed))
             if facts.server.state not in UP:
                 facts = replace(facts, error=facts.server.detail)
             else:
-                facts, results = _fire(trial, facts, server, placed, stages, say)
+                facts, results = _fire(trial, traffic, facts, server, placed, stages, say)
         with stages.of("after"):
             done += carry_out_if_possible(trial.around, trial.plan, trial.run, placed)
         facts = replace(facts, commands=done)
@@ -148,12 +149,10 @@ def _is_loopback(url: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _bring_up(trial: TrialInput, server: Actor | None, placed: Placed, say: Say) -> ServerFacts:
-    target, load = trial.target, trial.load
-    address = server.address if server else ""
-    request = request_of(target, load, body_of(load, trial.folder), address)
+def _bring_up(trial: TrialInput, traffic: Traffic, server: Actor | None, placed: Placed, say: Say) -> ServerFacts:
+    target, request = trial.target, request_to(traffic.urls[0], traffic)
     if server is None:
-        say(Event("server", f"asking {url_of(target, '')} for one answer", passing=True))
+        say(Event("server", f"asking {target.url} for one answer", passing=True))
         timeout_s = min(ALREADY_UP_S, target.ready.timeout / 1e6)
         found = _ask(request, trial, placed, timeout_s)
         state = ServerState.EXTERNAL if found.state == ServerState.READY else found.state
@@ -171,13 +170,12 @@ def _bring_up(trial: TrialInput, server: Actor | None, placed: Placed, say: Say)
     return from_plain(ServerFacts, server.result(call, spec.ready_timeout_s + START_MARGIN_S))
 
 
-def _check_further(trial: TrialInput, facts: ServerFacts, server: Actor | None, placed: Placed) -> ServerFacts:
+def _check_further(trial: TrialInput, traffic: Traffic, facts: ServerFacts, placed: Placed) -> ServerFacts:
     """Ask every further endpoint of the load for one answer, too."""
     if facts.state not in UP:
         return facts
-    request = request_of(trial.target, trial.load, body_of(trial.load, trial.folder), server.address if server else "")
-    for url in urls_of(trial.target, trial.load, server.address if server else "")[1:]:
-        found = _ask(replace(request, url=url), trial, placed, 5.0)
+    for url in traffic.urls[1:]:
+        found = _ask(request_to(url, traffic), trial, placed, 5.0)
         if found.state != ServerState.READY:
             return replace(facts, state=found.state, detail=f"{url}: {found.detail}")
     return facts
@@ -189,12 +187,13 @@ def _ask(request: Request, trial: TrialInput, placed: Placed, timeout_s: float) 
     return from_plain(Checked, placed.loads[0].call("check", *arguments, timeout_s=timeout_s + 10))
 
 
-def _check_afterwards(trial: TrialInput, facts: ServerFacts, placed: Placed, slowest_us: int) -> ServerFacts:
+def _check_afterwards(
+    trial: TrialInput, traffic: Traffic, facts: ServerFacts, placed: Placed, slowest_us: int
+) -> ServerFacts:
     """Ask a server that still runs for one answer more: one that broke under the load was not measured."""
     if not facts.running:
         return facts
-    body = body_of(trial.load, trial.folder)
-    request = request_of(trial.target, trial.load, body, placed.server.address if placed.server else "")
+    request = request_to(traffic.urls[0], traffic)
     found = _ask(request, trial, placed, min(30.0, max(AFTERWARDS_S, 4 * slowest_us / 1e6)))
     return replace(facts, afterwards=found.state, afterwards_detail=found.detail)
 
@@ -207,14 +206,20 @@ def _uses(server: Actor | None, loads: list[Actor]) -> list[HostUse]:
 
 
 def _fire(
-    trial: TrialInput, facts: TrialFacts, server: Actor | None, placed: Placed, stages: Stages, say: Say
+    trial: TrialInput,
+    traffic: Traffic,
+    facts: TrialFacts,
+    server: Actor | None,
+    placed: Placed,
+    stages: Stages,
+    say: Say,
 ) -> tuple[TrialFacts, list[AgentResult]]:
     case = facts.case
     actors = [*placed.loads, *([server] if server else [])]
     with stages.of("clocks"):
         before = dict(zip((id(a) for a in actors), at_once(_bound, actors), strict=True))
     facts = replace(facts, clocks=[HostClock(actor.host, before[id(actor)]) for actor in actors])
-    shares = _shares(trial, server, placed)
+    shares = _shares(trial, traffic, placed)
     try:
         with stages.of("arm"):
             armed = list(zip(placed.loads, shares, strict=True))
@@ -250,7 +255,7 @@ def _fire(
             results.append(result)
     slowest_us = max((result.service[OK].maximum_us for result in results), default=0)
     with stages.of("collect"):
-        facts = replace(facts, server=_check_afterwards(trial, facts.server, placed, slowest_us))
+        facts = replace(facts, server=_check_afterwards(trial, traffic, facts.server, placed, slowest_us))
     return facts, results
 
 
@@ -262,17 +267,15 @@ def _bound(actor: Actor) -> clock.OffsetBound:
         raise HostError(f"host {actor.host}: {error}", "let UDP through between coordinator and host") from error
 
 
-def _shares(trial: TrialInput, server: Actor | None, placed: Placed) -> list[list[Assignment]]:
+def _shares(trial: TrialInput, traffic: Traffic, placed: Placed) -> list[list[Assignment]]:
     """Give each load host the assignments of its agents."""
     seats = [
         (f"{load.host}/{i}", core)
         for load, cores in zip(placed.loads, placed.cores, strict=True)
         for i, core in enumerate(cores)
     ]
-    urls = urls_of(trial.target, trial.load, server.address if server else "")
-    body = body_of(trial.load, trial.folder).content
     names, cores = [name for name, _ in seats], [core for _, core in seats]
-    shares = iter(assign(trial.plan.case, trial.load, trial.run, urls, names, cores, body))
+    shares = iter(assign(trial.plan.case, traffic, trial.load.timeout, trial.run, names, cores))
     return [list(islice(shares, len(each))) for each in placed.cores]
 
 
@@ -297,8 +300,8 @@ def _tell(facts: TrialFacts, placed: Placed, say: Say) -> None:
     rows = sum(sum(load.control("progress")["rows"].values()) for load in placed.loads)
     assert facts.t0_ns is not None
     elapsed_s = (time.time_ns() - facts.t0_ns) / 1e9
-    lasting = facts.case.duration_us
-    of = "" if lasting is None else f" of {(facts.case.warm_up_us + lasting + facts.case.tail_us) / 1e6:.0f} s"
+    lasting = facts.case.load_us
+    of = "" if lasting is None else f" of {lasting / 1e6:.0f} s"
     numbers = {"rows": rows, "elapsed_s": round(elapsed_s, 1)}
     say(Event("load", f"{elapsed_s:.0f} s{of}, {rows} requests logged", numbers, passing=True))
 

@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import UsageError
+from orchestrator.facts import Protocol, Traffic
 from orchestrator.plan import assign, make_plan, split
 from orchestrator.spec.models import Campaign
+
+TRAFFIC = Traffic(["http://h/", "http://h/b"], Protocol.HTTP1, "POST", [["X-Secret", "s3cret"]], b"body")
 
 
 def campaign(**changes):
@@ -77,7 +80,7 @@ def test_totals_of_a_load_are_split_without_loss(agents, clients, requests):
     spec = campaign(loads={"l": {"clients": clients, "requests": requests}}, agents=agents)
     case = make_plan(spec).cases[0]
 
-    shares = assign(case, spec.loads["l"], "r", ["http://h/"], [str(i) for i in range(agents)], [None] * agents, b"")
+    shares = assign(case, TRAFFIC, 60_000_000, "r", [str(i) for i in range(agents)], [None] * agents)
 
     assert (sum(s.clients for s in shares), sum(s.requests for s in shares)) == (clients, requests)
     assert all(s.requests >= s.clients for s in shares) or requests < clients + agents
@@ -90,7 +93,7 @@ def test_an_open_load_is_split_by_clients_and_lasts_to_the_end_of_its_tail():
     )
     case = make_plan(spec).cases[0]
 
-    shares = assign(case, spec.loads["o"], "r", ["http://h/"], ["0", "1"], [None, None], b"")
+    shares = assign(case, TRAFFIC, 60_000_000, "r", ["0", "1"], [None, None])
 
     assert sum(s.rate_per_s for s in shares) == pytest.approx(100)
     assert [s.clients for s in shares] == [4, 3]
@@ -99,3 +102,23 @@ def test_an_open_load_is_split_by_clients_and_lasts_to_the_end_of_its_tail():
         assert s.requests / s.rate_per_s >= 6
         assert s.duration_us is None
     assert (shares[0].window_start_us, shares[0].window_end_us) == (1_000_000, 5_000_000)
+
+
+def test_the_urls_are_dealt_out_and_everything_else_is_the_same_for_all():
+    """One request to every endpoint in turn; what can hold secrets is not in the repr."""
+    case = make_plan(campaign(agents=3)).cases[0]
+
+    shares = assign(case, TRAFFIC, 60_000_000, "r", ["0", "1", "2"], [None, 4, 5])
+
+    assert [s.url for s in shares] == ["http://h/", "http://h/b", "http://h/"]
+    assert {(s.method, s.body, str(s.headers)) for s in shares} == {("POST", b"body", "[['X-Secret', 's3cret']]")}
+    assert [s.core for s in shares] == [None, 4, 5]
+    assert not any(secret in repr(TRAFFIC) for secret in ("s3cret", "b'body'"))
+
+
+def test_how_long_a_load_lasts_is_said_once():
+    """Warm-up, duration and tail; nobody knows it of a load that a number of requests ends."""
+    burst, steady = make_plan(campaign(), "a/*").cases
+
+    assert burst.load_us is None
+    assert steady.load_us == 2_000_000 + 5_000_000 + 2_000_000
