@@ -1,0 +1,1 @@
+"""Programs that send requests, and the contract that all of them follow."""

@@ -1,0 +1,153 @@
+"""The connections of the generator paced: opens them, counts them, waits longer after each one that came to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic_ns
+
+from agents.generators.paced_connection import Connection, Owner
+from agents.generators.request import Origin
+
+# More at once would overflow the backlog of some servers, and hold up the schedule.
+AT_ONCE = 32
+CONNECT_WITHIN_NS = 10_000_000_000
+BACKOFF_FIRST_NS = 10_000_000
+BACKOFF_MOST_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One resolved address of a server."""
+
+    family: socket.AddressFamily
+    host: str
+    port: int
+
+
+async def resolve(origin: Origin) -> list[Address]:
+    """Return the addresses of a server, the preferred one first. Raise OSError when its name cannot be resolved."""
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
+    # The scope of a link-local address is not part of its text.
+    scopes = [(info[0], info[4]) for info in found]
+    named = [(f, f"{a[0]}%{a[3]}" if len(a) == 4 and a[3] and "%" not in str(a[0]) else str(a[0])) for f, a in scopes]
+    return [Address(family, host, origin.port) for family, host in dict.fromkeys(named)]
+
+
+def tls_context() -> ssl.SSLContext:
+    """Return a client context that accepts every certificate, as h2load does."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+class Pool:
+    """Opens connections to one address, at most `limit` at a time.
+
+    connecting: attempts under way, oldest first. most: most connections open at once. connect_ns: how long connecting
+    takes, smoothed. blocked_until_ns: no connection that nobody waits for is opened before.
+    """
+
+    __slots__ = (
+        "_backoff_ns",
+        "_context",
+        "_loop",
+        "_on_failed",
+        "_origin",
+        "_owner",
+        "address",
+        "blocked_until_ns",
+        "connect_ns",
+        "connecting",
+        "connects",
+        "limit",
+        "most",
+        "open",
+    )
+    address: Address
+
+    def __init__(self, origin: Origin, limit: int, owner: Owner, on_failed: Callable[[Connection], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._origin, self._owner, self._on_failed = origin, owner, on_failed
+        self._context = tls_context() if origin.tls else None
+        self.limit = limit
+        self.connecting: dict[Connection, asyncio.Task[None]] = {}
+        self.open = self.most = self.connects = 0
+        self.connect_ns = self.blocked_until_ns = self._backoff_ns = 0
+
+    @property
+    def room(self) -> int:
+        """Return how many attempts may be started now."""
+        under_way = len(self.connecting)
+        return min(self.limit - self.open - under_way, AT_ONCE - under_way)
+
+    @property
+    def full(self) -> bool:
+        """Return whether every slot is in use or being opened."""
+        return self.open + len(self.connecting) >= self.limit
+
+    def start(self) -> None:
+        """Begin to open a connection. The owner's made() or on_failed() is called later."""
+        connection = Connection(self._owner)
+        self.connecting[connection] = self._loop.create_task(self._connect(connection))
+
+    async def _connect(self, connection: Connection) -> None:
+        address = self.address
+        try:
+            await self._loop.create_connection(
+                lambda: connection,
+                address.host,
+                address.port,
+                family=address.family,
+                ssl=self._context,
+                server_hostname=self._origin.server_name if self._context else None,
+            )
+        except (OSError, asyncio.CancelledError):
+            if self.connecting.pop(connection, None) is not None:
+                self.slow_down()
+                self._on_failed(connection)
+
+    def opened(self, connection: Connection) -> None:
+        """Count a connection that has just been opened."""
+        del self.connecting[connection]
+        took_ns = monotonic_ns() - connection.began_ns
+        self.connect_ns += (took_ns - self.connect_ns) // 8 if self.connects else took_ns
+        self.connects += 1
+        self.open += 1
+        self.most = max(self.most, self.open)
+
+    def drop(self, connection: Connection) -> None:
+        """Close an open connection. One that never carried an answer delays the next that nobody waits for."""
+        self.open -= 1
+        if not connection.served:
+            self.slow_down()
+        connection.close()
+
+    def slow_down(self) -> None:
+        """Double the delay before the next connection that nobody waits for."""
+        self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_FIRST_NS), BACKOFF_MOST_NS)
+        self.blocked_until_ns = monotonic_ns() + self._backoff_ns
+
+    def proved(self) -> None:
+        """End the delay: a new connection has carried its first answer."""
+        self._backoff_ns = self.blocked_until_ns = 0
+
+    def give_up_old(self, now_ns: int) -> None:
+        """Cancel the attempts that have taken too long."""
+        for connection, task in self.connecting.items():
+            if now_ns - connection.began_ns < CONNECT_WITHIN_NS:
+                return
+            task.cancel()
+
+    def cancel(self) -> None:
+        """Cancel every attempt, without a report."""
+        tasks = list(self.connecting.values())
+        self.connecting.clear()
+        for task in tasks:
+            task.cancel()
