@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from agents.records import HostDescription, HostRole
 from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet import keeper, raynode
 from orchestrator.fleet.background import Background
@@ -113,7 +114,7 @@ class Staff:
     server: Actor | None = None
     loads: dict[str, Actor] = field(default_factory=dict)
     others: dict[str, Actor] = field(default_factory=dict)
-    described: list[dict[str, Any]] = field(default_factory=list)
+    described: list[HostDescription] = field(default_factory=list)
 
     def helpers(self) -> dict[str, Actor]:
         """Give an actor of each host."""
@@ -121,7 +122,7 @@ class Staff:
 
     def cores(self, host: str) -> list[int]:
         """The cores that a load host's agents may use."""
-        return next((list(d["cores"]) for d in self.described if d["host"] == host and "h2load" in d), [])
+        return next((d.cores for d in self.described if d.host == host and d.role is HostRole.LOAD), [])
 
 
 class Fleet:
@@ -212,9 +213,14 @@ class Fleet:
             ray.get(ready, timeout=STAFFED_WITHIN_S)
         except GetTimeoutError as error:
             raise HostLost(f"no actor came up within {STAFFED_WITHIN_S:g} s", "are the hosts overloaded?") from error
-        self.staff.described = at_once(lambda actor: {"host": actor.host, **actor.call("describe")}, actors)
+        self.staff.described = at_once(self._describe, actors)
         for placement in self._placements:
             self._placed(placement)  # a core that is not there is told before the first trial, not at it
+
+    def _describe(self, actor: Actor) -> HostDescription:
+        """Return what a host says about itself, with the role that it has here."""
+        role = HostRole.SERVER if actor is self.staff.server else HostRole.LOAD
+        return HostDescription(host=actor.host, role=role, **actor.call("describe"))
 
     def _actor(self, kind: Any, host: str, clock_port: int) -> Actor:
         address = self._machines[host].address
