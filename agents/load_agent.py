@@ -1,193 +1,137 @@
-"""One agent: one h2load process, held at the gate, released, followed through its log, ended if it does not end."""
+"""One agent: one generator, held until T0, released, followed through its log, ended if it does not end by itself."""
 
 from __future__ import annotations
 
-import contextlib
+import math
 import os
-import select
 import shutil
-import signal
-import subprocess
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
 from urllib.parse import urlsplit
 
-import numpy as np
-
-from agents import gate as gates
-from agents import h2load, processes
-from agents.clock import StepWatch
+from agents.arrivals import Schedule
+from agents.generators import choice
+from agents.generators.adapter import Generator, NotArmed
+from agents.generators.contract import Arrivals
+from agents.generators.h2load_schedule import OpenLoad, RebuiltSchedule, Scheduled
 from agents.guard import RUN_VARIABLE
-from agents.h2load import Capabilities, Drive
-from agents.recorder import Recorder, Window
-from agents.records import AgentFacts, Assignment, Ended
+from agents.h2load import Capabilities
+from agents.recorder import OK, Recorder, Window
+from agents.records import AgentFacts, Assignment, Ended, GeneratorKind
 from agents.requestlog import LogTail
 from agents.rows import MalformedRow, Rows
-from agents.schedule import OpenLoad, Scheduled, reconstruct
+from agents.sampler import Sampler
 from agents.wire import AgentResult
 
-# The log is read once a second: more often costs h2load cores that it may need, and nothing is gained.
-# That h2load has ended is noticed at once all the same.
+# The log is read once a second: more often costs the generator cores that it may need, and nothing is gained.
+# That the generator has ended is noticed at once all the same.
 POLL_S = 1.0
-KILL_AFTER_S = 2.0
-BLOCKED_WITHIN_S = 10.0
-OUTPUT_BYTES = 1 << 16
-# A load that is over sooner says nothing about the share of a core that it took.
-SHORTEST_US = 200_000
-
-
-class NotArmed(RuntimeError):
-    """h2load did not reach the gate: says what it printed."""
+# An open loop that sent this much more than its schedule, in seconds of its rate, ran away.
+AHEAD_S = 0.5
+POISSON_SIGMA = 6
+OUTPUT_CHARACTERS = 4000
 
 
 def scratch_root() -> Path:
-    """Where request logs go: memory, so that writing them costs no disk access; the system's own choice where it is not."""
+    """Return where request logs go: memory, so that writing them costs no disk access; else the temporary folder."""
     memory = Path("/dev/shm")
     return memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
 
 
 class LoadAgent:
-    """Runs one assignment. arm(), then open_gate() at T0, then follow() in a thread of its own, then result()."""
+    """Runs one assignment. arm(), announce(T0), open_gate() at T0, then follow() in a thread of its own, then result()."""
 
-    def __init__(self, assignment: Assignment, can: Capabilities, program: str = "h2load") -> None:
+    def __init__(self, assignment: Assignment, can: Capabilities | None, program: str = "h2load") -> None:
+        """can: what this host's h2load can do; None where no assignment needs it."""
         self.assignment = assignment
         self.rows = 0
-        self._can = can
-        self._program = program
         # A fresh folder: h2load appends to a log that is already there.
         self._folder = Path(tempfile.mkdtemp(prefix=f"volley-{assignment.run}-", dir=scratch_root()))
-        self._log = self._folder / "requests.log"
-        self._gate: gates.Gate | None = None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._output = bytearray()
+        log = self._folder / "requests.log"
+        # Under a fleet that outlives the run, the variable names the run that the process belongs to.
+        environment = {**os.environ, RUN_VARIABLE: assignment.run}
+        self._generator: Generator = choice.make(assignment, can, program, log, self._folder, environment)
+        self._tail = LogTail(log, self._generator.parse)
         self._ended: Ended | None = None
         self._cancel = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._cancelled = False
         self._closing = threading.Lock()
-        self._reaping = threading.Lock()
         self._errors: list[str] = []
-        self._sockets: list[int] = []
         self._released_at = 0.0
-        self._cpu_us = 0
-        self._cpu_busiest = 0.0
-        self._threads: dict[int, tuple[int, int]] = {}
-        self._thread_cpu: dict[int, list[float]] = {}
-        self._sampled_s = 0.0
-        self._waited_us: dict[int, int] = {}
-        self._cpu_before_us = 0
-        self._clock = StepWatch()
         self._released_late_us = 0
+        self._sampler: Sampler | None = None
         self._recorder: Recorder | None = None
-        self._tail = LogTail(self._log)
-        self._starts: list[np.ndarray] = []
-        self._services: list[np.ndarray] = []
+        self._rebuilt: RebuiltSchedule | None = None
 
     @property
     def pid(self) -> int:
-        """The process id of h2load; 0 before arm()."""
-        return self._process.pid if self._process else 0
+        """Return the process id of the generator; 0 before arm()."""
+        return self._generator.process.pid
 
     @property
     def gate(self) -> str:
-        """The name of the gate in use."""
-        return self._gate.name if self._gate else ""
+        """Return the name of what holds the generator until T0."""
+        return self._generator.gate
 
     def arm(self) -> None:
-        """Start h2load and see it blocked at the gate.
+        """Start the generator and see it held.
 
-        Raises NotArmed when it is not within BLOCKED_WITHIN_S, and ValueError for what this h2load cannot do.
+        Raises NotArmed when it is not held in time, and ValueError for what it cannot do; nothing is left then.
         """
-        task = self.assignment
-        body_file = None
-        if task.body:
-            body_file = self._folder / "body"
-            body_file.write_bytes(task.body)
-        drive = Drive(
-            url=task.url,
-            clients=task.clients,
-            requests=task.requests,
-            duration_s=None if task.duration_us is None else task.duration_us / 1e6,
-            rate_per_s=task.rate_per_s,
-            http2=task.http2,
-            streams=task.streams,
-            method=task.method,
-            headers=tuple((name, value) for name, value in task.headers),
-            body_file=None if body_file is None else str(body_file),
-        )
-        argv = h2load.command(drive, self._can, str(self._log), self._program)
-        for gate in gates.choose(self._can, self._folder):
-            if self._held_by(gate, argv):
-                return
-        said = self._drain_after_failure()
-        self.discard()
-        raise NotArmed(f"agent {task.agent}: h2load did not wait at the gate ({self.gate}): {said}")
+        try:
+            self._generator.arm()
+            if self.assignment.core is not None:
+                os.sched_setaffinity(self.pid, {self.assignment.core})
+        except (NotArmed, ValueError):
+            self.discard()
+            raise
+        except ProcessLookupError:
+            self.discard()
+            raise NotArmed(f"agent {self.assignment.agent}: the generator ended before T0") from None
 
-    def _held_by(self, gate: gates.Gate, argv: list[str]) -> bool:
-        """Start h2load and see it blocked. False: it ran on, this build does not stop at this gate; it is ended.
-
-        Raises NotArmed when it ended with an error of its own.
-        """
-        if self._gate is not None:
-            self._drain_after_failure()
-            self._gate.close()
-            self._log.unlink(missing_ok=True)
-            self._output.clear()
-        self._gate = gate
-        # Under a fleet that outlives the run, this names the run that the process belongs to.
-        self._process = gate.spawn(argv, {**os.environ, RUN_VARIABLE: self.assignment.run})
-        if self.assignment.core is not None:
-            os.sched_setaffinity(self.pid, {self.assignment.core})
-        deadline = time.monotonic() + BLOCKED_WITHIN_S
-        while not gate.blocked(self.pid):
-            if self._reap() and self._process.returncode != 0:
-                said = self._drain_after_failure()
-                self.discard()
-                raise NotArmed(f"agent {self.assignment.agent}: h2load did not wait at the gate ({gate.name}): {said}")
-            if self._reap() or time.monotonic() > deadline:
-                return False
-            time.sleep(0.002)
-        # Blocked with rows in its log, it waits to print its summary: the load is over already.
-        return not (self._log.exists() and self._log.stat().st_size)
-
-    def _drain_after_failure(self) -> str:
-        assert self._gate is not None
-        self._gate.release()
-        self._terminate()
-        self._read_output(self._gate.output())
-        return self._text().strip()[-300:] or "it printed nothing"
+    def announce(self, t0_ns: int) -> None:
+        """Pass T0, on this host's wall clock, to a generator that waits for it by itself."""
+        self._generator.announce(t0_ns)
 
     def open_gate(self) -> None:
-        """Release h2load, now."""
-        assert self._gate is not None
+        """Release the generator, now."""
         self._released_at = time.monotonic()
-        self._gate.release()
+        self._generator.release()
+
+    def _prepare(self, t0_us: int) -> None:
+        """Make what the rows go into; T0 is on this host's wall clock."""
+        task = self.assignment
+        end_us = None if task.window_end_us is None else t0_us + task.window_end_us
+        until_us = None if task.duration_us is None else t0_us + task.duration_us
+        window = Window(t0_us + task.window_start_us, end_us, until_us)
+        schedule = None
+        if task.rate_per_s is not None and task.generator is GeneratorKind.H2LOAD:
+            self._rebuilt = RebuiltSchedule(OpenLoad(task.rate_per_s, task.clients), window)
+        elif task.rate_per_s is not None:
+            stream_per_s = task.rate_per_s * task.agents
+            even = task.arrivals is Arrivals.EVEN
+            schedule = Schedule(task.rate_per_s, stream_per_s, even, t0_us, task.first_due_ns / 1000)
+        self._recorder = Recorder(window, schedule)
+        parts = urlsplit(task.url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        self._sampler = Sampler(self.pid, port, POLL_S)
 
     def follow(self, t0_ns: int, released_late_us: int) -> None:
-        """Read the log until h2load has ended, or end it at give_up_us; T0 is on this host's wall clock."""
-        task = self.assignment
-        t0_us = t0_ns // 1000
-        end = None if task.window_end_us is None else t0_us + task.window_end_us
-        self._recorder = Recorder(Window(t0_us + task.window_start_us, end))
+        """Read the log until the generator has ended, or end it at give_up_us; T0 is on this host's wall clock."""
         self._released_late_us = released_late_us
-        assert self._gate is not None
-        output = self._gate.output()
-        limit = time.monotonic() + task.give_up_us / 1e6
-        started = sampled_at = time.monotonic()
-        self._clock.sample()
-        with contextlib.suppress(OSError):
-            self._threads = processes.thread_times_us(self.pid)
-            self._cpu_before_us = sum(cpu for cpu, _ in self._threads.values())
+        limit = time.monotonic() + self.assignment.give_up_us / 1e6
+        self._prepare(t0_ns // 1000)
+        assert self._sampler is not None
+        process = self._generator.process
         try:
-            while not self._reap():
-                now = time.monotonic()
-                self._read_output(output)
+            while not process.reap():
+                process.read_output()
                 self._read_log()
-                if now - sampled_at > POLL_S / 2:
-                    self._sample(now - sampled_at)
-                    sampled_at = now
+                self._sampler.sample()
+                now = time.monotonic()
                 if now > limit:
                     self._end(Ended.WATCHDOG)
                 elif self._cancelled:
@@ -196,94 +140,69 @@ class LoadAgent:
                     self._end(Ended.RATE_BREAKER)
                 else:
                     self._wait_for_news(min(POLL_S, max(0.0, limit - now) + 0.001))
-            self._read_output(output)
+            process.read_output()
             self._read_log()
         except MalformedRow as error:
             self._errors.append(str(error))
             self._end(Ended.MALFORMED_LOG)
-            self._read_output(output)
-        if not self._sampled_s and (lasted_us := (time.monotonic() - started) * 1e6) > SHORTEST_US:
-            self._cpu_busiest = (self._cpu_us - self._cpu_before_us) / lasted_us
+            process.read_output()
+        self._sampler.ended(process.cpu_us)
         if rest := self._tail.close():
             self._errors.append(f"the log ends in an incomplete line: {bytes(rest[:60])!r}")
-        # Its exit status is 0 even when every request failed: only with a summary it means anything.
-        whole = self._summary_seen() and self._process is not None and self._process.returncode == 0
+        # h2load's exit status is 0 even when every request failed: only with a summary it means anything.
+        whole = self._generator.account().complete and process.returncode == 0
         self._ended = self._ended or (Ended.FINISHED if whole else Ended.DIED)
         # Everything that is needed is in memory now.
-        self.discard()
+        self._clean_up()
 
     def _wait_for_news(self, timeout_s: float) -> None:
-        """Wait until h2load has ended, the agent is cancelled, or the time is over."""
-        waiter = select.poll()
+        """Wait until the generator has ended, the agent is cancelled, or the time is over."""
         with self._closing:
             if self._cancel < 0:
                 return  # discarded meanwhile
-            waiter.register(self._cancel, select.POLLIN)
+            cancel = os.dup(self._cancel)
         try:
-            process = os.pidfd_open(self.pid)
-        except ProcessLookupError:
-            return
-        try:
-            waiter.register(process, select.POLLIN)
-            waiter.poll(timeout_s * 1000)
+            self._generator.process.wait(cancel, timeout_s)
         finally:
-            os.close(process)
+            os.close(cancel)
 
     def _floods(self) -> bool:
-        """h2load never runs ahead of its schedule, not even when it catches up; if it does, its clock was stepped."""
+        """Return whether the generator runs ahead of its schedule; h2load does when the wall clock was stepped."""
         rate = self.assignment.rate_per_s
         # From before the release until after the rows were read: a machine that stands still in between makes
-        # this longer, never shorter, so that what h2load did meanwhile is not held against it.
+        # this longer, never shorter, so that what the generator did meanwhile is not held against it.
         elapsed_s = time.monotonic() - self._released_at
-        return rate is not None and self.rows > rate * elapsed_s + 0.5 * rate + self.assignment.clients
+        if rate is None:
+            return False
+        # Poisson arrivals may be ahead by some standard deviations; h2load's connections by one request each.
+        allowed = rate * (elapsed_s + AHEAD_S) + 10
+        slack = self.assignment.clients if self.assignment.generator is GeneratorKind.H2LOAD else 0
+        return self.rows > allowed + POISSON_SIGMA * math.sqrt(allowed) + slack
 
     def cancel(self) -> None:
-        """End h2load soon; what it did so far is kept."""
+        """End the generator soon; what it did so far is kept."""
         self._cancelled = True
         with self._closing:
             if self._cancel >= 0:
                 os.eventfd_write(self._cancel, 1)
 
     def discard(self) -> None:
-        """End h2load if it still runs and remove everything from the host. Can be called at any time, twice too."""
-        self._terminate()
-        # Once only: a descriptor that is closed twice may be somebody else's by then.
+        """End the generator if it still runs and remove everything from the host. Can be called at any time, twice too."""
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        self._generator.process.terminate()
+        # Once only: a descriptor that is closed twice may belong to something else by then.
         with self._closing:
             if self._cancel >= 0:
                 os.close(self._cancel)
                 self._cancel = -1
-                if self._gate is not None:
-                    self._gate.close()
+                self._generator.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _end(self, how: Ended) -> None:
         self._ended = self._ended or how
-        self._terminate()
-
-    def _terminate(self) -> None:
-        if self._process is None or self._reap():
-            return
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
-            deadline = time.monotonic() + KILL_AFTER_S
-            while not self._reap():
-                if time.monotonic() > deadline:
-                    self._process.kill()
-                time.sleep(0.01)
-
-    def _reap(self) -> bool:
-        """Say whether h2load is gone, and keep what it used."""
-        process = self._process
-        # The follower and whoever discards the agent may both ask; the kernel tells only once.
-        with self._reaping:
-            if process is None or process.returncode is not None:
-                return True
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid == 0:
-                return False
-            process.returncode = os.waitstatus_to_exitcode(status)
-            self._cpu_us = round((usage.ru_utime + usage.ru_stime) * 1e6)
-            return True
+        self._generator.process.terminate()
 
     def _read_log(self) -> None:
         while (rows := self._tail.read()) is not None:
@@ -293,59 +212,36 @@ class LoadAgent:
         assert self._recorder is not None
         self._recorder.add(rows)
         self.rows = self._recorder.tally.rows
-        if self.assignment.rate_per_s is not None:
-            # The schedule needs every start of the run at once: 16 bytes a request.
-            sent = rows.start_us > 0
-            self._starts.append(rows.start_us[sent])
-            self._services.append(rows.service_us[sent])
-
-    def _read_output(self, output: IO[bytes]) -> None:
-        if output.closed:
-            return
-        with contextlib.suppress(OSError):
-            while data := output.read(65536):
-                self._output += data
-                del self._output[: max(0, len(self._output) - OUTPUT_BYTES)]
-
-    def _text(self) -> str:
-        return self._output.decode(errors="replace").lstrip("\n")
-
-    def _summary_seen(self) -> bool:
-        return h2load.parse_output(self._text()).summary is not None
-
-    def _sample(self, elapsed_s: float) -> None:
-        self._clock.sample()
-        port = urlsplit(self.assignment.url).port or (443 if self.assignment.url.startswith("https") else 80)
-        if elapsed_s <= POLL_S / 2:
-            return
-        with contextlib.suppress(OSError):
-            now = processes.thread_times_us(self.pid)
-            for thread, (cpu, waited) in now.items():
-                cpu_before, waited_before = self._threads.get(thread, (0, 0))
-                share = (cpu - cpu_before) / (elapsed_s * 1e6)
-                self._cpu_busiest = max(self._cpu_busiest, share)
-                self._thread_cpu.setdefault(thread, []).append(round(share, 4))
-                self._waited_us[thread] = self._waited_us.get(thread, 0) + waited - waited_before
-            self._threads = now
-            self._sampled_s += elapsed_s
-            self._sockets.append(processes.established_sockets(self.pid, port))
+        if self._rebuilt is not None:
+            self._rebuilt.add(rows)
 
     def result(self) -> AgentResult:
-        """Give facts and counters, after follow() has returned."""
-        task, recorder = self.assignment, self._recorder
+        """Return facts and counters, after follow() has returned."""
+        recorder = self._recorder
         assert recorder is not None, "result() before follow()"
-        process = self._process
-        tally, text = recorder.tally, self._text()
-        said = h2load.parse_output(text)
-        open_model = self._scheduled(recorder)
-        facts = AgentFacts(
+        rebuilt = None if self._rebuilt is None else self._rebuilt.result(recorder.tally.last_end_us)
+        facts = self._facts(recorder)
+        if rebuilt is not None:
+            return AgentResult(
+                _with_rebuilt(facts, rebuilt), recorder.service, recorder.series, rebuilt.response, rebuilt.lag
+            )
+        return AgentResult(
+            _with_arrivals(facts, recorder), recorder.service, recorder.series, recorder.response, recorder.lag
+        )
+
+    def _facts(self, recorder: Recorder) -> AgentFacts:
+        task, tally, sampler, account = self.assignment, recorder.tally, self._sampler, self._generator.account()
+        assert sampler is not None
+        process, slots = self._generator.process, task.clients * task.streams
+        p99_us = recorder.service[OK].quantile_us(0.99) if recorder.service[OK].n else 0
+        return AgentFacts(
             agent=task.agent,
             url=task.url,
             pid=self.pid,
-            version=f"{self._can.version[0]}.{self._can.version[1]}",
+            version=self._generator.version,
             gate=self.gate,
             ended=self._ended or Ended.DIED,
-            exit_status=process.returncode if process else None,
+            exit_status=process.returncode,
             released_late_us=self._released_late_us,
             planned=task.requests if task.rate_per_s is None else None,
             rows=tally.rows,
@@ -357,45 +253,62 @@ class LoadAgent:
             statuses=tally.statuses,
             first_start_us=tally.first_start_us,
             last_end_us=tally.last_end_us,
-            total=said.summary.total if said.summary else None,
-            started=said.summary.started if said.summary else None,
-            done=said.summary.done if said.summary else None,
-            errored=said.summary.errored if said.summary else None,
-            request_failures=said.request_failures,
-            failed_connects=said.failed_connects,
-            sockets_fewest=min(self._sockets, default=None),
-            sockets_most=max(self._sockets, default=None),
-            cpu_us=self._cpu_us,
-            cpu_busiest=round(self._cpu_busiest, 3),
-            clock_moved_ns=self._clock.largest_ns,
-            slots=task.clients * task.streams,
-            protocol=said.protocol,
-            due=open_model.due if open_model else None,
-            missing=open_model.missing if open_model else None,
-            late=open_model.late if open_model else None,
-            lower_bound=bool(open_model and open_model.lower_bound),
+            total=account.total,
+            started=account.started,
+            done=account.done,
+            errored=account.errored,
+            request_failures=account.request_failures,
+            failed_connects=account.failed_connects,
+            sockets_fewest=min(sampler.sockets, default=None),
+            sockets_most=max(sampler.sockets, default=None),
+            cpu_us=process.cpu_us,
+            cpu_busiest=round(sampler.cpu_busiest, 3),
+            clock_moved_ns=sampler.clock.largest_ns,
+            slots=slots,
+            protocol=account.protocol,
+            due=None,
+            missing=None,
+            late=None,
+            lower_bound=False,
             errors=self._errors,
-            output=text[-4000:],
-            waiting_share=round(max(self._waited_us.values(), default=0) / max(1.0, self._sampled_s * 1e6), 4),
-            body_bytes=said.summary.bytes_data if said.summary else None,
-            thread_cpu=self._thread_cpu,
-        )
-        return AgentResult(
-            facts=facts,
-            service=recorder.service,
-            series=recorder.series,
-            response=open_model.response if open_model else None,
-            lag=open_model.lag if open_model else None,
+            output=(process.text + self._generator.stderr())[-OUTPUT_CHARACTERS:],
+            waiting_share=round(sampler.waiting_share, 4),
+            body_bytes=account.body_bytes,
+            thread_cpu=sampler.thread_cpu,
+            generator=task.generator,
+            waited_for_slot=account.waited_for_slot,
+            connects=account.connects,
+            most_connections=account.most_connections,
+            retried=account.retried,
+            hung=0 if recorder.occupancy is None else recorder.occupancy.hung(slots, p99_us),
         )
 
-    def _scheduled(self, recorder: Recorder) -> Scheduled | None:
-        task, window = self.assignment, recorder.window
-        if task.rate_per_s is None or window.end_us is None or not sum(s.size for s in self._starts):
-            return None
-        return reconstruct(
-            np.concatenate(self._starts),
-            np.concatenate(self._services),
-            OpenLoad(task.rate_per_s, task.clients),
-            (window.start_us, window.end_us),
-            observed_until_us=max(recorder.tally.last_end_us, window.end_us),
-        )
+
+def _with_rebuilt(facts: AgentFacts, rebuilt: Scheduled) -> AgentFacts:
+    return replace(
+        facts,
+        due=rebuilt.due,
+        missing=rebuilt.missing,
+        late=rebuilt.uneven,
+        late_us=rebuilt.late_us,
+        lower_bound=rebuilt.lower_bound,
+        largest_burst=rebuilt.largest_burst,
+    )
+
+
+def _with_arrivals(facts: AgentFacts, recorder: Recorder) -> AgentFacts:
+    if recorder.arrivals is None:
+        return facts
+    counts = recorder.arrivals.close()
+    return replace(
+        facts,
+        due=counts.due,
+        missing=recorder.tally.unanswered,
+        late=counts.late,
+        late_us=recorder.arrivals.late_us,
+        lower_bound=recorder.tally.unanswered > 0,
+        early=counts.early,
+        off_schedule=counts.off_schedule,
+        largest_burst=counts.largest_burst,
+        largest_due=counts.largest_due,
+    )

@@ -6,30 +6,42 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.histogram import HdrCounts, index_of
+from agents.arrivals import ArrivalCheck, Schedule
+from agents.generators.contract import Failure
+from agents.histogram import HdrCounts, Ints, index_of
+from agents.occupancy import Occupancy
 from agents.rows import EARLIEST_START_US, Rows
 from agents.series import Series
 
 OK, HTTP_ERROR, STREAM_FAILED = "ok", "http_error", "stream_failed"
 CLASSES = (OK, HTTP_ERROR, STREAM_FAILED)
 
+# Was due and has no answer: it stands in the response times at its age, a lower bound.
+UNANSWERED = np.array([Failure.TIMEOUT, Failure.UNANSWERED, Failure.UNSENT])
+
 _NEVER = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """[start_us, end_us) on the load host's wall clock; end_us None: to the end of the run (a load bound by a count)."""
+    """[start_us, end_us) on the load host's wall clock; end_us None: to the end of the run (a load bound by a count).
+
+    observed_until_us: when the load ends, a tail after the window; None: not known.
+    """
 
     start_us: int
     end_us: int | None
+    observed_until_us: int | None = None
 
 
 @dataclass(slots=True)
 class Tally:
     """Counts beside the histograms. Every row is in exactly one of: in the window by class, before, after, never_sent.
 
+    Where rows hold due times a request belongs to the window in which it was due, sent or not; then never_sent stays 0.
     boundary counts the rows inside the window whose status h2load lost (0): they are in no class.
     crossing counts rows that started in the window and ended after it: slots seen occupied at its end.
+    unanswered counts those that were due in the window and have no answer: they stand in the response times at their age.
     first_start_us and last_end_us span all rows that were sent, on the load host's clock; 0 while there are none.
     """
 
@@ -39,47 +51,84 @@ class Tally:
     never_sent: int = 0
     boundary: int = 0
     crossing: int = 0
+    unanswered: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     first_start_us: int = 0
     last_end_us: int = 0
 
 
 class Recorder:
-    """Adds rows, in chunks of any size and in any order, to counters per class and per second of the window."""
+    """Adds rows, in chunks of any size and in any order, to counters per class and per second of the window.
 
-    def __init__(self, window: Window) -> None:
+    With a schedule (an open loop whose rows hold due times) response time and send lag are recorded as well. Response time
+    is of the same population as service time, the successful answers, and of what was due and never answered.
+    """
+
+    def __init__(self, window: Window, schedule: Schedule | None = None) -> None:
         self.window = window
         self.tally = Tally()
         self.service = {name: HdrCounts() for name in CLASSES}
         self.series = {name: Series() for name in CLASSES}
+        self.response = None if schedule is None else HdrCounts()
+        self.lag = None if schedule is None else HdrCounts()
+        self.arrivals = None if schedule is None else ArrivalCheck(schedule)
+        until_us = window.observed_until_us
+        timed = schedule is None and window.end_us is not None and until_us is not None and until_us > window.end_us
+        self.occupancy = Occupancy(window.end_us or 0, until_us or 0) if timed else None
 
     def add(self, rows: Rows) -> None:
         """Add parsed rows."""
         tally = self.tally
         tally.rows += len(rows)
-        start, status, service = rows.start_us, rows.status, rows.service_us
-        sent = start >= EARLIEST_START_US
-        if not sent.all():
-            tally.never_sent += int((~sent).sum())
-            start, status, service = start[sent], status[sent], service[sent]
-        if start.size == 0:
+        sent = rows.start_us >= EARLIEST_START_US
+        everything_sent = bool(sent.all())
+        on_the_wire = rows if everything_sent else rows.where(sent)
+        if len(on_the_wire):
+            end = on_the_wire.start_us + on_the_wire.service_us
+            tally.first_start_us = min(tally.first_start_us or _NEVER, int(on_the_wire.start_us.min()))
+            tally.last_end_us = max(tally.last_end_us, int(end.max()))
+            if self.occupancy is not None:
+                self.occupancy.add(on_the_wire.start_us, end)
+        if self.response is not None and rows.due_us is not None:
+            inside = self._inside(rows, rows.due_us)
+            if len(inside):
+                self._record_open(inside)
             return
-        end = start + service
-        first, last_start = int(start.min()), int(start.max())
-        tally.first_start_us = min(tally.first_start_us or _NEVER, first)
-        tally.last_end_us = max(tally.last_end_us, int(end.max()))
-        window = self.window
-        if window.end_us is not None:
-            if first < window.start_us or last_start >= window.end_us:
-                before, after = start < window.start_us, start >= window.end_us
-                tally.before += int(before.sum())
-                tally.after += int(after.sum())
-                inside = ~(before | after)
-                start, status, service, end = start[inside], status[inside], service[inside], end[inside]
-                if start.size == 0:
-                    return
-            tally.crossing += int((end >= window.end_us).sum())
-        self._classify(start - window.start_us, status, service)
+        tally.never_sent += len(rows) - len(on_the_wire)
+        inside = self._inside(on_the_wire, on_the_wire.start_us)
+        if len(inside):
+            self._classify(inside.start_us - self.window.start_us, inside.status, inside.service_us)
+
+    def _inside(self, rows: Rows, instant_us: Ints) -> Rows:
+        """Return the rows whose instant, shape (n,), lies in the window, and count the others."""
+        window, tally = self.window, self.tally
+        if window.end_us is None or not len(rows):
+            return rows
+        if int(instant_us.min()) < window.start_us or int(instant_us.max()) >= window.end_us:
+            before, after = instant_us < window.start_us, instant_us >= window.end_us
+            tally.before += int(before.sum())
+            tally.after += int(after.sum())
+            rows = rows.where(~(before | after))
+        tally.crossing += int((rows.start_us + rows.service_us >= window.end_us).sum())
+        return rows
+
+    def _record_open(self, rows: Rows) -> None:
+        """Record requests that were due in the window."""
+        assert rows.due_us is not None
+        assert self.response is not None
+        assert self.lag is not None
+        assert self.arrivals is not None
+        due, start, status, service = rows.due_us, rows.start_us, rows.status, rows.service_us
+        sent = start > 0
+        lag = np.where(sent, np.maximum(start - due, 0), 0)
+        # What was never sent has its time from when it was due already.
+        response = service + lag
+        unanswered = np.isin(status, UNANSWERED)
+        self.tally.unanswered += int(unanswered.sum())
+        self.lag.record(lag[sent])
+        self.response.record(response[unanswered | ((status >= 100) & (status < 400))])
+        self.arrivals.add(due, start)
+        self._classify(due - self.window.start_us, status, service)
 
     def _classify(self, relative_us: np.ndarray, status: np.ndarray, service: np.ndarray) -> None:
         tally = self.tally

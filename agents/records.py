@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from agents.cgroup import Counters
+from agents.generators.contract import Arrivals
 
 T = TypeVar("T")
 
@@ -48,6 +49,14 @@ class Ended(StrEnum):
     DIED = "died"
 
 
+class GeneratorKind(StrEnum):
+    """Which generator sends the requests. COMMAND: a program of the user's that follows the contract."""
+
+    H2LOAD = "h2load"
+    PACED = "paced"
+    COMMAND = "command"
+
+
 class HostRole(StrEnum):
     """What a host is used for. COMMAND: only commands of the campaign run there."""
 
@@ -62,10 +71,12 @@ class BadRecord(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What one agent is to do. requests or duration_us is set; rate_per_s makes it the open model (then requests too).
+    """What one agent is to do. requests or duration_us is set; rate_per_s makes it the open loop (then duration_us).
 
-    clients and requests are this agent's share. window_us: [start, end) after T0, end None for the whole run.
-    give_up_us: how long after T0 the agent is ended if it has not ended by itself.
+    clients, requests and rate_per_s are this agent's share; agents: how many share the load. window_us: [start, end) after
+    T0, end None for the whole run. give_up_us: how long after T0 the agent is ended if it has not ended by itself.
+    first_due_ns: due time of its first request after T0, so that all agents together form one stream.
+    program: the command line of a generator of the user's. timeout_us: per request; None for no limit.
     """
 
     agent: str
@@ -84,20 +95,33 @@ class Assignment:
     headers: list[list[str]] = field(default_factory=list)
     body: bytes = b""
     core: int | None = None
+    generator: GeneratorKind = GeneratorKind.H2LOAD
+    program: list[str] = field(default_factory=list)
+    agents: int = 1
+    arrivals: Arrivals = Arrivals.EVEN
+    seed: int = 0
+    first_due_ns: int = 0
+    timeout_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AgentFacts:
     """What one agent did, besides its counters.
 
-    ended: 'finished', 'watchdog' (ended by us at give_up_us), 'rate-breaker', 'cancelled' or 'died'.
-    started, done: h2load's own summary; None when it printed none. rows: lines in its log.
+    started, done: the generator's own summary; None when it printed none. rows: lines in its log.
     sockets_fewest, sockets_most: established connections, sampled while it ran; None: never sampled.
     cpu_busiest: the largest share of one core that one of its threads used over a sampling interval; where it ended before
     the first was over, its share of the whole. waiting_share: the share of the time in which its busiest thread could have
-    run and had no core. body_bytes: bodies received, as h2load says. thread_cpu: by thread, the share of a core that it used
-    in each sampling interval of about a second.
+    run and had no core. body_bytes: bodies received, as the generator says. thread_cpu: by thread, the share of a core that
+    it used in each sampling interval of about a second.
     released_late_us: how late the gate was opened. errors: what made the data incomplete.
+    slots: the most requests that it could have under way at once. statuses: requests of the window by HTTP status; below 0:
+    failures, by agents.generators.contract.Failure.
+    due, missing: requests that were due in the window, and those of them without any answer. late: sent later than late_us
+    after they were due. early, off_schedule: sent before they were due; due times that are not on the task's schedule.
+    largest_burst, largest_due: the most requests sent, and due, within one millisecond of the window.
+    waited_for_slot, connects, most_connections, retried: the generator's summary; None: it does not say.
+    hung: slots of a closed loop that had no answer any more at the window's end.
     """
 
     agent: str
@@ -140,6 +164,17 @@ class AgentFacts:
     waiting_share: float = 0.0
     body_bytes: int | None = None
     thread_cpu: dict[int, list[float]] = field(default_factory=dict)
+    generator: GeneratorKind = GeneratorKind.H2LOAD
+    late_us: int | None = None
+    early: int = 0
+    off_schedule: int = 0
+    largest_burst: int | None = None
+    largest_due: int | None = None
+    waited_for_slot: int | None = None
+    connects: int | None = None
+    most_connections: int | None = None
+    retried: int | None = None
+    hung: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from agents.schedule import OpenLoad, due_times_us, reconstruct
+from agents.generators.h2load_schedule import OpenLoad, due_times_us, reconstruct
 
 T0 = 1_795_331_418_000_000
 

@@ -1,0 +1,57 @@
+"""From an assignment to the generator that carries it out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from agents.generators.adapter import Generator
+from agents.generators.contract import GeneratorTask, Model, Protocol, TaskRequest
+from agents.generators.held_h2load import HeldH2load
+from agents.generators.program import PACED, Program
+from agents.h2load import Capabilities, H2loadMissing
+from agents.records import Assignment, GeneratorKind
+
+
+def make(
+    task: Assignment, can: Capabilities | None, program: str, log: Path, folder: Path, environment: dict[str, str]
+) -> Generator:
+    """Return the generator of an assignment, not started yet.
+
+    can, program: this host's h2load. log: where rows go; folder: the agent's own. Raises H2loadMissing where it is needed
+    and can is None.
+    """
+    if task.generator is GeneratorKind.H2LOAD:
+        if can is None:
+            raise H2loadMissing(f"'{program}' is needed for this load and was not looked up")
+        return HeldH2load(task, can, program, log, folder, environment)
+    argv = list(PACED) if task.generator is GeneratorKind.PACED else task.program
+    return Program(
+        argv[0] if task.program else str(task.generator), argv, contract_task(task, log), folder, environment
+    )
+
+
+def contract_task(task: Assignment, log: Path) -> GeneratorTask:
+    """Return an assignment in the words of the contract."""
+    request = TaskRequest(
+        url=task.url,
+        method=task.method,
+        headers=tuple((name, value) for name, value in task.headers),
+        body=task.body or None,
+    )
+    return GeneratorTask(
+        log=str(log),
+        requests=(request,),
+        model=Model.CLOSED if task.rate_per_s is None else Model.OPEN,
+        protocol=Protocol.HTTP2 if task.http2 else Protocol.HTTP1,
+        streams=task.streams,
+        clients=task.clients,
+        count=task.requests,
+        duration_us=task.duration_us,
+        window_start_us=task.window_start_us,
+        window_end_us=task.window_end_us,
+        rate_per_s=task.rate_per_s,
+        first_due_ns=task.first_due_ns,
+        arrivals=task.arrivals,
+        seed=task.seed,
+        timeout_us=task.timeout_us,
+    )

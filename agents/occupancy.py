@@ -1,0 +1,40 @@
+"""How many slots had a request under way after the window of a closed loop: what is missing hangs or was lost."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.histogram import Ints
+
+_INSTANTS = 200
+# A slot without an answer for this long, or for this many times the p99, hangs.
+HUNG_US = 1_000_000
+HUNG_P99 = 10
+
+
+class Occupancy:
+    """Counts, at instants spread over the tail, the requests that were under way then and were answered later."""
+
+    def __init__(self, window_end_us: int, observed_until_us: int) -> None:
+        self._end_us = observed_until_us
+        self._at_us = np.linspace(window_end_us, observed_until_us, _INSTANTS, endpoint=False).astype(np.int64)
+        self._steps = np.zeros(_INSTANTS + 1, dtype=np.int64)
+
+    def add(self, start_us: Ints, end_us: Ints) -> None:
+        """Add requests that ended, in chunks of any size and order; both of shape (n,), on the clock of the window."""
+        tail = end_us > self._at_us[0]
+        np.add.at(self._steps, np.searchsorted(self._at_us, start_us[tail]), 1)
+        np.add.at(self._steps, np.searchsorted(self._at_us, end_us[tail]), -1)
+
+    def hung(self, slots: int, p99_us: int) -> int:
+        """Return how many slots had no answer for longer than HUNG_US and HUNG_P99 times the p99.
+
+        0 where the tail is too short to know: a request that was under way at an instant, and has no row, is that old only
+        if the load went on long enough after it.
+        """
+        age_us = max(HUNG_US, HUNG_P99 * p99_us)
+        known = self._at_us <= self._end_us - age_us
+        if not known.any():
+            return 0
+        # A slot that reconnects is idle for a moment; one that hangs never is under way. So the fullest instant counts.
+        return max(0, slots - int(np.cumsum(self._steps)[:-1][known].max()))

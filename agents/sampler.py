@@ -1,0 +1,62 @@
+"""What a generator's process used while it ran: CPU by thread, time without a core, connections, steps of the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+from agents import processes
+from agents.clock import StepWatch
+
+# A load that is over sooner says nothing about the share of a core that it took.
+SHORTEST_US = 200_000
+
+
+class Sampler:
+    """Samples one process about once a second. waited_us: by thread, time in which it could have run and had no core."""
+
+    def __init__(self, pid: int, port: int, interval_s: float) -> None:
+        """port: of the server; its established connections are counted. Samples closer than half an interval are dropped."""
+        self.clock = StepWatch()
+        self.sockets: list[int] = []
+        self.thread_cpu: dict[int, list[float]] = {}
+        self.cpu_busiest = 0.0
+        self._pid, self._port, self._interval_s = pid, port, interval_s
+        self._waited_us: dict[int, int] = {}
+        self._sampled_s = 0.0
+        self._started = self._sampled_at = time.monotonic()
+        self._threads: dict[int, tuple[int, int]] = {}
+        self.clock.sample()
+        with contextlib.suppress(OSError):
+            self._threads = processes.thread_times_us(pid)
+        self._cpu_before_us = sum(cpu for cpu, _ in self._threads.values())
+
+    def sample(self) -> None:
+        """Take a sample, unless the last one is too recent. Does nothing once the process is gone."""
+        elapsed_s = time.monotonic() - self._sampled_at
+        if elapsed_s <= self._interval_s / 2:
+            return
+        self._sampled_at += elapsed_s
+        self.clock.sample()
+        with contextlib.suppress(OSError):
+            now = processes.thread_times_us(self._pid)
+            for thread, (cpu, waited) in now.items():
+                cpu_before, waited_before = self._threads.get(thread, (0, 0))
+                share = (cpu - cpu_before) / (elapsed_s * 1e6)
+                self.cpu_busiest = max(self.cpu_busiest, share)
+                self.thread_cpu.setdefault(thread, []).append(round(share, 4))
+                self._waited_us[thread] = self._waited_us.get(thread, 0) + waited - waited_before
+            self._threads = now
+            self._sampled_s += elapsed_s
+            self.sockets.append(processes.established_sockets(self._pid, self._port))
+
+    def ended(self, cpu_us: int) -> None:
+        """Take in the CPU time of the whole process, where it ended before the first sample."""
+        lasted_us = (time.monotonic() - self._started) * 1e6
+        if not self._sampled_s and lasted_us > SHORTEST_US:
+            self.cpu_busiest = (cpu_us - self._cpu_before_us) / lasted_us
+
+    @property
+    def waiting_share(self) -> float:
+        """Return the share of the sampled time in which the thread that waited most could have run and had no core."""
+        return max(self._waited_us.values(), default=0) / max(1.0, self._sampled_s * 1e6)
