@@ -8,7 +8,10 @@ import shutil
 import subprocess
 from dataclasses import dataclass, field
 
+import numpy as np
+
 OLDEST = (1, 43)
+LONGEST_PERIOD_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,7 @@ class Capabilities:
 
 
 def capabilities(version: tuple[int, int]) -> Capabilities:
-    """Give the row of the table for a version."""
+    """Return the row of the table for a version."""
     return Capabilities(
         version=version,
         rps=version >= (1, 44),
@@ -126,16 +129,20 @@ def command(drive: Drive, can: Capabilities, log_file: str, program: str = "h2lo
 
 
 def stagger(rate_per_s: float, clients: int) -> tuple[int, int]:
-    """Give (connections, whole milliseconds) whose ratio comes closest to one connection every 1/rate seconds.
+    """Return (connections, whole milliseconds): so many connections are opened at once, every so many milliseconds.
 
-    h2load's periods are whole milliseconds, and it refuses more connections at a time than there are clients; the fewest
-    connections at a time win among those equally close.
+    Connection i should start i/rate after the first, so that the streams of all connections are due evenly. h2load's
+    periods are whole milliseconds, and it refuses more connections at a time than there are clients. The pair with the
+    smallest of the largest deviations is chosen; among those equally good to 0.1 ms the one with the fewest at a time.
     """
+    ideal_ms = np.arange(clients) * 1000 / rate_per_s
     candidates = []
-    for period_ms in (*range(1, 101), max(1, round(1000 / rate_per_s))):
-        connections = min(clients, max(1, round(rate_per_s * period_ms / 1000)))
-        error = abs(connections / period_ms * 1000 / rate_per_s - 1)
-        candidates.append((round(error, 3), connections, period_ms))
+    for period_ms in sorted({*range(1, LONGEST_PERIOD_MS + 1), max(1, round(1000 / rate_per_s))}):
+        exact = rate_per_s * period_ms / 1000
+        for connections in {min(clients, max(1, math.floor(exact))), min(clients, max(1, math.ceil(exact)))}:
+            off_ms = np.arange(clients) // connections * period_ms - ideal_ms
+            # Half the spread: only the offsets relative to each other matter.
+            candidates.append((round(float(off_ms.max() - off_ms.min()) / 2, 1), connections, period_ms))
     _, connections, period_ms = min(candidates)
     return connections, period_ms
 

@@ -1,0 +1,51 @@
+"""Slots that hang at the end of a closed loop, told from those that are only between two requests."""
+
+import numpy as np
+import pytest
+
+from agents.occupancy import Occupancy
+
+END_US = 10_000_000
+UNTIL_US = 12_000_000
+
+
+def rows(slots, service_us, idle_us=0, first_us=8_000_000, until_us=UNTIL_US):
+    """Requests of `slots` connections, one after the other, that ended before `until_us`."""
+    step = service_us + idle_us
+    starts = np.concatenate([np.arange(first_us + k * 37, until_us - service_us, step) for k in range(slots)])
+    return starts, starts + service_us
+
+
+@pytest.mark.parametrize(("alive", "hung"), [(8, 0), (7, 1), (3, 5)])
+def test_a_slot_without_an_answer_for_a_second_hangs(alive, hung):
+    """Those that still answer are counted; the rest has had no answer."""
+    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy.add(*rows(alive, 2_000))
+
+    assert occupancy.hung(8, 2_500) == hung
+
+
+def test_slots_that_reconnect_do_not_hang():
+    """Each is idle for a third of the time, and no instant shows all of them idle."""
+    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy.add(*rows(40, 2_000, idle_us=20))
+
+    assert occupancy.hung(40, 2_000) == 0
+
+
+def test_a_tail_too_short_for_the_answers_shows_nothing():
+    """Ten times a p99 of 300 ms is more than the tail of 2 s."""
+    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy.add(*rows(7, 300_000))
+
+    assert occupancy.hung(8, 300_000) == 0
+
+
+def test_chunks_add_up():
+    """Rows come in any order."""
+    starts, ends = rows(5, 3_000)
+    occupancy = Occupancy(END_US, UNTIL_US)
+    for chunk in np.array_split(np.random.default_rng(1).permutation(starts.size), 9):
+        occupancy.add(starts[chunk], ends[chunk])
+
+    assert occupancy.hung(6, 3_000) == 1
