@@ -1,16 +1,18 @@
-"""The guard of one host: ends what a run started there when the coordinator goes away, however it goes.
+"""The guard of one host: it stops everything of a run there when the coordinator goes away, however it goes.
 
-    python -m agents.guard                       run a node under guard; told on standard input
-    python -m agents.guard --clean [RUN]         end and remove what runs have left on this host
+    python -m agents.guard                       start a node under guard, ordered on standard input
+    python -m agents.guard --clean [RUN]         stop and remove what runs have left on this host
 
-The first line of standard input is a JSON object: the run, the command (the host's Ray node) and its environment, a
-secret for the file {folder}/token, and a lease. The coordinator then holds standard input open, a pipe here, an SSH
-channel elsewhere, and writes a line at least every lease_s seconds. When it ends (an orderly close, a kill -9) or falls
-silent (a cut cable, a closed laptop), everything of the run is ended: every process that carries VOLLEY_RUN=<run> in its
-environment, the containers labelled volley.run=<run>, scratch files and the folder. A line {"end": RUN} ends a run that
-used this node. What happens is told on standard output, a JSON object a line.
+The first line of standard input is an Order as JSON: the run, the command and environment of the
+host's Ray node, a secret for the file {folder}/token, and a lease. The coordinator then keeps
+standard input open (a pipe on this machine, an SSH channel elsewhere) and writes a line at least
+every lease_s seconds. Input that ends (orderly exit, kill -9) or falls silent (cut cable, closed
+laptop) means that the coordinator is gone. The guard then stops every process that has
+VOLLEY_RUN=<run> in its environment, and removes the containers labelled volley.run=<run>, scratch
+files and its folder. A line {"end": RUN} stops a single run that used this node. Events go to
+standard output, one GuardEvent as a JSON object per line.
 
-Standard library only: it must work where nothing else of ours does.
+Standard library only: the guard must work when nothing else of Volley does.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 RUN_VARIABLE = "VOLLEY_RUN"
 RUN_LABEL = "volley.run"
@@ -42,10 +45,10 @@ POLL_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What the coordinator asks for. lease_s 0: only the end of standard input counts.
+    """A node to start. lease_s: the longest silence of the coordinator; 0: only the end of input counts.
 
-    ready: what the node prints when it is up; hopeless: what it prints when it will not be, however long it goes on trying.
-    '{folder}' and '{python}' in command and environment are filled in.
+    ready: what the node prints once it is up. hopeless: what it prints when it will never be up, although it keeps trying.
+    The guard replaces '{folder}' and '{python}' in command and environment.
     """
 
     run: str
@@ -57,23 +60,63 @@ class Order:
     hopeless: tuple[str, ...] | list[str] = ()
 
 
+class GuardEventKind(StrEnum):
+    """STARTED: the node's process runs. READY: the node is up. ENDED: it exited by itself, or will never be up.
+
+    RUN_ENDED: one run was stopped. CLEANED: everything was removed; the last event. TROUBLE: something could not be removed.
+    """
+
+    STARTED = "started"
+    READY = "ready"
+    ENDED = "ended"
+    RUN_ENDED = "run-ended"
+    CLEANED = "cleaned"
+    TROUBLE = "trouble"
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How much of a run, or of all runs, was found on a host and removed."""
+
+    processes: int
+    containers: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class GuardEvent:
+    """What happened on the host. folder: the guard's own (STARTED). run, removed: RUN_ENDED and CLEANED.
+
+    status: the node's exit status, None while it still runs; log: the end of its output (ENDED). detail: TROUBLE.
+    """
+
+    event: GuardEventKind
+    folder: str = ""
+    run: str = ""
+    status: int | None = None
+    log: str = ""
+    removed: Removed | None = None
+    detail: str = ""
+
+
 def processes_of(run: str | None) -> list[int]:
-    """Find the processes of a run, or of any run, by their environment; this process and its parents excepted."""
+    """Return the processes of a run, or of all runs, found by their environment; never this process or its parents."""
     ours = set(_line_of_descent())
     wanted = f"{RUN_VARIABLE}={run}" if run else f"{RUN_VARIABLE}="
-    found, children = set(), defaultdict(list)
+    carriers: set[int] = set()
+    children: dict[int, list[int]] = defaultdict(list)
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         with contextlib.suppress(OSError):
             children[_parent_of(pid)].append(pid)
             variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
             if any(v == wanted if run else v.startswith(wanted) for v in variables):
-                found.add(pid)
-    # Ray's agents write their titles over their environment: only their parents tell whose they are.
-    grown = list(found)
-    for pid in grown:
-        grown += [child for child in children[pid] if child not in found]
-        found.update(children[pid])
-    return sorted(found - ours)
+                carriers.add(pid)
+    # Ray's agents overwrite their environment with their title, so they are found through their parents.
+    family = list(carriers)
+    for pid in family:
+        family += [child for child in children[pid] if child not in carriers]
+        carriers.update(children[pid])
+    return sorted(carriers - ours)
 
 
 def _parent_of(pid: int) -> int:
@@ -91,29 +134,28 @@ def _line_of_descent() -> Iterator[int]:
 
 
 def end_processes(run: str | None, grace_s: float = GRACE_S) -> int:
-    """End the run's processes: h2load by TERM, so that no load outlives its run; then everything by KILL.
+    """Stop the run's processes and return how many there were: h2load with SIGTERM, then everything with SIGKILL.
 
-    Ray's own processes are not asked: a raylet drains for half a minute, and what it would save is deleted next.
-    Gives how many there were.
+    Ray's processes get no SIGTERM: a raylet would drain for half a minute to save what is deleted next.
     """
     ended: set[int] = set()
     quiet = 0
     for _ in range(ROUNDS):
-        found = processes_of(run)
-        if not found:
-            # A process in the middle of exec() has no environment for a moment: nothing has to be seen twice.
+        running = processes_of(run)
+        if not running:
+            # During exec() a process briefly has no environment, so only a second empty result counts.
             quiet += 1
             if quiet == 2:
                 break
             time.sleep(0.02)
             continue
         quiet = 0
-        ended.update(found)
-        load = [pid for pid in found if _name(pid) == "h2load"]
+        ended.update(running)
+        load = [pid for pid in running if _name(pid) == "h2load"]
         _signal(load, signal.SIGTERM)
         _wait(load, grace_s)
-        _signal(found, signal.SIGKILL)
-        _wait(found, grace_s)
+        _signal(running, signal.SIGKILL)
+        _wait(running, grace_s)
     return len(ended)
 
 
@@ -144,7 +186,7 @@ def _alive(pid: int) -> bool:
 
 
 def remove_containers(run: str | None) -> int:
-    """Remove the run's containers, or those of any run, where there is an engine; give how many there were."""
+    """Remove the containers of a run, or of all runs, and return how many there were; 0 without a Docker engine."""
     if shutil.which("docker") is None:
         return 0
     if not (Path("/var/run/docker.sock").exists() or os.environ.get("DOCKER_HOST")):
@@ -156,7 +198,7 @@ def remove_containers(run: str | None) -> int:
             return 0
         _docker("rm", "--force", "--volumes", *listed)
     except (subprocess.SubprocessError, OSError) as error:
-        tell({"event": "trouble", "what": f"containers could not be removed: {error}"})
+        emit(GuardEvent(GuardEventKind.TROUBLE, detail=f"cannot remove containers: {error}"))
         return 0
     return len(listed)
 
@@ -168,32 +210,32 @@ def _docker(*arguments: str) -> list[str]:
     return done.stdout.split()
 
 
-def clean(run: str | None) -> dict[str, int]:
-    """End and remove everything of a run on this host, or of all runs; say how much there was of each."""
+def clean(run: str | None) -> Removed:
+    """Stop and remove everything of a run on this host, or of all runs; return how much there was."""
     processes = end_processes(run)
-    # After the actors are gone nobody starts another container.
+    # Containers come second: once the actors are gone, none starts another container.
     containers = remove_containers(run)
     files = 0
     for scratch in (Path("/dev/shm"), Path(tempfile.gettempdir())):
         for left in scratch.glob(f"volley-{run}-*" if run else "volley-*"):
             shutil.rmtree(left, ignore_errors=True)
             files += 1
-    return {"processes": processes, "containers": containers, "files": files}
+    return Removed(processes, containers, files)
 
 
-def tell(event: dict[str, Any]) -> None:
-    """Write one event; a coordinator that is gone does not hear it."""
+def emit(record: GuardEvent | Removed) -> None:
+    """Write one record as a line of JSON. A coordinator that is gone cannot read it, which is no error."""
     with contextlib.suppress(OSError):
-        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.write(json.dumps(asdict(record)) + "\n")
         sys.stdout.flush()
 
 
 class Guarded:
-    """The node under guard."""
+    """A node, its folder and its output."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        # Short: the path of a socket inside has to stay within 107 bytes.
+        # The name is short because the path of a socket inside must not exceed 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="volley-"))
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
@@ -218,31 +260,31 @@ class Guarded:
     def _fill(self, text: str) -> str:
         return text.replace("{folder}", str(self.folder)).replace("{python}", sys.executable)
 
-    def ended(self, was_ready: bool) -> dict[str, Any] | None:
-        """Give the event of a node that has ended, or was never ready and will not be, with what it printed last."""
+    def ended(self, was_ready: bool) -> GuardEvent | None:
+        """Return the ENDED event of a node that has exited, or that will never be ready; None otherwise."""
         if self._process is None:
             return None
         running = self._process.poll() is None
-        # Once it is up, what is hopeless is about somebody else that was not let in.
+        # Once the node is up, such a message is about another node that was refused.
         if running and was_ready:
             return None
-        said = self._said()
-        if running and not any(sign in said for sign in self._order.hopeless):
+        output = self._output()
+        if running and not any(sign in output for sign in self._order.hopeless):
             return None
-        return {"event": "ended", "status": self._process.returncode, "log": said[-LOG_TAIL:]}
+        return GuardEvent(GuardEventKind.ENDED, status=self._process.returncode, log=output[-LOG_TAIL:])
 
     def ready(self) -> bool:
-        """Say whether the node has said that it is up."""
-        return self._order.ready in self._said()
+        """Return whether the node has printed that it is up."""
+        return self._order.ready in self._output()
 
-    def _said(self) -> str:
+    def _output(self) -> str:
         with contextlib.suppress(OSError):
             return (self.folder / "node.log").read_text(errors="replace")
         return ""
 
     def remove(self) -> None:
-        """End and remove everything."""
-        tell({"event": "cleaned", **clean(self._order.run)})
+        """Stop and remove everything of the node's run, and its folder."""
+        emit(GuardEvent(GuardEventKind.CLEANED, run=self._order.run, removed=clean(self._order.run)))
         shutil.rmtree(self.folder, ignore_errors=True)
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -250,17 +292,20 @@ class Guarded:
 
 
 def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
-    """Come back when standard input has ended, or was silent for lease_s."""
+    """Report the node's events and stop runs on request, until input has ended or was silent for lease_s.
+
+    pending: input that came with the order.
+    """
     os.set_blocking(0, False)
     heard = time.monotonic()
-    ready = told = False
+    ready = reported = False
     while True:
-        # A node that ends by itself is told; what it left is removed when the coordinator has heard of it.
-        if not told and (event := guarded.ended(ready)):
-            tell(event)
-            told = True
+        # A node that exits is reported but not cleaned up: that follows when the coordinator closes the input.
+        if not reported and (event := guarded.ended(ready)):
+            emit(event)
+            reported = True
         if not ready and guarded.ready():
-            tell({"event": "ready"})
+            emit(GuardEvent(GuardEventKind.READY))
             ready = True
         select.select([0], [], [], POLL_S)
         try:
@@ -278,11 +323,11 @@ def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
         for line in lines:
             if line.strip():
                 run = str(json.loads(line)["end"])
-                tell({"event": "run-ended", "run": run, **clean(run)})
+                emit(GuardEvent(GuardEventKind.RUN_ENDED, run=run, removed=clean(run)))
 
 
 def read_order() -> tuple[Order, bytes]:
-    """Read the first line of standard input, and what came with it."""
+    """Return the order, from the first line of standard input, and the input that came with it."""
     data = b""
     while b"\n" not in data:
         more = os.read(0, 65536)
@@ -295,20 +340,20 @@ def read_order() -> tuple[Order, bytes]:
 
 def main() -> int:
     """Run the node until standard input ends, then clean up."""
-    # Signals meant for the coordinator's process group must not end the one that cleans up after it.
+    # Signals to the coordinator's process group must not stop the guard, which cleans up after it.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     if sys.argv[1:2] == ["--clean"]:
-        tell(clean(sys.argv[2] if sys.argv[2:] else None))
+        emit(clean(sys.argv[2] if sys.argv[2:] else None))
         return 0
     order, rest = read_order()
     guarded = Guarded(order)
     try:
         guarded.start()
-        tell({"event": "started", "folder": str(guarded.folder), "pid": os.getpid()})
+        emit(GuardEvent(GuardEventKind.STARTED, folder=str(guarded.folder)))
         keep(guarded, order.lease_s, rest)
     except OSError as error:
-        tell({"event": "ended", "status": -1, "log": str(error)})
+        emit(GuardEvent(GuardEventKind.ENDED, status=-1, log=str(error)))
     finally:
         guarded.remove()
     return 0

@@ -1,7 +1,8 @@
-"""What a host is and has, as one JSON document: `python3 - < survey.py` works before anything of ours is there.
+"""What a host has, as one JSON document: `python3 - < survey.py` works before Volley sends anything there.
 
-Standard library only, and old Pythons as well (3.7): a host that is too old has to be able to say so. Nothing is judged
-here, and one thing that cannot be found out does not hide another: its value is then null, or {"error": ...}.
+It needs the standard library only and runs on Python 3.7, so that a host with an old Python can
+report its version. Nothing is judged here. A value that cannot be found out is null or, for a tool
+that fails, {"error": ...}; the other values are reported all the same.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 
 def read(path: str) -> str | None:
-    """Give a small file's text; None when it cannot be read."""
+    """Return a small file's text without surrounding whitespace; None when it cannot be read."""
     try:
         with open(path, encoding="utf-8") as file:
             return file.read().strip()
@@ -26,8 +26,8 @@ def read(path: str) -> str | None:
         return None
 
 
-def ask(*command: str) -> Any:
-    """Give what a command printed; None when it is not there; {"error": ...} when it failed."""
+def ask(*command: str) -> str | dict[str, str] | None:
+    """Return what a command prints; None when it is not installed; {"error": ...} when it fails."""
     if shutil.which(command[0]) is None:
         return None
     try:
@@ -39,14 +39,14 @@ def ask(*command: str) -> Any:
 
 
 def os_name() -> str:
-    """Give the distribution's name."""
+    """Return the distribution's name."""
     lines = (read("/etc/os-release") or "").splitlines()
     names = [line.partition("=")[2].strip('"') for line in lines if line.startswith("PRETTY_NAME=")]
     return names[0] if names else platform.system()
 
 
 def memory_bytes() -> int | None:
-    """Give the machine's memory."""
+    """Return the machine's memory in bytes."""
     for line in (read("/proc/meminfo") or "").splitlines():
         if line.startswith("MemTotal:"):
             return int(line.split()[1]) * 1024
@@ -54,31 +54,31 @@ def memory_bytes() -> int | None:
 
 
 def time_service() -> str | None:
-    """Say whether something keeps the clock: 'yes', 'no', or None when nobody here can tell."""
-    said = ask("timedatectl", "show", "-p", "NTPSynchronized", "--value")
-    if said in ("yes", "no"):
-        return str(said)
-    tracked = ask("chronyc", "-n", "tracking")
-    if isinstance(tracked, str):
-        return "yes" if "Leap status     : Normal" in tracked else "no"
+    """Return 'yes' when the clock is synchronised, 'no' when it is not, None when no tool here knows."""
+    synchronised = ask("timedatectl", "show", "-p", "NTPSynchronized", "--value")
+    if synchronised in ("yes", "no"):
+        return str(synchronised)
+    tracking = ask("chronyc", "-n", "tracking")
+    if isinstance(tracking, str):
+        return "yes" if "Leap status     : Normal" in tracking else "no"
     return None
 
 
 def free_bytes(folder: str) -> int | None:
-    """Give the free space of a file system that this user can write to; None when there is none."""
+    """Return the free space of a folder's file system in bytes; None when this user cannot write to the folder."""
     if not os.access(folder, os.W_OK):
         return None
     return shutil.disk_usage(folder).free
 
 
 def ephemeral_ports() -> list[int] | None:
-    """Give [first, last]."""
+    """Return [first, last] of the ports that the kernel gives to outgoing connections."""
     words = (read("/proc/sys/net/ipv4/ip_local_port_range") or "").split()
     return [int(word) for word in words] or None
 
 
-def survey() -> dict[str, Any]:
-    """Look at everything."""
+def survey() -> dict[str, object]:
+    """Return everything about this host; orchestrator/fleet/survey.py describes the fields."""
     return {
         "python": list(sys.version_info[:3]),
         "python_path": sys.executable,

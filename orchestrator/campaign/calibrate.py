@@ -15,7 +15,7 @@ from orchestrator.analyse.ceiling import FIRST_PER_S, Ramp, failure
 from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_CLIENT, mean_cpu
 from orchestrator.campaign.session import Hosts
 from orchestrator.errors import Shortage
-from orchestrator.fleet.ceilings import Ceiling, keep
+from orchestrator.fleet.ceilings import Ceiling, LimitedBy, keep
 from orchestrator.fleet.hosts import Actor, Placed
 from orchestrator.fleet.place import Placement
 from orchestrator.plan import make_plan
@@ -96,7 +96,7 @@ def _ceiling(pair: Pair, placed: Placed, url: str, run: str, up_to_per_s: float,
     return Ceiling(
         host=pair.sender,
         per_s=round(ramp.best_per_s),
-        limited_by=ramp.limited_by,
+        limited_by=LimitedBy(ramp.limited_by),
         cpu_us_per_request=round(cpu_us, 2),
         by_cpu_per_s=round(ramp.best_per_s * GENERATOR_SUSPECT / max(mean_cpu(agent), 1e-6)),
         served_from=pair.answerer,

@@ -67,13 +67,14 @@ class Hosts:
         if self.inventory is None:
             hold, machines = own_nodes_here(run)
             return Fleet(run, hold, machines, chosen, others)
-        used = list(dict.fromkeys([*(host for placement in chosen for host in placement.hosts), *others]))
-        return Fleet(run, nodes_for(run, self.inventory, self.folder, used), self.machines(), chosen, others)
+        used = {*(host for placement in chosen for host in placement.hosts), *others}
+        machines = [machine for machine in self.machines() if machine.name in used]
+        return Fleet(run, nodes_for(run, self.inventory, self.folder, machines), machines, chosen, others)
 
     def ceilings_per_s(self) -> dict[str, float]:
         """What agents can send at the most, where calibration saw the generator itself give way."""
         found = ceilings.known(self.inventory)
-        return {name: each.per_s for name, each in found.items() if each.limited_by == ceilings.GENERATOR}
+        return {name: each.per_s for name, each in found.items() if each.limited_by == ceilings.LimitedBy.GENERATOR}
 
 
 @dataclass(frozen=True, slots=True)

@@ -197,7 +197,7 @@ def doctor(
         mark = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}[check.state]
         typer.echo(
             f"{mark}  {check.name:<{width}}  {check.found}"
-            + (f"\n{'':6}{'':<{width}}  -> {check.mend}" if check.mend else "")
+            + (f"\n{'':6}{'':<{width}}  -> {check.fix}" if check.fix else "")
         )
     if any(check.state == "failure" for check in checks):
         raise typer.Exit(EXIT_UNREACHABLE)

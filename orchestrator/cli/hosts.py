@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +14,7 @@ import typer
 from orchestrator.errors import EXIT_UNREACHABLE, Several, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.fleet.care import Report
+    from orchestrator.fleet.care import HostReport, Survey
     from orchestrator.spec.inventory import Inventory
 
 app = typer.Typer(
@@ -53,25 +54,26 @@ def check(
     errors = [report.error for report in reports if report.error is not None]
     if errors:
         raise Several(errors)
-    if not all(report.fit for report in reports):
+    if not all(report.ready for report in reports):
         raise typer.Exit(EXIT_UNREACHABLE)
 
 
-def _document(report: Report) -> dict[str, Any]:
+def _document(report: HostReport) -> dict[str, Any]:
+    survey = report.survey
     return {
         "host": report.host,
         "address": report.address,
         "roles": report.roles,
-        "fit": report.fit,
+        "ready": report.ready,
         "error": None if report.error is None else report.error.message,
-        "found": report.found,
-        "clock": None if report.clock is None else asdict(report.clock),
-        "checks": [asdict(each) for each in report.checks],
-        "environment_sent": report.ready,
+        "found": {} if survey is None else asdict(survey.host),
+        "clock": None if survey is None else asdict(survey.clock),
+        "checks": [] if survey is None else [asdict(check) for check in survey.checks],
+        "environment_sent": survey is not None and survey.environment_sent,
     }
 
 
-def _table(reports: list[Report]) -> None:
+def _table(reports: list[HostReport]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -80,49 +82,47 @@ def _table(reports: list[Report]) -> None:
     for start in range(0, len(reports), COLUMNS):
         part = reports[start : start + COLUMNS]
         table = Table("", *(report.host for report in part), box=box.MARKDOWN)
+        table.add_row("address", *(report.address for report in part))
+        table.add_row("roles", *(", ".join(report.roles) for report in part))
         for name, cell in ROWS.items():
-            table.add_row(name, *(cell(report) if report.error is None else "-" for report in part))
-        table.add_row("fit", *("yes" if report.fit else "NO" for report in part))
+            table.add_row(name, *("-" if report.survey is None else cell(report.survey) for report in part))
+        table.add_row("ready", *("yes" if report.ready else "NO" for report in part))
         console.print(table)
     for report in reports:
-        for each in report.checks:
-            if each.state != "ok":
-                console.print(f"{each.state}: {report.host}: {each.name}: {each.found}\n  -> {each.mend}")
+        for check in report.survey.checks if report.survey else []:
+            if check.state != "ok":
+                console.print(f"{check.state}: {report.host}: {check.name}: {check.found}\n  -> {check.fix}")
 
 
-def _clock(report: Report) -> str:
-    assert report.clock is not None
-    return f"{report.clock.offset_ns / 1e6:+.2f} ± {report.clock.half_width_ns / 1e6:.2f} ms"
+def _clock(survey: Survey) -> str:
+    return f"{survey.clock.offset_ns / 1e6:+.2f} ± {survey.clock.half_width_ns / 1e6:.2f} ms"
 
 
-def _docker(report: Report) -> str:
-    said = report.found["docker"]
-    return said if isinstance(said, str) else "-"
+def _tool(answer: object) -> str:
+    return answer if isinstance(answer, str) else "-"
 
 
 def _gib(value: int | None) -> str:
     return "-" if value is None else f"{value / 2**30:.1f} GiB"
 
 
-ROWS: dict[str, Any] = {
-    "address": lambda r: r.address,
-    "roles": lambda r: ", ".join(r.roles),
-    "round trip": lambda r: f"{r.clock.round_trip_ns / 1e6:.2f} ms",
-    "system": lambda r: r.found["os"],
-    "kernel": lambda r: r.found["kernel"],
-    "python": lambda r: ".".join(str(part) for part in r.found["python"]),
-    "h2load": lambda r: str(r.found["h2load"] or "-").rpartition("/")[2],
-    "docker engine": _docker,
-    "cores": lambda r: str(len(r.found["cores"])),
-    "memory": lambda r: _gib(r.found["memory_bytes"]),
-    "governor": lambda r: r.found["governor"] or "-",
-    "time service": lambda r: r.found["time_service"] or "-",
+ROWS: dict[str, Callable[[Survey], str]] = {
+    "round trip": lambda s: f"{s.clock.round_trip_ns / 1e6:.2f} ms",
+    "system": lambda s: s.host.os,
+    "kernel": lambda s: s.host.kernel,
+    "python": lambda s: ".".join(str(part) for part in s.host.python),
+    "h2load": lambda s: _tool(s.host.h2load).rpartition("/")[2],
+    "docker engine": lambda s: _tool(s.host.docker),
+    "cores": lambda s: str(len(s.host.cores)),
+    "memory": lambda s: _gib(s.host.memory_bytes),
+    "governor": lambda s: s.host.governor or "-",
+    "time service": lambda s: s.host.time_service or "-",
     "clock offset": _clock,
-    "open files": lambda r: str(r.found["open_files"]),
-    "listen backlog": lambda r: str(r.found["somaxconn"] or "-"),
-    "ephemeral ports": lambda r: "-".join(str(port) for port in r.found["ephemeral_ports"] or []),
-    "free disk": lambda r: _gib(r.found["home_free_bytes"]),
-    "environment": lambda r: "sent" if r.ready else "not sent yet",
+    "open files": lambda s: str(s.host.open_files),
+    "listen backlog": lambda s: str(s.host.somaxconn or "-"),
+    "ephemeral ports": lambda s: "-".join(str(port) for port in s.host.ephemeral_ports or []),
+    "free disk": lambda s: _gib(s.host.home_free_bytes),
+    "environment": lambda s: "sent" if s.environment_sent else "not sent yet",
 }
 
 
@@ -136,11 +136,11 @@ def up(
 
     inventory, _ = _load(hosts)
     _say(f"bringing {len(inventory.hosts)} hosts up")
-    there, errors = care.up(hosts, inventory, install, _say)
-    if there:
-        typer.echo(f"up: {', '.join(there)}; end it with: volley hosts down --hosts {hosts}")
-    if errors:
-        raise Several(errors)
+    started = care.up(hosts, inventory, install, _say)
+    if started.hosts:
+        typer.echo(f"up: {', '.join(started.hosts)}; end it with: volley hosts down --hosts {hosts}")
+    if started.errors:
+        raise Several(started.errors)
 
 
 @app.command()
@@ -169,8 +169,8 @@ def clean(
         inventory, folder = _load(hosts)
         _say(f"cleaning {len(inventory.hosts)} hosts")
         found = care.clean(inventory, folder, run)
-    for name, counts in found.items():
-        typer.echo(f"{name}: " + ", ".join(f"{count} {what}" for what, count in counts.items()) + " removed")
+    for name, removed in found.items():
+        typer.echo(f"{name}: " + ", ".join(f"{count} {what}" for what, count in asdict(removed).items()) + " removed")
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own: SSH and guards live there, and the rest of the program stays plain."""
+"""An event loop in its own thread, for SSH and the guards; the rest of the program stays synchronous."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs coroutines for callers in other threads."""
+    """Runs coroutines on behalf of other threads."""
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
@@ -20,11 +20,11 @@ class Background:
         self._thread.start()
 
     def start(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start a coroutine; the future can be waited for and cancelled."""
+        """Start a coroutine; return its future, which can be waited for and cancelled."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine to its end; it is cancelled when the caller is interrupted."""
+        """Run a coroutine to its end and return its result. It is cancelled when the caller is interrupted."""
         future = self.start(coroutine)
         try:
             return future.result()
@@ -33,6 +33,6 @@ class Background:
             raise
 
     def close(self) -> None:
-        """End the loop."""
+        """Stop the loop and its thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)

@@ -1,4 +1,4 @@
-"""What `volley hosts` does, host by host and all at once: check, up, down, clean, trust. One broken host hides no other."""
+"""The verbs of `volley hosts`: check, up, down, clean, trust. They handle all hosts at once, each on its own."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, TypeVar
 
 from agents import guard
 from agents.clock import OffsetBound
+from agents.guard import Removed
+from agents.records import HostRole, from_plain
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import keeper, provision
 from orchestrator.fleet.environment import archives, project
+from orchestrator.fleet.keeper import ReportKind
 from orchestrator.fleet.members import members
-from orchestrator.fleet.nodes import Member, Tell
-from orchestrator.fleet.ssh import Doors, SshHost
-from orchestrator.fleet.survey import Check, judge
+from orchestrator.fleet.nodes import Member, Notify
+from orchestrator.fleet.ssh import ConnectionLimit, SshHost, last_line
+from orchestrator.fleet.survey import Check, CheckState, HostSurvey, judge
 from orchestrator.spec.inventory import Inventory
 
 T = TypeVar("T")
@@ -31,51 +34,64 @@ DOWN_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What was found of one host. error: why it could not be looked at. clock: our wall clock to the host's."""
+class Survey:
+    """What a host has. clock: its wall clock against ours. environment_sent: whether it has what its node needs."""
+
+    host: HostSurvey
+    clock: OffsetBound
+    checks: list[Check]
+    environment_sent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HostReport:
+    """The report on one host: its survey, or the error that prevented it."""
 
     host: str
     address: str
-    roles: list[str]
+    roles: list[HostRole]
+    survey: Survey | None = None
     error: HostError | None = None
-    found: dict[str, Any] = field(default_factory=dict)
-    clock: OffsetBound | None = None
-    checks: list[Check] = field(default_factory=list)
-    ready: bool = False
 
     @property
-    def fit(self) -> bool:
-        """Say whether a run could use it."""
-        return self.error is None and all(check.state != "failure" for check in self.checks)
+    def ready(self) -> bool:
+        """Whether a run could use the host."""
+        return self.survey is not None and all(c.state is not CheckState.FAILURE for c in self.survey.checks)
 
 
-def check(inventory: Inventory, folder: Path) -> list[Report]:
-    """Look at every host, at the same time."""
-    names = [archive.name for archive in archives()]
+def check(inventory: Inventory, folder: Path) -> list[HostReport]:
+    """Check every host of an inventory at the same time. A host that fails has an error in its report."""
+    names = {archive.name for archive in archives()}
 
-    async def look(member: Member) -> Report:
-        name, address, host = member.machine.name, member.machine.address, member.ssh
+    async def examine(member: Member) -> HostReport:
+        machine = member.machine
         try:
-            await host.connect()
-            found = await provision.survey(host)
-            clock = await provision.clock_bound(host)
-            listed = await host.run(f'ls "{provision.FOLDER}"')
-            ready = set(names) <= set(listed.out.split())
-            checks = judge(found, member.roles)
-            return Report(name, address, member.roles, None, found, clock, checks, ready)
+            survey = await _survey(member, names)
+            return HostReport(machine.name, machine.address, machine.roles, survey)
         except HostError as error:
-            return Report(name, address, member.roles, error)
+            return HostReport(machine.name, machine.address, machine.roles, error=error)
 
-    return asyncio.run(_each(members(inventory, folder, list(inventory.hosts)), look))
+    return asyncio.run(_each(members(inventory, folder), examine))
+
+
+async def _survey(member: Member, archive_names: set[str]) -> Survey:
+    """Survey one host. Raises HostError."""
+    host = member.ssh
+    await host.connect()
+    surveyed = await provision.survey(host)
+    clock = await provision.clock_bound(host)
+    listed = await host.run(f'ls "{provision.FOLDER}"')
+    sent = archive_names <= set(listed.out.split())
+    return Survey(surveyed, clock, judge(surveyed, member.machine.roles), sent)
 
 
 async def _each(hosts: list[Member], work: Callable[[Member], Awaitable[T]]) -> list[T]:
-    """Do something with every host at once, within bounds."""
-    doors = Doors()
+    """Do the work for every host at the same time, within the limit on connections, and disconnect."""
+    connecting = ConnectionLimit()
 
     async def one(member: Member) -> T:
         try:
-            async with doors.to(member.ssh):
+            async with connecting.to(member.ssh):
                 return await work(member)
         finally:
             await member.ssh.close()
@@ -83,50 +99,67 @@ async def _each(hosts: list[Member], work: Callable[[Member], Awaitable[T]]) -> 
     return await asyncio.gather(*(one(member) for member in hosts))
 
 
-def up(path: Path, inventory: Inventory, install: bool, tell: Tell) -> tuple[list[str], list[HostError]]:
-    """Bring the fleet up and leave it to a keeper; give the hosts that are up, and what went wrong at others.
+@dataclass(slots=True)
+class Start:
+    """How the start of a fleet went: the hosts that are up, and the errors of the others."""
 
-    A fleet that is up already, complete and of this version, is left as it is.
+    hosts: list[str] = field(default_factory=list)
+    errors: list[HostError] = field(default_factory=list)
+
+
+def up(path: Path, inventory: Inventory, install: bool, notify: Notify) -> Start:
+    """Start a fleet and leave it to a keeper. Raises HostError.
+
+    A fleet that is already up, complete and of this version, stays as it is.
     """
     state = keeper.current(inventory)
     if state is not None:
         if set(state.hosts) == set(inventory.hosts) and state.project == project().name and not install:
-            tell(f"the fleet {state.fleet} is up")
-            return state.hosts, []
-        tell("the fleet is up in part, or in another version: starting it anew")
+            notify(f"the fleet {state.fleet} is up")
+            return Start(hosts=state.hosts)
+        notify("the fleet is incomplete or runs another version: restarting it")
         down(inventory)
-    argv = [sys.executable, "-m", "orchestrator.fleet.keeper", str(path.resolve()), *(["--install"] if install else [])]
     log = keeper.state_file(inventory).with_suffix(".log")
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with log.open("w") as words:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=words, start_new_session=True
-        )
-    hosts: list[str] = []
-    errors: list[HostError] = []
-    assert process.stdout is not None
+    process = _start_keeper(path, install, log)
     try:
-        for line in process.stdout:
-            event = json.loads(line)
-            if "say" in event:
-                tell(str(event["say"]))
-            elif "error" in event:
-                errors.append(HostError(str(event["error"]), str(event["hint"])))
-            else:
-                hosts = [str(host) for host in event["up"]]
-                break
+        assert process.stdout is not None
+        started = _follow(process.stdout, notify)
     except BaseException:
         process.terminate()
         raise
-    if not hosts:
+    if not started.hosts:
         process.wait(timeout=DOWN_WITHIN_S)
-        if not errors:
-            errors.append(HostError("the keeper of the fleet ended without a word", f"look into {log}"))
-    return hosts, errors
+        if not started.errors:
+            started.errors.append(HostError("the keeper of the fleet exited without an error message", f"read {log}"))
+    return started
+
+
+def _start_keeper(path: Path, install: bool, log: Path) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "orchestrator.fleet.keeper", str(path.resolve()), *(["--install"] if install else [])]
+    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with log.open("w") as errors:
+        return subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, start_new_session=True
+        )
+
+
+def _follow(output: IO[bytes], notify: Notify) -> Start:
+    """Read the keeper's reports until the fleet is up or the keeper exits."""
+    started = Start()
+    for line in output:
+        report = from_plain(keeper.Report, json.loads(line))
+        if report.kind is ReportKind.UP:
+            started.hosts = report.hosts
+            break
+        if report.kind is ReportKind.ERROR:
+            started.errors.append(HostError(report.text, report.hint))
+        else:
+            notify(report.text)
+    return started
 
 
 def down(inventory: Inventory) -> str | None:
-    """End the fleet that is up; give its name, None when there was none. Raises HostError."""
+    """Stop the fleet that is up and return its name; None when there is none. Raises HostError."""
     state = keeper.current(inventory)
     if state is None:
         return None
@@ -134,7 +167,10 @@ def down(inventory: Inventory) -> str | None:
     deadline = time.monotonic() + DOWN_WITHIN_S
     while Path(f"/proc/{state.pid}").exists() and not _is_zombie(state.pid):
         if time.monotonic() > deadline:
-            raise HostError(f"the keeper (pid {state.pid}) does not end", f"kill {state.pid}; volley hosts clean")
+            raise HostError(
+                f"the keeper (pid {state.pid}) did not exit within {DOWN_WITHIN_S:g} s",
+                f"kill {state.pid}, then: volley hosts clean --hosts INVENTORY",
+            )
         time.sleep(0.05)
     return state.fleet
 
@@ -146,49 +182,53 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
-def clean(inventory: Inventory, folder: Path, run: str | None) -> dict[str, dict[str, int]]:
-    """Remove what runs have left on the hosts: of one run, or of all, and then what was sent there too.
+def clean(inventory: Inventory, folder: Path, run: str | None) -> dict[str, Removed]:
+    """Remove what runs have left on the hosts; return how much, by host. Needs nothing that is up, Ray included.
 
-    Needs neither Ray nor anything else that is up. Raises HostError, Several; the other hosts are cleaned all the same.
+    run: only this run's; None: that of all runs, the fleet that is up, and what was sent to the hosts.
+    Raises HostError, or Several, after all hosts that can be cleaned are clean.
     """
     if run is None:
         down(inventory)
 
-    async def sweep(member: Member) -> dict[str, int] | HostError:
-        host = member.ssh
+    async def sweep(member: Member) -> Removed | HostError:
         try:
-            await host.connect()
-            prepared = await provision.send(host, [project()], zstd=False)
-            argument = shlex.quote(run) if run else ""
-            python = shlex.quote(prepared.python)
-            done = await host.run(
-                f"cd / && PYTHONPATH={prepared.python_path} {python} -m agents.guard --clean {argument}"
-            )
-            if run is None:
-                await provision.forget(host)
-            try:
-                return dict(json.loads(done.out.splitlines()[-1]))
-            except (ValueError, IndexError):
-                return HostError(f"host {host.name}: it could not be cleaned: {done.err.strip()[-120:]}", "look there")
+            return await _clean(member.ssh, run)
         except HostError as error:
             return error
 
-    hosts = members(inventory, folder, list(inventory.hosts))
+    hosts = members(inventory, folder)
     results = dict(zip([m.machine.name for m in hosts], asyncio.run(_each(hosts, sweep)), strict=True))
     errors = [result for result in results.values() if isinstance(result, HostError)]
     if errors:
         raise Several(errors)
-    return {name: result for name, result in results.items() if isinstance(result, dict)}
+    return {name: result for name, result in results.items() if isinstance(result, Removed)}
 
 
-def clean_here(run: str | None) -> dict[str, int]:
-    """Remove what runs have left on this machine."""
+async def _clean(host: SshHost, run: str | None) -> Removed:
+    """Clean one host up. Raises HostError."""
+    await host.connect()
+    prepared = await provision.send(host, [project()], zstd=False)
+    done = await host.run(prepared.shell(f"-m agents.guard --clean {shlex.quote(run) if run else ''}"))
+    if run is None:
+        await provision.forget(host)
+    try:
+        return from_plain(Removed, json.loads(done.out.splitlines()[-1]))
+    except (ValueError, IndexError):
+        raise HostError(
+            f"host {host.name}: cleaning up failed: {last_line(done)[-120:]}",
+            f"log in to {host.name} and check that '{host.python}' works there",
+        ) from None
+
+
+def clean_here(run: str | None) -> Removed:
+    """Remove what a run, or all runs, have left on this machine; return how much."""
     return guard.clean(run)
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A host's key as it shows it. known: recorded as it is; changed: another one is recorded."""
+    """The key that a host presents. known: it is the recorded one; changed: another one is recorded."""
 
     host: SshHost
     fingerprint: str
@@ -198,7 +238,7 @@ class Key:
 
 
 def keys(inventory: Inventory, folder: Path) -> tuple[list[Key], list[HostError]]:
-    """Ask every host for its key."""
+    """Return the key of every host, and the errors of those that presented none."""
 
     async def ask(member: Member) -> Key | HostError:
         host = member.ssh
@@ -207,8 +247,8 @@ def keys(inventory: Inventory, folder: Path) -> tuple[list[Key], list[HostError]
         except HostError as error:
             return error
         trusted = host.trusts(key)
-        shown = f"{key.get_algorithm()} {key.get_fingerprint()}"
-        return Key(host, shown, trusted is True, trusted is False, lambda: host.trust(key))
+        fingerprint = f"{key.get_algorithm()} {key.get_fingerprint()}"
+        return Key(host, fingerprint, trusted is True, trusted is False, lambda: host.trust(key))
 
-    results = asyncio.run(_each(members(inventory, folder, list(inventory.hosts)), ask))
+    results = asyncio.run(_each(members(inventory, folder), ask))
     return [r for r in results if isinstance(r, Key)], [r for r in results if isinstance(r, HostError)]

@@ -1,31 +1,42 @@
-"""What calibration found one agent on each host to be able to send; kept with the state of the inventory."""
+"""How much one agent on each host can send, as measured by calibration; kept by inventory."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
+from agents.records import from_plain, to_plain
 from orchestrator.fleet.place import LOCAL
 from orchestrator.fleet.state import digest_of, state_root
 from orchestrator.spec.inventory import Inventory
 
-GENERATOR = "generator"
-# Plan with less than all of it: the finding generator-cpu begins above this share.
+# Plans use this share of the ceiling: the finding generator-cpu begins above it.
 USED = 0.9
+
+
+class LimitedBy(StrEnum):
+    """What ended a calibration. SERVER: the trivial server reached its limit first. NOTHING: the allowed maximum."""
+
+    GENERATOR = "generator"
+    SERVER = "server"
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """One host's. per_s: the highest rate that held; limited_by: 'generator', or 'server' when the trivial server gave way
-    first, 'nothing' when it was asked to end there: per_s is a lower bound then. cpu_us_per_request: h2load's, at that
-    rate; by_cpu_per_s: the rate at which that fills 70 % of a core. served_from: the trivial server's host. at: ISO time.
+    """One host's ceiling.
+
+    per_s: the highest rate that held; a lower bound unless limited_by is GENERATOR.
+    cpu_us_per_request: the generator's, at that rate. by_cpu_per_s: the rate at which that fills 70 % of a core.
+    served_from: the trivial server's host. at: ISO time.
     """
 
     host: str
     per_s: float
-    limited_by: str
+    limited_by: LimitedBy
     cpu_us_per_request: float
     by_cpu_per_s: float
     served_from: str
@@ -34,29 +45,29 @@ class Ceiling:
 
     @property
     def usable_per_s(self) -> float:
-        """What to plan with: measured where the generator gave way, else estimated from its CPU time."""
-        return self.per_s if self.limited_by == GENERATOR else max(self.per_s, self.by_cpu_per_s)
+        """The rate to plan with: measured if the generator was the limit, else estimated from its CPU time."""
+        return self.per_s if self.limited_by == LimitedBy.GENERATOR else max(self.per_s, self.by_cpu_per_s)
 
 
 def file_of(inventory: Inventory | None) -> Path:
-    """Where the ceilings of these hosts are; None: this machine."""
+    """Return the file with the ceilings of an inventory's hosts; None: of this machine."""
     return state_root() / "ceilings" / f"{LOCAL if inventory is None else digest_of(inventory)}.json"
 
 
 def known(inventory: Inventory | None) -> dict[str, Ceiling]:
-    """Give what was found, by host; hosts that were never calibrated are not in it."""
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        found = [Ceiling(**each) for each in json.loads(file_of(inventory).read_text())]
-        return {each.host: each for each in found}
+    """Return the ceilings by host, without hosts that were never calibrated."""
+    with contextlib.suppress(OSError, ValueError):
+        ceilings = [from_plain(Ceiling, plain) for plain in json.loads(file_of(inventory).read_text())]
+        return {ceiling.host: ceiling for ceiling in ceilings}
     return {}
 
 
-def keep(inventory: Inventory | None, found: list[Ceiling]) -> Path:
-    """Write what was found now over what was known of these hosts."""
+def keep(inventory: Inventory | None, measured: list[Ceiling]) -> Path:
+    """Store new ceilings beside those of the other hosts; return the file."""
     file = file_of(inventory)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    merged = known(inventory) | {each.host: each for each in found}
+    merged = known(inventory) | {ceiling.host: ceiling for ceiling in measured}
     draft = file.with_suffix(".part")
-    draft.write_text(json.dumps([asdict(each) for each in merged.values()], indent=2) + "\n")
+    draft.write_text(json.dumps([to_plain(ceiling) for ceiling in merged.values()], indent=2) + "\n")
     draft.rename(file)
     return file

@@ -1,4 +1,4 @@
-"""The fleet as a run uses it: actors on the hosts, and a reservation for each trial. One machine or many, one way."""
+"""The fleet as a run uses it: actors on the hosts, and a reservation for each trial; the same for one machine or many."""
 
 from __future__ import annotations
 
@@ -19,15 +19,18 @@ from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet import keeper, raynode
 from orchestrator.fleet.background import Background
 from orchestrator.fleet.environment import project
-from orchestrator.fleet.hosts import Actor, HostLost, Placed, at_once
+from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle, TrialHandle
+from orchestrator.fleet.hosts import HostLost, Placed, at_once
 from orchestrator.fleet.members import members, our_address
-from orchestrator.fleet.nodes import LOOPBACK, Nodes, Tell
+from orchestrator.fleet.nodes import LOOPBACK, Nodes, Notify
 from orchestrator.fleet.place import Machine, Placement, local_machine, pin
+from orchestrator.fleet.ray_actors import RayTransport
+from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
 from orchestrator.spec.inventory import Inventory
 
 JOINED_WITHIN_S = 30.0
 PLACED_WITHIN_S = 15.0
-STAFFED_WITHIN_S = 90.0
+STARTED_WITHIN_S = 90.0
 
 
 class Hold(Protocol):
@@ -45,14 +48,14 @@ class Hold(Protocol):
     def token_file(self) -> Path:
         """Where the token is."""
 
-    def take(self, tell: Tell) -> None:
-        """Make sure that the nodes are up. Raises HostError."""
+    def take(self, notify: Notify) -> None:
+        """Start the nodes unless they are up. Raises HostError."""
 
     def release(self) -> list[str]:
-        """Give the nodes back, with everything of the run removed; give the hosts where that failed."""
+        """Remove everything of the run and let go of the nodes; return the hosts where that failed."""
 
     def accepted_keys(self) -> list[str]:
-        """Give the hosts whose keys were accepted on this occasion, without anybody having vouched for them."""
+        """Return the hosts whose SSH keys were new and were accepted without verification."""
 
 
 class OwnNodes:
@@ -73,55 +76,58 @@ class OwnNodes:
         """Where the token is."""
         return self._nodes.token_file
 
-    def take(self, tell: Tell) -> None:
+    def take(self, notify: Notify) -> None:
         """Start the nodes. Raises HostError, Several."""
-        self._background.call(self._nodes.up(tell))
+        self._background.call(self._nodes.up(notify))
 
     def release(self) -> list[str]:
-        """End the nodes, and all that is theirs."""
+        """End the nodes and everything that runs on them; return the hosts where that failed."""
         left = self._background.call(self._nodes.down())
         self._background.close()
         return left
 
     def accepted_keys(self) -> list[str]:
-        """Give the hosts whose keys were new, and accepted."""
-        return [member.ssh.name for member in self._nodes.members if member.ssh.accepted]
+        """Return the hosts whose SSH keys were new and were accepted."""
+        return self._nodes.accepted_keys()
 
 
 def own_nodes_here(run: str) -> tuple[OwnNodes, list[Machine]]:
-    """One machine: the coordinator is the host, on loopback only."""
+    """Return the nodes of a run on this machine alone, where everything listens on loopback only."""
     machine = local_machine(LOOPBACK)
     nodes = Nodes(run, LOOPBACK, raynode.anywhere(LOOPBACK), machine, [])
     return OwnNodes(nodes, Background()), [machine]
 
 
-def nodes_for(run: str, inventory: Inventory, folder: Path, hosts: list[str]) -> Hold:
-    """Many hosts, over SSH: those of the fleet that is up, else nodes of the run's own. Raises HostError."""
+def nodes_for(run: str, inventory: Inventory, folder: Path, machines: list[Machine]) -> Hold:
+    """Return the nodes of a run over SSH: those of the fleet that is up, else nodes of its own. Raises HostError."""
     if (state := keeper.current(inventory)) is not None:
-        if missing := [host for host in hosts if host not in state.hosts]:
-            raise HostError(f"the fleet is up without {', '.join(missing)}", "mend them, then: volley hosts up")
+        if missing := [machine.name for machine in machines if machine.name not in state.hosts]:
+            raise HostError(
+                f"the fleet is up without {', '.join(missing)}",
+                "fix these hosts, then run: volley hosts up --hosts INVENTORY",
+            )
         if state.project != project().name:
-            raise HostError("the fleet runs another version of Volley's own code", "volley hosts up, to renew it")
+            raise HostError("the fleet runs another version of Volley", "restart it: volley hosts up --hosts INVENTORY")
         return keeper.KeptNodes(run, state)
-    nodes = Nodes(run, our_address(inventory), raynode.pinned(inventory.ports), None, members(inventory, folder, hosts))
-    return OwnNodes(nodes, Background())
+    fleet = members(inventory, folder, machines)
+    return OwnNodes(Nodes(run, our_address(inventory), raynode.pinned(inventory.ports), None, fleet), Background())
 
 
 @dataclass(slots=True)
-class Staff:
-    """The actors of a run, and what each host said of itself."""
+class Actors:
+    """The actors of a run, by host, and how each host described itself."""
 
-    server: Actor | None = None
-    loads: dict[str, Actor] = field(default_factory=dict)
-    others: dict[str, Actor] = field(default_factory=dict)
+    server: ServerHandle | None = None
+    loads: dict[str, LoadHandle] = field(default_factory=dict)
+    others: dict[str, CommandHandle] = field(default_factory=dict)
     described: list[HostDescription] = field(default_factory=list)
 
-    def helpers(self) -> dict[str, Actor]:
-        """Give an actor of each host."""
+    def helpers(self) -> dict[str, CommandHandle]:
+        """Return, for each host, an actor that can run commands there."""
         return self.others | self.loads | ({self.server.host: self.server} if self.server else {})
 
     def cores(self, host: str) -> list[int]:
-        """The cores that a load host's agents may use."""
+        """Return the cores that a load host's agents may use."""
         return next((d.cores for d in self.described if d.host == host and d.role is HostRole.LOAD), [])
 
 
@@ -140,24 +146,24 @@ class Fleet:
         self._held = False
         self._others = others
         self.hosts = list(dict.fromkeys([*(host for placement in placements for host in placement.hosts), *others]))
-        self.staff = Staff()
+        self.actors = Actors()
         self.accepted_keys: list[str] = []
 
-    def up(self, tell: Tell) -> None:
-        """Start the nodes, connect, and put an actor on every host. Raises HostError, Several, Shortage."""
+    def up(self, notify: Notify) -> None:
+        """Start the nodes, connect, and start an actor on every host. Raises HostError, Several, Shortage."""
         require_no_stranger()
         self._held = True
         # What has to be set before Ray is imported, which takes as long as half a node does: meanwhile.
         os.environ.update(raynode.environment(self._hold.loopback, ""))
         importing = threading.Thread(target=_import_ray, name="import-ray", daemon=True)
         importing.start()
-        self._hold.take(tell)
+        self._hold.take(notify)
         self.accepted_keys = self._hold.accepted_keys()
         importing.join()
         os.environ.update(raynode.environment(self._hold.loopback, str(self._hold.token_file)))
         self._connect()
         self._wait_for_hosts()
-        self._hire()
+        self._start_actors()
 
     def _connect(self) -> None:
         import ray
@@ -172,7 +178,7 @@ class Fleet:
                 configure_logging=False,
             )
         except (ConnectionError, RuntimeError) as error:
-            raise HostError(f"Ray's node does not let us in: {error}", "run 'volley doctor'") from error
+            raise HostError(f"cannot connect to the Ray node: {error}", "run 'volley doctor'") from error
         finally:
             signal.signal(signal.SIGTERM, previous)  # ray.init() puts its own in place
         self._connected = True
@@ -189,47 +195,41 @@ class Fleet:
             if time.monotonic() > deadline:
                 raise HostError(
                     f"{', '.join(missing)} did not join the coordinator's node within {JOINED_WITHIN_S:g} s",
-                    "look at them with 'volley hosts check'",
+                    "check them: volley hosts check --hosts INVENTORY",
                 )
             time.sleep(0.02)
 
-    def _hire(self) -> None:
-        """One supervising actor per host and role, for the whole run."""
-        import ray
-        from ray.exceptions import GetTimeoutError
+    def _start_actors(self) -> None:
+        """Start one supervising actor per host and role, for the whole run."""
+        ports, transports = self._hold.ports, []
 
-        from agents.actors import LoadActor, PlainActor, ServerActor, remote
+        def transport(shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
+            transports.append(self._transport(shell, host, clock_port))
+            return transports[-1]
 
-        ports = self._hold.ports
+        actors = self.actors
         server = next((placement.server for placement in self._placements if placement.server), None)
-        loads = list(dict.fromkeys(host for placement in self._placements for host in placement.agents))
         if server is not None:
-            self.staff.server = self._actor(remote(ServerActor), server, ports.clock_server)
-        self.staff.loads = {host: self._actor(remote(LoadActor), host, ports.clock_load) for host in loads}
-        self.staff.others = {host: self._actor(remote(PlainActor), host, 0) for host in self._others}
-        actors = [*([self.staff.server] if self.staff.server else []), *self.staff.loads.values()]
-        ready = [actor.handle.__ray_ready__.remote() for actor in [*actors, *self.staff.others.values()]]
-        try:
-            ray.get(ready, timeout=STAFFED_WITHIN_S)
-        except GetTimeoutError as error:
-            raise HostLost(f"no actor came up within {STAFFED_WITHIN_S:g} s", "are the hosts overloaded?") from error
-        self.staff.described = at_once(self._describe, actors)
+            actors.server = RemoteServer(transport(ServerShell, server, ports.clock_server))
+        loads = dict.fromkeys(host for placement in self._placements for host in placement.agents)
+        actors.loads = {host: RemoteLoad(transport(LoadShell, host, ports.clock_load)) for host in loads}
+        actors.others = {host: RemoteCommand(transport(CommandShell, host, 0)) for host in self._others}
+        _wait_for_actors(transports)
+        in_trials: list[TrialHandle] = [*([actors.server] if actors.server else []), *actors.loads.values()]
+        actors.described = at_once(lambda actor: actor.describe(), in_trials)
         for placement in self._placements:
-            self._placed(placement)  # a core that is not there is told before the first trial, not at it
+            self._placed(placement)  # a core that is missing is reported before the first trial, not at it
 
-    def _describe(self, actor: Actor) -> HostDescription:
-        """Return what a host says about itself, with the role that it has here."""
-        role = HostRole.SERVER if actor is self.staff.server else HostRole.LOAD
-        return HostDescription(host=actor.host, role=role, **actor.call("describe"))
+    def _transport(self, shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
+        from agents.actors import remote
 
-    def _actor(self, kind: Any, host: str, clock_port: int) -> Actor:
         address = self._machines[host].address
-        handle = kind.options(label_selector={"host": host}).remote(self._run, address, clock_port)
-        return Actor(host, address, handle)
+        kind = remote(shell).options(label_selector={"host": host})
+        return RayTransport(host, address, shell, kind.remote(host, self._run, address, clock_port))
 
     @contextmanager
     def reserve(self, placement: Placement) -> Iterator[Placed]:
-        """Reserve the hosts of one trial, by a placement group; give their actors. Raises HostLost, Shortage."""
+        """Reserve the hosts of one trial with a placement group; yield their actors. Raises HostLost, Shortage."""
         from ray.util.placement_group import placement_group, remove_placement_group
 
         self._require(placement)
@@ -243,7 +243,7 @@ class Fleet:
             if not group.wait(PLACED_WITHIN_S):
                 self._require(placement)
                 raise Shortage(
-                    f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s", "is another run using it?"
+                    f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s", "wait until no other run uses these hosts"
                 )
             yield self._placed(placement)
         finally:
@@ -251,22 +251,22 @@ class Fleet:
                 remove_placement_group(group)
 
     def _require(self, placement: Placement) -> None:
-        """See that all hosts are there: Ray would wait for one that is not. Raises HostLost."""
+        """Check that all hosts are connected: Ray would wait for one that is not. Raises HostLost."""
         alive = self._alive()
         if gone := [host for host in placement.hosts if host not in alive]:
-            raise HostLost(f"{', '.join(gone)} is gone from the fleet", "see that the host is up, and run again")
+            raise HostLost(f"lost contact with {', '.join(gone)}", "check that the host is up, then run again")
 
     def _placed(self, placement: Placement) -> Placed:
-        server = self.staff.server if placement.server else None
+        server = self.actors.server if placement.server else None
         cores = {
-            host: pin(agents, self._machines[host].cores, self.staff.cores(host), host == placement.server)
+            host: pin(agents, self._machines[host].cores, self.actors.cores(host), host == placement.server)
             for host, agents in placement.agents.items()
         }
-        loads = [self.staff.loads[host] for host in placement.agents]
-        return Placed(server, loads, list(cores.values()), self.staff.helpers())
+        loads = [self.actors.loads[host] for host in placement.agents]
+        return Placed(server, loads, list(cores.values()), self.actors.helpers())
 
     def down(self) -> None:
-        """Disconnect, and have everything ended and removed. Raises HostError when a host could not be cleaned."""
+        """Disconnect, then end and remove everything of the run. Raises HostError when a host could not be cleaned up."""
         if self._connected:
             import ray
 
@@ -277,8 +277,8 @@ class Fleet:
             left = self._hold.release()
             if left:
                 raise HostError(
-                    f"{', '.join(left)} could not be cleaned in time; the guard there goes on with it",
-                    f"look, and if need be: volley hosts clean --run {self._run}",
+                    f"{', '.join(left)} could not be cleaned up in time; its guard is still working on it",
+                    f"check, and if necessary run: volley hosts clean --run {self._run}",
                 )
 
     def __enter__(self) -> Fleet:
@@ -288,9 +288,21 @@ class Fleet:
         try:
             self.down()
         except HostError:
-            # What ended the run is the news; a host that is lost cannot be cleaned from here.
+            # The error that ended the run matters more; a lost host cannot be cleaned up from here.
             if error is None:
                 raise
+
+
+def _wait_for_actors(transports: list[RayTransport]) -> None:
+    import ray
+    from ray.exceptions import GetTimeoutError
+
+    try:
+        ray.get([transport.actor.__ray_ready__.remote() for transport in transports], timeout=STARTED_WITHIN_S)
+    except GetTimeoutError as error:
+        raise HostLost(
+            f"no actor came up within {STARTED_WITHIN_S:g} s", "check whether the hosts are overloaded"
+        ) from error
 
 
 def _import_ray() -> None:

@@ -1,42 +1,47 @@
-"""volley doctor: is this machine fit to run a campaign by itself? Each shortfall with the command that mends it."""
+"""volley doctor: is this machine ready to run a campaign by itself? Every problem comes with its fix."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import sys
 from importlib import metadata
 
+from agents.records import HostRole
 from agents.survey import survey
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.place import LOCAL, local_machine
-from orchestrator.fleet.survey import FAILURE, OK, WARNING, Check, judge
+from orchestrator.fleet.survey import Check, CheckState, judge, read_survey
+
+DISTRIBUTION = "volley-load"
 
 
 def examine() -> list[Check]:
-    """Look at this machine as at any host that has both roles, and at what only a coordinator needs."""
-    return [*_ray(), *judge(survey(), ["load", "server"]), *_together(), _ceiling()]
+    """Return the checks of this machine as a host with both roles, and those that only a coordinator needs."""
+    here = read_survey(survey())
+    return [_ray(), *judge(here, [HostRole.LOAD, HostRole.SERVER]), _together(), _ceiling()]
 
 
-def _ray() -> Iterator[Check]:
+def _ray() -> Check:
     try:
-        yield Check("ray", OK, metadata.version("ray"))
+        return Check("ray", CheckState.OK, metadata.version("ray"))
     except metadata.PackageNotFoundError:
-        yield Check("ray", FAILURE, "not installed", "make setup")
+        wanted = next((name for name in metadata.requires(DISTRIBUTION) or [] if name.startswith("ray=")), "ray")
+        return Check("ray", CheckState.FAILURE, "not installed", f"{sys.executable} -m pip install '{wanted}'")
 
 
 def _ceiling() -> Check:
     known = ceilings.known(None).get(LOCAL)
     if known is None:
-        return Check("ceiling", OK, "what an agent here can send is not known: volley doctor --calibrate")
-    return Check("ceiling", OK, f"an agent here can send {known.usable_per_s:.0f} req/s ({known.at})")
+        found = "not known how much one agent here can send. To measure it: volley doctor --calibrate"
+        return Check("ceiling", CheckState.OK, found)
+    return Check("ceiling", CheckState.OK, f"an agent here can send {known.usable_per_s:.0f} req/s ({known.at})")
 
 
-def _together() -> Iterator[Check]:
+def _together() -> Check:
     """Server and agents on one machine."""
     cores = len(os.sched_getaffinity(0))
     found = f"{cores} cores; room for {local_machine('').slots} agents"
-    if cores < 3:
-        mend = "use a machine with 4 cores, or hosts of their own: --hosts"
-        yield Check("server and load", WARNING, f"{found}; they will compete", mend)
-    else:
-        yield Check("server and load", OK, found)
+    if cores >= 3:
+        return Check("server and load", CheckState.OK, found)
+    fix = "use a machine with 4 cores, or separate machines: --hosts INVENTORY"
+    return Check("server and load", CheckState.WARNING, f"{found}; they will compete", fix)

@@ -1,7 +1,8 @@
-"""What a host needs to run our node, as two archives: the packages as they are installed here, and our own code.
+"""The environment of a host's Ray node, as two archives: installed packages, and Volley's own modules.
 
-The host gets what the coordinator itself runs, file by file. So versions are the same by construction, nothing is
-resolved, compiled or downloaded there, and no index is needed anywhere. Named by content: what a host has is not sent again.
+A host receives the files that the coordinator itself runs. Versions are therefore the same by
+construction; nothing is resolved, compiled or downloaded on the host. Archives are named by
+content, so a host receives each version once.
 """
 
 from __future__ import annotations
@@ -24,8 +25,67 @@ from typing import IO, Any
 import agents
 from orchestrator.errors import HostError
 
-REQUIREMENTS = ["ray", "numpy", "msgpack", "docker", "httpx[http2]"]
-# Parts of Ray that no node of ours touches: 100 of 240 MB. The GCS runs on the coordinator only.
+REQUIREMENTS = ["ray", "numpy", "msgpack", "docker", "httpx[http2]", "uvloop", "httptools"]
+# Everything of the package `agents` that a host needs, by path inside it. A list rather than the
+# folder's content, because another distribution may have put files of its own beside ours.
+MODULES = (
+    "__init__.py",
+    "actors.py",
+    "arrivals.py",
+    "cgroup.py",
+    "channel.py",
+    "child.py",
+    "clock.py",
+    "command.py",
+    "container.py",
+    "digits.py",
+    "gate.py",
+    "guard.py",
+    "h2load.py",
+    "histogram.py",
+    "hostmeter.py",
+    "images.py",
+    "load_agent.py",
+    "load_host.py",
+    "occupancy.py",
+    "probe.py",
+    "processes.py",
+    "readiness.py",
+    "recorder.py",
+    "records.py",
+    "requestlog.py",
+    "rows.py",
+    "sampler.py",
+    "series.py",
+    "server_host.py",
+    "shells.py",
+    "survey.py",
+    "trivial.py",
+    "window_counters.py",
+    "wire.py",
+    "generators/__init__.py",
+    "generators/adapter.py",
+    "generators/answer.py",
+    "generators/choice.py",
+    "generators/contract.py",
+    "generators/contract_log.py",
+    "generators/due.py",
+    "generators/h2load_log.py",
+    "generators/h2load_schedule.py",
+    "generators/held_h2load.py",
+    "generators/paced.py",
+    "generators/paced_closed.py",
+    "generators/paced_connection.py",
+    "generators/paced_load.py",
+    "generators/paced_open.py",
+    "generators/paced_pool.py",
+    "generators/process.py",
+    "generators/program.py",
+    "generators/request.py",
+    "generators/rowlog.py",
+    "generators/timer.py",
+)
+# Parts of Ray that no Volley node uses: 100 of 240 MB. The GCS runs on the coordinator only.
 LEFT_OUT = re.compile(
     r"^(ray/(jars|rllib|tune|train|serve|data|llm|cpp|dashboard/client)/|ray/core/src/ray/gcs/gcs_server$)|/tests/"
 )
@@ -35,15 +95,16 @@ _packing = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Archive:
-    """A folder's worth of files by their names in it; the archive's own name is by content."""
+    """Files and their paths inside the archive. The archive's own name is derived from the content."""
 
     name: str
     files: list[tuple[str, Path]]
 
     def packed(self, zstd: bool) -> Path:
-        """Give the packed archive, packing it when it is not there yet (some seconds for the packages, once).
+        """Return the path of the packed archive. Packing the packages takes a few seconds, once per version.
 
-        zstd: smaller, and unpacked in a seventh of the time that gzip takes; for hosts that have it.
+        zstd: for hosts that have zstd; smaller than gzip and seven times faster to unpack.
+        Raises HostError when zstd fails.
         """
         path = cache_folder() / f"{self.name}.tar.{'zst' if zstd else 'gz'}"
         with _packing:
@@ -61,46 +122,49 @@ class Archive:
                         assert packer.stdin is not None
                         self._write(packer.stdin, "w|")
                     if packer.returncode:
-                        raise HostError(f"zstd failed on this machine ({packer.returncode})", "is its disk full?")
+                        raise HostError(
+                            f"this machine: zstd failed with status {packer.returncode}",
+                            f"free disk space under {path.parent} and try again",
+                        )
                 else:
                     self._write(raw, "w:gz")
             Path(draft).rename(path)
         except BaseException:
             Path(draft).unlink(missing_ok=True)
             raise
-        # What an earlier version of this kind left.
+        # Archives of earlier versions are of no further use.
         for old in path.parent.glob(f"{self.name.partition('-')[0]}-*"):
             if not old.name.startswith(self.name):
                 old.unlink(missing_ok=True)
 
     def _write(self, out: IO[bytes], mode: str) -> None:
-        make: Any = tarfile.open
+        open_archive: Any = tarfile.open
         level = {"compresslevel": 1} if mode == "w:gz" else {}
-        # Times are kept: compiled files are valid for a source of that time only.
-        with make(fileobj=out, mode=mode, **level) as archive:
+        # Modification times are kept, because a .pyc file is valid only for the source time it records.
+        with open_archive(fileobj=out, mode=mode, **level) as archive:
             for inside, source in self.files:
                 archive.add(source, arcname=inside, recursive=False, filter=_anonymous)
 
 
 def have_zstd() -> bool:
-    """Say whether this machine can pack with zstd."""
+    """Return whether this machine can pack with zstd."""
     return shutil.which("zstd") is not None
 
 
 def cache_folder() -> Path:
-    """Where archives are kept on this machine."""
+    """Return the folder of packed archives on this machine."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "volley"
 
 
 def archives() -> list[Archive]:
-    """Give both archives, not packed yet."""
+    """Return both archives, not packed yet."""
     return [packages(), project()]
 
 
 def project() -> Archive:
-    """Our own code: agents/, some ten kilobytes."""
+    """Return the archive of Volley's own modules, about 100 kB."""
     root = Path(agents.__file__).parent
-    files = [(f"agents/{path.name}", path) for path in sorted(root.glob("*.py"))]
+    files = [(f"agents/{name}", root / name) for name in MODULES]
     digest = hashlib.sha256()
     for name, path in files:
         digest.update(f"{name}\0".encode() + hashlib.sha256(path.read_bytes()).digest())
@@ -108,25 +172,25 @@ def project() -> Archive:
 
 
 def packages() -> Archive:
-    """Every package that our node needs, as installed here."""
-    found = {distribution.name: distribution for distribution in closure(REQUIREMENTS)}
+    """Return the archive of the packages that a Ray node needs, as installed here."""
+    needed = {distribution.name: distribution for distribution in closure(REQUIREMENTS)}
     digest = hashlib.sha256(f"python {sys.version_info.major}.{sys.version_info.minor} {LEFT_OUT.pattern}".encode())
-    for name, distribution in sorted(found.items()):
+    for name, distribution in sorted(needed.items()):
         record = distribution.read_text("RECORD") or ""
         digest.update(f"{name}={distribution.version}\0{hashlib.sha256(record.encode()).hexdigest()}\0".encode())
-    files = [pair for distribution in found.values() for pair in _files(distribution)]
+    files = [pair for distribution in needed.values() for pair in _files(distribution)]
     return Archive(f"packages-{digest.hexdigest()[:SHORT]}", sorted(files))
 
 
 def closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
-    """Give the installed packages that are required, and those that these require, each once."""
+    """Yield the installed packages that the requirements need, directly or indirectly, each once."""
     from packaging.requirements import Requirement
 
     seen: set[tuple[str, frozenset[str]]] = set()
-    given: set[str] = set()
-    waiting = [Requirement(text) for text in requirements]
-    while waiting:
-        requirement = waiting.pop()
+    yielded: set[str] = set()
+    pending = [Requirement(text) for text in requirements]
+    while pending:
+        requirement = pending.pop()
         key = (requirement.name.lower(), frozenset(requirement.extras))
         if key in seen:
             continue
@@ -135,9 +199,9 @@ def closure(requirements: list[str]) -> Iterator[metadata.Distribution]:
         for text in distribution.requires or []:
             needed = Requirement(text)
             if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in ["", *requirement.extras]):
-                waiting.append(needed)
-        if distribution.name not in given:
-            given.add(distribution.name)
+                pending.append(needed)
+        if distribution.name not in yielded:
+            yielded.add(distribution.name)
             yield distribution
 
 

@@ -1,4 +1,4 @@
-"""The guard of a host, seen from the coordinator: a pipe or an SSH channel that is held open while the run lives."""
+"""A host's guard as the coordinator sees it: a pipe or an SSH channel that stays open while the run lives."""
 
 from __future__ import annotations
 
@@ -6,65 +6,83 @@ import asyncio
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
-from agents.guard import Order
-from agents.records import to_plain
+from agents.guard import GuardEvent, GuardEventKind, Order
+from agents.records import from_plain, to_plain
 from orchestrator.errors import HostError
+from orchestrator.fleet.provision import Prepared
 from orchestrator.fleet.ssh import SshHost
 
 STARTED_WITHIN_S = 20.0
 CLEANED_WITHIN_S = 20.0
-# A coordinator that is silent for so long is gone: a cut cable, a closed laptop.
+# A coordinator that is silent for this long counts as gone: a cut cable, a closed laptop.
 LEASE_S = 8.0
 HEARTBEATS_A_LEASE = 8
 GUARD = "agents.guard"
 
 
-class Guard:
-    """One guard: its standard input is the run's lease on the host, its output tells what happens there."""
+class Input(Protocol):
+    """A guard's standard input: asyncio's or asyncssh's stream."""
 
-    def __init__(self, host: str, stdin: Any, stdout: Any, lease_s: float, close: Callable[[], None]) -> None:
+    def write(self, data: bytes) -> None:
+        """Queue bytes to be sent."""
+
+    def write_eof(self) -> None:
+        """Close the input after what is queued."""
+
+
+class Output(Protocol):
+    """A guard's standard output: asyncio's or asyncssh's stream."""
+
+    async def readline(self) -> bytes:
+        """Return the next line; empty at the end."""
+
+
+class Guard:
+    """One guard. Its standard input is the run's lease on the host; its output reports what happens there."""
+
+    def __init__(self, host: str, stdin: Input, stdout: Output, lease_s: float, close: Callable[[], None]) -> None:
         self.host = host
         self.folder = ""
         self._stdin, self._stdout, self._lease_s, self._close = stdin, stdout, lease_s, close
-        self._events: dict[str, dict[str, Any]] = {}
+        # The last event of each kind; for RUN_ENDED, of each run.
+        self._events: dict[tuple[GuardEventKind, str], GuardEvent] = {}
         self._changed = asyncio.Condition()
         self._gone = False
         self._tasks = [asyncio.create_task(self._listen())]
 
     async def begin(self, order: Order) -> None:
-        """Give the order; come back when the node has been started. Raises HostError."""
+        """Send the order and wait until the node's process has been started. Raises HostError."""
         self._stdin.write(json.dumps(to_plain(order)).encode() + b"\n")
         if self._lease_s:
             self._tasks.append(asyncio.create_task(self._beat()))
-        started = await self.event("started", STARTED_WITHIN_S)
+        started = await self.event(GuardEventKind.STARTED, STARTED_WITHIN_S)
         if started is None:
+            reason = f": {self.ended.log}" if self.ended else ""
             raise HostError(
-                f"host {self.host}: the guard did not start{self._last_words()}", "look whether 'python' is right there"
+                f"host {self.host}: the guard did not start{reason}",
+                "check that 'python' in the inventory names the right interpreter there",
             )
-        self.folder = str(started["folder"])
-
-    def _last_words(self) -> str:
-        ended = self._events.get("ended")
-        return f": {ended['log']}" if ended else ""
+        self.folder = started.folder
 
     async def _listen(self) -> None:
-        # However the channel ends (a lost connection is asyncssh's own kind of error), the guard is gone then.
+        # The guard is gone however the channel ends; asyncssh reports a lost connection as its own kind of error.
         with contextlib.suppress(Exception):
             while line := await self._stdout.readline():
-                with contextlib.suppress(json.JSONDecodeError):
-                    event = json.loads(line)
-                    await self._note(str(event.get("event")) + str(event.get("run", "")), event)
-        await self._note("", {})
-
-    async def _note(self, name: str, event: dict[str, Any]) -> None:
+                # A login shell may print lines of its own.
+                with contextlib.suppress(ValueError):
+                    await self._note(from_plain(GuardEvent, json.loads(line)))
         async with self._changed:
-            self._gone = self._gone or not name
-            self._events[name] = event
+            self._gone = True
+            self._changed.notify_all()
+
+    async def _note(self, event: GuardEvent) -> None:
+        run = event.run if event.event is GuardEventKind.RUN_ENDED else ""
+        async with self._changed:
+            self._events[event.event, run] = event
             self._changed.notify_all()
 
     async def _beat(self) -> None:
@@ -73,32 +91,34 @@ class Guard:
                 await asyncio.sleep(self._lease_s / HEARTBEATS_A_LEASE)
                 self._stdin.write(b"\n")
 
-    async def event(self, name: str, within_s: float) -> dict[str, Any] | None:
-        """Wait for an event; None when it does not come, or the guard or the node is gone first."""
+    async def event(self, kind: GuardEventKind, within_s: float, run: str = "") -> GuardEvent | None:
+        """Wait for an event and return it; None when it does not come, or the guard or its node is gone first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s), self._changed:
-                await self._changed.wait_for(lambda: name in self._events or self._gone or "ended" in self._events)
-        return self._events.get(name)
+                await self._changed.wait_for(
+                    lambda: (kind, run) in self._events or self._gone or self.ended is not None
+                )
+        return self._events.get((kind, run))
 
     @property
-    def ended(self) -> dict[str, Any] | None:
-        """The event of a node that has ended by itself."""
-        return self._events.get("ended")
+    def ended(self) -> GuardEvent | None:
+        """The event of a node that has exited by itself."""
+        return self._events.get((GuardEventKind.ENDED, ""))
 
     @property
     def gone(self) -> bool:
-        """Say whether nothing is heard of the guard any more."""
+        """Whether the guard's output has ended."""
         return self._gone
 
     async def end_run(self, run: str) -> bool:
-        """Have a run that used this node ended and removed; say whether it was."""
+        """Have a run that used this node stopped and removed; return whether that was done in time."""
         with contextlib.suppress(OSError):
             self._stdin.write(json.dumps({"end": run}).encode() + b"\n")
-            return await self.event(f"run-ended{run}", CLEANED_WITHIN_S) is not None
+            return await self.event(GuardEventKind.RUN_ENDED, CLEANED_WITHIN_S, run) is not None
         return False
 
     async def close(self) -> bool:
-        """Let the guard clean up, and wait for it; say whether it did within CLEANED_WITHIN_S."""
+        """Have the guard clean up and exit; return whether it did within CLEANED_WITHIN_S."""
         for task in self._tasks[1:]:
             task.cancel()
         with contextlib.suppress(OSError):
@@ -109,11 +129,11 @@ class Guard:
         self._tasks[0].cancel()
         with contextlib.suppress(OSError):
             self._close()
-        return "cleaned" in self._events
+        return (GuardEventKind.CLEANED, "") in self._events
 
 
 async def guard_here(host: str) -> Guard:
-    """Start a guard on this machine. The end of the pipe is certain here, so there is no lease."""
+    """Start a guard on this machine. A pipe always ends with its writer, so no lease is needed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -122,20 +142,22 @@ async def guard_here(host: str) -> Guard:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
         env=dict(os.environ),
-        # A session of its own: a Ctrl-C is for the coordinator, which then closes the pipe.
+        # In its own session, because a Ctrl-C is for the coordinator, which then closes the pipe.
         start_new_session=True,
     )
     assert process.stdin is not None
+    assert process.stdout is not None
     return Guard(host, process.stdin, process.stdout, 0.0, process.stdin.close)
 
 
-async def guard_there(host: SshHost, python: str, path: str) -> Guard:
-    """Start a guard on a host, over its connection. `path`: the PYTHONPATH with our code. Raises HostError."""
+async def guard_there(host: SshHost, prepared: Prepared) -> Guard:
+    """Start a guard on a host, over its connection. Raises HostError."""
     import asyncssh
 
-    command = f"cd / && PYTHONPATH={path} exec {shlex.quote(python)} -m {GUARD}"
     try:
-        process = await host.connection.create_process(command, encoding=None, stderr=asyncssh.DEVNULL)
+        process = await host.connection.create_process(
+            prepared.shell(f"-m {GUARD}"), encoding=None, stderr=asyncssh.DEVNULL
+        )
     except (OSError, asyncssh.Error) as error:
         raise host.lost(error) from None
     return Guard(host.name, process.stdin, process.stdout, LEASE_S, process.close)

@@ -1,9 +1,10 @@
-"""Keeps a fleet up between runs: `volley hosts up` starts it, `volley hosts down` ends it, runs in between join it.
+"""Keep a fleet up between runs: `volley hosts up` starts it, `volley hosts down` stops it, runs in between join it.
 
     python -m orchestrator.fleet.keeper INVENTORY [--install]
 
-It holds the SSH channels, and with them the guards' leases: when it dies, however it dies, the hosts are cleaned. A run
-holds a connection to its socket; when that ends in disorder, the keeper has the run's remains removed on all hosts.
+The keeper holds the SSH channels, and with them the guards' leases: when it dies, however it dies,
+the guards clean the hosts up. A run stays connected to the keeper's socket. If that connection ends
+before the run has left, the keeper removes what the run has left on all hosts.
 """
 
 from __future__ import annotations
@@ -15,27 +16,32 @@ import os
 import signal
 import socket
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
+from agents.records import from_plain, to_plain
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import raynode
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.members import members, our_address
-from orchestrator.fleet.nodes import Nodes, Tell
+from orchestrator.fleet.nodes import Nodes, Notify
 from orchestrator.fleet.state import digest_of, state_root
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import load_inventory
 
-ENDED_WITHIN_S = 60.0
+ANSWERED_WITHIN_S = 60.0
 # How soon a host that was lost is no longer offered to runs.
 WATCH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a run needs to join: kept in a file that only this user can read."""
+    """What a run needs to join the fleet; kept in a file that only this user can read.
+
+    pid: the keeper's. socket, token_file: paths. project: the archive of our own code that the hosts run.
+    """
 
     pid: int
     fleet: str
@@ -49,16 +55,62 @@ class State:
     project: str
 
 
+class ReportKind(StrEnum):
+    """PROGRESS: something to show. ERROR: a host, or the fleet, failed. UP: the fleet is up; the last report."""
+
+    PROGRESS = "progress"
+    ERROR = "error"
+    UP = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One line of the keeper's standard output. text: what to show, or the error; hosts: those that are up."""
+
+    kind: ReportKind
+    text: str = ""
+    hint: str = ""
+    hosts: list[str] = field(default_factory=list)
+
+
+class RequestKind(StrEnum):
+    """JOIN: use the fleet alone. LEAVE: remove what is left of the run and free the fleet."""
+
+    JOIN = "join"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a run asks the keeper for."""
+
+    kind: RequestKind
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The keeper's answer. refused_for: the run that uses the fleet now. uncleaned: hosts where cleaning up failed."""
+
+    refused_for: str | None = None
+    uncleaned: list[str] = field(default_factory=list)
+
+
+def line_of(record: Report | Request | Answer) -> bytes:
+    """Return a record as one line of JSON."""
+    return json.dumps(to_plain(record)).encode() + b"\n"
+
+
 def state_file(inventory: Inventory) -> Path:
-    """Where the state of this inventory's fleet is; named by what the inventory says."""
+    """Return the file of the fleet's state; its name follows from the inventory's content."""
     return state_root() / "fleets" / f"{digest_of(inventory)}.json"
 
 
 def current(inventory: Inventory) -> State | None:
-    """Give the state of the fleet that is up; None when there is none. A keeper that died leaves no fleet."""
+    """Return the state of the fleet that is up; None when there is none. A keeper that died leaves no fleet."""
     file = state_file(inventory)
-    with contextlib.suppress(OSError, ValueError, TypeError):
-        state = State(**json.loads(file.read_text()))
+    with contextlib.suppress(OSError, ValueError):
+        state = from_plain(State, json.loads(file.read_text()))
         if b"fleet.keeper" in Path(f"/proc/{state.pid}/cmdline").read_bytes():
             return state
     file.unlink(missing_ok=True)
@@ -79,46 +131,54 @@ class KeptNodes:
         self.head_address = state.head_address
         self.token_file = Path(state.token_file)
 
-    def take(self, tell: Tell) -> None:
-        """Tell the keeper of the run. Raises HostError when another run uses the fleet."""
+    def take(self, notify: Notify) -> None:
+        """Join the fleet. Raises HostError when another run uses it, or the keeper does not answer."""
         channel = socket.socket(socket.AF_UNIX)
-        channel.settimeout(ENDED_WITHIN_S)
+        channel.settimeout(ANSWERED_WITHIN_S)
         try:
             channel.connect(self._state.socket)
-            answer = self._ask(channel, {"run": self._run})
-        except OSError as error:
+            answer = _ask(channel, Request(RequestKind.JOIN, self._run))
+        except (OSError, ValueError) as error:
             channel.close()
-            raise HostError(f"the keeper of the fleet does not answer: {error}", "volley hosts down, then up") from None
-        if "error" in answer:
+            raise HostError(
+                f"the keeper of the fleet does not answer: {error}",
+                "restart the fleet: volley hosts down --hosts INVENTORY, then volley hosts up --hosts INVENTORY",
+            ) from None
+        if answer.refused_for is not None:
             channel.close()
-            raise HostError(str(answer["error"]), "wait for it to end: two runs would measure each other")
+            raise HostError(
+                f"the fleet is in use by run {answer.refused_for}",
+                "wait until that run has ended: two runs would disturb each other's measurements",
+            )
         self._channel = channel
-        tell(f"joined the fleet {self._state.fleet}, which is up")
-
-    def _ask(self, channel: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
-        channel.sendall(json.dumps(request).encode() + b"\n")
-        data = b""
-        while not data.endswith(b"\n"):
-            if not (more := channel.recv(4096)):
-                raise ConnectionError("it went away")
-            data += more
-        return dict(json.loads(data))
+        notify(f"joined the fleet {self._state.fleet}, which is up")
 
     def release(self) -> list[str]:
-        """Have what is left of the run removed; the nodes stay. Give the hosts where that failed."""
+        """Have what is left of the run removed while the nodes stay up; return the hosts where that failed."""
         if self._channel is None:
             return []
         channel, self._channel = self._channel, None
         try:
-            return [str(host) for host in self._ask(channel, {"end": self._run})["left"]]
-        except OSError:
+            return _ask(channel, Request(RequestKind.LEAVE, self._run)).uncleaned
+        except (OSError, ValueError):
             return list(self._state.hosts)
         finally:
             channel.close()
 
     def accepted_keys(self) -> list[str]:
-        """Give the hosts whose keys were new, and accepted, when the fleet came up."""
+        """Return the hosts whose keys were new and accepted when the fleet came up."""
         return self._state.accepted_keys
+
+
+def _ask(channel: socket.socket, request: Request) -> Answer:
+    """Send a request and return its answer. Raises OSError, ValueError."""
+    channel.sendall(line_of(request))
+    data = b""
+    while not data.endswith(b"\n"):
+        if not (more := channel.recv(4096)):
+            raise ConnectionError("it closed the connection")
+        data += more
+    return from_plain(Answer, json.loads(data))
 
 
 class Keeper:
@@ -129,22 +189,22 @@ class Keeper:
         self._file = file
         self._run: str | None = None
 
-    async def serve(self, ready: Tell) -> None:
-        """Take runs until the process is told to end, or no host is left."""
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Accept runs until the process is told to stop or no host is left. ready: called once runs can join."""
         done = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, done.set)
         place = str(self._nodes.token_file.with_name("keeper"))
         server = await asyncio.start_unix_server(self._talk, place)
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        hosts = self._nodes.there()
+        hosts = self._nodes.hosts_up()
         self._write(hosts, place)
-        ready("")
+        ready()
         try:
             while hosts and not done.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(done.wait(), WATCH_S)
-                if (now := self._nodes.there()) != hosts:
+                if (now := self._nodes.hosts_up()) != hosts:
                     hosts = now
                     self._write(hosts, place)
         finally:
@@ -162,69 +222,74 @@ class Keeper:
             token_file=str(nodes.token_file),
             socket=place,
             hosts=hosts,
-            accepted_keys=[member.ssh.name for member in nodes.members if member.ssh.accepted],
+            accepted_keys=nodes.accepted_keys(),
             project=project().name,
         )
         draft = self._file.with_suffix(".part")
         draft.touch(mode=0o600)
-        draft.write_text(json.dumps(asdict(state)))
+        draft.write_text(json.dumps(to_plain(state)))
         draft.rename(self._file)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        mine: str | None = None
+        """Serve one run's connection; stop what is left of the run when the connection ends without LEAVE."""
+        joined: str | None = None
         try:
             while line := await reader.readline():
-                request = json.loads(line)
-                if "run" in request and self._run is not None:
-                    answer: dict[str, Any] = {"error": f"the fleet is in use by run {self._run}"}
-                elif "run" in request:
-                    self._run = mine = str(request["run"])
-                    answer = {"ok": True}
+                request = from_plain(Request, json.loads(line))
+                if request.kind is RequestKind.LEAVE:
+                    answer = Answer(uncleaned=await self._end(joined))
+                    joined = None
+                elif self._run is not None:
+                    answer = Answer(refused_for=self._run)
                 else:
-                    answer = {"left": await self._end(mine)}
-                    mine = None
-                writer.write(json.dumps(answer).encode() + b"\n")
+                    self._run = joined = request.run
+                    answer = Answer()
+                writer.write(line_of(answer))
                 await writer.drain()
         except (OSError, ValueError):
             pass
         finally:
-            await self._end(mine)
+            await self._end(joined)
             writer.close()
 
     async def _end(self, run: str | None) -> list[str]:
         if run is None:
             return []
-        left = await self._nodes.end_run(run)
+        uncleaned = await self._nodes.end_run(run)
         self._run = None
-        return left
+        return uncleaned
 
 
 def main() -> int:
-    """Bring a fleet up, tell how it went on standard output (a JSON object a line), and keep it."""
+    """Bring a fleet up, report on standard output how that went, and keep it until told to stop."""
     path, install = Path(sys.argv[1]), "--install" in sys.argv[2:]
     inventory = load_inventory(path)
     return asyncio.run(_keep(inventory, path.parent.resolve(), install))
 
 
-def _tell(event: dict[str, Any]) -> None:
+def _report(report: Report) -> None:
     with contextlib.suppress(OSError, ValueError):
-        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.write(line_of(report).decode())
         sys.stdout.flush()
+
+
+def _report_error(error: HostError) -> None:
+    for each in error.errors if isinstance(error, Several) else [error]:
+        _report(Report(ReportKind.ERROR, each.message, each.hint))
 
 
 async def _keep(inventory: Inventory, folder: Path, install: bool) -> int:
     fleet = f"fleet-{os.getpid()}-{os.urandom(3).hex()}"
-    hosts = members(inventory, folder, list(inventory.hosts))
+    hosts = members(inventory, folder)
     nodes = Nodes(fleet, our_address(inventory), raynode.pinned(inventory.ports), None, hosts)
     try:
-        errors = await nodes.up(lambda text: _tell({"say": text}), install, partly=True)
+        errors = await nodes.up(lambda text: _report(Report(ReportKind.PROGRESS, text)), install, partly=True)
         for error in errors:
-            for each in error.errors if isinstance(error, Several) else [error]:
-                _tell({"error": each.message, "hint": each.hint})
-        if nodes.there():
-            await Keeper(nodes, state_file(inventory)).serve(lambda _: _up(nodes))
+            _report_error(error)
+        if nodes.hosts_up():
+            await Keeper(nodes, state_file(inventory)).serve(lambda: _up(nodes))
     except HostError as error:
-        _tell({"error": error.message, "hint": error.hint})
+        _report_error(error)
         return error.exit_code
     finally:
         await nodes.down()
@@ -232,8 +297,8 @@ async def _keep(inventory: Inventory, folder: Path, install: bool) -> int:
 
 
 def _up(nodes: Nodes) -> None:
-    _tell({"up": nodes.there()})
-    # Whoever started this goes on; nobody reads what would be written from now on.
+    _report(Report(ReportKind.UP, hosts=nodes.hosts_up()))
+    # The process that started this one stops reading now; later output would fill the pipe.
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 1)
     os.close(nothing)

@@ -1,4 +1,4 @@
-"""From an inventory to the members of a fleet that is not up yet."""
+"""From an inventory to the members of a fleet whose nodes are not up yet."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from pathlib import Path
 
 from orchestrator.errors import HostError
 from orchestrator.fleet.nodes import Member
-from orchestrator.fleet.place import machines_of
+from orchestrator.fleet.place import Machine, machines_of
 from orchestrator.fleet.ssh import SshHost
 from orchestrator.spec.inventory import Inventory
 
 
-def members(inventory: Inventory, folder: Path, hosts: list[str]) -> list[Member]:
-    """Give some hosts of an inventory; `folder` is where its paths begin."""
-    machines = {machine.name: machine for machine in machines_of(inventory)}
-    return [
-        Member(machines[name], list(inventory.hosts[name].roles), SshHost(name, inventory, folder)) for name in hosts
-    ]
+def members(inventory: Inventory, folder: Path, machines: list[Machine] | None = None) -> list[Member]:
+    """Return members for machines of an inventory, by default for all of them.
+
+    folder: the inventory's own, which its relative paths start from.
+    """
+    chosen = machines_of(inventory) if machines is None else machines
+    return [Member(machine, SshHost(machine.name, inventory, folder)) for machine in chosen]
 
 
 def our_address(inventory: Inventory) -> str:
-    """Give the address at which the hosts reach this machine. Raises HostError."""
+    """Return the address at which the hosts reach this machine. Raises HostError."""
     if inventory.coordinator.address is not None:
         return inventory.coordinator.address
     first = inventory.address(next(iter(inventory.hosts)))
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((first, 9))  # sends nothing: the kernel only chooses the way
+        probe.connect((first, 9))  # sends nothing: the kernel only chooses the route
         return str(probe.getsockname()[0])
-    raise HostError(f"there is no way from here to {first}", "set coordinator.address in the inventory")
+    raise HostError(f"this machine has no route to {first}", "set coordinator.address in the inventory")

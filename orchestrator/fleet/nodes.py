@@ -1,4 +1,4 @@
-"""The Ray nodes of a fleet: the coordinator's own and one per host, each under its guard; all at once, down to nothing."""
+"""The Ray nodes of a fleet: the coordinator's own and one per host, each under a guard, started and stopped together."""
 
 from __future__ import annotations
 
@@ -9,29 +9,45 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.guard import Order
+from agents.guard import GuardEventKind, Order
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import provision, raynode
 from orchestrator.fleet.environment import Archive, archives, have_zstd
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
 from orchestrator.fleet.place import Machine
 from orchestrator.fleet.raynode import Ports
-from orchestrator.fleet.ssh import Doors, SshHost
+from orchestrator.fleet.ssh import ConnectionLimit, SshHost
 
 UP_WITHIN_S = 90.0
 HEAD = "coordinator"
 LOOPBACK = "127.0.0.1"
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
-_REFUSED = "the coordinator refused its token; run it again, and see that nobody else's head uses the port"
-_TAKEN = "its ports are in use; 'volley hosts clean' removes what was left there, or set 'ports' in the inventory"
-# Ray goes on trying for half a minute after these.
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What Ray's message means, and the fix."""
+
+    message: str
+    fix: str
+
+
+_REFUSED = Trouble(
+    "the coordinator refused its token", "run it again; if that fails, check for another Ray head on the same port"
+)
+_TAKEN = Trouble(
+    "its ports are in use", "volley hosts clean --hosts INVENTORY removes old nodes; or set 'ports' in the inventory"
+)
+# Ray keeps trying for half a minute after these messages, without any chance.
 HOPELESS = ["InvalidAuthToken", "AuthenticationError", "Version mismatch"]
-# What Ray prints, and what a person can do about it.
+# By what Ray prints.
 _TROUBLE = {
     "InvalidAuthToken": _REFUSED,
     "AuthenticationError": _REFUSED,
-    "Version mismatch": "Ray or Python differ in version there; name the right interpreter: python: PATH",
+    "Version mismatch": Trouble(
+        "its version of Ray or Python differs from the coordinator's",
+        "name the right interpreter in the inventory: python: PATH",
+    ),
     "already in use": _TAKEN,
     "Address already": _TAKEN,
     "occupied": _TAKEN,
@@ -40,53 +56,52 @@ _TROUBLE = {
 
 @dataclass(slots=True)
 class Member:
-    """A host of the fleet: what it offers, its connection, its guard once its node is up."""
+    """A host of the fleet: what it offers, its connection, and its guard once its node is up."""
 
     machine: Machine
-    roles: list[str]
     ssh: SshHost
     guard: Guard | None = None
 
 
 class Nodes:
-    """Head and members. Everything happens on one event loop; up() and down() are its coroutines."""
+    """The coordinator's node and those of the members. All coroutines run on one event loop."""
 
     def __init__(self, fleet: str, address: str, ports: Ports, here: Machine | None, members: list[Member]) -> None:
-        """`here`: what this machine itself offers as a host; None when it only coordinates."""
+        """here: what this machine itself offers as a host; None when it only coordinates."""
         self.fleet = fleet
         self.address = address
         self.ports = ports
         self.members = members
         self.token = _token()
         self._here = here
-        self._doors = Doors()
+        self._connecting = ConnectionLimit()
         self._head: Guard | None = None
 
     @property
     def head_address(self) -> str:
-        """Where the GCS listens."""
+        """The address of Ray's GCS, host:port."""
         return f"{self.address}:{self.ports.gcs}"
 
     @property
     def loopback(self) -> bool:
-        """Say whether nothing listens beyond this machine."""
+        """Whether all nodes listen on this machine's loopback only."""
         return self.address == LOOPBACK
 
     @property
     def token_file(self) -> Path:
-        """Where this machine's node keeps the token."""
+        """The file in which this machine's node keeps the token."""
         assert self._head is not None
         return Path(self._head.folder) / "token"
 
-    async def up(self, tell: Tell, install: bool = False, partly: bool = False) -> list[HostError]:
-        """Start everything. Raises HostError, or Several, when a node does not come up.
+    async def up(self, notify: Notify, install: bool = False, partly: bool = False) -> list[HostError]:
+        """Start all nodes. Raises HostError, or Several, when one does not come up.
 
-        partly: then the others stay, and the errors are given back.
+        partly: keep the nodes that are up and return the errors instead.
         """
         head = asyncio.create_task(self._start_head())
         packed = asyncio.create_task(asyncio.to_thread(_archives)) if self.members else None
         try:
-            ready = [self._start(member, head, packed, install, tell) for member in self.members]
+            ready = [self._start(member, head, packed, install, notify) for member in self.members]
             results = await asyncio.gather(*ready, return_exceptions=True)
             await head
         finally:
@@ -104,12 +119,12 @@ class Nodes:
     async def _start_head(self) -> None:
         self._head = await guard_here(HEAD)
         command = raynode.head_command(self.address, self.ports, self._here)
-        await self._begin(self._head, command, 0.0, "run 'volley doctor'")
+        await self._begin(self._head, command, 0.0, "check this machine: volley doctor")
 
     async def _begin(self, guard: Guard, command: list[str], lease_s: float, hint: str) -> None:
         settings = raynode.environment(self.loopback)
         await guard.begin(Order(self.fleet, command, settings, self.token, raynode.READY, lease_s, HOPELESS))
-        if await guard.event("ready", UP_WITHIN_S) is None:
+        if await guard.event(GuardEventKind.READY, UP_WITHIN_S) is None:
             raise trouble(guard, hint)
 
     async def _start(
@@ -118,56 +133,60 @@ class Nodes:
         head: asyncio.Task[None],
         packed: asyncio.Task[list[Archive]] | None,
         install: bool,
-        tell: Tell,
+        notify: Notify,
     ) -> None:
-        """Bring one host up: connect, look, send, join. Whatever fails is this host's error alone."""
+        """Bring one host up: connect, survey, send, join. Raises HostError; a failure concerns this host alone."""
         host = member.ssh
-        async with self._doors.to(host):
+        async with self._connecting.to(host):
             await host.connect()
         if install:
-            await provision.install(host, member.roles)
-        found = await provision.survey(host)
-        provision.require_fit(host, found, member.roles)
+            await provision.install(host, member.machine.roles)
+        surveyed = await provision.survey(host)
+        provision.require_ready(host, surveyed, member.machine.roles)
         assert packed is not None
-        prepared = await provision.send(host, await asyncio.shield(packed), found["zstd"] is not None)
+        prepared = await provision.send(host, await asyncio.shield(packed), surveyed.zstd is not None)
         if prepared.sent_bytes:
-            tell(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")
+            notify(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")
         await asyncio.shield(head)
-        await provision.reach(host, prepared, self.address, self.ports.gcs)
-        guard = await guard_there(host, prepared.python, prepared.python_path)
+        await provision.require_route(host, prepared, self.address, self.ports.gcs, self.ports.firewall_rule())
+        guard = await guard_there(host, prepared)
         command = raynode.member_command(self.head_address, member.machine, self.ports)
         try:
-            await self._begin(guard, command, LEASE_S, f"look at {host.name} with 'volley hosts check'")
-            await self._reach_back(host)
+            await self._begin(guard, command, LEASE_S, "check the hosts: volley hosts check --hosts INVENTORY")
+            await self._require_route_back(host)
         except BaseException:
             await guard.close()
             raise
         member.guard = guard
 
-    async def _reach_back(self, host: SshHost) -> None:
+    async def _require_route_back(self, host: SshHost) -> None:
         try:
             async with asyncio.timeout(3):
                 _, writer = await asyncio.open_connection(host.address, self.ports.node_manager)
             writer.close()
         except (TimeoutError, OSError):
             raise HostError(
-                f"host {host.name}: its node at {host.address}:{self.ports.node_manager} cannot be reached from here",
-                "let the fleet's ports through both ways (docs/hosts.md lists them)",
+                f"host {host.name}: this machine cannot reach its node at {host.address}:{self.ports.node_manager}",
+                self.ports.firewall_rule(),
             ) from None
 
-    def there(self) -> list[str]:
-        """Give the hosts whose nodes are up."""
+    def hosts_up(self) -> list[str]:
+        """Return the hosts whose nodes are up."""
         guards = {member.machine.name: member.guard for member in self.members}
         return [name for name, guard in guards.items() if guard is not None and not guard.gone and guard.ended is None]
 
+    def accepted_keys(self) -> list[str]:
+        """Return the hosts whose keys were new and accepted, as the inventory's `host_keys: accept-new` allows."""
+        return [member.ssh.name for member in self.members if member.ssh.accepted]
+
     async def end_run(self, run: str) -> list[str]:
-        """Have everything of a run that used these nodes removed, on all hosts; give the hosts where that failed."""
+        """Have everything of a run removed on all hosts while the nodes stay up; return the hosts where that failed."""
         guards = [member.guard for member in self.members if member.guard is not None]
         ended = await asyncio.gather(*(guard.end_run(run) for guard in guards))
         return [guard.host for guard, done in zip(guards, ended, strict=True) if not done]
 
     async def down(self) -> list[str]:
-        """End everything, everywhere, at once; give the hosts that could not be cleaned in time."""
+        """Stop all nodes at the same time; return the hosts that could not be cleaned up in time."""
         guards = [member.guard for member in self.members if member.guard is not None]
         guards += [self._head] if self._head else []
         cleaned = await asyncio.gather(*(guard.close() for guard in guards))
@@ -180,26 +199,27 @@ class Nodes:
 
 @functools.cache
 def _token() -> str:
-    """One per process, and so per run: Ray reads it once, and a fleet that is brought up again has to know it."""
+    """Return the token of this process. Ray reads it once, so a fleet that is brought up again must use the same one."""
     return secrets.token_hex(32)
 
 
 def _archives() -> list[Archive]:
     made = archives()
     for archive in made:
-        archive.packed(have_zstd())  # what most hosts will want, while they are being reached
+        archive.packed(have_zstd())  # the kind that most hosts take, packed while they are being connected
     return made
 
 
 def trouble(guard: Guard, hint: str) -> HostError:
-    """Say in one line why a node did not come up."""
-    log = str((guard.ended or {}).get("log", ""))
-    for sign, what in _TROUBLE.items():
+    """Return the error of a node that did not come up. hint: the fix when Ray's message is not a known one."""
+    where, ended = f"host {guard.host}", guard.ended
+    log = ended.log if ended else ""
+    for sign, known in _TROUBLE.items():
         if sign in log:
-            words, _, advice = what.partition("; ")
-            return HostError(f"host {guard.host}: {words}", advice)
+            return HostError(f"{where}: {known.message}", known.fix)
     if guard.gone:
-        return HostError(f"host {guard.host}: it went away while its node was starting", "see that the host is up")
-    lines = [line.strip() for line in log.splitlines() if line.strip()]
-    why = f"ended: {lines[-1][:200]}" if guard.ended else f"did not come up within {UP_WITHIN_S:g} s"
-    return HostError(f"host {guard.host}: its Ray node {why if lines or not guard.ended else 'ended'}", hint)
+        return HostError(f"{where}: connection lost while its Ray node was starting", "check that the host is up")
+    if ended is None:
+        return HostError(f"{where}: its Ray node did not come up within {UP_WITHIN_S:g} s", hint)
+    lines = [line.strip() for line in log.splitlines() if line.strip()] or ["without a message"]
+    return HostError(f"{where}: its Ray node exited: {lines[-1][:200]}", hint)

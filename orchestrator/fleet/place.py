@@ -1,6 +1,7 @@
-"""Which host runs what. Pure: the same for --dry-run and for the run, and the same hosts for every trial of a campaign.
+"""Which host runs what. Pure: --dry-run and the run get the same answer, and every trial of a campaign the same hosts.
 
-Ray then reserves exactly this, by a placement group per trial; docs/adr/0004 says why it does not choose.
+Ray then reserves exactly these hosts, with a placement group per trial. docs/adr/0004 explains why
+Ray does not choose them.
 """
 
 from __future__ import annotations
@@ -8,20 +9,24 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from agents.records import HostRole
 from orchestrator.errors import Shortage, UsageError
 from orchestrator.plan import Plan
 from orchestrator.spec.inventory import Inventory, slots_of
 from orchestrator.spec.models import Campaign, Place
 from orchestrator.spec.repeat import SERVER
 
-# One machine as a fleet: agents and server share its cores anyway.
+# The name of this machine in runs without an inventory. Agents and server share its cores.
 LOCAL = "local"
 LOCAL_SLOTS_PER_CORE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A host as the placement sees it. slots: how many agents it takes at once; cores: to pin them to, None for any."""
+    """A host as placement and nodes see it.
+
+    slots: how many agents it takes at once, 0 without the role 'load'. cores: those that agents are pinned to; None for any.
+    """
 
     name: str
     address: str
@@ -30,42 +35,47 @@ class Machine:
     labels: dict[str, str] = field(default_factory=dict)
     cores: list[int] | None = None
 
+    @property
+    def roles(self) -> list[HostRole]:
+        """What the host may run."""
+        return [*([HostRole.SERVER] if self.server else []), *([HostRole.LOAD] if self.slots else [])]
+
     def matches(self, wanted: dict[str, str]) -> bool:
-        """Say whether the host has these labels."""
+        """Return whether the host has these labels."""
         return all(self.labels.get(key) == value for key, value in wanted.items())
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Who runs what in one case: the server's host (None for a URL), and how many agents each load host runs."""
+    """The hosts of one case: the server's host (None for a URL), and how many agents each load host runs."""
 
     server: str | None
     agents: dict[str, int]
 
     @property
     def hosts(self) -> list[str]:
-        """Every host in use, once."""
+        """Every host of the case, once."""
         return list(dict.fromkeys([*([self.server] if self.server else []), *self.agents]))
 
 
 def local_machine(address: str) -> Machine:
-    """This machine, for runs without an inventory."""
+    """Return this machine, for runs without an inventory."""
     slots = max(2, LOCAL_SLOTS_PER_CORE * len(os.sched_getaffinity(0)))
     return Machine(LOCAL, address, True, slots)
 
 
 def machines_of(inventory: Inventory) -> list[Machine]:
-    """The hosts of an inventory."""
+    """Return the hosts of an inventory."""
     return [
-        Machine(name, inventory.address(name), "server" in host.roles, slots_of(host), host.labels, host.cores)
+        Machine(name, inventory.address(name), HostRole.SERVER in host.roles, slots_of(host), host.labels, host.cores)
         for name, host in inventory.hosts.items()
     ]
 
 
 def place(plan: Plan, machines: list[Machine], where: Place) -> dict[str, Placement]:
-    """Place every case of a plan; all targets on one server host. Raises Shortage, in numbers.
+    """Place every case of a plan, with all targets on one server host; return placements by case name.
 
-    Gives placements by case name.
+    Raises Shortage, with the numbers.
     """
     server = None
     if any(not case.external for case in plan.cases):
@@ -78,27 +88,28 @@ def place(plan: Plan, machines: list[Machine], where: Place) -> dict[str, Placem
 
 
 def commanded(campaign: Campaign, placements: dict[str, Placement], names: list[str]) -> list[str]:
-    """Give the hosts that commands need and no placement has. Raises UsageError for one that is not there."""
+    """Return the hosts that commands need and no placement uses. Raises UsageError for an unknown one."""
     placed = {host for placement in placements.values() for host in placement.hosts}
     wanted = [command.host for command in [*campaign.before, *campaign.after] if command.host != SERVER]
     if unknown := [host for host in wanted if host not in names]:
         raise UsageError(
-            f"a command is for host {unknown[0]!r}, which is not there",
-            f"the hosts are: {', '.join(names)}, or '{SERVER}'",
+            f"a command is for host {unknown[0]!r}, which is not in the inventory",
+            f"use one of: {', '.join(names)}, or '{SERVER}'",
         )
     return [host for host in dict.fromkeys(wanted) if host not in placed]
 
 
 def pin(agents: int, chosen: list[int] | None, usable: list[int], shared: bool) -> list[int | None]:
-    """Give each agent of one host its core; None: any.
+    """Return the core of each agent of one host; None: any core.
 
-    chosen: the inventory's. Without it several agents get cores of their own where one is left over for the rest of
-    the host; beside a server (shared) nothing is pinned. Raises Shortage for a core that the host has not.
+    chosen: the inventory's `cores`. Without it, several agents get a core each if one core remains for
+    the rest of the host; nothing is pinned on a host that is shared with the server. Raises Shortage for
+    a core that the host does not have.
     """
     if chosen is not None:
         missing = sorted(set(chosen) - set(usable))
         if missing:
-            raise Shortage(f"cores {missing} are not among the host's {usable}", "mend 'cores' in the inventory")
+            raise Shortage(f"cores {missing} are not among the host's cores {usable}", "fix 'cores' in the inventory")
         return [chosen[i % len(chosen)] for i in range(agents)]
     if shared or agents < 2 or agents >= len(usable):
         return [None] * agents
@@ -106,19 +117,19 @@ def pin(agents: int, chosen: list[int] | None, usable: list[int], shared: bool) 
 
 
 def seats(machines: list[Machine], agents: int, server: str | None, where: Place) -> dict[str, int]:
-    """Deal agents out over the load hosts, one each and round again, as the slots allow. Raises Shortage.
+    """Return how many agents each load host runs: one each in turn, as long as slots are free. Raises Shortage.
 
-    The server's own host is left out unless it may be shared.
+    The server's own host takes none unless `where` allows sharing.
     """
     able = [m for m in machines if m.slots and m.matches(where.load) and (where.share or m.name != server)]
     total = sum(m.slots for m in able)
     if total < agents:
         offers = ", ".join(f"{m.name} {m.slots}" for m in able) or "none"
-        of = f"load hosts with {where.load}" if where.load else "load hosts"
-        beside = "" if server is None or where.share else f", beside the server on {server},"
+        labelled = f" labelled {_labels(where.load)}" if where.load else ""
+        without = "" if server is None or where.share else f" (not counting the server's host {server})"
         raise Shortage(
-            f"{agents} agents are wanted at once; the {of}{beside} take {total} ({offers})",
-            "use fewer agents, more load hosts, or more 'slots' on those that have the cores",
+            f"the campaign needs {agents} agents at once; the load hosts{labelled}{without} take {total} ({offers})",
+            "use fewer agents or more load hosts, or raise 'slots' on hosts with enough cores",
         )
     dealt: dict[str, int] = {}
     while (left := agents - sum(dealt.values())) > 0:
@@ -127,14 +138,18 @@ def seats(machines: list[Machine], agents: int, server: str | None, where: Place
     return {m.name: dealt[m.name] for m in able if m.name in dealt}
 
 
+def _labels(labels: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in labels.items())
+
+
 def _server_host(machines: list[Machine], agents: int, where: Place) -> str:
-    """Choose the one server host: the first that leaves enough slots for the agents, those without load first."""
+    """Return the server host: the first that leaves enough slots for the agents, hosts without the load role first."""
     able = sorted((m for m in machines if m.server and m.matches(where.server)), key=lambda m: m.slots > 0)
     if not able:
-        label = f" with {where.server}" if where.server else ""
+        labelled = f" labelled {_labels(where.server)}" if where.server else ""
         raise Shortage(
-            f"no host{label} has the role 'server' (hosts: {', '.join(m.name for m in machines)})",
-            "give one the role, in the inventory",
+            f"no host{labelled} has the role 'server' (hosts: {', '.join(m.name for m in machines)})",
+            "add 'server' to the roles of a host in the inventory",
         )
     shortage: Shortage | None = None
     for machine in able:

@@ -1,4 +1,4 @@
-"""How a Ray node is started and joined: one place for every flag and variable, each for a measured reason."""
+"""The command and environment of a Ray node. Every flag and variable is set here, for a measured reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from orchestrator.errors import HostError
 from orchestrator.fleet.place import Machine
 from orchestrator.spec import inventory
 
-# Ray's defaults falsify a load test (workers and their children at nice 15) or notice a lost host after a minute.
+# Ray's defaults would falsify a load test (workers and their children run at nice 15) and notice a
+# lost host only after a minute.
 SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -26,21 +27,21 @@ SETTINGS = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_metrics_collection": "false",
-    # Debian's 3.11.2 and the coordinator's 3.11.7 understand each other; the packages are the same files.
+    # Python 3.11.2 on a host and 3.11.7 on the coordinator work together: the packages are the same files.
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
 }
-# Makes Ray take 127.0.0.1 for the node's address, so that every socket is bound to loopback. One machine only.
+# Makes Ray accept 127.0.0.1 as the node's address, so that it binds every socket to loopback. One machine only.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-# Beside the ports of a fleet with an inventory, whose default they start from, and below the ephemeral ones.
+# Above the default ports of a fleet with an inventory, and below the ephemeral ports.
 FIRST_FREE = 21_000
 OBJECT_STORE_BYTES = 80_000_000
-# What `ray start --block` prints when the node takes part.
+# What `ray start --block` prints when the node has joined.
 READY = "Ray runtime started"
 
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where a node listens; 0: anywhere (the workers of a node on loopback)."""
+    """The ports that a node listens on; 0: any free port (the workers of a node on loopback)."""
 
     gcs: int
     node_manager: int
@@ -54,9 +55,16 @@ class Ports:
     clock_server: int = 0
     clock_load: int = 0
 
+    def firewall_rule(self) -> str:
+        """Return what a firewall must allow for a fleet with pinned ports, as an imperative clause."""
+        return (
+            f"allow TCP ports {self.gcs}-{self.last_worker} and UDP ports {self.clock_server}-{self.clock_load} "
+            "between the coordinator and the hosts, both ways"
+        )
+
 
 def pinned(first: int) -> Ports:
-    """Give the ports of a node in a fleet, the same on every host, so that a firewall can let them through."""
+    """Return the ports of a fleet's nodes, counted from `first`: the same on every host, for firewall rules."""
     return Ports(
         gcs=first + inventory.GCS,
         node_manager=first + inventory.NODE_MANAGER,
@@ -73,21 +81,26 @@ def pinned(first: int) -> Ports:
 
 
 def anywhere(address: str) -> Ports:
-    """Find ports that nothing listens on at present, and that no connection is given before Ray listens on them."""
+    """Return free ports below the ephemeral range, so that no outgoing connection takes them before Ray listens.
+
+    Raises HostError when there are too few.
+    """
     wanted = inventory.METRICS + 1
     free: list[int] = []
-    # In a random order, so that two runs that start together do not choose the same.
+    # In random order, so that two runs that start together rarely choose the same ports.
     for port in random.sample(range(FIRST_FREE, max(FIRST_FREE + 1000, _first_ephemeral())), 1000):
         with socket.socket() as trial, contextlib.suppress(OSError):
             trial.bind((address, port))
             free.append(port)
         if len(free) == wanted:
             return Ports(*free)
-    raise HostError(f"{address}: no {wanted} free ports from {FIRST_FREE} on", "see what listens there: ss -ltn")
+    raise HostError(
+        f"{address}: fewer than {wanted} free ports above {FIRST_FREE}", "end what listens there: ss -ltnp lists it"
+    )
 
 
 def _first_ephemeral() -> int:
-    """Below this the kernel gives no port to a connection."""
+    """Return the lowest port that the kernel gives to outgoing connections."""
     try:
         return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     except (OSError, ValueError):
@@ -95,19 +108,19 @@ def _first_ephemeral() -> int:
 
 
 def environment(loopback: bool, token_file: str = "{folder}/token") -> dict[str, str]:
-    """Give the variables that node and driver must share; they must be set before ray is imported."""
+    """Return the variables that node and driver must share. They must be set before Ray is imported."""
     return SETTINGS | {"RAY_AUTH_TOKEN_PATH": token_file} | (LOOPBACK_ONLY if loopback else {})
 
 
 def head_command(address: str, ports: Ports, machine: Machine | None) -> list[str]:
-    """Build the command of the coordinator's own node; machine: what runs on it, None for nothing."""
-    # The autoscaler's monitor is one process less to wait for and to be disturbed by.
+    """Return the command of the coordinator's own node. machine: what runs on it, None for nothing."""
+    # Without the autoscaler's monitor there is one process less to wait for, and to disturb the measurement.
     start = ["{python}", "-m", "ray.scripts.scripts", "start", "--head", "--no-monitor", "--include-dashboard=false"]
     return [*start, f"--port={ports.gcs}", *_common(address, ports, machine)]
 
 
 def member_command(head: str, machine: Machine, ports: Ports) -> list[str]:
-    """Build the command of a host's node that joins the head at `head`."""
+    """Return the command of a host's node that joins the coordinator's node at `head`."""
     return ["{python}", "-m", "ray.scripts.scripts", "start", f"--address={head}",
             *_common(machine.address, ports, machine)]  # fmt: skip
 

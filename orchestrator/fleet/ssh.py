@@ -1,7 +1,8 @@
-"""One SSH connection per host, for the whole run: who it is, what it is told, what goes wrong in one line each.
+"""One SSH connection per host for the whole run; each failure becomes a HostError with a hint.
 
-asyncssh does the protocol, ssh_config, agents and jump hosts. Here: host keys are verified and never silently accepted,
-a lost connection is noticed in seconds, and every command has a deadline.
+asyncssh handles the protocol, ssh_config, SSH agents and jump hosts. This module verifies host
+keys and never accepts one silently, notices a lost connection within seconds, and gives every
+command a deadline.
 """
 
 from __future__ import annotations
@@ -20,36 +21,39 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
-# A connection that is dead without saying so is noticed after three of these.
+# A connection that dies without being closed is noticed after this many unanswered keep-alives.
 KEEPALIVE_S = 2.0
 KEEPALIVES = 3
-# sshd drops what comes faster than its MaxStartups (10 by default): a jump host is asked by all hosts behind it.
+# sshd drops connections beyond its MaxStartups (10 by default), and every host behind a jump host
+# opens one to it.
 AT_ONCE_BY_JUMP, AT_ONCE = 8, 32
 CHUNK_BYTES = 1 << 18
+# Keyword arguments of asyncssh.
+Options = dict[str, Any]
 
 
 class UnknownKey(HostError):
-    """Nobody has said yet that this host's key is to be trusted."""
+    """No key of this host has been recorded as trusted yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """What a command on a host printed, and its exit status; None when the connection was lost."""
+class Completed:
+    """A command that ran on a host: its output and exit status (None when a signal ended it)."""
 
     status: int | None
     out: str
     err: str
 
 
-class Doors:
-    """Bounds how many connections are opened at a time: directly, and through each jump host."""
+class ConnectionLimit:
+    """Limits how many connections are opened at a time: directly, and through each jump host."""
 
     def __init__(self) -> None:
-        self._doors: dict[str | None, asyncio.Semaphore] = {}
+        self._limits: dict[str | None, asyncio.Semaphore] = {}
 
     def to(self, host: SshHost) -> asyncio.Semaphore:
-        """Give what to hold while a connection to the host is opened."""
-        return self._doors.setdefault(host.jump, asyncio.Semaphore(AT_ONCE_BY_JUMP if host.jump else AT_ONCE))
+        """Return the semaphore to hold while a connection to the host is opened."""
+        return self._limits.setdefault(host.jump, asyncio.Semaphore(AT_ONCE_BY_JUMP if host.jump else AT_ONCE))
 
 
 class SshHost:
@@ -67,12 +71,12 @@ class SshHost:
 
     @property
     def python(self) -> str:
-        """The interpreter on the host."""
+        """The Python interpreter on the host."""
         return self._access.python or "python3"
 
     @property
     def jump(self) -> str | None:
-        """The host to go through."""
+        """The jump host, [USER@]HOST[:PORT]; None for a direct connection."""
         return self._access.jump
 
     @property
@@ -82,33 +86,33 @@ class SshHost:
             return Path.home() / ".ssh" / "known_hosts"
         return file_of(self._folder, self._access.known_hosts)
 
-    def _options(self) -> dict[str, Any]:
-        """What is said explicitly; the rest is ssh_config's, then OpenSSH's defaults."""
-        options: dict[str, Any] = {
+    def _options(self) -> Options:
+        """Return the explicit options of a connection; ssh_config and OpenSSH's defaults supply the rest."""
+        options: Options = {
             "keepalive_interval": KEEPALIVE_S,
             "keepalive_count_max": KEEPALIVES,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "login_timeout": CONNECT_TIMEOUT_S,
-            # In front of the others: half the processor time of asyncssh's first choice, for tens of megabytes a host.
+            # Preferred because they need half the CPU time of asyncssh's default, at tens of MB per host.
             "encryption_algs": "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
         }
         if self._access.known_hosts is not None:
-            # A file that is not there yet trusts nobody.
+            # An empty tuple trusts no key: the file does not exist yet.
             options["known_hosts"] = str(self.known_hosts) if self.known_hosts.exists() else ()
         if self._access.key is not None:
             options["client_keys"] = [str(file_of(self._folder, self._access.key))]
         options |= self._config()
         return options
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self) -> Options:
         if self._inventory.ssh_config == "none":
             return {"config": None}
         if self._inventory.ssh_config is not None:
             return {"config": [str(file_of(self._folder, self._inventory.ssh_config))]}
         return {}
 
-    def _where(self) -> dict[str, Any]:
-        where: dict[str, Any] = {"host": self.address}
+    def _where(self) -> Options:
+        where: Options = {"host": self.address}
         if self._access.user is not None:
             where["username"] = self._access.user
         if self._access.port is not None:
@@ -118,7 +122,7 @@ class SshHost:
         return where
 
     async def connect(self) -> None:
-        """Connect and log in. Raises UnknownKey for a host nobody vouches for, HostError for the rest."""
+        """Connect and log in. Raises UnknownKey when no key of the host is trusted yet, else HostError."""
         try:
             await self._connect()
         except UnknownKey:
@@ -136,17 +140,17 @@ class SshHost:
                 await self._open_jump()
                 self._connection = await asyncssh.connect(**self._where(), **self._options())
         except asyncssh.HostKeyNotVerifiable:
-            raise await self._key_trouble() from None
+            raise await self._key_error() from None
         except asyncssh.PermissionDenied as error:
             user = self._access.user or "the user of ssh_config"
             raise HostError(
-                f"host {self.name}: {self.address} lets {user} not in: {error.reason}",
-                f"put the public key there: ssh-copy-id {user}@{self.address}; or name another with 'key:'",
+                f"host {self.name}: {self.address} refused the login of {user}: {error.reason}",
+                f"install your public key: ssh-copy-id {user}@{self.address}; or set 'key:' in the inventory",
             ) from None
         except (OSError, asyncssh.Error, asyncssh.KeyImportError) as error:
             raise HostError(
-                f"host {self.name}: no SSH to {self.address}: {_reason(error)}",
-                "is the host up, sshd running, the address right? 'volley hosts check' looks at all hosts",
+                f"host {self.name}: cannot connect to {self.address} with SSH: {_reason(error)}",
+                "check that the host is up, sshd runs and the address is right: volley hosts check --hosts INVENTORY",
             ) from None
 
     async def _open_jump(self) -> None:
@@ -156,11 +160,11 @@ class SshHost:
             return
         user, at, place = self._access.jump.rpartition("@")
         host, colon, port = place.partition(":")
-        where: dict[str, Any] = {"host": host} | ({"username": user} if at else {})
+        where: Options = {"host": host} | ({"username": user} if at else {})
         self._jump = await asyncssh.connect(**where, **({"port": int(port)} if colon else {}), **self._options())
 
     async def host_key(self) -> asyncssh.SSHKey:
-        """Ask the host for its key. Raises HostError."""
+        """Return the key that the host presents. Raises HostError."""
         import asyncssh
 
         where = {k: v for k, v in self._where().items() if k != "username"}
@@ -170,14 +174,17 @@ class SshHost:
                 key = await asyncssh.get_server_host_key(**where, **self._config())
         except (OSError, asyncssh.Error) as error:
             raise HostError(
-                f"host {self.name}: no SSH to {self.address}: {_reason(error)}", "is the host up, and sshd running?"
+                f"host {self.name}: cannot connect to {self.address} with SSH: {_reason(error)}",
+                "check that the host is up and sshd runs there",
             ) from None
         if key is None:
-            raise HostError(f"host {self.name}: {self.address} shows no host key", "look at its sshd")
+            raise HostError(
+                f"host {self.name}: {self.address} presented no host key", "create one there: sudo ssh-keygen -A"
+            )
         return key
 
     def trusts(self, key: asyncssh.SSHKey) -> bool | None:
-        """Say whether a key is the recorded one; None when none is recorded for this host."""
+        """Return whether a key is the recorded one; None when none is recorded for this host."""
         import asyncssh
 
         try:
@@ -191,38 +198,41 @@ class SshHost:
         return any(known.public_data == key.public_data for known in keys)
 
     def trust(self, key: asyncssh.SSHKey) -> None:
-        """Record a key."""
+        """Record a key as trusted."""
         record_key(self.known_hosts, self._key_pattern(), key)
 
     def _key_pattern(self) -> str:
         port = self._access.port or 22
         return self.address if port == 22 else f"[{self.address}]:{port}"
 
-    async def _key_trouble(self) -> HostError:
+    async def _key_error(self) -> HostError:
         key = await self.host_key()
         if self.trusts(key) is None:
             return UnknownKey(
                 f"host {self.name}: the key of {self.address} is unknown: {key.get_algorithm()} {key.get_fingerprint()}",
-                "compare it with the host's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub there), "
-                "then: volley hosts trust --hosts INVENTORY",
+                "compare it with the output of 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' on the host, "
+                "then run: volley hosts trust --hosts INVENTORY",
             )
         return self.changed_key(key.get_fingerprint())
 
     def changed_key(self, fingerprint: str) -> HostError:
-        """Give the error of a host that shows another key than the recorded one."""
+        """Return the error of a host that presents another key than the recorded one."""
         return HostError(
             f"host {self.name}: the key of {self.address} HAS CHANGED: it is now {fingerprint}",
-            f"find out why; if it is right: ssh-keygen -R '{self._key_pattern()}' -f {self.known_hosts}, and trust it anew",
+            f"find out why. If the new key is right: ssh-keygen -R '{self._key_pattern()}' -f {self.known_hosts}, "
+            "then: volley hosts trust --hosts INVENTORY",
         )
 
     @property
     def connection(self) -> asyncssh.SSHClientConnection:
-        """The connection, after connect()."""
-        assert self._connection is not None, "connect() first"
+        """The open connection. Requires connect()."""
+        assert self._connection is not None, "connect() was not called"
         return self._connection
 
-    async def run(self, command: str, given: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Done:
-        """Run a command and wait for it. Raises HostError when the connection or the time ends first."""
+    async def run(self, command: str, given: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Completed:
+        """Run a command with `given` as its input and wait for it. Raises HostError when it takes longer than timeout_s
+        or the connection is lost.
+        """
         import asyncssh
 
         try:
@@ -230,16 +240,17 @@ class SshHost:
                 done = await self.connection.run(command, input=given, encoding=None, check=False)
         except TimeoutError:
             raise HostError(
-                f"host {self.name}: no end of '{command[:60]}' within {timeout_s:g} s", "is the host overloaded?"
+                f"host {self.name}: '{command[:60]}' did not finish within {timeout_s:g} s",
+                f"check the load on {self.name} and try again",
             ) from None
         except (OSError, asyncssh.Error) as error:
             raise self.lost(error) from None
         if done.exit_status is None and done.exit_signal is None:
             raise self.lost(None)
-        return Done(done.exit_status, _text(done.stdout), _text(done.stderr))
+        return Completed(done.exit_status, _text(done.stdout), _text(done.stderr))
 
-    async def feed(self, command: str, path: Path, timeout_s: float) -> Done:
-        """Run a command that reads a file of ours on its standard input. Raises HostError."""
+    async def feed(self, command: str, path: Path, timeout_s: float) -> Completed:
+        """Run a command that reads the file `path` on its standard input. Raises HostError."""
         import asyncssh
 
         try:
@@ -252,18 +263,19 @@ class SshHost:
                 done = await process.wait()
         except TimeoutError:
             raise HostError(
-                f"host {self.name}: {path.name} was not sent within {timeout_s:g} s", "is the network that slow?"
+                f"host {self.name}: {path.name} was not sent within {timeout_s:g} s",
+                f"check the network between this machine and {self.name}",
             ) from None
         except (OSError, asyncssh.Error) as error:
             raise self.lost(error) from None
-        return Done(done.exit_status, _text(done.stdout), _text(done.stderr))
+        return Completed(done.exit_status, _text(done.stdout), _text(done.stderr))
 
     def lost(self, error: Exception | None) -> HostError:
-        """Give the error of a connection that ended."""
+        """Return the error of a connection that ended."""
         why = f": {_reason(error)}" if error else ""
         return HostError(
             f"host {self.name}: the connection to {self.address} was lost{why}",
-            "what ran there is ended by its guard; see that the host is up",
+            "check that the host is up; its guard stops everything that ran there",
         )
 
     async def close(self) -> None:
@@ -278,13 +290,18 @@ class SshHost:
 
 
 def record_key(file: Path, pattern: str, key: asyncssh.SSHKey) -> None:
-    """Append a host's key to a known_hosts file."""
+    """Append a host's key to a known_hosts file, which is created when it does not exist."""
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     line = f"{pattern} {key.export_public_key().decode().strip()}\n"
     with file.open("a+", encoding="utf-8") as out:
         out.seek(0)
         ends_well = (out.read() or "\n").endswith("\n")
         out.write(line if ends_well else "\n" + line)
+
+
+def last_line(done: Completed) -> str:
+    """Return the last line that a command printed: of its errors, else of its output; '' when there is none."""
+    return ((done.err.strip() or done.out.strip()).splitlines() or [""])[-1]
 
 
 def _reason(error: Exception | None) -> str:

@@ -1,4 +1,4 @@
-"""Where Volley keeps what outlives a run, by inventory."""
+"""Where Volley keeps files that outlive a run, by inventory."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from orchestrator.spec.inventory import Inventory
 
 
 def state_root() -> Path:
-    """The folder of this user's state."""
+    """Return the folder of this user's state."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "volley"
 
 
 def digest_of(inventory: Inventory) -> str:
-    """Name an inventory by what it says."""
+    """Return a name for an inventory that is derived from its content."""
     return hashlib.sha256(inventory.model_dump_json().encode()).hexdigest()[:16]

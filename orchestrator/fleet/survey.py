@@ -1,146 +1,220 @@
-"""Is a host fit for its roles? Pure: from what agents/survey.py found there to lines with the command that mends each."""
+"""Is a host ready for its roles? Pure: from the survey of a host to checks, each problem with its fix."""
 
 from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from agents import h2load
+from agents.records import BadRecord, HostRole, from_plain
 
 FILES_WANTED = 4096
 SHM_WANTED_BYTES = 256 << 20
-# The environment of a node: what travels, and what is unpacked.
+# The environment of a node: the archive, and what is unpacked from it.
 DISK_WANTED_BYTES = 1 << 30
 PORTS_WANTED = 20_000
 CORES_WANTED = 2
 
-OK, WARNING, FAILURE = "ok", "warning", "failure"
 INSTALL_H2LOAD = "sudo apt-get install nghttp2-client"
 INSTALL_DOCKER = "sudo apt-get install docker.io"
+START_DOCKER = "sudo systemctl start docker"
+
+
+class CheckState(StrEnum):
+    """How a check ended. WARNING: runs work, but numbers may suffer. FAILURE: the host cannot be used."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILURE = "failure"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the report. state: ok, warning (it runs, and a number may suffer) or failure (it does not run)."""
+    """One line of the report. fix: a command or an edit; empty when nothing is wrong."""
 
     name: str
-    state: str
+    state: CheckState
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
-def judge(found: dict[str, Any], roles: list[str]) -> list[Check]:
-    """Look at everything that matters for the roles."""
-    checks = [*_system(found), *_python(found)]
-    if "load" in roles:
-        checks += [*_h2load(found), *_load(found)]
-    if "server" in roles:
-        checks += _docker(found)
-    return [*checks, *_clock(found)]
+@dataclass(frozen=True, slots=True)
+class ToolError:
+    """The last line that a failing tool printed."""
+
+    error: str
 
 
-def _system(found: dict[str, Any]) -> Iterator[Check]:
-    yield Check("system", OK, f"{found['os']}, kernel {found['kernel']}, {found['machine']}")
-    cores = len(found["cores"])
+# A tool's answer: its output, its error, or None when it is not installed.
+Answer = str | ToolError | None
+_ANSWERS = ("h2load", "docker")
+
+
+@dataclass(frozen=True, slots=True)
+class HostSurvey:
+    """The document of agents/survey.py.
+
+    python: version, three numbers. cores: those that this user's processes may run on.
+    governor, time_service ('yes', 'no'), docker_command, zstd (paths), memory_bytes, somaxconn and
+    *_free_bytes: None when not known, not there or not writable.
+    ephemeral_ports: [first, last]. open_files: the soft limit.
+    """
+
+    python: list[int]
+    python_path: str
+    libc: str
+    machine: str
+    os: str
+    kernel: str
+    root: bool
+    cores: list[int]
+    memory_bytes: int | None
+    governor: str | None
+    time_service: str | None
+    docker_command: str | None
+    open_files: int
+    ephemeral_ports: list[int] | None
+    somaxconn: int | None
+    shm_free_bytes: int | None
+    tmp_free_bytes: int | None
+    home_free_bytes: int | None
+    zstd: str | None
+    h2load: Answer = None
+    docker: Answer = None
+
+
+def read_survey(document: object) -> HostSurvey:
+    """Return the record of a survey's JSON document. Raises BadRecord."""
+    if not isinstance(document, dict):
+        raise BadRecord(f"survey: {type(document).__name__} instead of an object")
+    answers = {name: _answer(name, document.get(name)) for name in _ANSWERS}
+    rest = {name: value for name, value in document.items() if name not in _ANSWERS}
+    return replace(from_plain(HostSurvey, rest, "survey"), h2load=answers["h2load"], docker=answers["docker"])
+
+
+def _answer(name: str, plain: object) -> Answer:
+    if plain is None or isinstance(plain, str):
+        return plain
+    return from_plain(ToolError, plain, f"survey.{name}")
+
+
+def judge(survey: HostSurvey, roles: Collection[HostRole]) -> list[Check]:
+    """Return a check for everything that matters for the roles."""
+    checks = [*_system(survey), *_python(survey)]
+    if HostRole.LOAD in roles:
+        checks += [_h2load(survey.h2load), *_load(survey)]
+    if HostRole.SERVER in roles:
+        checks.append(_docker(survey))
+    return [*checks, _clock(survey.time_service)]
+
+
+def _ok(name: str, found: str) -> Check:
+    return Check(name, CheckState.OK, found)
+
+
+def _warning(name: str, found: str, fix: str) -> Check:
+    return Check(name, CheckState.WARNING, found, fix)
+
+
+def _failure(name: str, found: str, fix: str) -> Check:
+    return Check(name, CheckState.FAILURE, found, fix)
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.0f} MiB"
+
+
+def _system(survey: HostSurvey) -> Iterator[Check]:
+    yield _ok("system", f"{survey.os}, kernel {survey.kernel}, {survey.machine}")
+    cores = len(survey.cores)
     if cores < CORES_WANTED:
-        yield Check(
-            "cores", WARNING, f"{cores}; Volley's own processes take from what is measured", "give it 2 or more"
+        yield _warning(
+            "cores", f"{cores}; Volley's own processes compete with the measured ones", "use 2 or more cores"
         )
     else:
-        yield Check("cores", OK, f"{cores}")
-    if found["memory_bytes"]:
-        yield Check("memory", OK, f"{found['memory_bytes'] / 2**30:.1f} GiB")
-    if found["governor"] not in (None, "performance"):
-        yield Check("governor", WARNING, str(found["governor"]), "sudo cpupower frequency-set -g performance")
-    free = found["home_free_bytes"]
+        yield _ok("cores", f"{cores}")
+    if survey.memory_bytes:
+        yield _ok("memory", f"{survey.memory_bytes / 2**30:.1f} GiB")
+    if survey.governor not in (None, "performance"):
+        yield _warning("governor", str(survey.governor), "sudo cpupower frequency-set -g performance")
+    free = survey.home_free_bytes
     if free is not None and free < DISK_WANTED_BYTES:
-        yield Check("disk", FAILURE, f"{free / 2**20:.0f} MiB free in the home folder", "make 1 GiB free there")
+        yield _failure("disk", f"{_mib(free)} free in the home folder", "free at least 1 GiB in the home folder")
     elif free is not None:
-        yield Check("disk", OK, f"{free / 2**30:.0f} GiB free")
+        yield _ok("disk", f"{free / 2**30:.0f} GiB free")
 
 
-def _python(found: dict[str, Any]) -> Iterator[Check]:
-    """Ray wants one minor version everywhere; the packages that are sent want one machine type."""
-    here, there = sys.version_info, tuple(found["python"])
+def _python(survey: HostSurvey) -> Iterator[Check]:
+    """Ray needs the same minor version everywhere; the packages that are sent need the same machine type."""
+    here, there = sys.version_info, tuple(survey.python)
     version = ".".join(str(part) for part in there)
     if there[:2] != (here.major, here.minor):
         wanted = f"{here.major}.{here.minor}"
         age = "too old" if there < (here.major, here.minor) else "too new"
-        mend = f"sudo apt-get install python{wanted}, and name it in the inventory: python: python{wanted}"
-        yield Check("python", FAILURE, f"{version} is {age}: the coordinator runs {wanted}", mend)
-    elif found["machine"] != platform.machine():
-        what = f"{found['machine']}, and the coordinator is {platform.machine()}"
-        yield Check("python", FAILURE, what, "use a coordinator of the hosts' kind")
+        fix = f"sudo apt-get install python{wanted}, and name it in the inventory: python: python{wanted}"
+        yield _failure("python", f"{version} is {age}: the coordinator runs {wanted}", fix)
+    elif survey.machine != platform.machine():
+        found = f"machine type {survey.machine}, but the coordinator is {platform.machine()}"
+        yield _failure("python", found, f"run Volley on a {survey.machine} machine, or use {platform.machine()} hosts")
     else:
-        yield Check("python", OK, f"{version} at {found['python_path']}")
+        yield _ok("python", f"{version} at {survey.python_path}")
 
 
-def _h2load(found: dict[str, Any]) -> Iterator[Check]:
-    said = found["h2load"]
-    if said is None:
-        yield Check("h2load", FAILURE, "'h2load' is not on the PATH", INSTALL_H2LOAD)
-        return
-    if not isinstance(said, str):
-        yield Check("h2load", FAILURE, f"'h2load --version' failed: {said['error']}", INSTALL_H2LOAD)
-        return
+def _h2load(answer: Answer) -> Check:
+    if answer is None:
+        return _failure("h2load", "'h2load' is not on the PATH", INSTALL_H2LOAD)
+    if isinstance(answer, ToolError):
+        return _failure("h2load", f"'h2load --version' failed: {answer.error}", INSTALL_H2LOAD)
     try:
-        can = h2load.capabilities(h2load.parse_version(said))
+        can = h2load.capabilities(h2load.parse_version(answer))
     except h2load.H2loadMissing as error:
-        yield Check("h2load", FAILURE, str(error), INSTALL_H2LOAD)
-        return
+        return _failure("h2load", str(error), INSTALL_H2LOAD)
     version = f"{can.version[0]}.{can.version[1]}"
     if can.version < h2load.OLDEST:
-        yield Check("h2load", FAILURE, f"{version} is too old", INSTALL_H2LOAD)
-    elif not can.rps:
-        yield Check("h2load", WARNING, f"{version}: too old for the open model", INSTALL_H2LOAD)
-    elif not can.steady_rps:
-        yield Check("h2load", OK, f"{version} (open model: a step of the wall clock is an emergency stop)")
-    else:
-        yield Check("h2load", OK, version)
+        return _failure("h2load", f"{version} is too old", INSTALL_H2LOAD)
+    if not can.rps:
+        return _warning("h2load", f"{version} is too old for the open model", INSTALL_H2LOAD)
+    if not can.steady_rps:
+        return _ok("h2load", f"{version} (open model: the load is stopped if the wall clock jumps)")
+    return _ok("h2load", version)
 
 
-def _load(found: dict[str, Any]) -> Iterator[Check]:
-    files = found["open_files"]
+def _load(survey: HostSurvey) -> Iterator[Check]:
+    files = survey.open_files
     if files < FILES_WANTED:
-        yield Check("open files", WARNING, f"{files}", f"ulimit -n {FILES_WANTED} (or LimitNOFILE, limits.conf)")
+        yield _warning("open files", f"{files}", f"ulimit -n {FILES_WANTED} (or LimitNOFILE, limits.conf)")
     else:
-        yield Check("open files", OK, f"{files}")
-    if found["ephemeral_ports"]:
-        low, high = found["ephemeral_ports"]
-        few = high - low < PORTS_WANTED
-        mend = "sudo sysctl net.ipv4.ip_local_port_range='15000 65000'" if few else ""
-        yield Check("ephemeral ports", WARNING if few else OK, f"{high - low + 1} ({low}-{high})", mend)
-    free = found["shm_free_bytes"]
+        yield _ok("open files", f"{files}")
+    if survey.ephemeral_ports:
+        low, high = survey.ephemeral_ports
+        found = f"{high - low + 1} ({low}-{high})"
+        if high - low < PORTS_WANTED:
+            yield _warning("ephemeral ports", found, "sudo sysctl net.ipv4.ip_local_port_range='15000 65000'")
+        else:
+            yield _ok("ephemeral ports", found)
+    free = survey.shm_free_bytes
+    where = "no /dev/shm" if free is None else f"/dev/shm, {_mib(free)} free"
     if free is None or free < SHM_WANTED_BYTES:
-        where = "no /dev/shm" if free is None else f"/dev/shm, {free / 2**20:.0f} MiB free"
-        yield Check("request logs", WARNING, where, "sudo mount -o remount,size=1G /dev/shm")
+        yield _warning("request logs", where, "sudo mount -o remount,size=1G /dev/shm")
     else:
-        yield Check("request logs", OK, f"/dev/shm, {free / 2**20:.0f} MiB free")
+        yield _ok("request logs", where)
 
 
-def _docker(found: dict[str, Any]) -> Iterator[Check]:
-    if found["docker_command"] is None:
-        yield Check("docker engine", FAILURE, "'docker' is not on the PATH", INSTALL_DOCKER)
-    elif not isinstance(found["docker"], str):
-        said = found["docker"]["error"] if found["docker"] else "no answer"
-        mend = "sudo deploy/engine.sh up (or sudo systemctl start docker)"
-        yield Check(
-            "docker engine",
-            FAILURE,
-            f"does not answer: {said}",
-            mend if found["root"] else f"{mend}; may this user use it? sudo usermod -aG docker $USER",
-        )
-    else:
-        yield Check("docker engine", OK, found["docker"])
+def _docker(survey: HostSurvey) -> Check:
+    if survey.docker_command is None:
+        return _failure("docker engine", "'docker' is not on the PATH", INSTALL_DOCKER)
+    if isinstance(survey.docker, str):
+        return _ok("docker engine", survey.docker)
+    reason = survey.docker.error if survey.docker else "no answer"
+    fix = START_DOCKER if survey.root else f"{START_DOCKER}; if this user may not use it: sudo usermod -aG docker $USER"
+    return _failure("docker engine", f"does not answer: {reason}", fix)
 
 
-def _clock(found: dict[str, Any]) -> Iterator[Check]:
-    kept = found["time_service"]
-    if kept == "no":
-        mend = "sudo timedatectl set-ntp true (offsets are measured; a step in mid-trial makes it INVALID)"
-        yield Check("time service", WARNING, "the clock is not synchronised", mend)
-    else:
-        yield Check("time service", OK, "synchronised" if kept else "unknown")
+def _clock(synchronised: str | None) -> Check:
+    if synchronised == "no":
+        fix = "sudo timedatectl set-ntp true (offsets are measured, but a step during a trial makes it INVALID)"
+        return _warning("time service", "the clock is not synchronised", fix)
+    return _ok("time service", "synchronised" if synchronised else "unknown")

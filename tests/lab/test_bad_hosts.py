@@ -1,4 +1,4 @@
-"""What can be wrong with a host: one line with what to do, exit code 4, and the other hosts unharmed."""
+"""What can be wrong with a host: one error with a hint, exit code 4, and the other hosts unaffected."""
 
 import asyncio
 import dataclasses
@@ -15,15 +15,15 @@ from tests.lab import world
 
 
 def up(inventory):
-    """Bring a fleet up, and take it down again; give how `up` went."""
+    """Bring a fleet up and take it down again; return how `up` went."""
     try:
         return volley("hosts", "up", "--hosts", inventory)
     finally:
         volley("hosts", "down", "--hosts", inventory)
 
 
-def told(done, wrong, well):
-    """One line about each host that is wrong, with what to do; 4; and the hosts that are well came up."""
+def require_errors(done, wrong, up):
+    """One error with a hint for each host that is wrong, exit code 4, and the other hosts came up."""
     lines = [line for line in done.stderr.splitlines() if line.startswith(("error: ", "  -> "))]
     assert done.returncode == EXIT_UNREACHABLE, done.stderr
     assert len(lines) == 2 * len(wrong), done.stderr
@@ -33,7 +33,7 @@ def told(done, wrong, well):
         for word in wrong[host]:
             assert word in line + hint, done.stderr
     assert "Traceback" not in done.stderr
-    assert done.stdout.startswith(f"up: {', '.join(well)};"), done.stdout
+    assert done.stdout.startswith(f"up: {', '.join(up)};"), done.stdout
 
 
 def pair(folder, **bad):
@@ -41,8 +41,8 @@ def pair(folder, **bad):
     return world.inventory(folder, {world.SERVER: {}, world.PLAIN: bad})
 
 
-def test_hosts_that_cannot_be_reached_or_do_not_let_us_in(tmp_path):
-    """Down, a key that opens nothing, a host key nobody knows: each told, at once, and the server host is up."""
+def test_hosts_that_cannot_be_reached_or_refuse_the_login(tmp_path):
+    """A host that is down, a wrong key, an unknown host key: all reported at once, and the server host is up."""
     key, nobody = tmp_path / "key", tmp_path / "known_hosts"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     hosts = {
@@ -53,15 +53,15 @@ def test_hosts_that_cannot_be_reached_or_do_not_let_us_in(tmp_path):
     }
 
     wrong = {
-        world.FAR: ["no SSH to 198.18.0.99", "is the host up"],
-        world.WRONG_CLOCK: ["lets root not in", "ssh-copy-id"],
+        world.FAR: ["cannot connect to 198.18.0.99 with SSH", "host is up"],
+        world.WRONG_CLOCK: ["refused the login of root", "ssh-copy-id"],
         world.PLAIN: ["is unknown", "SHA256:", "volley hosts trust"],
     }
-    told(up(world.inventory(tmp_path, hosts)), wrong, [world.SERVER])
+    require_errors(up(world.inventory(tmp_path, hosts)), wrong, [world.SERVER])
 
 
-def test_hosts_that_lack_something(tmp_path):
-    """No Docker, no h2load, a Python that is too old and says so itself (no such Python can be had here)."""
+def test_hosts_without_what_they_need(tmp_path):
+    """No Docker, no h2load, and a Python that reports an old version (no real one is available here)."""
     path = shutil.which("h2load")
     world.on(world.WRONG_CLOCK, f"touch /tmp/nothing && chmod 600 /tmp/nothing && mount --bind /tmp/nothing {path}")
     world.on(world.PLAIN, "printf '#!/bin/sh\\necho 3 6\\n' > /tmp/python3.6; chmod +x /tmp/python3.6")
@@ -72,19 +72,19 @@ def test_hosts_that_lack_something(tmp_path):
         world.PLAIN: {"python": "/tmp/python3.6"},
     }
     wrong = {
-        world.FAR: ["docker engine: does not answer", "deploy/engine.sh up"],
+        world.FAR: ["docker engine: does not answer", "sudo systemctl start docker"],
         world.WRONG_CLOCK: ["'h2load' is not on the PATH", "apt-get install nghttp2-client"],
         world.PLAIN: ["Python 3.6 is too old"],
     }
     try:
-        told(up(world.inventory(tmp_path, hosts)), wrong, [world.SERVER])
+        require_errors(up(world.inventory(tmp_path, hosts)), wrong, [world.SERVER])
     finally:
         world.on(world.WRONG_CLOCK, f"umount {path}; rm /tmp/nothing")
         world.on(world.PLAIN, "rm /tmp/python3.6")
 
 
 def test_ports_that_are_blocked(tmp_path):
-    """From the host to the coordinator, and the other way: which address, which port, where they are listed."""
+    """In either direction: the error names address and port, the hint what the firewall must allow."""
     rules = {
         world.PLAIN: "OUTPUT -p tcp --dport 20000 -j DROP",
         world.WRONG_CLOCK: "INPUT -p tcp --dport 20001 -j DROP",
@@ -92,18 +92,18 @@ def test_ports_that_are_blocked(tmp_path):
     for host, rule in rules.items():
         world.on(host, f"iptables -A {rule}")
     wrong = {
-        world.PLAIN: ["cannot reach the coordinator at 198.18.0.1:20000", "docs/hosts.md"],
-        world.WRONG_CLOCK: ["its node at 198.18.0.13:20001 cannot be reached from here", "docs/hosts.md"],
+        world.PLAIN: ["cannot reach the coordinator at 198.18.0.1:20000", "allow TCP ports 20000-20039"],
+        world.WRONG_CLOCK: ["cannot reach its node at 198.18.0.13:20001", "allow TCP ports 20000-20039"],
     }
     try:
-        told(up(world.inventory(tmp_path)), wrong, [world.SERVER, world.FAR])
+        require_errors(up(world.inventory(tmp_path)), wrong, [world.SERVER, world.FAR])
     finally:
         for host, rule in rules.items():
             world.on(host, f"iptables -D {rule}")
 
 
 def test_an_unknown_key_is_refused_with_its_fingerprint_until_it_is_trusted(tmp_path):
-    """Nothing is accepted silently: the fingerprint, `volley hosts trust`, and then it goes; a changed key is refused."""
+    """No key is accepted silently: fingerprint, `volley hosts trust`, then it works; a changed key is refused."""
     mine = tmp_path / "known_hosts"
     lines = (world.STATE / "known_hosts").read_text().splitlines(keepends=True)
     mine.write_text("".join(line for line in lines if world.ADDRESSES[world.PLAIN] not in line))
@@ -132,7 +132,7 @@ def test_an_unknown_key_is_refused_with_its_fingerprint_until_it_is_trusted(tmp_
 
 
 def test_accept_new_records_the_key(tmp_path):
-    """An explicit choice: the key is recorded, and the second time it is known."""
+    """On explicit request, the key is recorded."""
     mine = tmp_path / "known_hosts"
     inventory = world.inventory(tmp_path, {world.PLAIN: {"known_hosts": str(mine)}}, host_keys="accept-new")
 
@@ -141,7 +141,7 @@ def test_accept_new_records_the_key(tmp_path):
 
 
 def test_a_wrong_token(tmp_path, monkeypatch):
-    """A node with another token is not let in, and that is said; the other host comes up."""
+    """A node with another token is refused and reported; the other host comes up."""
     begin = guarded.Guard.begin
 
     async def with_another_token(self, order):
@@ -150,7 +150,7 @@ def test_a_wrong_token(tmp_path, monkeypatch):
 
     monkeypatch.setattr(guarded.Guard, "begin", with_another_token)
     inventory = load_inventory(tmp_path / pair(tmp_path))
-    hosts = members(inventory, tmp_path, list(inventory.hosts))
+    hosts = members(inventory, tmp_path)
     fleet = nodes.Nodes("token-test", "198.18.0.1", raynode.pinned(20000), None, hosts)
 
     async def both():
@@ -170,7 +170,7 @@ def test_a_wrong_token(tmp_path, monkeypatch):
 
 
 def test_a_host_that_dies_while_it_comes_up(tmp_path):
-    """Switched off in the middle: said soon, and the other host is up."""
+    """Switched off in the middle: reported soon, and the other host is up."""
     inventory = pair(tmp_path)
     process = subprocess.Popen([*VOLLEY, "hosts", "up", "--hosts", inventory], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
@@ -192,8 +192,8 @@ def test_a_host_that_dies_while_it_comes_up(tmp_path):
     assert out.startswith(f"up: {world.SERVER};")
 
 
-def test_check_tells_all_hosts_while_some_are_down(tmp_path):
-    """One table; the broken host in a line of its own; 4."""
+def test_check_reports_all_hosts_while_some_are_down(tmp_path):
+    """One table, an error for the broken host, exit code 4."""
     inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: {}, "gone": {"address": "198.18.0.99"}})
 
     done = volley("hosts", "check", "--hosts", inventory)
@@ -202,13 +202,13 @@ def test_check_tells_all_hosts_while_some_are_down(tmp_path):
     rows = {line.split("|")[1].strip(): line for line in done.stdout.splitlines() if line.startswith("|")}
     assert {"round trip", "system", "kernel", "python", "h2load", "docker engine", "cores", "memory", "governor",
             "time service", "clock offset", "open files", "ephemeral ports", "free disk"} <= set(rows)  # fmt: skip
-    assert [cell.strip() for cell in rows["fit"].split("|")[2:5]] == ["yes", "yes", "NO"]
+    assert [cell.strip() for cell in rows["ready"].split("|")[2:5]] == ["yes", "yes", "NO"]
     assert "±" in rows["clock offset"]
-    assert "error: host gone: no SSH to 198.18.0.99" in done.stderr
+    assert "error: host gone: cannot connect to 198.18.0.99 with SSH" in done.stderr
 
 
 def test_a_jump_host(tmp_path):
-    """SSH through another host; the load takes the direct way."""
+    """SSH goes through another host; the load goes directly."""
     jump = f"root@{world.ADDRESSES[world.SERVER]}"
     inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: {"jump": jump}})
 

@@ -1,8 +1,9 @@
-"""What hosts are sent: complete, by content, and what the coordinator itself runs."""
+"""What hosts receive: complete, named by content, and the same files that the coordinator runs."""
 
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.conftest import require
 
 
 def test_names_follow_the_content(tmp_path, monkeypatch):
-    """The same twice; another as soon as a file of ours changes."""
+    """Equal for equal content; different as soon as one of our files changes."""
     first = environment.project().name
     assert environment.project().name == first
     copy = tmp_path / "agents"
@@ -22,8 +23,27 @@ def test_names_follow_the_content(tmp_path, monkeypatch):
     assert environment.project().name != first
 
 
+def test_only_our_own_modules_are_sent_and_all_of_them():
+    """The list is explicit: another distribution may have put its modules into the folder `agents`."""
+    root = Path(environment.agents.__file__).parent
+
+    assert sorted(environment.MODULES) == sorted(path.relative_to(root).as_posix() for path in root.rglob("*.py"))
+    assert [inside for inside, _ in environment.project().files] == [f"agents/{name}" for name in environment.MODULES]
+
+
+def test_files_of_other_distributions_are_not_sent(tmp_path, monkeypatch):
+    """A module that is not in the list stays here, and does not change the archive's name."""
+    name = environment.project().name
+    copy = tmp_path / "agents"
+    shutil.copytree(environment.agents.__path__[0], copy)
+    (copy / "tool.py").write_text("")
+    monkeypatch.setattr(environment.agents, "__file__", str(copy / "__init__.py"))
+
+    assert environment.project().name == name
+
+
 def test_the_closure_has_what_the_packages_require():
-    """Extras too; each once."""
+    """Including extras; each package once."""
     names = [d.name.lower() for d in environment.closure(["httpx[http2]", "httpx"])]
 
     assert len(names) == len(set(names))
@@ -32,7 +52,7 @@ def test_the_closure_has_what_the_packages_require():
 
 @pytest.mark.parametrize("zstd", [False, True])
 def test_what_is_sent_is_enough_to_run_an_agent(tmp_path, monkeypatch, zstd):
-    """Unpacked elsewhere, with nothing of this environment: the actors import, and Ray's node command answers."""
+    """Unpacked elsewhere, without this environment, the actors can be imported."""
     require("tar", *(["zstd"] if zstd else []))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     place = tmp_path / "host"
@@ -45,7 +65,7 @@ def test_what_is_sent_is_enough_to_run_an_agent(tmp_path, monkeypatch, zstd):
 
     bare = {"PYTHONPATH": str(place), "PATH": "/usr/bin:/bin"}
     code = "import agents.actors, sys, ray; print(ray.__file__, agents.actors.__file__)"
-    # -S: nothing of this interpreter's own packages.
+    # -S: without this interpreter's own packages.
     done = subprocess.run([sys.executable, "-S", "-c", code], env=bare, capture_output=True, text=True, cwd="/")
 
     assert done.returncode == 0, done.stderr

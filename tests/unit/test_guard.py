@@ -1,10 +1,11 @@
-"""The guard, as a process: what it is told, what it tells, and that nothing outlives it."""
+"""The guard as a process: the orders it takes, the events it reports, and that nothing outlives it."""
 
 import json
 import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ READY = "the node is up"
 
 
 class Guarded:
-    """A guard around a shell that stands for a node."""
+    """A guard around a shell that stands in for a node."""
 
     def __init__(self, run, script, **more):
         self.process = subprocess.Popen(
@@ -22,9 +23,9 @@ class Guarded:
         )
         order = {"run": run, "command": ["/bin/sh", "-c", script], "environment": {"FOLDER": "{folder}"},
                  "token": "s3cret", "ready": READY}  # fmt: skip
-        self.say(json.dumps(order | more))
+        self.send(json.dumps(order | more))
 
-    def say(self, line):
+    def send(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
@@ -42,7 +43,7 @@ def run():
 
 
 def test_the_end_of_standard_input_ends_everything_of_the_run(run):
-    """Children that left the process group as well; the folder and scratch files too."""
+    """Including children that left the process group, the folder and scratch files."""
     scratch = f"/dev/shm/volley-{run}-x"
     os.mkdir(scratch)
     guarded = Guarded(run, f"setsid sleep 300 & echo {READY}; exec sleep 300")
@@ -59,30 +60,38 @@ def test_the_end_of_standard_input_ends_everything_of_the_run(run):
     (cleaned,), status = guarded.end()
 
     assert status == 0
-    assert (cleaned["event"], cleaned["processes"], cleaned["files"]) == ("cleaned", 2, 1)
+    assert (cleaned["event"], cleaned["run"]) == ("cleaned", run)
+    assert cleaned["removed"] == {"processes": 2, "containers": 0, "files": 1}
     assert guard.processes_of(run) == []
     assert not os.path.exists(started["folder"])
     assert not os.path.exists(scratch)
 
 
-def test_a_node_that_will_never_be_up_is_told_while_it_goes_on_trying(run):
-    """What is hopeless, in its own words; once it is up the same words are about somebody else."""
+def test_a_node_that_will_never_be_up_is_reported_while_it_keeps_trying(run):
+    """By what it prints. Once the node is up, the same message is about another node."""
     refused = Guarded(run, "echo REFUSED; exec sleep 300", hopeless=["REFUSED"])
     up = Guarded(f"{run}-b", f"echo {READY}; sleep 1; echo REFUSED; exec sleep 300", hopeless=["REFUSED"])
 
-    told = [refused.event() for _ in range(2)]
-    well = [up.event() for _ in range(2)]
-    time.sleep(1.5)  # what must not happen
+    reported = [refused.event() for _ in range(2)]
+    events = [up.event() for _ in range(2)]
+    log = Path(events[0]["folder"]) / "node.log"
+    deadline = time.monotonic() + 10
+    while "REFUSED" not in log.read_text():
+        assert time.monotonic() < deadline
+    # The guard handles requests between looks at the node: it has looked once more when this is answered.
+    for _ in range(2):
+        up.send(json.dumps({"end": f"{run}-c"}))
+        assert up.event()["event"] == "run-ended"
     rest, _ = up.end()
 
-    assert [event["event"] for event in told] == ["started", "ended"]
-    assert (told[1]["status"], "REFUSED" in told[1]["log"]) == (None, True)
-    assert [event["event"] for event in well + rest] == ["started", "ready", "cleaned"]
+    assert [event["event"] for event in reported] == ["started", "ended"]
+    assert (reported[1]["status"], "REFUSED" in reported[1]["log"]) == (None, True)
+    assert [event["event"] for event in events + rest] == ["started", "ready", "cleaned"]
     assert refused.end()[1] == 0
 
 
 def test_a_coordinator_that_falls_silent_is_gone(run):
-    """The lease: standard input is open, and nothing comes."""
+    """The lease: standard input is open, but nothing arrives."""
     guarded = Guarded(run, f"echo {READY}; exec sleep 300", lease_s=0.5)
     guarded.event()
     guarded.event()
@@ -101,15 +110,15 @@ def test_a_lease_that_is_renewed_holds(run):
     guarded.event()
     until = time.monotonic() + 4
     while time.monotonic() < until:
-        guarded.say("")
-        time.sleep(0.1)  # the rhythm of a heartbeat; nothing is waited for
+        guarded.send("")
+        time.sleep(0.1)  # the interval of a heartbeat; nothing is waited for
 
     assert len(guard.processes_of(run)) == 1
     guarded.end()
 
 
-def test_a_node_that_ends_by_itself_is_told_with_its_last_words(run):
-    """And the guard stays until the coordinator has heard of it."""
+def test_a_node_that_exits_by_itself_is_reported_with_its_output(run):
+    """And the guard stays until the coordinator closes its input."""
     guarded = Guarded(run, "echo it hurts; exit 3")
 
     started, ended = guarded.event(), guarded.event()
@@ -121,38 +130,38 @@ def test_a_node_that_ends_by_itself_is_told_with_its_last_words(run):
 
 
 def test_a_command_that_is_not_there(run):
-    """Told like a node that ended."""
+    """Reported like a node that exited."""
     guarded = Guarded(run, "", command=["/no/such/program"])
 
     assert guarded.event()["event"] == "ended"
     guarded.process.wait(timeout=10)
 
 
-def test_one_run_can_be_ended_and_the_node_goes_on(run):
+def test_one_run_can_be_stopped_while_the_node_stays_up(run):
     """For a fleet that outlives its runs."""
     guarded = Guarded(run, f"echo {READY}; exec sleep 300")
     guarded.event()
     guarded.event()
     other = subprocess.Popen(["sleep", "300"], env={**os.environ, guard.RUN_VARIABLE: run + "-b"})
 
-    guarded.say(json.dumps({"end": run + "-b"}))
+    guarded.send(json.dumps({"end": run + "-b"}))
     ended = guarded.event()
 
-    assert (ended["event"], ended["run"], ended["processes"]) == ("run-ended", run + "-b", 1)
+    assert (ended["event"], ended["run"], ended["removed"]["processes"]) == ("run-ended", run + "-b", 1)
     assert other.wait(timeout=5) == -9
     assert len(guard.processes_of(run)) == 1
     guarded.end()
 
 
-def test_signals_do_not_end_it(run):
-    """A Ctrl-C for the group is the coordinator's to handle."""
+def test_signals_do_not_stop_it(run):
+    """A Ctrl-C for the process group is for the coordinator to handle."""
     guarded = Guarded(run, f"echo {READY}; exec sleep 300")
     guarded.event()
     guarded.event()
 
     for number in (2, 15, 1):
         os.kill(guarded.process.pid, number)
-    guarded.say("")
+    guarded.send("")
 
     assert guarded.process.poll() is None
     _, status = guarded.end()
@@ -160,7 +169,7 @@ def test_signals_do_not_end_it(run):
 
 
 def test_a_child_that_hides_its_environment_is_found_by_its_parent():
-    """Ray's agents write their titles over their environment; they held a fleet's ports after it had been ended."""
+    """Ray's agents overwrite their environment with their title; they once kept a stopped fleet's ports."""
     nested = (
         f"import subprocess, sys; subprocess.run([{sys.executable!r}, '-c', 'import time; time.sleep(60)'], env={{}})"
     )

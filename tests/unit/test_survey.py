@@ -1,19 +1,22 @@
-"""Is a host fit? What was found there, judged for its roles."""
+"""Is a host ready? Its survey, judged for its roles."""
 
 import json
 import platform
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from agents import survey as remote
-from orchestrator.fleet.survey import judge
+from agents.records import BadRecord
+from orchestrator.fleet.survey import CheckState, judge, read_survey
 
 GOOD = {
     "python": list(sys.version_info[:3]),
     "python_path": "/usr/bin/python3",
+    "libc": "glibc-2.36",
     "machine": platform.machine(),
     "os": "Debian",
     "kernel": "6.1",
@@ -27,19 +30,23 @@ GOOD = {
     "docker": "28.0",
     "open_files": 65536,
     "ephemeral_ports": [15000, 65000],
+    "somaxconn": 4096,
     "shm_free_bytes": 1 << 30,
+    "tmp_free_bytes": 1 << 30,
     "home_free_bytes": 10 << 30,
+    "zstd": None,
 }
 
 
 def wrong(roles=("load", "server"), **changes):
-    return {c.name: (c.state, c.found, c.mend) for c in judge(GOOD | changes, list(roles)) if c.state != "ok"}
+    checks = judge(read_survey(GOOD | changes), list(roles))
+    return {c.name: (c.state, c.found, c.fix) for c in checks if c.state is not CheckState.OK}
 
 
-def test_a_fit_host_has_nothing_to_mend():
-    """And everything was looked at."""
+def test_a_ready_host_has_no_problems():
+    """And everything was checked."""
     assert wrong() == {}
-    assert {c.name for c in judge(GOOD, ["load", "server"])} >= {
+    assert {c.name for c in judge(read_survey(GOOD), ["load", "server"])} >= {
         "system", "cores", "memory", "disk", "python", "h2load", "open files", "ephemeral ports", "request logs",
         "docker engine", "time service",
     }  # fmt: skip
@@ -68,30 +75,58 @@ def test_a_fit_host_has_nothing_to_mend():
         ({"cores": [0]}, "cores", "warning", "1"),
     ],
 )
-def test_each_shortfall_is_told_with_what_mends_it(changes, name, state, word):
-    """And only that one."""
-    found = wrong(**changes)
+def test_each_problem_is_reported_with_its_fix(changes, name, state, word):
+    """And no other check changes."""
+    problems = wrong(**changes)
 
-    assert set(found) == {name}
-    assert found[name][0] == state
-    assert word in found[name][1]
-    assert found[name][2]
+    assert set(problems) == {name}
+    assert problems[name][0] == state
+    assert word in problems[name][1]
+    assert problems[name][2]
 
 
-def test_only_what_a_role_needs_is_asked_for():
+def test_fixes_name_no_file_of_a_checkout():
+    """An installed Volley has no deploy/ and no docs/."""
+    broken = {"h2load": None, "docker": None, "open_files": 1, "time_service": "no", "root": False}
+
+    fixes = " ".join(fix for _, _, fix in wrong(**broken).values())
+
+    assert "systemctl start docker" in fixes
+    assert "apt-get install nghttp2-client" in fixes
+    assert not any(word in fixes for word in ("deploy/", "docs/", "make "))
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ([], "list instead of an object"),
+        ({"python": [3, 11, 2]}, "is missing"),
+        (GOOD | {"cores": "all"}, "survey.cores"),
+        (GOOD | {"docker": 28}, "survey.docker"),
+        (GOOD | {"docker": {"reason": "?"}}, "unknown field 'reason'"),
+    ],
+)
+def test_documents_that_are_no_survey_are_refused(document, message):
+    """With the place of the first difference."""
+    with pytest.raises(BadRecord, match=message):
+        read_survey(document)
+
+
+def test_only_what_a_role_needs_is_checked():
     """A server host needs no h2load, a load host no Docker."""
     assert wrong(["server"], h2load=None, open_files=10) == {}
     assert wrong(["load"], docker_command=None, docker=None) == {}
 
 
 def test_the_survey_runs_from_standard_input_alone():
-    """As on a host that has nothing of ours: one JSON document, everything in it."""
+    """As on a host without any of our files: one JSON document with every field."""
     source = Path(remote.__file__).read_text()
 
     done = subprocess.run(
         [sys.executable, "-I", "-"], input=source, capture_output=True, text=True, timeout=60, cwd="/"
     )
-    found = json.loads(done.stdout)
+    document = json.loads(done.stdout)
 
-    assert set(GOOD) <= set(found)
-    assert found["cores"]
+    assert set(GOOD) == set(document)
+    assert asdict(read_survey(document)) == document
+    assert read_survey(document).cores

@@ -1,0 +1,57 @@
+"""Volley starts only with its own package `agents`: another distribution has one of the same name."""
+
+import sys
+
+import pytest
+
+from orchestrator.cli import own_agents
+from orchestrator.errors import EXIT_USAGE, UsageError
+
+FOREIGN = "raise SystemExit('a foreign package was imported')\n"
+
+
+@pytest.fixture
+def first_on_the_path(tmp_path, monkeypatch):
+    """A folder that Python searches first; what was imported before is forgotten for the test."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in [name for name in sys.modules if name.partition(".")[0] == own_agents.PACKAGE]:
+        monkeypatch.delitem(sys.modules, name)
+    return tmp_path
+
+
+def test_own_package_is_accepted():
+    own_agents.require_own_agents()
+
+
+def test_foreign_package_is_refused_without_importing_it(first_on_the_path):
+    """The message names the folder; the hint is a command."""
+    folder = first_on_the_path / "agents"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(FOREIGN)
+
+    with pytest.raises(UsageError) as refused:
+        own_agents.require_own_agents()
+
+    assert refused.value.exit_code == EXIT_USAGE
+    assert f"{folder} belongs to another project" in refused.value.message
+    assert "pip install" in refused.value.hint
+
+
+def test_folder_without_init_is_refused(first_on_the_path, monkeypatch):
+    """A namespace package has no origin: nothing of ours is there."""
+    (first_on_the_path / "agents").mkdir()
+    monkeypatch.setattr(sys, "path", [str(first_on_the_path)])
+    monkeypatch.setattr(sys, "meta_path", [f for f in sys.meta_path if "editable" not in repr(f).lower()])
+
+    with pytest.raises(UsageError, match="the package is missing"):
+        own_agents.require_own_agents()
+
+
+def test_check_does_not_import_the_package(monkeypatch):
+    """It runs before every verb, so it must cost next to nothing."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == own_agents.PACKAGE]:
+        monkeypatch.delitem(sys.modules, name)
+
+    own_agents.require_own_agents()
+
+    assert own_agents.PACKAGE not in sys.modules
