@@ -240,9 +240,11 @@ def test_phases_of_a_pool_with_a_bounded_queue():
     assert set(record.counts()) == {200, 503}
 
 
-def test_a_stall_stops_work_and_not_arrivals():
-    with serve("stall", service_us=3000, pause_every_us=100_000, pause_us=50_000, pauses=2, origin="start") as server:
-        load(server, 400, 5)
+@pytest.mark.parametrize(("workers", "requests"), [(0, 400), (1, 120)])
+def test_a_stall_stops_work_and_not_arrivals(workers, requests):
+    stall = {"pause_every_us": 100_000, "pause_us": 50_000, "pauses": 2, "origin": "start"}
+    with serve("stall", service_us=3000, workers=workers, **stall) as server:
+        load(server, requests, 5)
         record = server.record()
     pauses = [(record.origin_ns + n * 100_000_000, record.origin_ns + n * 100_000_000 + 50_000_000) for n in (1, 2)]
     for begun, done in zip(record.begun_ns.tolist(), record.planned_ns.tolist(), strict=True):
@@ -250,6 +252,8 @@ def test_a_stall_stops_work_and_not_arrivals():
         assert done - begun - paused == 3_000_000
     for start, end in pauses:
         assert not ((record.planned_ns > start) & (record.planned_ns < end)).any()
+        assert not ((record.begun_ns > start) & (record.begun_ns < end)).any()
+    assert workers == 0 or (record.begun_ns[1:] >= record.planned_ns[:-1]).all()
     held = [((record.arrived_ns < start) & (record.planned_ns > end)).sum() for start, end in pauses]
     assert 1 <= max(held) <= 5  # requests of five connections
     assert record.planned_ns.max() > pauses[1][1] + 50_000_000  # and there was no third

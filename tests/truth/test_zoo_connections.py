@@ -26,7 +26,7 @@ def test_every_nth_request_is_reset():
 
 
 @pytest.mark.parametrize("announce", [True, False])
-def test_a_connection_ends_after_so_many_answers(announce):
+def test_a_connection_ends_after_n_answers(announce):
     async def main(server: Server) -> None:
         client = await Client.open(server)
         for n in range(3):

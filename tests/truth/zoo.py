@@ -1,12 +1,12 @@
-"""The zoo: servers of known behaviour in C, built when a test first needs them, and their own record of every request.
+"""The zoo: servers of known behaviour, built from C when first needed, and their own record.
 
     with serve("one-at-a-time", service_us=1000) as server:
         ...  # send requests to server.url
         record = server.record()
 
-Behaviours and parameters are listed in zoo/main.c. Times are ns since the Unix epoch, from one reading of the wall clock
-and the monotonic clock. `arrived` is when the whole request was read, `answered` just before the last byte was written: a
-client on the same host cannot have seen less than answered - arrived.
+zoo/main.c lists behaviours and parameters. Times are ns since the Unix epoch: one reading of the
+wall clock plus the monotonic clock. `arrived` is when the whole request was read, `answered` is
+just before the last byte was written. A client cannot have seen less than answered - arrived.
 """
 
 from __future__ import annotations
@@ -233,13 +233,17 @@ def _first_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline() if ready else ""
 
 
+def _word(name: str, value: str | float) -> str:
+    return f"{name}={int(value) if isinstance(value, bool) else value}"
+
+
 @contextmanager
 def serve(behaviour: str, address: str = "127.0.0.1", **parameters: str | float) -> Iterator[Server]:
     """Run a server of this behaviour on a free port; end it afterwards. Raise ZooError if it refuses its parameters."""
     with tempfile.TemporaryDirectory(prefix="volley-zoo-") as folder:
         path = Path(folder) / "record"
         words = [behaviour, f"address={address}", f"record={path}"]
-        words += [f"{name}={int(value) if value in (True, False) else value}" for name, value in parameters.items()]
+        words += [_word(name, value) for name, value in parameters.items()]
         pipe = subprocess.PIPE
         # The server ends with its standard input, so that a killed test leaves none behind.
         with subprocess.Popen([build(), *words], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:

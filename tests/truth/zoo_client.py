@@ -69,7 +69,7 @@ class Client:
 
 
 async def drive(server: Server, requests: int, connections: int = 1, pace_s: float = 0) -> list[Seen]:
-    """Send so many requests as fast as answers come, `pace_s` apart on each connection; reopen what ends."""
+    """Send this many requests as fast as answers come, `pace_s` apart on each connection; reopen what ends."""
     left, seen = iter(range(requests)), []
 
     async def slot() -> None:

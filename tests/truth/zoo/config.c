@@ -5,8 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct config config = {.seed = 1, .spin_us = 30, .body_bytes = 3, .queue = -1, .full_status = 503, .pause_after_us = -1,
-                        .limit_status = 429, .fail_status = 503, .announce = 1, .reset_at_us = -1, .chunk_bytes = 16384,
+struct config config = {.seed = 1, .spin_us = 30, .body_bytes = 3, .queue = -1, .full_status = 503,
+                        .pause_after_us = -1, .limit_status = 429, .fail_status = 503, .announce = 1, .reset_at_us = -1, .chunk_bytes = 16384,
                         .chunk_every_us = 10000, .address = "127.0.0.1"};
 
 struct key {

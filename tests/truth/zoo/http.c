@@ -1,4 +1,4 @@
-/* As much of HTTP/1.1 as a server of known behaviour needs: requests with or without Content-Length, no chunked bodies. */
+/* As much of HTTP/1.1 as the zoo needs: requests with or without Content-Length, none chunked. */
 #include "zoo.h"
 
 #include <stdio.h>

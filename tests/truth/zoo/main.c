@@ -1,27 +1,44 @@
 /* A server of known behaviour: zoo BEHAVIOUR key=value ...
  *
- * It prints its port, serves HTTP/1.1 from one thread, and ends with SIGTERM, SIGINT or the end of a pipe on its standard
- * input. `record=PATH` names the file that it writes then, and for every GET /_record; zoo.py reads it.
- * What a request gets is decided when it arrives (behaviour.c) from these parts, which every behaviour may combine:
+ * It prints its port, serves HTTP/1.1 from one thread, and ends with SIGTERM, SIGINT or the end of
+ * a pipe on its standard input. `record=PATH` is the file that it writes at its end and for every
+ * GET /_record; zoo.py reads it.
  *
- *   service time   law: fixed, lognormal, hyperexponential (service_us or, with probability `share`, slow_us: means of
- *                  exponentials), slow-share (the same two, fixed), slow-start (from slow_us down to service_us, linear
- *                  over slow_for_us), phases (first_us with first_service_us, second_us with second_service_us, in turn);
- *                  the law is evaluated when service begins
- *   workers        0: any number of requests at once; k: a FIFO queue before k workers; queue: so many may wait, what
- *                  comes then gets full_status at once
- *   pauses         every pause_every_us (the first after pause_after_us; `pauses` of them, 0: without end) work stands
- *                  still for pause_us
- *   limiter        rate_per_s and burst as nginx's limit_req nodelay; what is above gets limit_status at once
- *   failures       a share of fail_share gets fail_status after fail_us, without taking a worker
- *   connections    reset_every: RST instead of the n-th answer; reset_at_us: RST on reset_connections connections that are
- *                  busy (or idle: reset_which), oldest first; close_after: answers per connection, with `Connection: close`
- *                  on the last one unless announce=0; http10: answers end with the connection; idle_us: FIN after so long
- *                  without a request; hang_every, hang_connection: connections, numbered from 1, that answer hang_after
- *                  requests and then no more; endless: chunk_bytes every chunk_every_us for ever
+ * A behaviour is a name for some of the parts below; config.c lists the names and the parameters
+ * that each one requires. Every behaviour can be combined with every other part.
  *
- * Phases, pauses, slow start and reset_at_us count from the first request, or with origin=start from the start.
- * Bytes that arrive while a request is under way are pipelining: the connection is reset, and both is recorded.
+ * service time
+ *   law=fixed             service_us
+ *   law=lognormal         median_us, sigma
+ *   law=hyperexponential  exponential with mean service_us or, with probability share, slow_us
+ *   law=slow-share        service_us or, with probability share, slow_us
+ *   law=slow-start        from slow_us down to service_us, linear over slow_for_us
+ *   law=phases            first_service_us for first_us, second_service_us for second_us, in turn
+ *   The law is evaluated at the time when service begins.
+ * workers
+ *   workers=0: any number of requests in parallel. workers=k: a FIFO queue in front of k workers.
+ *   queue: the most requests that may wait; one more gets full_status at once.
+ * pauses
+ *   Work stands still for pause_us, every pause_every_us. The first pause is after pause_after_us
+ *   (default: pause_every_us). `pauses` limits their number.
+ * refusals
+ *   rate_per_s, burst: as nginx's limit_req nodelay; requests above get limit_status at once.
+ *   fail_share: this share gets fail_status after fail_us, without a worker.
+ * connections
+ *   reset_every: every n-th request gets RST instead of an answer.
+ *   reset_at_us: RST once on reset_connections connections, oldest first. reset_which=busy takes
+ *     those with a request under way, and if too few are, the next that send one; idle: the others.
+ *   close_after: answers per connection. The last has `Connection: close` unless announce=0.
+ *   http10: HTTP/1.0 answers that end with the connection.
+ *   idle_us: FIN after this time without a request.
+ *   hang_every, hang_connection: every n-th connection, or the n-th (from 1, in the order of
+ *     acceptance), answers hang_after requests and then never again.
+ *   endless: the body never ends; chunk_bytes every chunk_every_us.
+ *   body_bytes: length of every other body.
+ *
+ * Phases, pauses, slow start and reset_at_us count from the first request, or from the start with
+ * origin=start. Bytes that arrive while a request is under way are pipelining: the connection is
+ * reset and the request is recorded as pipelined.
  */
 #include "zoo.h"
 

@@ -1,4 +1,4 @@
-/* The record: kept in memory in blocks that never move, written on demand. And the one clock that all its times come from. */
+/* The record, in blocks that never move, written on demand; and the one clock of all its times. */
 #include "zoo.h"
 
 #include <stdio.h>
@@ -24,7 +24,8 @@ static int64_t read_clock(clockid_t clock) {
 static int64_t measure_offset(void) {
     int64_t best = INT64_MAX, offset = 0;
     for (int i = 0; i < 20; i++) {
-        int64_t before = read_clock(CLOCK_MONOTONIC), wall = read_clock(CLOCK_REALTIME), after = read_clock(CLOCK_MONOTONIC);
+        int64_t before = read_clock(CLOCK_MONOTONIC), wall = read_clock(CLOCK_REALTIME);
+        int64_t after = read_clock(CLOCK_MONOTONIC);
         if (after - before < best) best = after - before, offset = wall - (before + after) / 2;
     }
     return offset;

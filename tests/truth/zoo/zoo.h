@@ -1,4 +1,4 @@
-/* The zoo: one HTTP/1.1 server whose behaviour is a law, and which records what it did to every request. README in main.c. */
+/* The zoo: an HTTP/1.1 server whose behaviour is a law and that records every request; see main.c. */
 #ifndef ZOO_H
 #define ZOO_H
 
@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What the server did instead of answering; an HTTP status is positive. The numbers are those of the generator contract. */
+/* What the server did instead of answering; the numbers follow the generator contract. */
 enum outcome { UNDER_WAY = 0, NEVER_ANSWERED = -2, RESET = -3, PIPELINED = -5, CLIENT_LEFT = -6 };
 
 enum law { FIXED, LOGNORMAL, HYPEREXPONENTIAL, SLOW_START, SLOW_SHARE, PHASES };
@@ -44,13 +44,13 @@ struct record {
 struct header {
     char magic[8];
     uint32_t version, record_bytes;
-    uint64_t requests, accepted, closed_by_server, reset_by_server, closed_by_client, most_open, open, pipelined, malformed;
-    uint64_t bytes_sent;
+    uint64_t requests, accepted, closed_by_server, reset_by_server, closed_by_client;
+    uint64_t most_open, open, pipelined, malformed, bytes_sent;
     int64_t origin_ns, clock_step_ns;
 };
 extern struct header header;
 
-/* Read the difference between the wall clock and the monotonic clock, once: a clock step must not shift half a record. */
+/* Read wall minus monotonic clock, once: a clock step must not shift half a record. */
 void set_clock(void);
 /* ns since the Unix epoch by that reading and the monotonic clock; and the monotonic time of such a time. */
 int64_t now_ns(void);
