@@ -45,7 +45,7 @@ def service_ns(record: Record) -> np.ndarray:
 
 
 def simulate(record: Record, workers: int, service_ns: Callable[[int], int], queue: float = math.inf) -> list[tuple]:
-    """Return (begun, planned, whether it was served) by a first-in-first-out queue before k workers, from the arrivals."""
+    """Return (begun, planned, served) of each arrival by a FIFO queue before k workers."""
     free, starts, expected = [0] * workers, [], []
     for now in record.arrived_ns.tolist():
         starts = [start for start in starts if start > now]

@@ -6,8 +6,8 @@
 #include <string.h>
 
 struct config config = {.seed = 1, .spin_us = 30, .body_bytes = 3, .queue = -1, .full_status = 503,
-                        .pause_after_us = -1, .limit_status = 429, .fail_status = 503, .announce = 1, .reset_at_us = -1, .chunk_bytes = 16384,
-                        .chunk_every_us = 10000, .address = "127.0.0.1"};
+                        .pause_after_us = -1, .limit_status = 429, .fail_status = 503, .announce = 1,
+                        .reset_at_us = -1, .chunk_bytes = 16384, .chunk_every_us = 10000, .address = "127.0.0.1"};
 
 struct key {
     const char *name;
@@ -84,7 +84,8 @@ static void assign(const char *pair) {
     else if (strncmp(pair, "record=", 7) == 0) config.record = strdup(pair + 7);
     else {
         const struct key *key = KEYS;
-        while (key < KEYS + COUNT(KEYS) && !(strlen(key->name) == length && strncmp(key->name, pair, length) == 0)) key++;
+        while (key < KEYS + COUNT(KEYS) && (strlen(key->name) != length || strncmp(key->name, pair, length) != 0))
+            key++;
         if (key == KEYS + COUNT(KEYS)) refuse("no such parameter", pair);
         if (!parse(key, pair + length + 1)) refuse("not a value of this parameter", pair);
     }
@@ -113,7 +114,8 @@ static void check(void) {
     if (config.queue > 1e6) refuse("at most 1000000", "queue");
     if (config.spin_us > 50) refuse("at most 50", "spin_us");
     if (config.share > 1 || config.fail_share > 1) refuse("at most 1", "share");
-    if (config.pause_every_us > 0 && config.pause_us >= config.pause_every_us) refuse("as long as the period", "pause_us");
+    if (config.pause_every_us > 0 && config.pause_us >= config.pause_every_us)
+        refuse("as long as the period", "pause_us");
     if (config.law == PHASES && config.first_us + config.second_us <= 0) refuse("both phases are empty", "phases");
     if (config.body_bytes > 1 << 20 || config.chunk_bytes > 1 << 20) refuse("at most 1 MiB", "body_bytes, chunk_bytes");
     if (config.endless && config.chunk_bytes < 1) refuse("at least 1", "chunk_bytes");

@@ -159,7 +159,8 @@ void close_if_idle(struct connection *connection) {
     char byte;
     /* What has arrived and was not read yet is read first: closing would answer a request with a reset. */
     bool unread = recv(connection->fd, &byte, 1, MSG_PEEK) >= 0;
-    if (connection->busy || connection->read > 0 || connection->head_done || unread) add_timer(now + idle, IDLE_CLOSE, connection);
+    if (connection->busy || connection->read > 0 || connection->head_done || unread)
+        add_timer(now + idle, IDLE_CLOSE, connection);
     else if (due > now) add_timer(due, IDLE_CLOSE, connection);
     else close_by_server(connection);
 }
