@@ -1,4 +1,4 @@
-"""Clocks: a UDP responder on each host, a proven bound on its offset, and a watch for steps of the wall clock."""
+"""Clocks: a UDP responder on each host, a proven bound on its offset, and a watch for wall clock steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_SLEW = 500e-6  # NTP slews a clock by at most 500 ppm
 
 
 def _bind(channel: socket.socket, address: str, port: int) -> None:
-    """Take a port; one that the run before has only just left may be busy for a moment."""
+    """Bind a port, waiting up to BIND_WITHIN_S for the previous run to release it. Raises OSError."""
     deadline = time.monotonic() + BIND_WITHIN_S
     while True:
         try:
@@ -29,7 +29,7 @@ def _bind(channel: socket.socket, address: str, port: int) -> None:
 
 
 class ClockResponder:
-    """Answers each datagram with when it came (t2) and when it was answered (t3), ns of CLOCK_REALTIME."""
+    """Answers each datagram with its arrival time (t2) and the time of the answer (t3), ns of CLOCK_REALTIME."""
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -58,7 +58,7 @@ class ClockResponder:
 
 @dataclass(frozen=True, slots=True)
 class OffsetBound:
-    """The host's wall clock minus ours lies in [low_ns, high_ns], whatever the delays were. at_ns: our clock, midway."""
+    """The host's wall clock minus ours lies in [low_ns, high_ns], whatever the delays. at_ns: our clock, midway."""
 
     low_ns: int
     high_ns: int
@@ -68,16 +68,16 @@ class OffsetBound:
 
     @property
     def offset_ns(self) -> int:
-        """The middle of the bound, the estimate."""
+        """The middle of the bound: the estimate."""
         return (self.low_ns + self.high_ns) // 2
 
     @property
     def half_width_ns(self) -> int:
-        """How far the estimate can be off."""
+        """The largest possible error of the estimate."""
         return (self.high_ns - self.low_ns + 1) // 2
 
     def agrees_with(self, later: OffsetBound) -> bool:
-        """Say whether one clock, slewed by at most MAX_SLEW, can have had both bounds. If not, it was stepped."""
+        """Return whether one clock, slewed by at most MAX_SLEW, can have both bounds. If not, it was stepped."""
         slack = int(MAX_SLEW * abs(later.at_ns - self.at_ns))
         return later.low_ns <= self.high_ns + slack and later.high_ns >= self.low_ns - slack
 
@@ -89,10 +89,11 @@ class ClockUnreachable(RuntimeError):
 def bound_from(exchanges: list[tuple[int, int, int, int]]) -> OffsetBound:
     """Intersect t3 - t4 <= offset <= t2 - t1 over exchanges (t1 sent, t2 received, t3 answered, t4 back; ns).
 
-    Delays are never negative, so this is a proof and needs no symmetry. Raises ValueError for no exchange.
+    Delays are never negative, so this is a proof that does not assume symmetric delays.
+    Raises ValueError without any exchange.
     """
     if not exchanges:
-        raise ValueError("no exchange, no bound")
+        raise ValueError("a bound needs at least one exchange")
     low = max(t3 - t4 for _, _, t3, t4 in exchanges)
     high = min(t2 - t1 for t1, t2, _, _ in exchanges)
     round_trip = min((t4 - t1) - (t3 - t2) for t1, t2, t3, t4 in exchanges)
@@ -101,7 +102,7 @@ def bound_from(exchanges: list[tuple[int, int, int, int]]) -> OffsetBound:
 
 
 def probe(address: str, port: int, exchanges: int = EXCHANGES, timeout_s: float = 0.25) -> OffsetBound:
-    """Bound the offset of the host that answers at address:port, by back-to-back exchanges.
+    """Return the bound on the offset of the host that answers at address:port, from back-to-back exchanges.
 
     Raises ClockUnreachable when fewer than half of the probes are answered.
     """
@@ -129,29 +130,29 @@ def probe(address: str, port: int, exchanges: int = EXCHANGES, timeout_s: float 
 
 
 def wall_minus_monotonic_ns() -> int:
-    """CLOCK_REALTIME - CLOCK_MONOTONIC: it moves when the wall clock is stepped or slewed.
+    """Return CLOCK_REALTIME - CLOCK_MONOTONIC, which changes when the wall clock is stepped or slewed.
 
-    The narrowest of some readings: a thread that is held up between two clocks would see a step that was none.
+    The narrowest of five readings counts: a thread that loses its core between two clocks would see a false step.
     """
-    best, found = 1 << 62, 0
+    best, difference = 1 << 62, 0
     for _ in range(5):
         before = time.monotonic_ns()
         wall = time.time_ns()
         after = time.monotonic_ns()
         if after - before < best:
-            best, found = after - before, wall - (before + after) // 2
-    return found
+            best, difference = after - before, wall - (before + after) // 2
+    return difference
 
 
 class StepWatch:
-    """Watches CLOCK_REALTIME - CLOCK_MONOTONIC: it moves when the wall clock is stepped or slewed."""
+    """Keeps the largest change of CLOCK_REALTIME - CLOCK_MONOTONIC between two samples."""
 
     def __init__(self) -> None:
         self._last_ns: int | None = None
         self.largest_ns = 0
 
     def sample(self) -> None:
-        """Compare with the sample before."""
+        """Take a sample and compare it with the previous one."""
         difference = wall_minus_monotonic_ns()
         if self._last_ns is not None:
             self.largest_ns = max(self.largest_ns, abs(difference - self._last_ns))

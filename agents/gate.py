@@ -1,9 +1,10 @@
-"""Hold an h2load that is fully started until the instant T0, then let it go.
+"""Hold an h2load that has started up until the instant T0, then release it.
 
-Three ways, the best that the version offers: a full stdout pipe (h2load up to 1.69 blocks in writing `starting
-benchmark...`), a FIFO as SSLKEYLOGFILE (1.70 and later block in opening it), and a shell that executes h2load on a line
-of input (always right, and a few milliseconds later). Agents are started early, each is seen to be blocked, and T0 is
-awaited by an absolute sleep and a short spin.
+Three ways, the best one that the version of h2load supports: a full stdout pipe (h2load up to 1.69
+blocks while it writes `starting benchmark...`), a FIFO as SSLKEYLOGFILE (1.70 and later block while
+they open it), and a shell that executes h2load after a line of input (always works, but starts a few
+milliseconds late). Agents are started early and confirm that they are blocked. T0 is awaited with an
+absolute sleep and a short spin.
 """
 
 from __future__ import annotations
@@ -25,42 +26,43 @@ ASLEEP_S = 0.1
 
 
 class Gate(Protocol):
-    """One way of holding one process."""
+    """One way to hold one process."""
 
     name: str
 
     def spawn(self, argv: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start the process; it runs up to the gate and blocks there. Its output comes on `output`."""
+        """Start the process; it runs up to the gate and blocks there. `output` has its output."""
 
     def blocked(self, pid: int) -> bool:
-        """Say whether the process is seen to wait at the gate."""
+        """Return whether the kernel reports that the process waits at the gate."""
 
     def release(self) -> None:
-        """Let it go: a single system call."""
+        """Release the process, with a single system call."""
 
     def output(self) -> IO[bytes]:
-        """Give stdout and stderr together, non-blocking."""
+        """Return stdout and stderr as one non-blocking stream."""
 
     def close(self) -> None:
-        """Give back what the gate holds."""
+        """Close the gate's descriptors and remove its files."""
 
 
 def choose(can: Capabilities, folder: Path) -> Iterator[Gate]:
-    """Give the gates to try for a version of h2load, the best first; `folder` is the agent's own and empty.
+    """Yield the gates to try for a version of h2load, the best first. folder: the agent's own, empty.
 
-    The last one holds anything: for a build that does not do what its version does.
+    The last one holds any program, in case a build behaves differently from its version.
     """
     yield StdoutGate() if can.flushes_stdout else KeylogGate(folder)
     yield ExecGate()
 
 
-# What the kernel says of a process that runs, or of any when it is hardened; and what old ones say of both ends of a pipe.
+# What /proc/PID/wchan contains for a running process, and on a hardened kernel for any process.
 UNNAMED = ("", "0")
+# Old kernels use this name for both ends of a pipe.
 PIPE_WAIT = "pipe_wait"
 
 
 class StdoutGate:
-    """A pipe of one page, full: the first line that h2load prints blocks it until the page is read."""
+    """A full pipe of one page: the first line that h2load prints blocks it until the page is read."""
 
     name = "stdout-pipe"
 
@@ -86,16 +88,16 @@ class StdoutGate:
         return process
 
     def blocked(self, pid: int) -> bool:
-        """Look whether the kernel has it waiting in a write to a pipe."""
+        """Return whether the process waits in a write to a pipe."""
         return _waits(pid, "pipe_write", "pipe_wait_writable", PIPE_WAIT)
 
     def release(self) -> None:
-        """Empty the pipe, and make it as large as pipes get: h2load must never wait for us again."""
+        """Empty the pipe and enlarge it to 1 MiB, so that h2load never has to wait for its reader again."""
         os.read(self._read, self._filled)
         fcntl.fcntl(self._read, _F_SETPIPE_SZ, 1 << 20)
 
     def output(self) -> IO[bytes]:
-        """Give the read end, non-blocking."""
+        """Return the read end, non-blocking."""
         os.set_blocking(self._read, False)
         return os.fdopen(self._read, "rb", buffering=0, closefd=False)
 
@@ -108,9 +110,9 @@ class StdoutGate:
 
 
 class KeylogGate:
-    """A FIFO named in SSLKEYLOGFILE: opening it for writing blocks until somebody opens it for reading.
+    """A FIFO as SSLKEYLOGFILE: opening it for writing blocks until it is opened for reading.
 
-    With https it would receive session keys: they are read and thrown away, never stored.
+    With https it receives session keys, which are never stored.
     """
 
     name = "keylog-fifo"
@@ -134,7 +136,7 @@ class KeylogGate:
         return process
 
     def blocked(self, pid: int) -> bool:
-        """Look whether the kernel has it waiting for the FIFO's other end."""
+        """Return whether the process waits for the FIFO's other end."""
         return _waits(pid, "fifo_open", "wait_for_partner")
 
     def release(self) -> None:
@@ -142,7 +144,7 @@ class KeylogGate:
         self._reader = os.open(self._fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
 
     def output(self) -> IO[bytes]:
-        """Give stdout and stderr, non-blocking; throws away what came into the key log."""
+        """Return stdout and stderr as one non-blocking stream."""
         assert self._out is not None
         os.set_blocking(self._out.fileno(), False)
         return self._out
@@ -158,7 +160,7 @@ class KeylogGate:
 
 
 class ExecGate:
-    """A shell that waits for a line and then becomes h2load: works with anything, and starts a few ms late."""
+    """A shell that waits for a line and then becomes h2load: holds any program, but starts it a few ms late."""
 
     name = "exec"
 
@@ -179,17 +181,17 @@ class ExecGate:
         return process
 
     def blocked(self, pid: int) -> bool:
-        """Look whether the kernel has it waiting in a read from a pipe."""
+        """Return whether the process waits in a read from a pipe."""
         return _waits(pid, "pipe_read", "pipe_wait_readable", PIPE_WAIT)
 
     def release(self) -> None:
-        """Write the line."""
+        """Write the line that the shell waits for."""
         assert self._stdin is not None
         self._stdin.write(b"go\n")
         self._stdin.flush()
 
     def output(self) -> IO[bytes]:
-        """Give stdout and stderr, non-blocking."""
+        """Return stdout and stderr as one non-blocking stream."""
         assert self._out is not None
         os.set_blocking(self._out.fileno(), False)
         return self._out
@@ -202,13 +204,13 @@ class ExecGate:
 
 
 def _waits(pid: int, *functions: str) -> bool:
-    """Say whether a process sleeps in one of these kernel functions.
+    """Return whether a process sleeps in one of these kernel functions.
 
-    A hardened kernel does not name them ('0'): then a process counts as waiting when it sleeps and is not once scheduled
-    for ASLEEP_S, which no h2load that still starts up does.
+    A hardened kernel does not name them ('0'). A process then counts as waiting if it sleeps and is not scheduled for
+    ASLEEP_S, which never happens while h2load starts up.
     """
     try:
-        # A process that runs has no function to name either; so look at it again once it sleeps.
+        # A running process has no function either, so only a sleeping one is examined further.
         if _where(pid) in UNNAMED and _schedulings(pid) is None:
             return False
         if (where := _where(pid)) in UNNAMED:
@@ -227,7 +229,7 @@ def _where(pid: int) -> str:
 
 
 def _schedulings(pid: int) -> tuple[str, ...] | None:
-    """Give how often a sleeping process was scheduled so far; None when it does not sleep."""
+    """Return the counts of how often a sleeping process was scheduled so far; None when it does not sleep."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     if not any(line.startswith("State:\tS") for line in lines):
         return None
@@ -235,7 +237,7 @@ def _schedulings(pid: int) -> tuple[str, ...] | None:
 
 
 def wait_until(realtime_ns: int) -> int:
-    """Sleep until shortly before an instant of CLOCK_REALTIME, spin to it, and give the lateness in ns."""
+    """Sleep until shortly before an instant of CLOCK_REALTIME, then spin; return the lateness in ns."""
     while (left := realtime_ns - time.time_ns()) > SPIN_NS:
         time.sleep((left - SPIN_NS) / 1e9)
     while (now := time.time_ns()) < realtime_ns:

@@ -27,7 +27,7 @@ _SQUARE_SAFE_US = 1 << 22
 
 
 def index_of(values_us: Ints) -> Ints:
-    """Give the counter of each value: shape (n,), int64, 0 <= value <= HIGHEST_US.
+    """Return the counter of each value: shape (n,), int64, 0 <= value <= HIGHEST_US.
 
     Source: HdrHistogram's bucket layout; floor(log2 v) is read from the exponent of the value as a float64.
     """
@@ -40,7 +40,7 @@ def index_of(values_us: Ints) -> Ints:
 
 
 def highest_equivalent_us(index: Ints | int) -> Ints:
-    """Give the largest value that falls into the same counter, in µs."""
+    """Return the largest value of the counter, in µs."""
     i = np.asarray(index, dtype=np.int64)
     bucket = np.maximum((i >> 10) - 1, 0)
     sub = np.where(i < SUB_BUCKETS, i, (i & 1023) + 1024)
@@ -49,7 +49,7 @@ def highest_equivalent_us(index: Ints | int) -> Ints:
 
 
 def rank_of(quantile: float, total: int) -> int:
-    """Nearest rank: max(1, ceil(q*n)), with q taken as the decimal that was written and not as its binary neighbour."""
+    """Return the nearest rank max(1, ceil(q*n)), with q as the decimal that was written, not its binary approximation."""
     exact = Fraction(str(quantile))
     return max(1, -int(-exact * total // 1))
 
@@ -58,8 +58,8 @@ def rank_of(quantile: float, total: int) -> int:
 class HdrCounts:
     """Counters of one class of requests, with exact side sums.
 
-    `counts` has shape (COUNTERS,), int64. `overflow` counts values above HIGHEST_US, which are in no counter but are in
-    `minimum`, `maximum`, `total` and `squares`. `minimum` and `maximum` mean nothing while the histogram is empty.
+    `counts` has shape (COUNTERS,), int64. `overflow` counts values above HIGHEST_US, which are in no counter but do count
+    in minimum, maximum, total and squares. minimum_us and maximum_us are meaningless while the histogram is empty.
     """
 
     counts: Ints = field(default_factory=lambda: np.zeros(COUNTERS, dtype=np.int64))
@@ -71,13 +71,13 @@ class HdrCounts:
 
     @property
     def n(self) -> int:
-        """How many values were recorded, overflow included."""
+        """The number of recorded values, overflow included."""
         return int(self.counts.sum()) + self.overflow
 
     def record(self, values_us: Ints, index: Ints | None = None) -> None:
-        """Add values in µs, shape (n,), int64; `index` is index_of(values_us) where the caller has it already.
+        """Add values in µs, shape (n,), int64. index: index_of(values_us), if the caller has it already.
 
-        Raises ValueError for a negative value, before anything is recorded.
+        Raises ValueError for a negative value; nothing is recorded then.
         """
         if values_us.size == 0:
             return
@@ -102,7 +102,7 @@ class HdrCounts:
             self.counts += np.bincount(index_of(block) if block_index is None else block_index, minlength=COUNTERS)
 
     def __add__(self, other: HdrCounts) -> HdrCounts:
-        """Merge: associative, commutative, with HdrCounts() as identity."""
+        """Return the merged counters. Merging is associative and commutative; HdrCounts() is the identity."""
         if other.n == 0:
             low = self.minimum_us
         elif self.n == 0:
@@ -127,12 +127,12 @@ class HdrCounts:
         return (self.overflow, self.minimum_us, self.maximum_us, self.total_us, self.squares_us2)
 
     def quantile_us(self, quantile: float) -> int:
-        """Nearest-rank quantile: the highest equivalent value of its counter, never above the exact maximum, in µs.
+        """Return the nearest-rank quantile in µs: the highest equivalent value of its counter, at most the exact maximum.
 
-        A rank that lies in the overflow gives the exact maximum. Raises ValueError when empty or outside (0, 1].
+        A rank in the overflow yields the exact maximum. Raises ValueError when empty or outside (0, 1].
         """
         if not 0 < quantile <= 1:
-            raise ValueError(f"a quantile lies in (0, 1], not {quantile}")
+            raise ValueError(f"a quantile must be in (0, 1], not {quantile}")
         n = self.n
         if n == 0:
             raise ValueError("an empty histogram has no quantile")
@@ -143,20 +143,20 @@ class HdrCounts:
         return min(int(highest_equivalent_us(index)), self.maximum_us)
 
     def mean_us(self) -> float:
-        """Exact mean in µs. Raises ValueError when empty."""
+        """Return the exact mean in µs. Raises ValueError when empty."""
         if self.n == 0:
             raise ValueError("an empty histogram has no mean")
         return self.total_us / self.n
 
     def standard_deviation_us(self) -> float:
-        """Exact sample standard deviation in µs, from whole-number sums. Raises ValueError with fewer than two values."""
+        """Return the exact sample standard deviation in µs. Raises ValueError with fewer than two values."""
         n = self.n
         if n < 2:
-            raise ValueError("a standard deviation needs two values")
+            raise ValueError("a standard deviation needs at least two values")
         return math.sqrt((self.squares_us2 * n - self.total_us**2) / (n * (n - 1)))
 
     def share_above(self, value_us: int) -> float:
-        """Share of the values in counters that lie wholly above the counter of `value_us` (overflow included)."""
+        """Return the share of values in counters above that of `value_us`, overflow included; 0 when empty."""
         if self.n == 0:
             return 0.0
         if value_us > HIGHEST_US:
@@ -166,7 +166,7 @@ class HdrCounts:
 
 
 def _sum_of_squares(block: Ints, high: int) -> int:
-    """Exact sum of v^2 for at most _BLOCK values up to HIGHEST_US."""
+    """Return the exact sum of v^2 for at most _BLOCK values up to HIGHEST_US."""
     if high < _SQUARE_SAFE_US:
         return int(np.dot(block, block))
     upper, lower = block >> 18, block & ((1 << 18) - 1)

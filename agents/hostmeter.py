@@ -1,4 +1,4 @@
-"""What a host does while a load runs, once a second: cores, steal, interrupts, network, ports, clock."""
+"""What a host does while a load runs, sampled every second: cores, steal, interrupts, network, ports, clock."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from agents.clock import wall_minus_monotonic_ns
 
 INTERVAL_S = 1.0
-# The namespace of this thread, not that of the process's first: a host of the lab is one.
+# The network namespace of this thread rather than of its process: a lab host is a namespace.
 _NET = Path("/proc/thread-self/net")
 _GOVERNOR = "devices/system/cpu/cpu0/cpufreq/scaling_governor"
 # Columns of /proc/stat after the core's name.
@@ -20,10 +20,12 @@ _USER, _NICE, _SYSTEM, _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = range(8)
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Counters of one moment. cores: ticks by core, in the columns of /proc/stat; clock_ns: wall minus monotonic clock;
-    links: received and sent bytes, received and sent packets, drops, by interface; opened, sent, again: TCP connections
-    opened, segments sent and sent again; held: TCP sockets in use and in TIME_WAIT.
+class Sample:
+    """Counters at one moment.
+
+    at_ns: monotonic. clock_ns: wall clock minus monotonic clock. cores: ticks by core, in the columns of /proc/stat.
+    links: received and sent bytes, received and sent packets, drops, by interface. opened, sent, again: TCP connections
+    opened, segments sent and retransmitted. held: TCP sockets in use and in TIME_WAIT.
     """
 
     at_ns: int
@@ -40,12 +42,14 @@ class Look:
 class HostUse:
     """What one host did from T0 until its part of the load was over.
 
-    Shares are of the time of all cores (busiest_core: of that core, in its busiest second); free is idle and waiting for
-    disks. The link is the interface with the most traffic; link_share is of its speed, in the busiest second and direction,
-    None where the speed is not known. ports: the size of the ephemeral range; held: TCP sockets at the most.
-    opened: TCP connections opened from this host, by whatever process. clock_moved_ns: the largest change of wall clock
-    minus monotonic clock between two looks. series: columns by name, a value per look after the first; seconds after T0 and
-    a host's clock in µs relative to the first look, shares (of each core: cpu0_busy ...), bytes and counts per interval.
+    Shares are of the time of all cores; free is idle time and waiting for disks. busiest_core: the
+    largest share of one core in one second. link: the interface with the most traffic. link_share: of
+    its speed, in the busiest second and direction; None when the speed is not known. ports: the size of
+    the ephemeral range. held: the largest number of TCP sockets. opened: TCP connections opened on this
+    host, by any process. clock_moved_ns: the largest change of wall clock minus monotonic clock between
+    two samples.
+    series: columns by name, one value per sample after the first: seconds since T0, clock in µs relative
+    to the first sample, shares (cpu0_busy ... of each core), bytes and counts per interval.
     """
 
     host: str
@@ -76,24 +80,24 @@ class HostUse:
 
 
 class HostMeter:
-    """Looks once a second from start() to stop(), in a thread of its own."""
+    """Samples every second from start() to stop(), in its own thread."""
 
     def __init__(self, proc: Path = Path("/proc"), net: Path = _NET, system: Path = Path("/sys")) -> None:
         self._proc, self._net, self._system = proc, net, system
-        self._looks: list[Look] = []
+        self._samples: list[Sample] = []
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Take the first look, now, and go on."""
+        """Take the first sample now and continue until stop()."""
         self.stop()
         self._over.clear()
-        self._looks = [self.look()]
+        self._samples = [self.sample()]
         self._thread = threading.Thread(target=self._follow, name="host-meter", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Take the last look. Can be called at any time, twice too."""
+        """Take the last sample. May be called at any time and more than once."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._over.set()
@@ -104,12 +108,12 @@ class HostMeter:
         while not self._over.is_set():
             due += INTERVAL_S
             self._over.wait(max(0.0, due - time.monotonic()))
-            self._looks.append(self.look())
+            self._samples.append(self.sample())
 
-    def look(self) -> Look:
-        """Read the counters. A file that the kernel does not offer counts as empty."""
+    def sample(self) -> Sample:
+        """Return the counters of now. A file that the kernel does not provide counts as empty."""
         tcp = _tcp(_text(self._net / "snmp"))
-        return Look(
+        return Sample(
             at_ns=time.monotonic_ns(),
             clock_ns=wall_minus_monotonic_ns(),
             cores=_cores(_text(self._proc / "stat")),
@@ -121,34 +125,34 @@ class HostMeter:
         )
 
     def use(self, host: str, role: str) -> HostUse | None:
-        """Sum up what was seen between start() and stop(); None when there are not two looks."""
-        if len(self._looks) < 2:
+        """Return what happened between start() and stop(); None with fewer than two samples."""
+        if len(self._samples) < 2:
             return None
         governor = _text(self._system / _GOVERNOR).strip()
         low, _, high = _text(self._proc / "sys/net/ipv4/ip_local_port_range").strip().partition("\t")
         return summarise(
-            self._looks,
+            self._samples,
             host=host,
             role=role,
-            speeds={name: self._speed(name) for name in self._looks[0].links},
+            speeds={name: self._speed(name) for name in self._samples[0].links},
             ports=int(high) - int(low) + 1 if low.isdigit() and high.isdigit() else 0,
             governor=governor or None,
         )
 
     def _speed(self, link: str) -> int | None:
-        """The speed that an interface states, in bits per second."""
+        """Return the speed that an interface reports, in bits per second; None when it reports none."""
         text = _text(self._system / "class/net" / link / "speed").strip()
         return int(text) * 1_000_000 if text.isdigit() and int(text) > 0 else None
 
 
 def summarise(
-    looks: list[Look], host: str, role: str, speeds: dict[str, int | None], ports: int, governor: str | None
+    samples: list[Sample], host: str, role: str, speeds: dict[str, int | None], ports: int, governor: str | None
 ) -> HostUse:
-    """Difference the looks: totals from the first to the last, and a series."""
-    first, last = looks[0], looks[-1]
+    """Return the differences between samples: totals from the first to the last, and a series."""
+    first, last = samples[0], samples[-1]
     whole = _shares(first, last)
-    pairs = list(itertools.pairwise(looks))
-    # A last look soon after another says little of a second.
+    pairs = list(itertools.pairwise(samples))
+    # The last interval is often a fraction of a second, and says little about a whole one.
     seconds = [(_shares(a, b), a, b) for a, b in pairs if b.at_ns - a.at_ns > INTERVAL_S * 0.5e9] or [
         (whole, first, last)
     ]
@@ -176,7 +180,7 @@ def summarise(
         sent_segments=last.sent - first.sent,
         segments_sent_again=last.again - first.again,
         opened=last.opened - first.opened,
-        held=max(look.held for look in looks),
+        held=max(sample.held for sample in samples),
         ports=ports,
         clock_moved_ns=max(abs(b.clock_ns - a.clock_ns) for a, b in pairs),
         kernel=os.uname().release,
@@ -195,14 +199,14 @@ class _Shares:
     by_core: dict[str, float]
 
 
-def _shares(a: Look, b: Look) -> _Shares:
-    """How the cores' time between two looks was used."""
+def _shares(a: Sample, b: Sample) -> _Shares:
+    """Return how the cores' time between two samples was used."""
     cores = [core for core in b.cores if core in a.cores]
     each = [[y - x for x, y in zip(a.cores[core], b.cores[core], strict=True)] for core in cores]
     total = [sum(column) for column in zip(*each, strict=True)] or [0] * 8
     ticks = max(1, sum(total))
     busy = [round(1 - (core[_IDLE] + core[_IOWAIT]) / sum(core), 4) if any(core) else 0.0 for core in each]
-    # Between two looks within a tick nothing was used, as far as anybody can tell.
+    # Two samples within one tick show no use at all.
     free = (total[_IDLE] + total[_IOWAIT]) / ticks if any(total) else 1.0
     return _Shares(
         busy=round(1 - free, 4),
@@ -214,12 +218,12 @@ def _shares(a: Look, b: Look) -> _Shares:
     )
 
 
-def _moved(a: Look, b: Look, link: str) -> list[int]:
+def _moved(a: Sample, b: Sample, link: str) -> list[int]:
     zero = (0, 0, 0, 0, 0)
     return [y - x for x, y in zip(a.links.get(link, zero), b.links.get(link, zero), strict=True)]
 
 
-def _series(pairs: list[tuple[Look, Look]], link: str) -> dict[str, list[float]]:
+def _series(pairs: list[tuple[Sample, Sample]], link: str) -> dict[str, list[float]]:
     if not pairs:
         return {}
     start = pairs[0][0]
@@ -253,21 +257,21 @@ def _text(path: Path) -> str:
 
 
 def _cores(text: str) -> dict[str, tuple[int, ...]]:
-    found = {}
+    cores = {}
     for line in text.splitlines():
         name, *numbers = line.split()
         if name.startswith("cpu") and name != "cpu":
-            found[name] = tuple(int(number) for number in numbers[:8])
-    return found
+            cores[name] = tuple(int(number) for number in numbers[:8])
+    return cores
 
 
 def _links(text: str) -> dict[str, tuple[int, int, int, int, int]]:
-    found = {}
+    links = {}
     for line in text.splitlines()[2:]:
         name, _, rest = line.partition(":")
         n = [int(number) for number in rest.split()]
-        found[name.strip()] = (n[0], n[8], n[1], n[9], n[3] + n[11])
-    return found
+        links[name.strip()] = (n[0], n[8], n[1], n[9], n[3] + n[11])
+    return links
 
 
 def _tcp(text: str) -> dict[str, int]:

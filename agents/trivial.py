@@ -1,9 +1,10 @@
-"""A server that does next to nothing, to find out what a generator can send.
+"""A server that does almost nothing, to measure how much a generator can send.
 
     python -m agents.trivial ADDRESS PORT PROCESSES
 
-It counts the ends of request heads and writes as many fixed answers; requests have no body. Several processes share the
-port. It prints the port when all listen, and ends with its standard input.
+It counts the ends of request heads and writes that many fixed answers; requests must not have a body.
+Several processes share the port. It prints the port once all of them listen, and exits when its
+standard input ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ END = b"\r\n\r\n"
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Listen beside others on one port; the kernel deals the connections out."""
+    """Return a socket that listens on a port together with others; the kernel distributes the connections."""
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -29,11 +30,12 @@ def listen(address: str, port: int) -> socket.socket:
 
 
 def serve(listener: socket.socket, stop: int) -> None:
-    """Answer until the descriptor `stop` can be read, which is at its end."""
+    """Answer requests until the descriptor `stop` becomes readable, which happens when it ends."""
     poll = select.epoll()
     poll.register(listener, select.EPOLLIN)
     poll.register(stop, select.EPOLLIN)
     connections: dict[int, socket.socket] = {}
+    # Heads that are not complete yet, by connection.
     begun: dict[int, bytes] = {}
     while True:
         for number, _ in poll.poll():

@@ -24,7 +24,7 @@ def exchange(sent, offset, there, busy, back):
 
 @pytest.mark.parametrize("offset", [0, 3_700_000_000, -3_600_000_000_000])
 def test_the_bound_contains_the_truth_whatever_the_delays(offset):
-    """Asymmetric delays, an offset of hours: the truth is inside, and the tightest exchanges make the width."""
+    """Asymmetric delays and an offset of hours: the truth is inside; the tightest exchanges determine the width."""
     exchanges = [exchange(10**18 + k * 10**6, offset, 1_000 + 7 * k, 500, 90_000 - 80 * k) for k in range(64)]
 
     bound = bound_from(exchanges)
@@ -33,7 +33,7 @@ def test_the_bound_contains_the_truth_whatever_the_delays(offset):
     assert bound.high_ns - bound.low_ns == 1_000 + 90_000 - 80 * 63
 
 
-def test_a_step_between_two_bounds_is_noticed_and_a_slew_is_not():
+def test_a_step_between_two_bounds_is_detected_and_a_slew_is_not():
     """500 ppm over a minute is 30 ms: allowed. A step of a second is not."""
     before = OffsetBound(-10_000, 10_000, 20_000, 64, 0)
     slewed = OffsetBound(25_000_000, 25_020_000, 20_000, 64, 60 * 10**9)
@@ -53,8 +53,8 @@ def test_a_real_responder_on_this_machine_has_no_offset():
     assert bound.exchanges == 32
 
 
-def test_nobody_answers():
-    """A closed port, or a firewall: told, with how many were answered."""
+def test_a_host_that_does_not_answer():
+    """A closed port or a firewall: the error has the number of answers."""
     responder = ClockResponder()
     port = responder.port
     responder.close()
@@ -64,7 +64,7 @@ def test_nobody_answers():
 
 
 def test_step_watch_sees_a_moving_wall_clock(monkeypatch):
-    """The difference of wall and monotonic clock moves when the wall clock is stepped."""
+    """The difference between wall and monotonic clock changes when the wall clock is stepped."""
     wall, steady = [10**18], [0]
 
     def tick():
@@ -85,8 +85,8 @@ def test_step_watch_sees_a_moving_wall_clock(monkeypatch):
     assert watch.largest_ns == pytest.approx(50_000_000, abs=100)
 
 
-def test_a_reading_that_was_held_up_is_no_step(monkeypatch):
-    """A thread that loses its core between two clocks reads again, and takes the narrowest reading."""
+def test_a_delayed_reading_is_not_a_step(monkeypatch):
+    """A thread may lose its core between two clocks, so the narrowest of several readings counts."""
     steady, readings = [0], [0]
 
     def tick():
@@ -100,8 +100,8 @@ def test_a_reading_that_was_held_up_is_no_step(monkeypatch):
     assert wall_minus_monotonic_ns() == pytest.approx(10**18, abs=100)
 
 
-def test_a_pinned_port_that_is_just_being_left_is_waited_for():
-    """The actor of the run before may still be ending."""
+def test_a_pinned_port_is_awaited():
+    """The actor of the previous run may still be exiting."""
     first = ClockResponder()
     threading.Timer(0.3, first.close).start()
 

@@ -1,6 +1,6 @@
-"""What a host does meanwhile, from files as the kernel writes them."""
+"""What a host does while a load runs, from files as the kernel writes them."""
 
-from agents.hostmeter import HostMeter, Look, summarise
+from agents.hostmeter import HostMeter, Sample, summarise
 
 STAT = "cpu  0 0 0 0\n{}intr 1 2 3\nctxt 5\n"
 DEV = """Inter-|   Receive                                                |  Transmit
@@ -34,17 +34,17 @@ def files(root, received=0, packets=0, dropped=0, opened=0, sent=0, again=0, cor
 
 
 def test_totals_shares_and_the_link(tmp_path):
-    """Two looks: differences by column, the link with the most traffic, its speed, ports and governor."""
+    """Two samples: differences by column, the link with the most traffic, its speed, ports and governor."""
     meter = HostMeter(tmp_path / "proc", tmp_path / "net", tmp_path / "sys")
     # user nice system idle iowait irq softirq steal
     files(tmp_path, received=1_000, packets=10, opened=3, sent=100, again=1)
-    first = meter.look()
+    first = meter.sample()
     files(
         tmp_path, received=101_000, packets=110, dropped=4, opened=43, sent=1100, again=21,
         cores=((50, 0, 20, 10, 0, 0, 10, 10), (0, 0, 0, 90, 10, 0, 0, 0)),
     )  # fmt: skip
-    last = meter.look()
-    meter._looks = [first, last]
+    last = meter.sample()
+    meter._samples = [first, last]
 
     use = meter.use("gen1", "load")
 
@@ -59,23 +59,23 @@ def test_totals_shares_and_the_link(tmp_path):
     assert use.series["dropped_packets"] == [4]
 
 
-def look(second, **changes):
+def sample(second, **changes):
     plain = {
         "at_ns": int(second * 1e9), "clock_ns": 10**18, "cores": {"cpu0": (0, 0, 0, int(second * 100), 0, 0, 0, 0)},
         "links": {"eth0": (0, 0, 0, 0, 0)}, "opened": 0, "sent": 0, "again": 0, "held": 0,
     }  # fmt: skip
-    return Look(**plain | changes)
+    return Sample(**plain | changes)
 
 
 def test_the_busiest_second_counts_and_a_short_last_one_does_not():
-    """100 Mbit in one of three seconds on a link of 125; what came in the 50 ms before the end is no second."""
+    """100 Mbit in one of three seconds on a link of 125 Mbit/s; the last 50 ms do not count as a second."""
     moved = [0, 0, 12_500_000, 12_500_000, 25_000_000]
-    looks = [
-        look(second, links={"eth0": (received, 0, 0, 0, 0)})
+    samples = [
+        sample(second, links={"eth0": (received, 0, 0, 0, 0)})
         for second, received in zip((0, 1, 2, 3, 3.05), moved, strict=True)
     ]
 
-    use = summarise(looks, "h", "load", {"eth0": 125_000_000}, 1000, None)
+    use = summarise(samples, "h", "load", {"eth0": 125_000_000}, 1000, None)
 
     assert use.link_share == 0.8
     assert use.seconds == 3.05
@@ -84,14 +84,14 @@ def test_the_busiest_second_counts_and_a_short_last_one_does_not():
 
 
 def test_a_wall_clock_that_is_stepped_is_seen():
-    """The largest change from one look to the next."""
-    looks = [look(0), look(1, clock_ns=10**18 + 1_000), look(2, clock_ns=10**18 - 50_000_000)]
+    """The largest change from one sample to the next."""
+    samples = [sample(0), sample(1, clock_ns=10**18 + 1_000), sample(2, clock_ns=10**18 - 50_000_000)]
 
-    assert summarise(looks, "h", "load", {}, 0, None).clock_moved_ns == 50_001_000
+    assert summarise(samples, "h", "load", {}, 0, None).clock_moved_ns == 50_001_000
 
 
-def test_a_kernel_that_offers_nothing_is_no_error(tmp_path):
-    """Everything is zero, and nothing is made up."""
+def test_a_kernel_without_these_files_is_not_an_error(tmp_path):
+    """Everything is zero, and nothing is invented."""
     meter = HostMeter(tmp_path, tmp_path, tmp_path)
     meter.start()
     meter.stop()
@@ -101,6 +101,6 @@ def test_a_kernel_that_offers_nothing_is_no_error(tmp_path):
     assert (use.busy_share, use.free_share, use.busiest_core) == (0.0, 1.0, 0.0)
 
 
-def test_before_it_was_started_there_is_nothing_to_say():
-    """No looks, no use."""
+def test_a_meter_that_was_never_started_has_no_use():
+    """Without samples there is no result."""
     assert HostMeter().use("h", "load") is None
