@@ -157,8 +157,7 @@ class Load(ABC):
 
     def made(self, connection: Connection) -> None:
         """Use a connection that has just been opened: first for what was sent before and has to be sent again."""
-        self.pool.opened(connection)
-        if self.stopped:
+        if not self.pool.opened(connection):
             connection.close()
         elif self.retries:
             start_ns, due_ns, index = self.retries.popleft()

@@ -143,7 +143,7 @@ class OpenLoop(Load):
         missing = len(self.waiting) + len(self.retries) - len(pool.connecting)
         self.spare = min(FEWEST_SPARE + int(2 * self._rate_per_s * pool.connect_ns / 1e9), MOST_SPARE)
         if pool.blocked_until_ns <= monotonic_ns():
-            missing += self.spare - len(self.free)
+            missing += max(self.spare - len(self.free), 0)
         for _ in range(min(missing, pool.room)):
             pool.start()
 

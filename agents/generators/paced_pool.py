@@ -113,14 +113,16 @@ class Pool:
                 self.slow_down()
                 self._on_failed(connection)
 
-    def opened(self, connection: Connection) -> None:
-        """Count a connection that has just been opened."""
-        del self.connecting[connection]
+    def opened(self, connection: Connection) -> bool:
+        """Count a connection that has just been opened. Return False when its attempt was cancelled meanwhile."""
+        if self.connecting.pop(connection, None) is None:
+            return False
         took_ns = monotonic_ns() - connection.began_ns
         self.connect_ns += (took_ns - self.connect_ns) // 8 if self.connects else took_ns
         self.connects += 1
         self.open += 1
         self.most = max(self.most, self.open)
+        return True
 
     def drop(self, connection: Connection) -> None:
         """Close an open connection. One that never carried an answer delays the next that nobody waits for."""
