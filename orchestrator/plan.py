@@ -1,4 +1,4 @@
-"""From a campaign to a plan: cases, trials in their interleaved order, shares of each agent. Pure arithmetic."""
+"""Plan a campaign: its cases, its trials in randomised blocks, and the share of each agent. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import math
 import random
 from dataclasses import dataclass
 
-from agents.records import Assignment, to_plain
+from agents.records import Assignment
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, Model, Protocol, Traffic
 from orchestrator.spec.models import Campaign, Load, Target
 
-# Beyond what a load should take, before its agents are ended.
+# An agent is ended this long after its load should have ended.
 MARGIN_US = 3_000_000
 
 
@@ -28,13 +28,13 @@ class TrialPlan:
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """Return the name of its folder."""
         return f"{self.number:04d}-{self.case.name.replace('/', '-')}"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Cases and trials; the digest is the same for the same campaign, whoever plans it."""
+    """Cases and trials. Planning the same campaign again gives the same digest."""
 
     campaign: str
     cases: list[Case]
@@ -44,33 +44,20 @@ class Plan:
 
     @property
     def blocks(self) -> int:
-        """How many blocks it has; an adaptive campaign may come to fewer."""
+        """Return the number of blocks. An adaptive campaign may need fewer."""
         return max(trial.block for trial in self.trials) + 1
 
     @property
     def agents(self) -> int:
-        """The most agents that any case needs at once."""
+        """Return the most agents that any case needs at once."""
         return max(case.agents for case in self.cases)
-
-    def to_plain(self) -> dict[str, object]:
-        """Give plan.json."""
-        return {
-            "format": 1,
-            "campaign": self.campaign,
-            "digest": self.digest,
-            "seed": self.seed,
-            "cases": [to_plain(case) for case in self.cases],
-            "trials": [
-                {"number": t.number, "block": t.block, "case": t.case.name, "folder": t.name} for t in self.trials
-            ],
-        }
 
 
 def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
-    """Plan a campaign: every block holds each case once, in an order drawn from the seed. An adaptive one has all blocks
-    that it may come to.
+    """Plan a campaign. Every block holds each case once, in an order drawn from the seed.
 
-    only: a glob over case names ('flask/*'). Raises UsageError when it leaves no case.
+    An adaptive campaign is planned to its last possible block. only: a glob over case names ('flask/*').
+    Raises UsageError when it leaves no case.
     """
     cases = [
         make_case(name, target, load_name, load, load.agents or campaign.agents)
@@ -98,13 +85,13 @@ def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
 
 
 def wanted(case: str, include: list[str] | None, exclude: list[str]) -> bool:
-    """Say whether a case of the matrix is in the campaign; what is excluded is not, included or not."""
+    """Return whether a case of the matrix is in the campaign. Exclusion wins over inclusion."""
     included = include is None or any(fnmatch.fnmatch(case, glob) for glob in include)
     return included and not any(fnmatch.fnmatch(case, glob) for glob in exclude)
 
 
 def make_case(target_name: str, target: Target, load_name: str, load: Load, agents: int) -> Case:
-    """Put a target under a load."""
+    """Return the case of a target under a load."""
     return Case(
         name=f"{target_name}/{load_name}",
         target=target_name,
@@ -127,7 +114,7 @@ def make_case(target_name: str, target: Target, load_name: str, load: Load, agen
 
 
 def split(total: int, parts: int) -> list[int]:
-    """Split a total into `parts` whole shares that differ by at most one and add up to it."""
+    """Return `parts` whole shares that differ by at most one and add up to the total."""
     share, rest = divmod(total, parts)
     return [share + (1 if i < rest else 0) for i in range(parts)]
 

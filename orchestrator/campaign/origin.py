@@ -1,55 +1,41 @@
-"""Where a run's plan came from, so that it can be planned again, and what has changed since. Pure."""
+"""Digest the parts of a campaign, to name what has changed since a run was planned. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
 
-# Parts that are compared one by one, so that a change can be named.
+# Parts that are compared key by key, so that a change can be named.
 NAMED = ("targets", "loads")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What was typed. file: the campaign file, absolute, or relative to the run's folder where there was none.
-
-    hosts: the inventory, absolute; None for this machine alone.
-    """
-
-    file: str
-    overrides: list[str] = field(default_factory=list)
-    only: str | None = None
-    hosts: str | None = None
-
-
-def parts_of(plain: dict[str, Any]) -> dict[str, str]:
-    """Digest each part of a resolved campaign by its dotted name, targets and loads key by key.
+def parts_of(plain: Mapping[str, object]) -> dict[str, str]:
+    """Return a digest of each part of a resolved campaign by its dotted name, targets and loads key by key.
 
     Digests, because the parts can hold secrets.
     """
-    found: dict[str, str] = {}
+    parts: dict[str, str] = {}
     for key, value in plain.items():
         if key in NAMED and isinstance(value, dict):
-            found |= {f"{key}.{name}.{inner}": _digest(x) for name, part in value.items() for inner, x in part.items()}
+            parts |= {f"{key}.{name}.{inner}": _digest(x) for name, part in value.items() for inner, x in part.items()}
         else:
-            found[key] = _digest(value)
-    return found
+            parts[key] = _digest(value)
+    return parts
 
 
-def changes(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Name what is not the same: 'loads.burst.clients changed', 'targets.c.url is new', 'seed is gone'."""
-    found = []
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return the parts that differ: 'loads.burst.clients changed', 'targets.c.url is new', 'seed is gone'."""
+    differences = []
     for name in sorted({*before, *now}):
         if name not in now:
-            found.append(f"{name} is gone")
+            differences.append(f"{name} is gone")
         elif name not in before:
-            found.append(f"{name} is new")
+            differences.append(f"{name} is new")
         elif before[name] != now[name]:
-            found.append(f"{name} changed")
-    return found
+            differences.append(f"{name} changed")
+    return differences
 
 
-def _digest(value: Any) -> str:
+def _digest(value: object) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

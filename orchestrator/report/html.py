@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from orchestrator.facts import Environment
 from orchestrator.report import curve
 from orchestrator.report.capacity import answers, cells, met
 from orchestrator.result import Probe, Saturation, Summary
@@ -15,15 +16,15 @@ _BAND, _LINE = "#0969da", "#57606a"
 HEIGHT = 460
 
 
-def page(summary: Summary, environment: dict[str, Any]) -> str:
+def page(summary: Summary, environment: Environment | None) -> str:
     """Give the page. Names and messages come from files and servers: the template escapes them."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    import jinja2
     from plotly.offline import get_plotlyjs
 
-    templates = Environment(
-        loader=PackageLoader("orchestrator.report"),
-        autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined,
+    templates = jinja2.Environment(
+        loader=jinja2.PackageLoader("orchestrator.report"),
+        autoescape=jinja2.select_autoescape(default=True),
+        undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -1,20 +1,19 @@
-"""Two stored runs against each other, or the targets of one: what `volley compare` shows. No Ray, no Docker, no h2load."""
+"""Compare two stored runs, or the targets of one. Needs no Ray, no Docker and no h2load."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from agents.records import from_plain
 from orchestrator.analyse import regression
 from orchestrator.analyse.compare import Side, compare, compare_runs
 from orchestrator.analyse.regression import Limit
 from orchestrator.analyse.sameness import Circumstances, differences
-from orchestrator.errors import StoredRunError, UsageError
-from orchestrator.facts import Case
+from orchestrator.errors import UsageError
 from orchestrator.result import Compared, Comparison
+from orchestrator.stored.documents import CampaignPlan
 from orchestrator.stored.evaluate import Finished, evaluate_run
-from orchestrator.stored.folder import read_environment, read_plan
+from orchestrator.stored.reading import read_environment, read_plan
 
 SMALLEST_EFFECT = 0.03
 
@@ -22,9 +21,10 @@ SMALLEST_EFFECT = 0.03
 def compare_stored(
     base: Path, new: Path, smallest_effect: float | None, allowed: frozenset[str], asked: list[Limit]
 ) -> Compared:
-    """Compare the cases that two runs have in common. allowed: kinds of difference that are what is being compared.
+    """Compare the cases that two runs have in common.
 
-    Raises StoredRunError, and UsageError when they have no case in common.
+    smallest_effect: a share; None for that of the new run's campaign. allowed: kinds of difference to accept, because
+    they are what is compared. Raises StoredRunError, and UsageError when the runs have no case in common.
     """
     sides = evaluate_run(base), evaluate_run(new)
     around = [replace(circumstances_of(side.path), urls=_urls(side)) for side in sides]
@@ -35,7 +35,7 @@ def compare_stored(
             f"{base.name} and {new.name} have no case in common",
             f"one has {', '.join(cases[0])}; the other {', '.join(cases[1])}",
         )
-    effect = smallest_effect or read_plan(new).get("smallest_effect") or SMALLEST_EFFECT
+    effect = smallest_effect or _smallest_effect(new) or SMALLEST_EFFECT
     found: list[Comparison] = []
     for name in common:
         unlike = [d for d in differences(around[0], around[1], name) if d.kind not in allowed]
@@ -47,30 +47,36 @@ def compare_stored(
 
 def compare_targets(run: Path, baseline: str | None, smallest_effect: float | None, asked: list[Limit]) -> Compared:
     """Compare the targets of one run with one of them, paired by block. Raises StoredRunError, UsageError."""
-    finished, plan = evaluate_run(run), read_plan(run)
+    plan = read_plan(run)
+    if not isinstance(plan, CampaignPlan):
+        raise UsageError(
+            f"{run.name} is a search for capacity: it has no cases to compare", "name the run of a campaign"
+        )
+    finished = evaluate_run(run)
     targets = list(dict.fromkeys(case.target for case in finished.summary.cases))
-    chosen = baseline or plan.get("baseline") or targets[0]
+    chosen = baseline or plan.baseline or targets[0]
     if chosen not in targets:
         raise UsageError(f"{run.name} has no target {chosen!r}", f"the targets are: {', '.join(targets)}")
     if len(targets) < 2:
-        raise UsageError(f"{run.name} has one target only", "give a second run: volley compare BASE NEW")
-    effect = smallest_effect or plan.get("smallest_effect") or SMALLEST_EFFECT
-    found = compare(finished.trials, finished.summary.cases, chosen, effect)
+        raise UsageError(f"{run.name} has one target only", "name a second run: volley compare BASE NEW")
+    effect = smallest_effect or plan.smallest_effect or SMALLEST_EFFECT
+    comparisons = compare(finished.trials, finished.summary.cases, chosen, effect)
     others = ", ".join(target for target in targets if target != chosen)
-    return Compared(chosen, others, found, [], regression.gates(found, asked), between_runs=False)
+    return Compared(chosen, others, comparisons, [], regression.gates(comparisons, asked), between_runs=False)
 
 
 def circumstances_of(run: Path) -> Circumstances:
-    """Gather what a run's folder says of how its numbers came to be. Raises StoredRunError."""
+    """Return how a run's numbers came to be, as far as its folder records it. Raises StoredRunError."""
     plan = read_plan(run)
-    try:
-        cases = {case["name"]: from_plain(Case, case) for case in plan["cases"]}
-    except (KeyError, TypeError, ValueError) as error:
-        raise StoredRunError(f"{run / 'plan.json'} is not what 'volley run' writes: {error}") from error
-    return Circumstances(cases, plan.get("parts", {}), read_environment(run))
+    return Circumstances({case.name: case for case in plan.cases}, plan.parts, read_environment(run))
+
+
+def _smallest_effect(run: Path) -> float | None:
+    plan = read_plan(run)
+    return plan.smallest_effect if isinstance(plan, CampaignPlan) else None
 
 
 def _urls(finished: Finished) -> dict[str, str]:
-    """Give the URLs of targets that were up already, by target."""
+    """Return the URLs of external targets, by target."""
     facts = [trial.facts for trial in finished.trials if trial.facts.case.external]
-    return {one.case.target: agent.url for one in facts for agent in one.agents[:1]}
+    return {trial.case.target: agent.url for trial in facts for agent in trial.agents[:1]}

@@ -91,7 +91,7 @@ def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_pat
     kept = json.loads((run / "tries" / "0001-tiny-long-try1" / "trial.json").read_text())
 
     assert process.returncode == 0, output
-    assert "trial 1 is tried again" in output
+    assert "trial 1 is retried" in output
     assert (kept["verdict"], kept["findings"][0]["code"]) == ("INVALID", "agent-lost")
     assert (case["trials"], case["used"]) == (1, 1)
     assert {f["code"]: f["facts"] for f in case["findings"]}["retried"]["failed_tries"] == ["agent-lost"]
@@ -115,7 +115,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
 
     assert len(before) == 6
     assert resumed.returncode == again.returncode == 0, resumed.stderr
-    assert "6 of 12 trials are there" in resumed.stderr
+    assert "6 of 12 trials are done" in resumed.stderr
     assert "trial 7/12" in resumed.stderr
     assert json.loads(again.stdout) == summary
     assert sorted(trials) == [trial["folder"] for trial in plan["trials"]]

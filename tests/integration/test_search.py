@@ -25,7 +25,7 @@ def test_a_search_on_a_container_that_is_killed_goes_on_where_it_was(tmp_path):
 
     assert resumed.returncode == 0, resumed.stderr
     assert len(before) == 3
-    assert f"goes on: {len(before)} trials are there" in resumed.stderr
+    assert f"resumed: {len(before)} trials are done" in resumed.stderr
     assert {name: (run / "trials" / name / "trial.json").stat().st_mtime_ns for name in before} == before
     assert sorted(trial["facts"]["number"] for trial in trials.values()) == list(range(1, len(trials) + 1))
     assert [probe["trial"] for probe in found["curve"]] == list(range(2, len(trials) + 1))

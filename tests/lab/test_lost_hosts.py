@@ -53,15 +53,15 @@ def test_a_cable_that_is_pulled_and_put_back(long_run, tmp_path):
             assert time.monotonic() < deadline, "the load goes on without a coordinator"
             time.sleep(0.1)
     finally:
-        world.lab("mend", world.WRONG_CLOCK)
+        world.lab("reconnect", world.WRONG_CLOCK)
     output, _ = long_run.communicate(timeout=150)
 
     assert long_run.returncode == 0, output
     run = only_run(tmp_path / "runs")
     (case,) = json.loads((run / "summary.json").read_text())["cases"]
     assert f"{world.WRONG_CLOCK}" in output
-    assert "trial 1 is tried again" in output
-    assert "the hosts are brought up again" in output
+    assert "trial 1 is retried" in output
+    assert "restarting the hosts" in output
     assert [path.name for path in (run / "tries").iterdir()] == ["0001-tiny-long-try1"]
     assert (case["trials"], case["used"]) == (1, 1)
     assert "retried" in [f["code"] for f in case["findings"]]

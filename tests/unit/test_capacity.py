@@ -244,10 +244,10 @@ def test_the_load_of_a_probe_grows_with_its_rate():
     wanted, template = wanted_of(asked), campaign.loads["l"]
 
     slow, fast, soak = (
-        load_of(template, k, r, wanted, asked) for k, r in (("probe", 20.0), ("probe", 5000.0), ("soak", 5000.0))
+        load_of(template, k, r, wanted, asked) for k, r in ((Kind.PROBE, 20.0), (Kind.PROBE, 5000.0), (Kind.SOAK, 5000.0))
     )
     closed = load_of(template, Kind.ESTIMATE, 1.0, wanted, asked)
-    light = load_of(template, "reference", 20.0, wanted, asked)
+    light = load_of(template, Kind.REFERENCE, 20.0, wanted, asked)
 
     assert (slow.clients, fast.clients, slow.duration, fast.duration) == (2, 500, 60_000_000, 10_000_000)
     assert soak.duration == 30_000_000

@@ -9,29 +9,25 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from agents.records import to_plain
+from agents.records import HostDescription, HostRole, to_plain
 from orchestrator.analyse import regression
 from orchestrator.analyse.cases import judge
 from orchestrator.cli.app import app
 from orchestrator.errors import UsageError
+from orchestrator.facts import Environment
 from orchestrator.report import comparison
 from orchestrator.report.files import write_results
 from orchestrator.result import Compared
 from orchestrator.stored.compare import compare_stored, compare_targets
+from orchestrator.stored.documents import CampaignPlan, to_document
 from orchestrator.stored.evaluate import evaluate_run
 from orchestrator.stored.folder import RunStore
 from tests.unit.facts import case, result, server_facts, trial_facts
 
-ENVIRONMENT = {
-    "volley": "0.1.0",
-    "machine": "x86_64",
-    "governor": None,
-    "hosts": [
-        {"host": "web1", "docker": "20.10", "cores": [0, 1], "memory_bytes": 1 << 30, "kernel": "6.1"},
-        {"host": "gen1", "h2load": "1.52", "cores": [0, 1], "kernel": "6.1"},
-    ],
-    "images": {"flask": "volley/flask:1", "fastapi": "volley/fastapi:1"},
-}
+WEB1 = HostDescription("web1", HostRole.SERVER, "6.1", [0, 1], 1, docker="20.10", memory_bytes=1 << 30)
+GEN1 = HostDescription("gen1", HostRole.LOAD, "6.1", [0, 1], 1, h2load="1.52")
+IMAGES = {"flask": "volley/flask:1", "fastapi": "volley/fastapi:1"}
+ENVIRONMENT = Environment("0.1.0", "3.11", "6.1", "x86_64", 2, None, [WEB1, GEN1], IMAGES)
 PARTS = {"targets.flask.port": "a", "targets.flask.limits": "b", "loads.burst.clients": "c", "repetitions": "d"}
 
 
@@ -40,15 +36,11 @@ def run(folder, name, scale=1.0, errors=0, trials=6, cases=None, environment=Non
     store = RunStore.create(folder / name, "c")
     draw = np.random.default_rng(seed)
     planned = cases or [case()]
-    plan = {
-        "format": 1,
-        "campaign": "c",
-        "cases": [to_plain(c) for c in planned],
-        "trials": [],
-        "parts": PARTS | (parts or {}),
-    }
-    store.write_json("plan.json", plan | {"required_trials": 2, "baseline": None, "smallest_effect": None})
-    store.write_json("environment.json", ENVIRONMENT | (environment or {}))
+    plan = CampaignPlan(
+        campaign="c", cases=planned, digest="d", seed=1, trials=[], required_trials=2, parts=PARTS | (parts or {})
+    )
+    store.write_json("plan.json", to_document(plan))
+    store.write_json("environment.json", to_document(replace(ENVIRONMENT, **(environment or {}))))
     number = 0
     for block in range(trials):
         for one in planned:
@@ -125,11 +117,11 @@ CHANGES = {
     "load": ({"cases": [case(clients=80)]}, ("clients", "40", "80")),
     "target": ({"parts": {"targets.flask.port": "z"}}, ("targets.flask.port", "(not kept, it can hold secrets)")),
     "hosts": (
-        {"environment": {"hosts": [ENVIRONMENT["hosts"][0], {"host": "gen1", "h2load": "1.52", "cores": [0], "kernel": "6.1"}]}},
+        {"environment": {"hosts": [WEB1, replace(GEN1, cores=[0])]}},
         ("cores of gen1 (load)", "2", "1"),
     ),
     "versions": (
-        {"environment": {"hosts": [ENVIRONMENT["hosts"][0], {"host": "gen1", "h2load": "1.53", "cores": [0, 1], "kernel": "6.1"}]}},
+        {"environment": {"hosts": [WEB1, replace(GEN1, h2load="1.53")]}},
         ("h2load of gen1 (load)", "1.52", "1.53"),
     ),
 }  # fmt: skip

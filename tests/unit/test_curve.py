@@ -97,7 +97,7 @@ def test_any_curve_can_be_drawn(probes):
     for capacity in (None, Interval(100.0, 50.0, 400.0)):
         found = search(*probes, capacity=capacity, ending="budget")
         text = printed(*render(found), board([found], "shop"))
-        page = html.page(Summary("c", "VALID", "PASS", [], [], [found]), {})
+        page = html.page(Summary("c", "VALID", "PASS", [], [], [found]), None)
 
         shown = sum(p.times_us["p99"] is not None for p in probes)
         assert bool(re.search("[●×]", text)) == bool(shown)
@@ -110,7 +110,7 @@ def test_the_html_page_says_what_the_terminal_says_and_needs_no_network():
     found = replace(
         FOUND, target=evil, gave_way=evil, curve=[*FOUND.curve, probe(760, 99, passed=False, failed=[evil])]
     )
-    page = html.page(Summary(evil, "VALID", "PASS", [], [], [found]), {})
+    page = html.page(Summary(evil, "VALID", "PASS", [], [], [found]), None)
     own = page[page.index("</style>") :]
     own = own[own.index("</script>") :]
 

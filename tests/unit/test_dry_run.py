@@ -1,6 +1,6 @@
 """What a run would do, in numbers; nothing is started."""
 
-from orchestrator.campaign.dry_run import requests_of
+from orchestrator.campaign.dry_run import RequestCount, requests_of
 from orchestrator.plan import make_plan
 from orchestrator.spec.models import Campaign
 
@@ -17,5 +17,5 @@ def test_how_many_requests():
     spec = {"campaign": "c", "targets": {"a": {"url": "http://h/"}}, "loads": LOADS, "repetitions": ADAPTIVE}
     plan = make_plan(Campaign.model_validate(spec))
 
-    assert requests_of(plan, 2) == (2 * (100 + 200), 2)
-    assert requests_of(plan, plan.blocks) == (3 * (100 + 200), 3)
+    assert requests_of(plan, 2) == RequestCount(2 * (100 + 200), 2)
+    assert requests_of(plan, plan.blocks) == RequestCount(3 * (100 + 200), 3)

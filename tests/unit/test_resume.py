@@ -5,11 +5,13 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.origin import changes, parts_of
-from orchestrator.campaign.run import resume_campaign
+from orchestrator.campaign.resume import resume
+from orchestrator.campaign.trials import CampaignTrials
 from orchestrator.errors import UsageError
-from orchestrator.plan import make_plan
 from orchestrator.spec.load import load
+from orchestrator.stored.documents import Origin, to_document
 from orchestrator.stored.folder import RunStore
 
 
@@ -26,17 +28,15 @@ def stopped(tmp_path):
     file.write_text(json.dumps(document))
     loaded = load(file)
     store = RunStore.create(tmp_path / "runs", "c")
-    origin = {"file": str(file), "overrides": [], "only": None, "hosts": None}
-    store.write_json(
-        "plan.json", make_plan(loaded.campaign).to_plain() | {"origin": origin, "parts": parts_of(loaded.plain)}
-    )
+    plan = CampaignTrials.planned(loaded, None, Hosts()).document(Origin(str(file)))
+    store.write_json("plan.json", to_document(plan))
     store.close()
     return file, store.path
 
 
 def refused(run):
     with pytest.raises(UsageError) as caught:
-        resume_campaign(run, lambda event: None)
+        resume(run, lambda event: None)
     return caught.value
 
 
@@ -79,7 +79,7 @@ def test_a_run_from_a_command_line_cannot_be_resumed(stopped):
     del plan["origin"]
     (run / "plan.json").write_text(json.dumps(plan))
 
-    assert "does not say what it was made from" in refused(run).message
+    assert "does not record the command that started it" in refused(run).message
 
 
 def test_a_folder_that_is_no_run(tmp_path):

@@ -7,15 +7,21 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.analyse.precision import Precision, Progress
+from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
+from orchestrator.campaign.trials import CampaignTrials
 from orchestrator.errors import HostError
 from orchestrator.facts import CommandDone
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.plan import make_plan
 from orchestrator.run import loop
-from orchestrator.run.trial import TrialOutput
+from orchestrator.run.inputs import TrialOutput
+from orchestrator.spec.load import Loaded
 from orchestrator.spec.models import Campaign
-from orchestrator.stored.folder import RunStore, read_trials
+from orchestrator.stored.documents import to_document
+from orchestrator.stored.evaluate import Judgements
+from orchestrator.stored.folder import RunStore
+from orchestrator.stored.reading import read_trials
 from tests.unit.facts import agent_facts, result, server_facts, trial_facts
 
 SPEC = Campaign.model_validate(
@@ -34,9 +40,10 @@ class World:
     def __init__(self, tmp_path, monkeypatch, retries=1, progress=None):
         self.plan = make_plan(SPEC)
         self.store = RunStore.create(tmp_path, "c")
-        self.store.write_json("plan.json", self.plan.to_plain())
+        work = CampaignTrials(Loaded(SPEC, tmp_path, {}), Hosts(), self.plan, {})
+        self.store.write_json("plan.json", to_document(work.document(None)))
         self.said = []
-        self.policy = RunRetryPolicy(self.plan, self.store, retries, lambda event: self.said.append(event), progress)
+        self.policy = RunRetryPolicy(self.plan.trials, self.store, retries, self.said.append, Judgements(), progress)
         self.outcomes = []
         monkeypatch.setattr(loop, "run_trial", self._run_trial)
         monkeypatch.setattr(loop, "PAUSE_S", 0.0)
@@ -58,7 +65,7 @@ class World:
 
         context = loop.RunContext(SPEC, self.store.path, "run", {}, reserve)
         for planned, output in loop.run_trials(self.plan, context, self.policy, lambda event: None):
-            self.policy.finished(planned, output)
+            self.policy.finish(planned, output)
         return [facts for facts, _ in read_trials(self.store.path)]
 
     def kept(self):
@@ -146,9 +153,9 @@ def test_a_lost_host_is_for_the_fleet_to_mend(tmp_path, monkeypatch):
         world.run({}, HostLost("gen1 is gone"))
 
     assert world.policy.remaining()[0].number == 2
-    assert [world.policy.renew() for _ in range(3)] == [True, True, False]
+    assert [world.policy.may_restart_hosts() for _ in range(3)] == [True, True, False]
     world.run()
-    assert world.policy.renewals == 0
+    assert world.policy.restarts == 0
     assert world.policy.remaining() == []
 
 
@@ -161,8 +168,8 @@ def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, 
     assert len(world.run()) == 2
     assert [e.kind for e in world.said] == ["enough"]
 
-    from orchestrator.analyse.cases import judge
-
-    resumed = RunRetryPolicy(world.plan, world.store, 1, world.said.append, Progress(wanted, ["flask/burst"]))
-    resumed.resume_from([judge(facts, agents) for facts, agents in read_trials(world.store.path)])
+    resumed = RunRetryPolicy(
+        world.plan.trials, world.store, 1, world.said.append, Judgements(), Progress(wanted, ["flask/burst"])
+    )
+    resumed.resume_from(Judgements().of_run(world.store.path))
     assert resumed.is_over(resumed.remaining()[0])

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from agents.records import to_plain
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.errors import StoredRunError, UsageError
 from orchestrator.report.files import write_results
-from orchestrator.report.summary import to_document
+from orchestrator.report.summary import to_document as summary_document
 from orchestrator.report.terminal import render
+from orchestrator.stored.documents import CampaignPlan, to_document
 from orchestrator.stored.evaluate import evaluate_run
 from orchestrator.stored.folder import RunStore
 from tests.unit.facts import agent_facts, case, result, server_facts, trial_facts
@@ -36,8 +36,11 @@ def trials():
 def stored(tmp_path):
     store = RunStore.create(tmp_path, "demo")
     cases = [trials()[0][0].case, trials()[1][0].case]
-    plan = {"format": 1, "campaign": "demo", "cases": [to_plain(c) for c in cases]}
-    store.write_json("plan.json", plan | {"required_trials": 2, "baseline": "flask", "smallest_effect": 0.03})
+    plan = CampaignPlan(
+        campaign="demo", cases=cases, digest="d", seed=1, trials=[], required_trials=2, baseline="flask",
+        smallest_effect=0.03,
+    )  # fmt: skip
+    store.write_json("plan.json", to_document(plan))
     for facts, agents in trials():
         store.add(f"{facts.number:04d}-{facts.case.name.replace('/', '-')}", judge(facts, agents), agents, b"log")
     store.journal("end", "done", {"n": 4})
@@ -82,7 +85,7 @@ def test_summary_and_terminal_page(tmp_path, golden):
     for piece in render(finished.summary):
         console.print(piece, soft_wrap=True)
 
-    golden("summary.json", json.dumps(to_document(finished.summary), indent=2) + "\n")
+    golden("summary.json", json.dumps(summary_document(finished.summary), indent=2) + "\n")
     golden("terminal.txt", "\n".join(line.rstrip() for line in console.export_text().splitlines()) + "\n")
 
 
@@ -119,7 +122,7 @@ def test_where_nothing_can_be_stored(tmp_path):
 
 def test_folders_that_cannot_be_read(tmp_path):
     """No run at all; a broken trial; another format."""
-    with pytest.raises(StoredRunError, match=r"plan\.json cannot be read"):
+    with pytest.raises(StoredRunError, match=r"is not a run folder: it has no plan\.json"):
         evaluate_run(tmp_path)
     run = stored(tmp_path)
     agents = run / "trials" / "0001-flask-burst" / "agents.msgpack"

@@ -8,15 +8,16 @@ from types import SimpleNamespace
 import pytest
 
 from orchestrator.campaign import session
-from orchestrator.campaign.origin import Origin
-from orchestrator.campaign.search import resume_saturation, run_saturation
-from orchestrator.campaign.session import Hosts
+from orchestrator.campaign.hosts import Hosts
+from orchestrator.campaign.resume import resume
+from orchestrator.campaign.search import run_saturation
 from orchestrator.cli.search import OWN_FILE
 from orchestrator.errors import HostError, UsageError
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.run import loop
-from orchestrator.run.trial import TrialOutput
+from orchestrator.run.inputs import TrialOutput
 from orchestrator.spec.load import from_plain
+from orchestrator.stored.documents import Origin
 from tests.unit.facts import T0_US, agent_facts, result, trial_facts
 
 PLAIN = {
@@ -43,9 +44,9 @@ class World:
     @contextmanager
     def _fleet(self, hosts, placements, others):
         self.fleets += 1
-        staff = SimpleNamespace(server=None, described=[])
+        actors = SimpleNamespace(server=None, described=[])
         yield SimpleNamespace(
-            up=lambda tell: None, hosts=["here"], staff=staff, accepted_keys=[], reserve=self._reserve
+            up=lambda tell: None, hosts=["here"], actors=actors, accepted_keys=[], reserve=self._reserve
         )
 
     @contextmanager
@@ -115,7 +116,7 @@ def test_a_host_that_is_lost_costs_no_probe(tmp_path, world):
     disturbed = world.run(tmp_path / "two")
 
     assert world.fleets == 2
-    assert any("the hosts are brought up again" in text for text in world.said)
+    assert any("restarting the hosts" in text for text in world.said)
     assert world.fired == fired
     assert plain_of(disturbed) == plain_of(undisturbed)
 
@@ -130,11 +131,11 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(tmp_path, world, after):
     with pytest.raises(KeyboardInterrupt):
         world.run(tmp_path / "two")
     (run,) = (tmp_path / "two" / "runs").iterdir()
-    (hint,) = [text for text in world.said if text.startswith("unfinished")]
-    resumed = resume_saturation(run, world.show)
-    again = resume_saturation(run, world.show)
+    (hint,) = [text for text in world.said if text.startswith("interrupted")]
+    resumed = resume(run, world.show)
+    again = resume(run, world.show)
 
-    assert hint == f"unfinished; go on with: volley resume {run}"
+    assert hint == f"interrupted; continue with: volley resume {run}"
     assert world.fired == fired
     assert plain_of(resumed) == plain_of(undisturbed) == plain_of(again)
     assert [trial.facts.number for trial in again.trials] == list(range(1, len(fired) + 1))
@@ -147,7 +148,7 @@ def test_a_search_that_was_changed_is_not_gone_on_with(tmp_path, world):
     (finished.path / OWN_FILE).write_text(json.dumps(changed))
 
     with pytest.raises(UsageError, match="saturation changed"):
-        resume_saturation(finished.path, world.show)
+        resume(finished.path, world.show)
 
 
 def test_only_some_targets(tmp_path, world):

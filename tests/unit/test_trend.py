@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 from orchestrator.analyse.changes import change_points
 from orchestrator.cli.app import app
 from orchestrator.errors import UsageError
-from orchestrator.stored.folder import runs_in
+from orchestrator.stored.layout import runs_in
 from orchestrator.stored.trend import trend
 from tests.unit.test_compare import run
 
@@ -67,7 +68,7 @@ def history(tmp_path):
     (tmp_path / "made").rename(tmp_path / "not-a-run")
     unfinished = tmp_path / "c-20261130T000000Z"
     unfinished.mkdir()
-    (unfinished / "plan.json").write_text("{}")
+    shutil.copy(tmp_path / "c-20261101T000000Z" / "plan.json", unfinished)
     return tmp_path
 
 

@@ -1,0 +1,64 @@
+"""The hosts of a run: an inventory, or this machine alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.fleet import ceilings
+from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
+from orchestrator.fleet.nodes import LOOPBACK
+from orchestrator.fleet.place import Machine, Placement, commanded, local_machine, machines_of
+from orchestrator.spec.inventory import Inventory
+from orchestrator.spec.load import load_inventory
+from orchestrator.spec.models import Campaign, Place
+from orchestrator.stored.documents import Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """The hosts of a run. inventory: None for this machine alone; folder: the one that its paths are relative to."""
+
+    inventory: Inventory | None = None
+    folder: Path = Path()
+
+    @staticmethod
+    def of(origin: Origin) -> Hosts:
+        """Return the hosts that a run was started with. Raises ConfigurationError."""
+        if origin.hosts is None:
+            return Hosts()
+        return Hosts(load_inventory(Path(origin.hosts)), Path(origin.hosts).parent)
+
+    @property
+    def send_images(self) -> bool:
+        """Return whether images are built on this machine and sent, instead of built on the server host."""
+        return self.inventory is not None and self.inventory.images == "send"
+
+    def machines(self) -> list[Machine]:
+        """Return the hosts as the placement sees them."""
+        return [local_machine(LOOPBACK)] if self.inventory is None else machines_of(self.inventory)
+
+    def where(self, campaign: Campaign) -> Place:
+        """Return the rules of the placement. One machine is always shared."""
+        return Place(share=True) if self.inventory is None else campaign.place
+
+    def commanded(self, campaign: Campaign, placements: dict[str, Placement]) -> list[str]:
+        """Return the hosts that only run commands. Raises UsageError for one that the inventory does not have."""
+        return commanded(campaign, placements, [machine.name for machine in self.machines()])
+
+    def fleet(self, run: str, placements: dict[str, Placement], others: list[str]) -> Fleet:
+        """Return the fleet, not up yet. others: hosts that are in no placement. Raises HostError."""
+        chosen = list(placements.values())
+        if self.inventory is None:
+            hold, machines = own_nodes_here(run)
+            return Fleet(run, hold, machines, chosen, others)
+        used = {*(host for placement in chosen for host in placement.hosts), *others}
+        machines = [machine for machine in self.machines() if machine.name in used]
+        return Fleet(run, nodes_for(run, self.inventory, self.folder, machines), machines, chosen, others)
+
+    def ceilings_per_s(self) -> dict[str, float]:
+        """Return the highest rate of one agent by host, where calibration found the generator to be the limit."""
+        known = ceilings.known(self.inventory)
+        return {
+            name: ceiling.per_s for name, ceiling in known.items() if ceiling.limited_by == ceilings.LimitedBy.GENERATOR
+        }

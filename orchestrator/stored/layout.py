@@ -1,0 +1,28 @@
+"""Where things are in a folder of runs and in the folder of one run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+CAMPAIGN_FILE, PLAN_FILE, ENVIRONMENT_FILE = "campaign.yaml", "plan.json", "environment.json"
+JOURNAL_FILE, SUMMARY_FILE, REPORT_FILE = "journal.jsonl", "summary.json", "report.html"
+TRIALS, TRIES = "trials", "tries"
+TRIAL_FILE, AGENTS_FILE = "trial.json", "agents.msgpack"
+_STAMP = re.compile(r"-(\d{8}T\d{6}Z)(?:-(\d+))?$")
+
+
+def trial_folders(run: Path) -> list[Path]:
+    """Return the folders of the complete trials of a run, in order. Drafts are hidden files."""
+    return sorted(path for path in (run / TRIALS).glob("*") if not path.name.startswith("."))
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """Return the runs in a folder, the oldest first."""
+    return sorted((plan.parent for plan in folder.glob(f"*/{PLAN_FILE}")), key=_age)
+
+
+def _age(run: Path) -> tuple[str, int]:
+    """Return the time in a run's name. The second run of one second has a number after it."""
+    stamp = _STAMP.search(run.name)
+    return (stamp[1], int(stamp[2] or 0)) if stamp else ("", 0)
