@@ -1,4 +1,4 @@
-"""Images: contexts packed here, built or loaded on the engine's own host, named by content so that none is made twice."""
+"""Images: contexts packed here, built or loaded on the engine's own host, named by content so that none is built twice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-
-from agents.records import from_plain
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -25,7 +23,15 @@ LAST_LINES = 4
 
 
 class BuildFailed(RuntimeError):
-    """docker build, load or pull ended with an error: carries the end of its output."""
+    """docker build, load or pull ended with an error; the message has the end of its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """An image of an engine: its id, and the names that it goes by."""
+
+    id: str
+    tags: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Context:
     dockerfile: str = "Dockerfile"
 
     def files(self) -> list[Path]:
-        """Give its files, in a fixed order."""
+        """Return its files, in a fixed order."""
         from docker.utils.build import exclude_paths
 
         ignore = self.folder / ".dockerignore"
@@ -61,7 +67,7 @@ class Context:
         return sorted(path for path in (self.folder / name for name in names) if path.is_file())
 
     def digest(self) -> str:
-        """Give the digest of every file's name, mode and content."""
+        """Return a digest of every file's name, mode and content."""
         digest = hashlib.sha256()
         for path in self.files():
             mode = "x" if os.access(path, os.X_OK) else "-"
@@ -70,7 +76,7 @@ class Context:
         return digest.hexdigest()
 
     def bases(self) -> list[str]:
-        """Give the images that the Dockerfile starts from, its own stages and variables excepted."""
+        """Return the images that the Dockerfile starts from, without its own stages and variables."""
         found = _FROM.findall((self.folder / self.dockerfile).read_text())
         stages = {stage.lower() for _, stage in found if stage}
         return list(
@@ -86,23 +92,23 @@ class Context:
 
 
 class ImageStore:
-    """The images of one engine, on its own host. One stream at a time comes in: a context to build, or an image."""
+    """The images of one engine, on its own host. One stream at a time is taken in: a build context or an image."""
 
     def __init__(self, engine: Callable[[], DockerClient]) -> None:
         self._engine = engine
         self._lines: list[str] = []
         self._intake: _Intake | None = None
 
-    def said(self, since: int) -> list[str]:
-        """Give the lines that builds have printed, from the `since`-th on."""
+    def output(self, since: int) -> list[str]:
+        """Return the lines that builds and pulls have printed, from line number `since` on (from 0)."""
         return self._lines[since:]
 
     def lacks(self, names: list[str]) -> list[str]:
-        """Give those images that are not here. Raises EngineUnreachable."""
+        """Return those images that this engine does not have. Raises EngineUnreachable."""
         return [name for name in names if not self.id_of(name)]
 
     def id_of(self, name: str) -> str:
-        """Give an image's id; '' when it is not here."""
+        """Return an image's id; '' when this engine does not have it."""
         from docker.errors import ImageNotFound
 
         try:
@@ -110,8 +116,8 @@ class ImageStore:
         except ImageNotFound:
             return ""
 
-    def inspect(self, image: str) -> dict[str, Any]:
-        """Give id and tags of an image that must be there, pulling it when it is not. Raises BuildFailed."""
+    def inspect(self, image: str) -> ImageFacts:
+        """Return id and names of an image; pull it when this engine does not have it. Raises BuildFailed."""
         from docker.errors import APIError, ImageNotFound
 
         try:
@@ -121,25 +127,24 @@ class ImageStore:
             try:
                 found = self._engine().images.pull(image)
             except (ImageNotFound, APIError) as error:
-                raise BuildFailed(f"image {image!r} is not here and cannot be pulled: {error}") from error
-        return {"id": found.id, "tags": found.tags}
+                raise BuildFailed(f"image {image!r} is missing and cannot be pulled: {error}") from error
+        return ImageFacts(str(found.id), list(found.tags))
 
-    def tag_of(self, plain: dict[str, Any]) -> str:
-        """Name a build's image by content: context, arguments, and the base images as they are on this engine."""
-        build = from_plain(Build, plain)
+    def tag_of(self, build: Build) -> str:
+        """Return a build's image name, by content: context, arguments, and the base images that this engine has."""
         parts = [build.digest, build.dockerfile, repr(sorted(build.args.items()))]
         parts += [f"{base}={self.id_of(base)}" for base in build.bases]
         slug = re.sub(r"[^a-z0-9]+", "-", build.name.lower()).strip("-") or "target"
         return f"volley/{slug}:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()[:16]}"
 
-    def find(self, plain: dict[str, Any]) -> str:
-        """Give the tag of a build's image if it is here already, else ''."""
-        tag = self.tag_of(plain)
+    def find(self, build: Build) -> str:
+        """Return the name of a build's image when it was built before, else ''."""
+        tag = self.tag_of(build)
         return tag if self.id_of(tag) else ""
 
-    def begin_build(self, plain: dict[str, Any]) -> None:
+    def begin_build(self, build: Build) -> None:
         """Start a build; its context comes by feed()."""
-        build, tag = from_plain(Build, plain), self.tag_of(plain)
+        tag = self.tag_of(build)
         argv = ["docker", "build", "--force-rm", f"--network={build.network}", "--tag", tag, "--file", build.dockerfile]
         for key, value in sorted(build.args.items()):
             argv += ["--build-arg", f"{key}={value}"]
@@ -149,33 +154,39 @@ class ImageStore:
         """Start loading an image that comes by feed()."""
         self._begin(f"docker load of {name}", ["docker", "load"], "", name)
 
-    def _begin(self, what: str, argv: list[str], prefix: str, gives: str) -> None:
+    def _begin(self, what: str, argv: list[str], prefix: str, name: str) -> None:
         self.discard()
-        self._intake = _Intake(what, argv, lambda line: self._lines.append(prefix + line), gives)
+        self._intake = _Intake(what, argv, lambda line: self._lines.append(prefix + line), name)
 
     def feed(self, chunk: bytes) -> None:
-        """Take the next piece of what comes in."""
+        """Pass on the next piece of the context or image."""
         assert self._intake is not None, "begin_build() or begin_load() first"
         self._intake.feed(chunk)
 
     def finish(self) -> str:
-        """Wait for the build or the load; give the image's name. Raises BuildFailed."""
+        """Wait for the build or the load and return the image's name. Raises BuildFailed."""
         assert self._intake is not None, "begin_build() or begin_load() first"
-        intake, self._intake = self._intake, None
-        return intake.finish()
+        try:
+            return self._intake.finish()
+        finally:
+            self._intake = None
+
+    def abort(self) -> None:
+        """End the build or the load that is under way; its finish() then raises BuildFailed."""
+        if (intake := self._intake) is not None:
+            intake.end()
 
     def discard(self) -> None:
-        """End what is coming in."""
-        if self._intake is not None:
-            self._intake.end()
-            self._intake = None
+        """End the build or the load that is under way, and forget it."""
+        self.abort()
+        self._intake = None
 
 
 class _Intake:
     """A docker command that reads a stream."""
 
-    def __init__(self, what: str, argv: list[str], say: Callable[[str], None], gives: str) -> None:
-        self._what, self._say, self._gives = what, say, gives
+    def __init__(self, what: str, argv: list[str], say: Callable[[str], None], name: str) -> None:
+        self._what, self._say, self._name = what, say, name
         self._lines: list[str] = []
         self._process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=False
@@ -191,7 +202,7 @@ class _Intake:
                 self._say(line)
 
     def feed(self, chunk: bytes) -> None:
-        # A command that has failed reads no more: finish() tells why.
+        # A command that has failed reads no more: finish() reports why.
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(chunk)
@@ -204,7 +215,7 @@ class _Intake:
         self._reader.join(timeout=5)
         if status != 0:
             raise BuildFailed(f"{self._what} failed ({status}): " + " | ".join(self._lines[-LAST_LINES:]))
-        return self._gives
+        return self._name
 
     def end(self) -> None:
         self._process.kill()
@@ -212,7 +223,7 @@ class _Intake:
 
 
 def saved(name: str) -> Iterator[bytes]:
-    """Give an image of this machine's engine as `docker save` writes it, in pieces. Raises BuildFailed."""
+    """Yield an image of this machine's engine in pieces, as `docker save` writes it. Raises BuildFailed."""
     with subprocess.Popen(["docker", "save", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

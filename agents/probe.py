@@ -1,4 +1,4 @@
-"""One request from this host, before any load: is the server there, and does it answer what was expected?"""
+"""One request from this host, before any load: does the server answer, and is its response the expected one?"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """What a good response looks like: every part that is given must hold.
+    """The response that a server must give: every part that is set must hold.
 
     json_text: the body as a JSON document, compared by value; body: compared byte for byte after stripping blank ends.
     status None: any below 400.
@@ -49,7 +49,7 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Whether a server answers as it should; state: 'ready', 'mismatch' or 'not-ready'. The rest as in ServerFacts."""
+    """Whether a server answers as it should. state: READY, MISMATCH, NOT_READY or EXITED; the rest as in ServerFacts."""
 
     state: ServerState
     detail: str = ""
@@ -58,11 +58,11 @@ class Checked:
 
 
 class Unanswered(RuntimeError):
-    """Nothing answered: says why."""
+    """Nothing answered; the message says why."""
 
 
 def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
-    """Make an HTTP client like h2load: of one protocol, without proxies, taking any certificate."""
+    """Return an HTTP client that behaves like h2load: one protocol, no proxies, any certificate accepted."""
     import httpx  # only where a request is made
 
     return httpx.Client(
@@ -76,7 +76,7 @@ def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
 
 
 def ask(request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
-    """Send one request on a fresh connection. Raises Unanswered."""
+    """Send one request on a new connection and return the answer. Raises Unanswered."""
     import httpx
 
     try:
@@ -95,7 +95,7 @@ def ask(request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
 
 
 def difference(expect: Expect, answer: Answer) -> str | None:
-    """Say how a response differs from what was expected; None when it does not."""
+    """Return how a response differs from what is expected, for a person; None when it does not."""
     status, body = answer.status, answer.body
     if expect.status is None and status >= 400:
         return f"status {status} where one below 400 was expected"
@@ -116,16 +116,21 @@ def difference(expect: Expect, answer: Answer) -> str | None:
 
 
 def same_length(expect: Expect, answer: Answer) -> int | None:
-    """Give the length that every body must have; None where bodies may differ."""
+    """Return the length in bytes that every body must have; None where bodies may differ."""
     return len(answer.body) if expect.body is not None or expect.json_text is not None else None
 
 
 def check(request: Request, expect: Expect, timeout_s: float) -> Checked:
-    """Wait for an answer and compare it."""
+    """Wait up to timeout_s for an answer and compare it with what is expected."""
     try:
         answer = wait_for_answer(request, timeout_s)
     except Unanswered as error:
         return Checked(ServerState.NOT_READY, str(error))
+    return compare(expect, answer)
+
+
+def compare(expect: Expect, answer: Answer) -> Checked:
+    """Compare a response with what is expected."""
     wrong = difference(expect, answer)
     return Checked(
         ServerState.MISMATCH if wrong else ServerState.READY, wrong or "", answer.closes, same_length(expect, answer)
@@ -133,7 +138,7 @@ def check(request: Request, expect: Expect, timeout_s: float) -> Checked:
 
 
 def wait_for_answer(request: Request, timeout_s: float) -> Answer:
-    """Ask again and again until something answers. Raises Unanswered with the last reason after timeout_s."""
+    """Repeat a request until it is answered. Raises Unanswered with the last reason after timeout_s."""
     deadline = time.monotonic() + timeout_s
     while True:
         try:

@@ -17,7 +17,8 @@ from benchmarks.overhead import CONFIGURATION, PORT
 from orchestrator.campaign.session import Hosts
 from orchestrator.fleet.place import place
 from orchestrator.plan import make_plan
-from orchestrator.run.trial import TrialInput, run_trial
+from orchestrator.run.inputs import TrialInput
+from orchestrator.run.trial import run_trial
 from orchestrator.spec.load import from_plain, load_inventory
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from agents.h2load import parse_output
 from agents.load_host import LoadHost
-from agents.records import Assignment, to_plain
+from agents.records import Assignment
 from agents.wire import decode_stream, unpack_result
 
 REQUESTS, CLIENTS, ROUNDS = 100_000, 20, 30
@@ -91,7 +91,7 @@ def bare(log: bool) -> Sample:
 def agent() -> Sample:
     """Measure h2load under an agent."""
     host = LoadHost()
-    host.arm([to_plain(Assignment("bench/0", "bench", url(), CLIENTS, 60_000_000, requests=REQUESTS))])
+    host.arm([Assignment("bench/0", "bench", url(), CLIENTS, 60_000_000, requests=REQUESTS)])
     host.release_at(time.time_ns() + 20_000_000)
     if not host.wait(60):
         raise RuntimeError("h2load did not end")

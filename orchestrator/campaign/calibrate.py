@@ -16,11 +16,13 @@ from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_
 from orchestrator.campaign.session import Hosts
 from orchestrator.errors import Shortage
 from orchestrator.fleet.ceilings import Ceiling, LimitedBy, keep
-from orchestrator.fleet.hosts import Actor, Placed
+from orchestrator.fleet.handles import LoadHandle
+from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.place import Placement
 from orchestrator.plan import make_plan
 from orchestrator.result import Trial
-from orchestrator.run.trial import TrialInput, run_trial
+from orchestrator.run.inputs import TrialInput
+from orchestrator.run.trial import run_trial
 from orchestrator.spec.inventory import TRIVIAL
 from orchestrator.spec.load import from_plain
 
@@ -54,21 +56,21 @@ def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceilin
     with hosts.fleet(run, placements, []) as fleet:
         fleet.up(tell)
         for pair in pairs(names):
-            with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.staff.loads, pair, hosts) as url:
+            with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.actors.loads, pair, hosts) as url:
                 found.append(_ceiling(pair, placed, url, run, up_to_per_s, tell))
     return found, keep(hosts.inventory, found)
 
 
 @contextmanager
-def _server(actors: dict[str, Actor], pair: Pair, hosts: Hosts) -> Iterator[str]:
-    """Have the trivial server answer on the other host; give its URL."""
-    answerer = actors[pair.answerer]
-    port = 0 if hosts.inventory is None else hosts.inventory.ports + TRIVIAL
-    port = answerer.call("serve_trivial", port, pair.sender == pair.answerer)
+def _server(loads: dict[str, LoadHandle], pair: Pair, hosts: Hosts) -> Iterator[str]:
+    """Run the trivial server on the answering host; yield its URL."""
+    answerer = loads[pair.answerer]
+    wanted = 0 if hosts.inventory is None else hosts.inventory.ports + TRIVIAL
+    port = answerer.serve_trivial(wanted, pair.sender == pair.answerer)
     try:
         yield f"http://{answerer.address}:{port}/"
     finally:
-        answerer.call("end_trivial")
+        answerer.end_trivial()
 
 
 def _ceiling(pair: Pair, placed: Placed, url: str, run: str, up_to_per_s: float, tell: Tell) -> Ceiling:

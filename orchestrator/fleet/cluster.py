@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from agents.records import HostDescription, HostRole
+from agents.shells import CommandShell, LoadShell, ServerShell
 from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet import keeper, raynode
 from orchestrator.fleet.background import Background
@@ -124,7 +125,8 @@ class Actors:
 
     def helpers(self) -> dict[str, CommandHandle]:
         """Return, for each host, an actor that can run commands there."""
-        return self.others | self.loads | ({self.server.host: self.server} if self.server else {})
+        servers = [] if self.server is None else [self.server]
+        return {**self.others, **self.loads, **{server.host: server for server in servers}}
 
     def cores(self, host: str) -> list[int]:
         """Return the cores that a load host's agents may use."""
@@ -201,7 +203,8 @@ class Fleet:
 
     def _start_actors(self) -> None:
         """Start one supervising actor per host and role, for the whole run."""
-        ports, transports = self._hold.ports, []
+        ports = self._hold.ports
+        transports: list[RayTransport] = []
 
         def transport(shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
             transports.append(self._transport(shell, host, clock_port))
@@ -243,7 +246,8 @@ class Fleet:
             if not group.wait(PLACED_WITHIN_S):
                 self._require(placement)
                 raise Shortage(
-                    f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s", "wait until no other run uses these hosts"
+                    f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s",
+                    "wait until no other run uses these hosts",
                 )
             yield self._placed(placement)
         finally:

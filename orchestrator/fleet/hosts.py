@@ -1,106 +1,75 @@
-"""What the run sees of the fleet: typed handles to the actors on the hosts. Ray is behind them and nowhere else."""
+"""The hosts of one trial, and how a failure on a host is reported."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from agents.generators.adapter import NotArmed
 from agents.h2load import H2loadMissing
 from agents.images import BuildFailed
-from agents.load_agent import NotArmed
 from agents.server_host import EngineUnreachable, PortInUse
 from orchestrator.errors import HostError
+from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-CALL_TIMEOUT_S = 60.0
-_HINTS: dict[type[BaseException], str] = {
-    BuildFailed: "mend the Dockerfile; where the base image cannot be pulled, run deploy/base-image.sh",
-    H2loadMissing: "install it: sudo apt-get install nghttp2-client (or deploy/bootstrap-host.sh load)",
-    EngineUnreachable: "start it: deploy/engine.sh up (or systemctl start docker); 'volley doctor' looks closer",
-    PortInUse: "end what listens there ('ss -ltnp' names it), or change the target's port",
-    NotArmed: "run the same load with 'volley doctor' in mind: h2load said why it would not start",
+_HINTS: dict[str, str] = {
+    kind.__name__: hint
+    for kind, hint in (
+        (BuildFailed, "fix the Dockerfile; if a base image cannot be pulled, load it there with 'docker load'"),
+        (H2loadMissing, "install it: sudo apt-get install nghttp2-client"),
+        (EngineUnreachable, "start it: sudo systemctl start docker; 'volley doctor' checks the rest"),
+        (PortInUse, "end the process that listens there ('ss -ltnp' names it), or change the target's port"),
+        (NotArmed, "fix what the generator reports; 'volley doctor' checks whether h2load can run here"),
+    )
 }
+_IS_UP = "check that the host is up"
 
 
 class HostLost(HostError):
-    """A host's actor died or did not answer in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """A Ray actor on one host."""
-
-    host: str
-    address: str
-    handle: Any
-
-    def call(self, method: str, *arguments: Any, timeout_s: float = CALL_TIMEOUT_S) -> Any:
-        """Call a method and wait for its result. Raises HostError for what went wrong there, HostLost for no answer."""
-        return self._get(self.handle.call.remote(method, *arguments), method, timeout_s)
-
-    def control(self, method: str, *arguments: Any, timeout_s: float = 10.0) -> Any:
-        """Call a method that is answered while another is under way."""
-        return self._get(self.handle.control.remote(method, *arguments), method, timeout_s)
-
-    def begin(self, method: str, *arguments: Any) -> Any:
-        """Start a call; wait for it with done() and result()."""
-        return self.handle.call.remote(method, *arguments)
-
-    def result(self, reference: Any, timeout_s: float) -> Any:
-        """Wait for a started call."""
-        return self._get(reference, "call", timeout_s)
-
-    def done(self, reference: Any, timeout_s: float) -> bool:
-        """Wait up to timeout_s for a started call; say whether it is done."""
-        import ray
-
-        ready, _ = ray.wait([reference], timeout=timeout_s)
-        return bool(ready)
-
-    def _get(self, reference: Any, what: str, timeout_s: float) -> Any:
-        import ray
-        from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
-
-        try:
-            return ray.get(reference, timeout=timeout_s)
-        except RayTaskError as error:
-            cause = getattr(error, "cause", None) or error
-            for kind, hint in _HINTS.items():
-                if isinstance(cause, kind):
-                    raise HostError(f"host {self.host}: {cause}", hint) from None
-            raise HostError(
-                f"host {self.host}: {what} failed: {type(cause).__name__}: {cause}".split("\n")[0]
-            ) from error
-        except RayActorError as error:
-            raise HostLost(f"host {self.host}: its actor is gone ({what})", "see that the host is up") from error
-        except GetTimeoutError as error:
-            raise HostLost(
-                f"host {self.host}: no answer to {what} within {timeout_s:g} s", "see that the host is up"
-            ) from error
+    """A host's process is gone, or it did not answer in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """The hosts of one trial: the server's actor (None for a URL), the load hosts' actors.
+    """The hosts of one trial: the server's (None for a URL) and the load hosts.
 
     cores: for each load host the core of each of its agents, None for any. helpers: every host that can run commands.
     """
 
-    server: Actor | None
-    loads: list[Actor]
+    server: ServerHandle | None
+    loads: list[LoadHandle]
     cores: list[list[int | None]]
-    helpers: dict[str, Actor] = field(default_factory=dict)
+    helpers: dict[str, CommandHandle] = field(default_factory=dict)
 
     def shared(self) -> bool:
-        """Say whether server and agents are on one machine."""
+        """Return whether server and agents are on one machine."""
         return self.server is not None and any(load.host == self.server.host for load in self.loads)
 
 
-def at_once(function: Callable[[A], B], items: list[A]) -> list[B]:
+def failed(host: str, call: str, kinds: list[str], text: str) -> HostError:
+    """Return the error of a call that failed on a host. kinds: the exception's class names, the nearest first."""
+    for kind in kinds:
+        if kind in _HINTS:
+            return HostError(f"host {host}: {text}", _HINTS[kind])
+    return HostError(f"host {host}: {call} failed: {kinds[0]}: {text}".split("\n")[0])
+
+
+def gone(host: str, call: str) -> HostLost:
+    """Return the error of a call to a host whose process has ended."""
+    return HostLost(f"host {host}: its actor is gone ({call})", _IS_UP)
+
+
+def silent(host: str, call: str, timeout_s: float) -> HostLost:
+    """Return the error of a call that was not answered in time."""
+    return HostLost(f"host {host}: no answer to {call} within {timeout_s:g} s", _IS_UP)
+
+
+def at_once(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """Call a function for all hosts at the same time; the first error is raised after all have ended."""
     if len(items) < 2:
         return [function(item) for item in items]

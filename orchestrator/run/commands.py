@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 from orchestrator.errors import HostError
 from orchestrator.facts import CommandDone, When
-from orchestrator.fleet.hosts import Actor, HostLost, Placed
+from orchestrator.fleet.handles import CommandHandle
+from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.repeat import SERVER, Command
 from orchestrator.spec.units import as_text
-
-ANSWER_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Around:
 
 
 def around(campaign: Campaign, case: str) -> Around:
-    """Give the commands that a case has."""
+    """Return the commands that a case has."""
     before, after = (
         [command for command in commands if fnmatch.fnmatch(case, command.cases)]
         for commands in (campaign.before, campaign.after)
@@ -35,39 +34,38 @@ def around(campaign: Campaign, case: str) -> Around:
 
 
 def carry_out(when: When, around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
-    """Run commands one after the other; before a trial the first that fails is the last.
+    """Run the commands before or after a trial, one after the other; a failure before a trial ends the list.
 
     Raises HostLost when a host does not answer.
     """
     done: list[CommandDone] = []
     variables = around.variables | _variables(trial, placed)
     for command in around.before if when is When.BEFORE else around.after:
-        actor = _where(command, placed)
-        timeout_s = command.timeout / 1e6
-        said = actor.call("command", command.run, variables, run, timeout_s, timeout_s=timeout_s + ANSWER_S)
-        done.append(CommandDone(when, actor.host, said["status"], said["lasted_us"], said["output"]))
-        if when is When.BEFORE and said["status"] != 0:
+        host = _where(command, placed)
+        result = host.run_command(command.run, variables, run, command.timeout / 1e6)
+        done.append(CommandDone(when, host.host, result.status, result.lasted_us, result.output))
+        if when is When.BEFORE and result.status != 0:
             break
     return done
 
 
 def carry_out_if_possible(around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
-    """Run the commands after a trial, whatever became of it; a host that is lost has been told of already."""
+    """Run the commands after a trial, whatever became of it; a lost host has been reported before."""
     try:
         return carry_out(When.AFTER, around, trial, run, placed)
     except HostLost as error:
         return [CommandDone(When.AFTER, "", None, 0, str(error))]
 
 
-def _where(command: Command, placed: Placed) -> Actor:
+def _where(command: Command, placed: Placed) -> CommandHandle:
     name = placed.server.host if command.host == SERVER and placed.server is not None else command.host
     if name not in placed.helpers:
-        raise HostError(f"a command is for host {name!r}, which is not in the fleet", "name a host of the inventory")
+        raise HostError(f"a command names host {name!r}, which is not in the fleet", "name a host of the inventory")
     return placed.helpers[name]
 
 
 def _variables(trial: TrialPlan, placed: Placed) -> dict[str, str]:
-    """What a command finds in its environment."""
+    """Return what a command finds in its environment."""
     return {
         "VOLLEY_CASE": trial.case.name,
         "VOLLEY_TARGET": trial.case.target,

@@ -1,4 +1,4 @@
-"""What happens during a run, as it happens: to the journal, and to the person who waits."""
+"""Events of a run, as they happen: for the journal, and for the person who waits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 class Event:
     """One thing that happened: a kind for programs, a sentence for people, facts for the journal.
 
-    passing: of interest only while it is shown (a counter, a line of a build): it is not journalled.
-    picture: on a terminal, what is shown below the lines until there is another; nowhere else is it even made.
+    passing: not journalled, because it matters only while it is shown (a counter, a line of a build).
+    picture: makes what a terminal shows below the lines until the next picture; called only for a terminal.
     """
 
     kind: str

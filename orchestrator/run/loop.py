@@ -16,7 +16,9 @@ from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import Plan, TrialPlan
 from orchestrator.run.commands import around
 from orchestrator.run.events import Event, Say
-from orchestrator.run.trial import UP, TrialInput, TrialOutput, not_run, run_trial
+from orchestrator.run.inputs import TrialInput, TrialOutput
+from orchestrator.run.server import UP
+from orchestrator.run.trial import not_run, run_trial
 from orchestrator.spec.models import Campaign, Load
 
 # A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
@@ -71,9 +73,9 @@ class RunContext:
 def run_trials(
     plan: Plan, context: RunContext, policy: RetryPolicy, say: Say
 ) -> Iterator[tuple[TrialPlan, TrialOutput]]:
-    """Run every planned trial that is not done, and give each as it ends, also those that are not run.
+    """Run every planned trial that is not done, and yield each as it ends, also those that are not run.
 
-    Raises HostError when the hosts of a trial cannot be had, and for what makes every trial impossible.
+    Raises HostError when the hosts of a trial cannot be reserved, and for what makes every trial impossible.
     """
     began = time.monotonic()
     failures: dict[str, int] = {}

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+from agents.container import ServerSpec
 from agents.probe import Expect, Request
-from agents.server_host import ServerSpec
 from orchestrator.facts import Protocol, Traffic
 from orchestrator.spec.models import Load, Target, resolve
 

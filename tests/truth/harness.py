@@ -10,34 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agents.actors import LoadActor
 from agents.records import to_plain
 from orchestrator.analyse.cases import judge
-from orchestrator.fleet.hosts import Actor, Placed
+from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import make_plan
 from orchestrator.result import Trial
-from orchestrator.run.trial import TrialInput, TrialOutput, run_trial
+from orchestrator.run.inputs import TrialInput, TrialOutput
+from orchestrator.run.trial import run_trial
 from orchestrator.spec.load import from_plain
+from tests.fakes.handles import load_here
 
 ROOT = Path(__file__).parents[2]
-
-
-class Direct(Actor):
-    """An actor that is called and not sent to."""
-
-    def call(self, method: str, *arguments: Any, timeout_s: float = 60.0) -> Any:
-        """Call it here and now."""
-        return self.handle.call(method, *arguments)
-
-    control = call
-
-    def begin(self, method: str, *arguments: Any) -> Any:
-        """There is nothing to wait for."""
-        return self.handle.call(method, *arguments)
-
-    def result(self, reference: Any, timeout_s: float) -> Any:
-        """It is there already."""
-        return reference
 
 
 @contextmanager
@@ -106,7 +89,7 @@ def run(
     }
     campaign = from_plain(plain).campaign
     plan = make_plan(campaign)
-    host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
+    host = load_here()
     item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, Path.cwd(), "truth")
     output = run_trial(item, Placed(None, [host], [[core] * agents]), lambda event: None)
     return judge(output.facts, output.agents), output

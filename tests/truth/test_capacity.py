@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from agents.actors import LoadActor
 from orchestrator.analyse.capacity import in_words, replay
 from orchestrator.analyse.cases import judge
 from orchestrator.campaign.target import TargetSearch, wanted_of
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import TrialPlan
-from orchestrator.run.trial import TrialInput, run_trial
+from orchestrator.run.inputs import TrialInput
+from orchestrator.run.trial import run_trial
 from orchestrator.spec.load import from_plain
+from tests.fakes.handles import load_here
 from tests.integration.machine import FREE, STOLEN, WAITING
-from tests.truth.harness import Direct, server
+from tests.truth.harness import server
 
 
 def search(url, slo):
@@ -31,7 +32,7 @@ def search(url, slo):
     campaign = from_plain(plain).campaign
     asked = campaign.saturation
     target = TargetSearch("t", campaign, asked, wanted_of(asked), 2)
-    host = Direct("here", "127.0.0.1", LoadActor("truth", "127.0.0.1"))
+    host = load_here()
     trials = []
     while (ask := target.next()) is not None:
         plan = TrialPlan(len(trials) + 1, 0, target.case(ask.kind, ask.rate_per_s))

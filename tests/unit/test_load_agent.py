@@ -12,7 +12,7 @@ from agents import h2load
 from agents.gate import ExecGate, wait_until
 from agents.load_agent import LoadAgent, NotArmed
 from agents.load_host import LoadHost
-from agents.records import Assignment, to_plain
+from agents.records import Assignment
 from agents.wire import decode_stream, unpack_result
 from tests.conftest import FAKE_H2LOAD
 
@@ -44,7 +44,7 @@ def assignment(**changes):
 
 def drive(*assignments):
     host = LoadHost(program=FAKE_H2LOAD)
-    armed = host.arm([to_plain(a) for a in assignments])
+    armed = host.arm(list(assignments))
     t0_ns = time.time_ns() + 50_000_000
     host.release_at(t0_ns)
     assert host.wait(30)
@@ -60,7 +60,7 @@ def test_no_request_before_t0(fake, version, gate):
 
     armed, t0_ns, (result,) = drive(assignment())
 
-    assert armed[0]["gate"] == gate == result.facts.gate
+    assert armed[0].gate == gate == result.facts.gate
     assert result.facts.first_start_us >= t0_ns // 1000
     assert (result.facts.rows, result.facts.done, result.facts.ended) == (100, 100, "finished")
 
@@ -207,7 +207,7 @@ def test_a_refusal_before_the_gate_is_told_and_leaves_nothing(fake):
     host = LoadHost(program=FAKE_H2LOAD)
 
     with pytest.raises(NotArmed, match="no such option"):
-        host.arm([to_plain(assignment()), to_plain(assignment(agent="a/1"))])
+        host.arm([assignment(), assignment(agent="a/1")])
 
 
 def test_a_refusal_into_the_full_pipe_is_a_lost_agent(fake):
@@ -242,11 +242,11 @@ def test_cancel_ends_soon_and_keeps_the_rows(fake):
 def test_discard_before_release_leaves_nothing(fake):
     """A trial that is given up while agents wait at the gate."""
     host = LoadHost(program=FAKE_H2LOAD)
-    armed = host.arm([to_plain(assignment())])
+    armed = host.arm([assignment()])
 
     host.discard()
 
-    assert not os.path.exists(f"/proc/{armed[0]['pid']}")
+    assert not os.path.exists(f"/proc/{armed[0].pid}")
 
 
 def test_discard_in_mid_load_ends_its_follower(fake):
@@ -255,10 +255,10 @@ def test_discard_in_mid_load_ends_its_follower(fake):
     raised = []
     threading.excepthook, before = lambda told: raised.append(told.exc_value), threading.excepthook
     host = LoadHost(program=FAKE_H2LOAD)
-    armed = host.arm([to_plain(assignment(agent=f"a/{i}", give_up_us=60_000_000)) for i in range(3)])
+    armed = host.arm([assignment(agent=f"a/{i}", give_up_us=60_000_000) for i in range(3)])
     host.release_at(time.time_ns())
     deadline = time.monotonic() + 10
-    while sum(host.progress()["rows"].values()) < 300:
+    while sum(host.progress().rows.values()) < 300:
         assert time.monotonic() < deadline
     threads = list(host._threads)
 
@@ -268,7 +268,7 @@ def test_discard_in_mid_load_ends_its_follower(fake):
     threading.excepthook = before
 
     assert not any(thread.is_alive() for thread in threads)
-    assert not any(os.path.exists(f"/proc/{agent['pid']}") for agent in armed)
+    assert not any(os.path.exists(f"/proc/{agent.pid}") for agent in armed)
     assert raised == []
 
 

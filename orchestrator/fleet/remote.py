@@ -1,0 +1,234 @@
+"""The handles over any transport: here, and nowhere else, records become plain data and plain data becomes records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+
+from agents.command import CommandResult
+from agents.container import ServerSpec
+from agents.hostmeter import HostUse
+from agents.images import Build, ImageFacts
+from agents.load_host import Armed, Progress
+from agents.probe import Checked, Expect, Request
+from agents.records import Assignment, HostDescription, ServerFacts, from_plain, to_plain
+from agents.shells import CommandShell, LoadShell, ServerShell
+from agents.wire import AgentResult, decode_stream, unpack_result
+from orchestrator.fleet.handles import Pending
+
+P = ParamSpec("P")
+T = TypeVar("T")
+R = TypeVar("R")
+
+CALL_TIMEOUT_S = 60.0
+CONTROL_TIMEOUT_S = 10.0
+# What a host needs, beyond the time that a call may take on it, to answer.
+ANSWER_S = 10.0
+
+
+class Transport(Protocol):
+    """Calls methods of a shell that lives elsewhere. A method is named by the function itself, so its use is checked."""
+
+    @property
+    def host(self) -> str:
+        """The host's name."""
+
+    @property
+    def address(self) -> str:
+        """The address at which other hosts reach it."""
+
+    def begin(self, method: Callable[Concatenate[Any, P], R], *arguments: P.args, **named: P.kwargs) -> Pending[R]:
+        """Start a call; calls that are not control calls are carried out in this order. Arguments go by position."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted(Generic[T, R]):
+    """A pending call whose plain result becomes a record."""
+
+    pending: Pending[T]
+    convert: Callable[[T], R]
+
+    def done(self, timeout_s: float) -> bool:
+        """Wait up to timeout_s; return whether the call has ended."""
+        return self.pending.done(timeout_s)
+
+    def result(self, timeout_s: float) -> R:
+        """Return the record. Raises what the call raised, HostLost when there is no answer in time."""
+        return self.convert(self.pending.result(timeout_s))
+
+
+class RemoteCommand:
+    """A CommandHandle over a transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._at = transport
+
+    @property
+    def host(self) -> str:
+        """The host's name."""
+        return self._at.host
+
+    @property
+    def address(self) -> str:
+        """The address at which other hosts reach it."""
+        return self._at.address
+
+    def run_command(self, script: str, variables: dict[str, str], run: str, timeout_s: float) -> CommandResult:
+        """Run a script with sh until it ends; it is ended after timeout_s."""
+        call = self._at.begin(CommandShell.run_command, script, variables, run, timeout_s)
+        return from_plain(CommandResult, call.result(timeout_s + ANSWER_S))
+
+
+class RemoteLoad(RemoteCommand):
+    """A LoadHandle over a transport."""
+
+    def describe(self) -> HostDescription:
+        """Return what the host offers."""
+        return from_plain(HostDescription, self._at.begin(LoadShell.describe).result(CALL_TIMEOUT_S))
+
+    def clock_port(self) -> int:
+        """Return the UDP port of its clock responder."""
+        return self._at.begin(LoadShell.clock_port).result(CALL_TIMEOUT_S)
+
+    def use(self) -> HostUse | None:
+        """Return the host's resource use during the load."""
+        return _use(self._at.begin(LoadShell.use).result(CALL_TIMEOUT_S))
+
+    def check(self, request: Request, expect: Expect, timeout_s: float) -> Checked:
+        """Repeat a request until it is answered once, up to timeout_s, and compare the response."""
+        call = self._at.begin(LoadShell.check, to_plain(request), to_plain(expect), timeout_s)
+        return from_plain(Checked, call.result(timeout_s + ANSWER_S))
+
+    def serve_trivial(self, port: int, beside: bool) -> int:
+        """Start the trivial server; return its port."""
+        return self._at.begin(LoadShell.serve_trivial, port, beside).result(CALL_TIMEOUT_S)
+
+    def end_trivial(self) -> None:
+        """End the trivial server."""
+        self._at.begin(LoadShell.end_trivial).result(CALL_TIMEOUT_S)
+
+    def arm(self, assignments: list[Assignment]) -> list[Armed]:
+        """Start an agent for each assignment and wait until each is blocked at its gate."""
+        call = self._at.begin(LoadShell.arm, [to_plain(assignment) for assignment in assignments])
+        return [from_plain(Armed, plain) for plain in call.result(CALL_TIMEOUT_S)]
+
+    def release_at(self, t0_ns: int) -> None:
+        """Have all agents released at T0 on the host's own wall clock."""
+        self._at.begin(LoadShell.release_at, t0_ns).result(CALL_TIMEOUT_S)
+
+    def wait(self, timeout_s: float) -> Pending[bool]:
+        """Wait on the host, up to timeout_s, for all agents to end."""
+        return self._at.begin(LoadShell.wait, timeout_s)
+
+    def progress(self) -> Progress:
+        """Return how far the agents are."""
+        return from_plain(Progress, self._at.begin(LoadShell.progress).result(CONTROL_TIMEOUT_S))
+
+    def collect(self) -> list[AgentResult]:
+        """Return the result of each agent."""
+        stream = self._at.begin(LoadShell.collect).result(CALL_TIMEOUT_S)
+        return [unpack_result(payload) for payload in decode_stream(stream)]
+
+    def cancel(self) -> None:
+        """End every agent soon."""
+        self._at.begin(LoadShell.cancel).result(CONTROL_TIMEOUT_S)
+
+    def discard(self, timeout_s: float) -> None:
+        """End every agent and forget it."""
+        self._at.begin(LoadShell.discard).result(timeout_s)
+
+
+class RemoteImages:
+    """An ImageHandle over a transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._at = transport
+
+    def missing(self, names: list[str]) -> list[str]:
+        """Return those images that the engine does not have."""
+        return self._at.begin(ServerShell.missing_images, names).result(CALL_TIMEOUT_S)
+
+    def inspect(self, name: str, timeout_s: float) -> ImageFacts:
+        """Return id and names of an image; pull it when it is missing."""
+        return from_plain(ImageFacts, self._at.begin(ServerShell.inspect_image, name).result(timeout_s))
+
+    def find(self, build: Build) -> str:
+        """Return the image of a build that was made before, else ''."""
+        return self._at.begin(ServerShell.find_image, to_plain(build)).result(CALL_TIMEOUT_S)
+
+    def begin_build(self, build: Build) -> None:
+        """Start a build."""
+        self._at.begin(ServerShell.begin_build, to_plain(build)).result(CALL_TIMEOUT_S)
+
+    def begin_load(self, name: str) -> None:
+        """Start loading an image."""
+        self._at.begin(ServerShell.begin_load, name).result(CALL_TIMEOUT_S)
+
+    def feed(self, chunk: bytes) -> Pending[None]:
+        """Pass on the next piece of the context or the image."""
+        return self._at.begin(ServerShell.feed_image, chunk)
+
+    def finish(self) -> Pending[str]:
+        """Have the build or the load finished."""
+        return self._at.begin(ServerShell.finish_image)
+
+    def output(self, since: int) -> list[str]:
+        """Return the lines that builds have printed."""
+        return self._at.begin(ServerShell.image_output, since).result(CONTROL_TIMEOUT_S)
+
+
+class RemoteServer(RemoteCommand):
+    """A ServerHandle over a transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(transport)
+        self.images = RemoteImages(transport)
+
+    def describe(self) -> HostDescription:
+        """Return what the host offers."""
+        return from_plain(HostDescription, self._at.begin(ServerShell.describe).result(CALL_TIMEOUT_S))
+
+    def clock_port(self) -> int:
+        """Return the UDP port of its clock responder."""
+        return self._at.begin(ServerShell.clock_port).result(CALL_TIMEOUT_S)
+
+    def use(self) -> HostUse | None:
+        """Return the host's resource use during the load."""
+        return _use(self._at.begin(ServerShell.use).result(CALL_TIMEOUT_S))
+
+    def start(self, spec: ServerSpec, trial: str) -> Pending[ServerFacts]:
+        """Start a container and wait until it is ready and has settled."""
+        return Converted(self._at.begin(ServerShell.start, to_plain(spec), trial), _server_facts)
+
+    def waiting_for(self) -> str:
+        """Return what start() is waiting for."""
+        return self._at.begin(ServerShell.waiting_for).result(CONTROL_TIMEOUT_S)
+
+    def meter(self, opening_ns: int, closing_ns: int | None) -> None:
+        """Have the counters read at the edges of the window."""
+        self._at.begin(ServerShell.meter, opening_ns, closing_ns).result(CALL_TIMEOUT_S)
+
+    def finish(self) -> ServerFacts:
+        """Read the counters for the last time and return all that is known of the server."""
+        return _server_facts(self._at.begin(ServerShell.finish).result(CALL_TIMEOUT_S))
+
+    def log(self) -> bytes:
+        """Return the end of what the server printed."""
+        return self._at.begin(ServerShell.log).result(CALL_TIMEOUT_S)
+
+    def stop(self, timeout_s: float) -> None:
+        """Remove the container."""
+        self._at.begin(ServerShell.stop).result(timeout_s)
+
+    def abort(self) -> None:
+        """End every wait that is under way."""
+        self._at.begin(ServerShell.abort).result(CONTROL_TIMEOUT_S)
+
+
+def _server_facts(plain: dict[str, Any]) -> ServerFacts:
+    return from_plain(ServerFacts, plain)
+
+
+def _use(plain: dict[str, Any] | None) -> HostUse | None:
+    return None if plain is None else from_plain(HostUse, plain)

@@ -1,0 +1,70 @@
+"""What a trial is made of, what it leaves, and what its steps share while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agents.wire import AgentResult
+from orchestrator.facts import Traffic, TrialFacts
+from orchestrator.fleet.handles import ServerHandle
+from orchestrator.fleet.hosts import Placed
+from orchestrator.plan import TrialPlan
+from orchestrator.run.commands import Around
+from orchestrator.run.events import Say
+from orchestrator.spec.models import Load, Target
+
+
+@dataclass(frozen=True, slots=True)
+class TrialInput:
+    """What a trial is made of. image: None for a URL; folder: where the paths of the campaign begin."""
+
+    plan: TrialPlan
+    target: Target
+    load: Load
+    image: str | None
+    folder: Path
+    run: str
+    accepted_keys: list[str] = field(default_factory=list)
+    ceilings_per_s: dict[str, float] = field(default_factory=dict)
+    around: Around = field(default_factory=Around)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOutput:
+    """What a trial leaves: facts, each agent's result, the server's log."""
+
+    facts: TrialFacts
+    agents: list[AgentResult]
+    server_log: bytes
+
+
+@dataclass(slots=True)
+class Stages:
+    """How long each stage of a trial takes, in µs, in the order in which the stages began."""
+
+    lasted_us: dict[str, int] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Time one stage; a stage that is entered again is added up."""
+        began = time.monotonic_ns()
+        try:
+            yield
+        finally:
+            self.lasted_us[name] = self.lasted_us.get(name, 0) + (time.monotonic_ns() - began) // 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTrial:
+    """What the steps of one trial share. server: the host that runs the target, None for a URL."""
+
+    input: TrialInput
+    traffic: Traffic
+    placed: Placed
+    server: ServerHandle | None
+    stages: Stages
+    say: Say

@@ -1,0 +1,175 @@
+"""The load of a trial: clocks bounded, agents held at the gate, T0, window, results, clocks again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+
+from agents import clock
+from agents.clock import ClockUnreachable, OffsetBound
+from agents.hostmeter import HostUse
+from agents.recorder import OK
+from agents.records import AgentFacts, Assignment
+from agents.wire import AgentResult
+from orchestrator.errors import HostError
+from orchestrator.facts import Case, HostClock, TrialFacts
+from orchestrator.fleet.handles import LoadHandle, Pending, TrialHandle
+from orchestrator.fleet.hosts import HostLost, at_once
+from orchestrator.plan import MARGIN_US, assign, load_time_us
+from orchestrator.run.events import Event
+from orchestrator.run.inputs import RunningTrial
+from orchestrator.run.server import check_afterwards
+
+# From the moment when all are blocked to T0: enough for the slowest host to learn T0.
+LEAD_NS = 250_000_000
+COLLECT_MARGIN_S = 20.0
+WAIT_S = 1.0
+WAIT_ANSWER_S = 30.0
+# A host in a role: one machine can be server and load host, with a clock responder for each.
+Bounds = Mapping[int, OffsetBound]
+
+
+@dataclass(frozen=True, slots=True)
+class Instants:
+    """T0 and the edges of the window, on the coordinator's clock. closing_us: None when the window is the whole load."""
+
+    t0_ns: int
+    opening_us: int
+    closing_us: int | None
+
+    @staticmethod
+    def of(case: Case, t0_ns: int) -> Instants:
+        """Return the instants of a case that is released at T0."""
+        opening_us = t0_ns // 1000 + case.warm_up_us
+        return Instants(t0_ns, opening_us, None if case.duration_us is None else opening_us + case.duration_us)
+
+
+def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[AgentResult]]:
+    """Run the load against a server that is up; return the facts with what was seen, and each agent's result.
+
+    A host that is lost is an error in the facts; then there are no results. Raises HostError for everything else.
+    """
+    hosts = _hosts(trial)
+    with trial.stages.of("clocks"):
+        before = _bounds(hosts)
+    facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in hosts])
+    shares = _shares(trial)
+    try:
+        with trial.stages.of("arm"):
+            armed = list(zip(trial.placed.loads, shares, strict=True))
+            at_once(lambda pair: pair[0].arm(pair[1]), armed)
+        with trial.stages.of("load"):
+            facts = _release(trial, facts, before)
+            _wait(trial, facts)
+        with trial.stages.of("collect"):
+            collected = at_once(lambda load: load.collect(), trial.placed.loads)
+            facts = replace(facts, hosts=_uses(trial))
+    except HostLost as error:
+        return replace(facts, error=str(error)), []
+    return _finish(trial, facts, before, collected)
+
+
+def _finish(
+    trial: RunningTrial, facts: TrialFacts, before: Bounds, collected: list[list[AgentResult]]
+) -> tuple[TrialFacts, list[AgentResult]]:
+    """Read the server and the clocks again, put the results on our clock, and ask the server once more."""
+    if trial.server is not None:
+        facts = replace(facts, server=trial.server.finish())
+    hosts = _hosts(trial)
+    with trial.stages.of("clocks"):
+        after = _bounds(hosts)
+    facts = replace(facts, clocks=[HostClock(host.host, before[id(host)], after[id(host)]) for host in hosts])
+    results = []
+    for load, of_host in zip(trial.placed.loads, collected, strict=True):
+        for result in of_host:
+            result.facts = _on_our_clock(result.facts, before[id(load)].offset_ns // 1000)
+            results.append(result)
+    slowest_us = max((result.service[OK].maximum_us for result in results), default=0)
+    with trial.stages.of("collect"):
+        facts = replace(facts, server=check_afterwards(trial, facts.server, slowest_us))
+    return facts, results
+
+
+def _hosts(trial: RunningTrial) -> list[TrialHandle]:
+    return [*trial.placed.loads, *([] if trial.server is None else [trial.server])]
+
+
+def _bounds(hosts: list[TrialHandle]) -> Bounds:
+    """Return the bound on each host's clock offset, by the id of its handle. Raises HostError."""
+    return dict(zip((id(host) for host in hosts), at_once(_bound, hosts), strict=True))
+
+
+def _bound(host: TrialHandle) -> OffsetBound:
+    port = host.clock_port()
+    try:
+        return clock.probe(host.address, port)
+    except ClockUnreachable as error:
+        raise HostError(
+            f"host {host.host}: {error}", f"allow UDP to port {port} between the coordinator and the host"
+        ) from error
+
+
+def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFacts:
+    """Tell every host T0 in its own clock, and the server host the window; return the facts with these instants."""
+    lead_ns = LEAD_NS + 3 * max(bound.round_trip_ns for bound in before.values())
+    instants = Instants.of(facts.case, time.time_ns() + lead_ns)
+    at_once(lambda load: load.release_at(instants.t0_ns + before[id(load)].offset_ns), trial.placed.loads)
+    if trial.server is not None:
+        shift_ns = before[id(trial.server)].offset_ns
+        closing_ns = None if instants.closing_us is None else instants.closing_us * 1000 + shift_ns
+        trial.server.meter(instants.opening_us * 1000 + shift_ns, closing_ns)
+    return replace(facts, t0_ns=instants.t0_ns, window_start_us=instants.opening_us, window_end_us=instants.closing_us)
+
+
+def _shares(trial: RunningTrial) -> list[list[Assignment]]:
+    """Return the assignments of each load host's agents."""
+    placed, task = trial.placed, trial.input
+    seats = [
+        (f"{load.host}/{i}", core)
+        for load, cores in zip(placed.loads, placed.cores, strict=True)
+        for i, core in enumerate(cores)
+    ]
+    names, cores = [name for name, _ in seats], [core for _, core in seats]
+    shares = iter(assign(task.plan.case, trial.traffic, task.load.timeout, task.run, names, cores))
+    return [list(islice(shares, len(each))) for each in placed.cores]
+
+
+def _wait(trial: RunningTrial, facts: TrialFacts) -> None:
+    """Wait until all agents have ended, and show progress; agents that are far too late are ended."""
+    assert facts.t0_ns is not None
+    limit_us = load_time_us(facts.case, trial.input.load.timeout) + MARGIN_US
+    deadline = facts.t0_ns / 1e9 + limit_us / 1e6 + COLLECT_MARGIN_S
+    running = list(trial.placed.loads)
+    while running:
+        waiting: list[tuple[LoadHandle, Pending[bool]]] = [(load, load.wait(WAIT_S)) for load in running]
+        running = [load for load, call in waiting if not call.result(WAIT_ANSWER_S)]
+        if running:
+            _show(trial, facts.t0_ns)
+        if running and time.time() > deadline:
+            at_once(lambda load: load.cancel(), running)
+            deadline += COLLECT_MARGIN_S
+
+
+def _show(trial: RunningTrial, t0_ns: int) -> None:
+    """Show how long the load has run and how many requests were logged."""
+    rows = sum(sum(load.progress().rows.values()) for load in trial.placed.loads)
+    elapsed_s = (time.time_ns() - t0_ns) / 1e9
+    lasting_us = trial.input.plan.case.load_us
+    of = "" if lasting_us is None else f" of {lasting_us / 1e6:.0f} s"
+    numbers = {"rows": rows, "elapsed_s": round(elapsed_s, 1)}
+    trial.say(Event("load", f"{elapsed_s:.0f} s{of}, {rows} requests logged", numbers, passing=True))
+
+
+def _uses(trial: RunningTrial) -> list[HostUse]:
+    """Return the resource use of each host; a machine that is both server and load host counts as a load host."""
+    loads = {load.host for load in trial.placed.loads}
+    hosts = [host for host in _hosts(trial) if host is not trial.server or host.host not in loads]
+    return [use for use in at_once(lambda host: host.use(), hosts) if use is not None]
+
+
+def _on_our_clock(facts: AgentFacts, offset_us: int) -> AgentFacts:
+    if not facts.first_start_us:
+        return facts
+    return replace(facts, first_start_us=facts.first_start_us - offset_us, last_end_us=facts.last_end_us - offset_us)

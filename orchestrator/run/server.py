@@ -1,0 +1,80 @@
+"""The server of a trial: brought up, and asked from a load host before and after the load."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from agents.probe import Checked
+from agents.records import ServerFacts, ServerState
+from orchestrator.fleet.handles import ServerHandle
+from orchestrator.fleet.hosts import HostLost
+from orchestrator.run.events import Event
+from orchestrator.run.inputs import RunningTrial
+from orchestrator.run.targets import expect_of, request_to, server_spec
+
+# States of a server that can be loaded.
+UP = (ServerState.READY, ServerState.EXTERNAL)
+START_MARGIN_S = 60.0
+START_POLL_S = 0.25
+# A URL is up already, so it has only this long to answer.
+ALREADY_UP_S = 4.0
+FURTHER_S = 5.0
+# How long the one request after the load may take; longer where responses took longer before.
+AFTERWARDS_S = 3.0
+AFTERWARDS_AT_MOST_S = 30.0
+
+
+def bring_up(trial: RunningTrial) -> ServerFacts:
+    """Start the target's container and wait until it is ready, or ask the URL once; then ask every further endpoint."""
+    facts = _ask_url(trial) if trial.server is None else _start(trial, trial.server)
+    return _check_further(trial, facts) if facts.state in UP else facts
+
+
+def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -> ServerFacts:
+    """Ask a server that still runs once more: one that broke under the load was not measured.
+
+    slowest_us: the longest service time of the load.
+    """
+    if not facts.running:
+        return facts
+    timeout_s = min(AFTERWARDS_AT_MOST_S, max(AFTERWARDS_S, 4 * slowest_us / 1e6))
+    checked = _ask(trial, trial.traffic.urls[0], timeout_s)
+    return replace(facts, afterwards=checked.state, afterwards_detail=checked.detail)
+
+
+def _ask_url(trial: RunningTrial) -> ServerFacts:
+    target = trial.input.target
+    trial.say(Event("server", f"sending one request to {target.url}", passing=True))
+    checked = _ask(trial, trial.traffic.urls[0], min(ALREADY_UP_S, target.ready.timeout / 1e6))
+    state = ServerState.EXTERNAL if checked.state == ServerState.READY else checked.state
+    return ServerFacts(state=state, detail=checked.detail, closes=checked.closes, body_bytes=checked.body_bytes)
+
+
+def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
+    plan, image = trial.input.plan, trial.input.image
+    assert image is not None
+    request = request_to(trial.traffic.urls[0], trial.traffic)
+    spec = server_spec(plan.case.target, trial.input.target, image, request)
+    starting = server.start(spec, plan.name)
+    shown = ""
+    while not starting.done(timeout_s=START_POLL_S):
+        with contextlib.suppress(HostLost):
+            if (now := server.waiting_for()) != shown:
+                trial.say(Event("server", now, passing=True))
+                shown = now
+    return starting.result(spec.ready_timeout_s + START_MARGIN_S)
+
+
+def _check_further(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
+    """Ask every further endpoint of the load once, too."""
+    for url in trial.traffic.urls[1:]:
+        checked = _ask(trial, url, FURTHER_S)
+        if checked.state != ServerState.READY:
+            return replace(facts, state=checked.state, detail=f"{url}: {checked.detail}")
+    return facts
+
+
+def _ask(trial: RunningTrial, url: str, timeout_s: float) -> Checked:
+    """Ask from the first load host until there is an answer, and compare it."""
+    return trial.placed.loads[0].check(request_to(url, trial.traffic), expect_of(trial.input.target), timeout_s)
