@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Make sure that the base image python:3.13-slim is there: pulled where a registry can be reached, otherwise a stand-in
-# of the same name made with debootstrap (Debian trixie, Python 3.13, pip) from the mirror this machine itself uses.
+# Make sure that the base image python:3.13-slim exists. It is pulled if a registry can be reached.
+# Otherwise debootstrap makes a stand-in of the same name (Debian trixie, Python 3.13, pip) from the
+# mirror that apt uses on this machine.
 #
 #   deploy/base-image.sh [--stand-in]     --stand-in: do not try to pull
 set -euo pipefail
@@ -11,7 +12,7 @@ suite=trixie
 have() { docker image inspect "$image" >/dev/null 2>&1; }
 
 if have; then
-  echo "base image: $image is there ($(docker image inspect --format '{{index .Config.Labels "volley.base"}}' "$image" | sed 's/^$/pulled/'))"
+  echo "base image: $image exists ($(docker image inspect --format '{{index .Config.Labels "volley.base"}}' "$image" | sed 's/^$/pulled/'))"
   exit 0
 fi
 if [ "${1:-}" != --stand-in ]; then
@@ -23,29 +24,29 @@ if [ "${1:-}" != --stand-in ]; then
   echo "base image: $image cannot be pulled; making a stand-in with debootstrap (about a minute)"
 fi
 if [ "$(id -u)" != 0 ]; then
-  echo "base image: debootstrap needs root; run: sudo $0" >&2
+  echo "base image: debootstrap needs root. Run: sudo $0" >&2
   exit 1
 fi
 if ! command -v debootstrap >/dev/null; then
-  echo "base image: debootstrap is not installed; run: apt-get install debootstrap" >&2
+  echo "base image: debootstrap is not installed. Run: sudo apt-get install debootstrap" >&2
   exit 1
 fi
 if [ ! -e "/usr/share/debootstrap/scripts/$suite" ]; then
-  echo "base image: this debootstrap does not know $suite; install a newer one" >&2
+  echo "base image: this version of debootstrap does not know $suite. Install a newer one." >&2
   exit 1
 fi
 
-# The mirror is the one apt is set up with; none is written here.
+# The mirror that apt is configured with; this script names none.
 mirror=$(apt-get indextargets --format '$(SITE) $(RELEASE)' 2>/dev/null | awk '$2 !~ /security|updates/ {print $1; exit}')
 root=$(mktemp -d "${TMPDIR:-/tmp}/volley-base.XXXXXX")
 trap 'rm -rf "$root"' EXIT
 debootstrap --variant=minbase --include=python3,python3-pip,ca-certificates "$suite" "$root/fs" ${mirror:+"$mirror"} >"$root/log" 2>&1 || {
-  echo "base image: debootstrap failed; its last lines:" >&2
+  echo "base image: debootstrap failed. Its last lines:" >&2
   tail -n 5 "$root/log" >&2
   exit 1
 }
 cp /etc/ssl/certs/ca-certificates.crt "$root/fs/etc/ssl/certs/ca-certificates.crt"
-# pip and apt inside builds go the way they go on this machine.
+# pip uses the same package index in builds as on this machine.
 if [ -f /etc/pip.conf ]; then cp /etc/pip.conf "$root/fs/etc/pip.conf"; fi
 rm -f "$root"/fs/usr/lib/python3*/EXTERNALLY-MANAGED
 ln -sf python3 "$root/fs/usr/bin/python"

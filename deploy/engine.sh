@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Bring up a Docker engine where none runs (root, no init system needed), or end the one this script started.
+# Start a Docker engine on a machine without one (needs root, but no init system), or stop it again.
 #
-#   deploy/engine.sh up      start dockerd unless an engine already answers; say what was done
-#   deploy/engine.sh down    end the engine that `up` started, and only that one
-#   deploy/engine.sh status  exit 0 when an engine answers
+#   deploy/engine.sh up      start dockerd unless an engine already answers
+#   deploy/engine.sh down    stop the engine that `up` started, and only that one
+#   deploy/engine.sh status  exit with 0 if an engine answers
 #
-# The bridge is put into 198.18.0.0/15 (RFC 2544, benchmarking) so that no container gets an address of somebody's LAN.
+# The bridge uses 198.18.0.0/15 (RFC 2544, benchmarking), so that no container gets an address of
+# the local network.
 set -euo pipefail
 
 state=${VOLLEY_ENGINE_STATE:-/run/volley-engine}
@@ -15,7 +16,7 @@ deadline_s=60
 
 answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
-# A machine that was switched off leaves pid files behind, and a new process may have the old number by now.
+# A machine that was switched off leaves pid files behind, and another process may have the pid by now.
 forget_dead() {
   local pid
   pid=$(cat "$1" 2>/dev/null) || return 0
@@ -28,35 +29,35 @@ up() {
     return 0
   fi
   if [ "$(id -u)" != 0 ]; then
-    echo "docker engine: none answers and this user may not start one; run: sudo $0 up" >&2
+    echo "docker engine: no engine answers, and this user may not start one. Run: sudo $0 up" >&2
     return 1
   fi
   if ! command -v dockerd >/dev/null; then
-    echo "docker engine: dockerd is not installed; run: deploy/bootstrap-host.sh" >&2
+    echo "docker engine: dockerd is not installed. Run: deploy/bootstrap-host.sh server" >&2
     return 1
   fi
   mkdir -p "$state"
   forget_dead /var/run/docker.pid dockerd
   forget_dead /var/run/docker/containerd/containerd.pid containerd
-  # A session of its own: a Ctrl-C meant for a run must not take the engine with it.
+  # In its own session, so that a Ctrl-C for a run does not stop the engine.
   setsid dockerd --bip 198.18.250.1/24 >"$log_file" 2>&1 </dev/null &
   echo $! >"$pid_file"
   local waited=0
   until answers; do
     if ! kill -0 "$(cat "$pid_file")" 2>/dev/null || [ "$waited" -ge "$((deadline_s * 10))" ]; then
-      echo "docker engine: dockerd did not come up; the last lines of $log_file:" >&2
+      echo "docker engine: dockerd did not start. The last lines of $log_file:" >&2
       tail -n 5 "$log_file" >&2
       return 1
     fi
     sleep 0.1
     waited=$((waited + 1))
   done
-  echo "docker engine: started dockerd (pid $(cat "$pid_file"), log $log_file); end it with: $0 down"
+  echo "docker engine: started dockerd (pid $(cat "$pid_file"), log $log_file); stop it with: $0 down"
 }
 
 down() {
   if [ ! -f "$pid_file" ]; then
-    echo "docker engine: none was started by this script"
+    echo "docker engine: this script did not start one"
     return 0
   fi
   local pid
@@ -68,12 +69,12 @@ down() {
       sleep 0.1
     done
     if kill -0 "$pid" 2>/dev/null; then
-      echo "docker engine: pid $pid did not end within 30 s; look at $log_file" >&2
+      echo "docker engine: pid $pid did not exit within 30 s. Read $log_file." >&2
       return 1
     fi
   fi
   rm -rf "$state"
-  echo "docker engine: ended (pid $pid)"
+  echo "docker engine: stopped (pid $pid)"
 }
 
 case "${1:-}" in

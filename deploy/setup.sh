@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything this checkout needs on one machine: .venv from the lock, system packages, a Docker engine, the base image.
-# A second run does nothing that is already done.
+# Set up this checkout on one machine: system packages, .venv from the lock, a Docker engine, the base
+# image. Steps that are already done are skipped.
 #
 #   deploy/setup.sh [python|system|engine|base]...     all by default
 set -euo pipefail
@@ -21,10 +21,10 @@ python_environment() {
     fi
   done
   if [ -z "$python" ]; then
-    echo "python: 3.11 or newer with ensurepip is needed; run: sudo apt-get install python3 python3-venv" >&2
+    echo "python: Volley needs Python 3.11 or newer with venv. Run: sudo apt-get install python3 python3-venv" >&2
     return 1
   fi
-  echo "python: making .venv with $("$python" --version) from deploy/requirements.lock (about a minute)"
+  echo "python: creating .venv with $("$python" --version) from deploy/requirements.lock (about a minute)"
   rm -rf .venv
   "$python" -m venv .venv
   .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r deploy/requirements.lock

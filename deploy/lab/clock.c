@@ -1,9 +1,10 @@
-/* A wall clock that is off by VOLLEY_LAB_CLOCK_NS, for every process that preloads this. Monotonic clocks stay true.
+/* Shift the wall clock by VOLLEY_LAB_CLOCK_NS in every process that preloads this library. Monotonic
+ * clocks stay correct.
  *
  *     cc -shared -fPIC -O2 -o clock.so clock.c -ldl
  *
- * Small on purpose: libfaketime and h2load's allocator wait for each other at the start, and its select() and poll()
- * sometimes fail with EINVAL. Here nothing allocates, and nothing but the wall clock is touched.
+ * It is small on purpose. With libfaketime, h2load's allocator deadlocks at the start, and select()
+ * and poll() sometimes fail with EINVAL. This library never allocates and changes only the wall clock.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -63,7 +64,7 @@ int timespec_get(struct timespec *t, int base) {
   return base;
 }
 
-/* Waits until an instant of the wall clock: the kernel's is the true one. */
+/* Waiting until an instant of the wall clock: the kernel expects the correct one. */
 
 int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, struct timespec *left) {
   struct timespec t = *until;
@@ -72,7 +73,7 @@ int clock_nanosleep(clockid_t clock, int flags, const struct timespec *until, st
   return result == 0 ? 0 : 4 /* EINTR */;
 }
 
-/* What is that far from zero is an instant of the wall clock, not of a machine's uptime. */
+/* A value this large is an instant of the wall clock, not of the machine's uptime. */
 static struct timespec true_instant(const struct timespec *until) {
   struct timespec t = *until;
   if (t.tv_sec > 1000000000) shift(&t, -offset());

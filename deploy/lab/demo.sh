@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The multi-host path on one machine: four hosts, the main comparison over them, and everything removed again.
+# Compare Flask with FastAPI over four hosts on one machine, and remove the hosts afterwards.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 hosts=configs/inventories/lab.yaml

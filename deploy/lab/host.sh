@@ -1,6 +1,8 @@
 #!/bin/sh
-# Process 1 of one lab host: runs in namespaces of its own, makes the machine look like another one, and starts its
-# sshd and, where it has one, its Docker engine.   host.sh NAME FOLDER HIDDEN BIP|-
+# Process 1 of a lab host: it runs in the host's namespaces, gives the host its own files, and starts
+# its sshd and, on a server host, its Docker engine.
+#
+#   host.sh NAME FOLDER HIDDEN BIP|-     HIDDEN: the checkout; BIP: address of the engine's bridge
 set -eu
 name=$1 folder=$2 hidden=$3 bip=$4
 
@@ -8,14 +10,15 @@ hostname "$name"
 for pair in run:/run tmp:/tmp home:/root docker:/var/lib/docker; do
   mkdir -p "$folder/${pair%%:*}" "${pair#*:}"
 done
-# A machine that comes up has an empty /tmp.
+# A machine that boots has an empty /tmp.
 rm -rf "${folder:?}/tmp" "${folder:?}/run"
 mkdir -m 1777 "$folder/tmp"
 mkdir "$folder/run"
-# Last the folder itself disappears behind /run; what is needed later is opened before.
+# The folder itself may disappear behind a mount, so files that are needed later are copied first.
 cp "$folder/sshd_config" "$folder/host_key" "$folder/run/"
 chmod 600 "$folder/run/host_key"
-# Nothing may come from the checkout by way of a shared disk. First of all, as it may lie below one of the others.
+# Hide the checkout: a host must receive everything over the network. This comes first, because the
+# checkout may be below one of the other mount points.
 mount -t tmpfs -o size=1m tmpfs "$hidden"
 mount -t tmpfs -o size=512m tmpfs /dev/shm
 mount --bind "$folder/tmp" /tmp
@@ -28,7 +31,7 @@ mkdir -p /run/sshd
 if [ "$bip" != - ]; then
   dockerd --bip "$bip" >/run/dockerd.log 2>&1 &
 fi
-# Like any process 1 it stays, and collects orphans.
+# Like any process 1 it keeps running and reaps orphans.
 while :; do
   wait || :
   sleep 3600 &

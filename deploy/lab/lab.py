@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Many hosts on one Linux machine, to try and to test the multi-host path: namespaces, sshd, Docker engines.
+"""Many hosts on one Linux machine, to try and test Volley with several hosts: namespaces, sshd, Docker engines.
 
-Each host is a network namespace with private process, mount and host-name namespaces, an sshd of its own and, on server
-hosts, a Docker engine of its own. Addresses are 198.18.0.0/24 (RFC 2544, benchmarking) on a bridge that leads nowhere
-else. Needs root, sshd, iproute2; Docker for server hosts; a C compiler for --clock. Standard library only.
+Each host has its own network, process, mount and host name namespaces, its own sshd and, if it is a
+server host, its own Docker engine. Addresses are from 198.18.0.0/24 (RFC 2544, benchmarking), on a
+bridge without any other connection. Needs root, sshd and iproute2; Docker for server hosts; a C
+compiler for --clock. Standard library only.
 """
 
 from __future__ import annotations
@@ -30,51 +31,56 @@ UP_WITHIN_S = 60.0
 
 
 def fail(message: str, hint: str) -> NoReturn:
-    """Say what is wrong and what to do, and leave."""
+    """Print what is wrong and how to fix it, and exit with 4."""
     print(f"lab: {message}\n  -> {hint}", file=sys.stderr)
     sys.exit(4)
 
 
 def do(*command: str, check: bool = True) -> str:
-    """Run a command; its failure is ours."""
+    """Run a command and return its output. With check, exit when it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if check and done.returncode != 0:
-        fail(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}", "mend that, then: deploy/lab/lab down")
+        fail(
+            f"{' '.join(command)}: {done.stderr.strip() or done.returncode}", "fix that, then run: deploy/lab/lab down"
+        )
     return done.stdout
 
 
 def pairs(words: list[str], names: list[str], what: str) -> dict[str, str]:
-    """Read HOST=VALUE options."""
-    found = {}
+    """Return the values of HOST=VALUE options by host."""
+    values = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or name not in names:
-            fail(f"--{what} {word!r} is not HOST=VALUE", f"the hosts are: {', '.join(names)}")
-        found[name] = value
-    return found
+            fail(f"--{what} {word!r} is not HOST=VALUE", f"use one of these hosts: {', '.join(names)}")
+        values[name] = value
+    return values
 
 
 def seconds(text: str) -> float:
-    """Read '5ms' or '0.005s'."""
+    """Return the seconds in a text such as '5ms' or '0.005s'."""
     return float(text[:-2]) / 1e3 if text.endswith("ms") else float(text.rstrip("s"))
 
 
 def up(options: argparse.Namespace) -> None:
-    """Make the hosts, write the inventory."""
+    """Create the hosts and write the inventory."""
     if os.geteuid() != 0:
-        fail("namespaces need root", "sudo deploy/lab/lab up")
+        fail("creating namespaces needs root", "sudo deploy/lab/lab up")
     for tool, package in {"ip": "iproute2", "nsenter": "util-linux", "ssh-keygen": "openssh-client"}.items():
         if shutil.which(tool) is None:
             fail(f"{tool} is missing", f"sudo apt-get install {package}")
     if not Path("/usr/sbin/sshd").exists():
         fail("sshd is missing", "sudo apt-get install openssh-server")
     if STATE.exists():
-        fail(f"a lab is up, or is left, in {STATE}", "deploy/lab/lab down")
+        fail(f"{STATE} exists: a lab is up, or its remains are there", "deploy/lab/lab down")
     servers = [f"web{i + 1}" for i in range(options.servers)]
     loads = [f"gen{i + 1}" for i in range(options.hosts - options.servers)]
     names = servers + loads
     if not servers or not loads:
-        fail(f"{options.hosts} hosts with {options.servers} servers leave no load host", "use --hosts 2 or more")
+        fail(
+            f"{options.hosts} hosts, {options.servers} of them servers: this needs at least one of each",
+            "use --hosts 2 --servers 1 or more",
+        )
     delays, losses = pairs(options.delay, names, "delay"), pairs(options.loss, names, "loss")
     clocks = pairs(options.clock, names, "clock")
     STATE.mkdir(mode=0o700, parents=True)
@@ -93,22 +99,22 @@ def up(options: argparse.Namespace) -> None:
     write_known_hosts(hosts)
     write_inventory(hosts)
     print("lab: up: " + ", ".join(f"{name} {host['address']}" for name, host in hosts.items()))
-    print(f"lab: inventory in {INVENTORY.relative_to(CHECKOUT)}; end it with: deploy/lab/lab down")
+    print(f"lab: inventory in {INVENTORY.relative_to(CHECKOUT)}; remove the hosts with: deploy/lab/lab down")
 
 
 def make_bridge() -> None:
-    """The one network that all hosts and this machine are on."""
+    """Create the network of all hosts and this machine."""
     do("ip", "link", "add", BRIDGE, "type", "bridge")
     do("ip", "addr", "add", f"{NETWORK}.1/24", "dev", BRIDGE)
     do("ip", "link", "set", BRIDGE, "up")
     if BRIDGE_FILTER.exists():
-        # Another engine's FORWARD policy would drop what passes from host to host.
+        # The FORWARD policy of another Docker engine would drop packets between hosts.
         (STATE / "bridge-filter").write_text(BRIDGE_FILTER.read_text())
         BRIDGE_FILTER.write_text("0\n")
 
 
 def make_network(name: str, index: int, address: str, delay_s: float, loss: float) -> None:
-    """One namespace with one interface, eth0; slow or lossy by netem, or by wire.py where the kernel has none."""
+    """Create a namespace with the interface eth0, slow or lossy by netem, or by wire.py if the kernel has no netem."""
     space, outside = f"volley-{name}", f"vlab{index}"
     do("ip", "netns", "add", space)
     netem = ["tc", "-n", space, "qdisc", "add", "dev", "eth0", "root", "netem", "delay", f"{delay_s * 1e3}ms"]
@@ -131,7 +137,7 @@ def make_network(name: str, index: int, address: str, delay_s: float, loss: floa
 
 
 def make_host(name: str, host: dict[str, Any]) -> None:
-    """Make a host's own files: keys, sshd's settings."""
+    """Create a host's files: keys and the settings of sshd."""
     folder, clock = STATE / name, host["clock"]
     (folder / "home" / ".ssh").mkdir(parents=True)
     shutil.copy(STATE / "key.pub", folder / "home" / ".ssh" / "authorized_keys")
@@ -151,14 +157,14 @@ def make_host(name: str, host: dict[str, Any]) -> None:
     ]
     if clock is not None:
         settings.append(f"SetEnv LD_PRELOAD={STATE}/clock.so VOLLEY_LAB_CLOCK_NS={round(seconds(clock) * 1e9)}")
-        # The folder of the lab is hidden from no host, only the checkout is.
+        # Hosts can read the lab's folder; only the checkout is hidden from them.
         compiler = shutil.which("cc") or fail("--clock needs a C compiler", "sudo apt-get install gcc libc6-dev")
         do(compiler, "-shared", "-fPIC", "-O2", "-o", str(STATE / "clock.so"), str(HERE / "clock.c"), "-ldl")
     (folder / "sshd_config").write_text("\n".join(settings) + "\n")
 
 
 def start(name: str, host: dict[str, Any]) -> None:
-    """Switch a host on: its process 1 in namespaces of its own."""
+    """Switch a host on: start its process 1 in new namespaces."""
     folder = STATE / name
     bip = f"198.18.{100 + host['index']}.1/24" if host["server"] else "-"
     spaces = [
@@ -188,16 +194,16 @@ def start(name: str, host: dict[str, Any]) -> None:
 
 
 def until(condition: Any, what: str, within_s: float = UP_WITHIN_S) -> None:
-    """Wait for something, not for ever."""
+    """Wait for a condition; exit with an error when it is not met in time."""
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:
-            fail(f"{what} is not there after {within_s:g} s", f"look into {STATE}, then: deploy/lab/lab down")
+            fail(f"waited {within_s:g} s for {what}", f"read the logs in {STATE}, then run: deploy/lab/lab down")
         time.sleep(0.05)
 
 
 def wait_for(hosts: dict[str, Any]) -> None:
-    """Every sshd listens, every engine answers."""
+    """Wait until every sshd listens and every engine answers."""
     for name, host in hosts.items():
         until(lambda n=name: ":22 " in inside(n, "ss", "-ltn"), f"sshd of {name}")
         if host["server"]:
@@ -205,7 +211,7 @@ def wait_for(hosts: dict[str, Any]) -> None:
 
 
 def write_known_hosts(hosts: dict[str, Any]) -> None:
-    """What `volley hosts trust` would record; here the keys are known to be right."""
+    """Record the host keys, as `volley hosts trust` would; here they are known to be right."""
     lines = []
     for name, host in hosts.items():
         kind, key = (STATE / name / "host_key.pub").read_text().split()[:2]
@@ -214,7 +220,7 @@ def write_known_hosts(hosts: dict[str, Any]) -> None:
 
 
 def init_of(name: str) -> int:
-    """The process id, seen from here, of a host's process 1; 0 when the host is off."""
+    """Return the pid of a host's process 1 as seen from here; 0 when the host is off."""
     try:
         parent = (STATE / name / "pid").read_text()
         return int(Path(f"/proc/{parent}/task/{parent}/children").read_text().split()[0])
@@ -223,7 +229,7 @@ def init_of(name: str) -> int:
 
 
 def inside(name: str, *command: str) -> str:
-    """Run a command in a host; give what it printed."""
+    """Run a command in a host and return its output."""
     argv = ["nsenter", "-t", str(init_of(name)), "-a", *command]
     return subprocess.run(argv, capture_output=True, text=True).stdout
 
@@ -240,10 +246,10 @@ def read_state() -> dict[str, Any]:
 
 
 def write_inventory(hosts: dict[str, Any]) -> None:
-    """The inventory that volley reads."""
+    """Write the inventory file."""
     lines = [
         "# yaml-language-server: $schema=../volley-inventory.schema.json",
-        "# Made by deploy/lab/lab up. The hosts reach no package index and no registry: images are built here and sent.",
+        "# Written by deploy/lab/lab up. The hosts have no internet: images are built here and sent.",
         f"coordinator: {{address: {NETWORK}.1}}",
         "images: send",
         "defaults:",
@@ -260,14 +266,14 @@ def write_inventory(hosts: dict[str, Any]) -> None:
 
 
 def kill(name: str) -> None:
-    """Switch a host off: everything in it dies at once."""
+    """Switch a host off: all its processes die at once."""
     if pid := init_of(name):
         os.kill(pid, signal.SIGKILL)
         until(lambda: not Path(f"/proc/{pid}").exists() or not init_of(name), f"the end of {name}", 20)
 
 
 def down() -> None:
-    """Remove every trace."""
+    """Remove all hosts and everything that belongs to them."""
     for name in sorted(p.name for p in STATE.iterdir() if p.is_dir()) if STATE.exists() else []:
         kill(name)
     for file in STATE.glob("wire-*.pid") if STATE.exists() else []:
@@ -298,7 +304,7 @@ def _arguments(pid: int) -> str:
 
 
 def forget_cgroups() -> None:
-    """An engine that is switched off leaves its containers' empty control groups."""
+    """Remove the empty cgroups of containers that an engine leaves when it is switched off."""
     ids = {p.name for p in STATE.glob("*/docker/containers/*")} if STATE.exists() else set()
     for controller in Path("/sys/fs/cgroup").glob("**/docker/*"):
         if controller.name in ids:
@@ -307,31 +313,31 @@ def forget_cgroups() -> None:
 
 
 def link(name: str, state: str) -> None:
-    """Pull a host's cable out, or put it back."""
+    """Set the state of a host's link: 'up' or 'down'."""
     index = read_state()[name]["index"]
     do("ip", "link", "set", f"vlab{index}", state)
 
 
 def main() -> None:
-    """Read the command line."""
+    """Run the verb of the command line."""
     parser = argparse.ArgumentParser(
         prog="deploy/lab/lab", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     verbs = parser.add_subparsers(dest="verb", required=True)
-    make = verbs.add_parser("up", help="make the hosts and write configs/inventories/lab.yaml")
-    make.add_argument("--hosts", type=int, default=4, help="how many, servers included")
-    make.add_argument("--servers", type=int, default=1, help="how many of them are server hosts")
+    make = verbs.add_parser("up", help="create the hosts and write configs/inventories/lab.yaml")
+    make.add_argument("--hosts", type=int, default=4, help="number of hosts, including server hosts")
+    make.add_argument("--servers", type=int, default=1, help="number of server hosts among them")
     for option, example in {"delay": "gen1=5ms", "loss": "gen1=1%%", "clock": "gen2=+3.7s"}.items():
         make.add_argument(
-            f"--{option}", action="append", default=[], metavar="HOST=VALUE", help=f"for instance {example}"
+            f"--{option}", action="append", default=[], metavar="HOST=VALUE", help=f"for example {example}"
         )
-    verbs.add_parser("down", help="remove every trace")
-    verbs.add_parser("status", help="which hosts are on")
+    verbs.add_parser("down", help="remove all hosts and their files")
+    verbs.add_parser("status", help="show which hosts are on")
     for verb, text in {
         "kill": "switch a host off",
         "start": "switch it on again",
-        "cut": "pull its cable out",
-        "mend": "put the cable back",
+        "cut": "disconnect its network",
+        "reconnect": "connect it again",
     }.items():
         verbs.add_parser(verb, help=text).add_argument("host")
     run = verbs.add_parser("exec", help="run a command in a host")
@@ -345,7 +351,7 @@ def main() -> None:
     else:
         hosts = read_state()
         if options.verb != "status" and options.host not in hosts:
-            fail(f"no host is called {options.host!r}", f"the hosts are: {', '.join(hosts)}")
+            fail(f"unknown host {options.host!r}", f"use one of: {', '.join(hosts)}")
         if options.verb == "status":
             for name, host in hosts.items():
                 print(f"{name:8}{host['address']:16}{'on' if init_of(name) else 'off'}")

@@ -1,9 +1,10 @@
-"""A slow or lossy cable between two network namespaces, for kernels without netem: two TAP devices and a queue.
+"""A slow or lossy link between two network namespaces, for kernels without netem: two TAP devices and a queue.
 
     python3 wire.py NAMESPACE INSIDE OUTSIDE DELAY_S LOSS
 
-INSIDE is made in the namespace, OUTSIDE here. As with netem on the host's own interface, only what the host sends is
-delayed and dropped. A few ten thousand packets a second pass: enough to try things, not to measure a network.
+INSIDE is created in the namespace, OUTSIDE in this one. As with netem on the host's interface, only
+packets that the host sends are delayed or dropped. The link carries some 10,000 packets per second:
+enough for tests, but not for measuring a network.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ _LARGEST = 65536
 
 
 def tap(name: str) -> int:
-    """Make a TAP device in the namespace this process is in."""
+    """Create a TAP device in the current network namespace; return its descriptor."""
     descriptor = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
     fcntl.ioctl(descriptor, _TUNSETIFF, struct.pack("16sH", name.encode(), _TAP_WITHOUT_HEADER))
     return descriptor
 
 
 def enter(path: str) -> None:
-    """Go into a network namespace."""
+    """Enter a network namespace. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY)
     if libc.setns(descriptor, 0) != 0:
@@ -42,20 +43,20 @@ def enter(path: str) -> None:
 
 
 def packets(source: int) -> Iterator[bytes]:
-    """Give every packet that is there."""
-    with contextlib.suppress(OSError):  # no more, or the interface is down
+    """Yield the packets that can be read now."""
+    with contextlib.suppress(OSError):  # no more packets, or the interface is down
         while True:
             yield os.read(source, _LARGEST)
 
 
 def send(sink: int, packet: bytes) -> None:
-    """Pass a packet on; where the interface is down it is lost, as on any cable."""
+    """Send a packet; it is lost when the interface is down, as on any cable."""
     with contextlib.suppress(OSError):
         os.write(sink, packet)
 
 
 def main() -> None:
-    """Carry packets until this process is ended."""
+    """Forward packets until the process is stopped."""
     namespace, inside_name, outside_name, delay_s, loss = sys.argv[1:]
     outside = tap(outside_name)
     home = os.open("/proc/self/ns/net", os.O_RDONLY)
