@@ -75,7 +75,7 @@ class ClosedLoop(Load):
         self._loop.call_later(REST_S, self._rested)
         if self.running and self.to_send != 0:
             self.to_send -= 1
-            self.fail(Failure.REFUSED, 0, 0, monotonic_ns() - connection.began_ns, self.choose())
+            self._fail_unsent(Failure.REFUSED, connection, monotonic_ns())
 
     def _rested(self) -> None:
         self._resting -= 1
@@ -94,7 +94,11 @@ class ClosedLoop(Load):
     def never_sent(self, now_ns: int) -> None:
         """Write a row for each slot that hung while connecting."""
         for connection in self.pool.connecting:
-            age_ns = now_ns - max(connection.began_ns, self.t0_ns)
-            if age_ns >= HUNG_NS and self.to_send != 0:
+            if now_ns - max(connection.began_ns, self.t0_ns) >= HUNG_NS and self.to_send != 0:
                 self.to_send -= 1
-                self.fail(Failure.UNSENT, 0, 0, age_ns, self.choose())
+                self._fail_unsent(Failure.UNSENT, connection, now_ns)
+
+    def _fail_unsent(self, failure: Failure, connection: Connection, now_ns: int) -> None:
+        """Write the row of a request whose connection did not open. It starts when the slot began to connect, or at T0."""
+        start_ns = max(connection.began_ns, self.t0_ns)
+        self.fail(failure, 0, start_ns, now_ns - start_ns, self.choose())
