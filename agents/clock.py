@@ -132,7 +132,8 @@ def probe(address: str, port: int, exchanges: int = EXCHANGES, timeout_s: float 
 def wall_minus_monotonic_ns() -> int:
     """Return CLOCK_REALTIME - CLOCK_MONOTONIC, which changes when the wall clock is stepped or slewed.
 
-    The narrowest of five readings counts: a thread that loses its core between two clocks would see a false step.
+    The narrowest of five readings counts: a thread that loses its core between two clocks would see
+    a false step.
     """
     best, difference = 1 << 62, 0
     for _ in range(5):

@@ -2,9 +2,9 @@
 
 Three ways, the best one that the version of h2load supports: a full stdout pipe (h2load up to 1.69
 blocks while it writes `starting benchmark...`), a FIFO as SSLKEYLOGFILE (1.70 and later block while
-they open it), and a shell that executes h2load after a line of input (always works, but starts a few
-milliseconds late). Agents are started early and confirm that they are blocked. T0 is awaited with an
-absolute sleep and a short spin.
+they open it), and a shell that executes h2load after a line of input (always works, but starts a
+few milliseconds late). Agents are started early and confirm that they are blocked. T0 is awaited
+with an absolute sleep and a short spin.
 """
 
 from __future__ import annotations
@@ -206,8 +206,8 @@ class ExecGate:
 def _waits(pid: int, *functions: str) -> bool:
     """Return whether a process sleeps in one of these kernel functions.
 
-    A hardened kernel does not name them ('0'). A process then counts as waiting if it sleeps and is not scheduled for
-    ASLEEP_S, which never happens while h2load starts up.
+    A hardened kernel does not name them ('0'). A process then counts as waiting if it sleeps and is
+    not scheduled for ASLEEP_S, which never happens while h2load starts up.
     """
     try:
         # A running process has no function either, so only a sleeping one is examined further.

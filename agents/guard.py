@@ -47,8 +47,9 @@ POLL_S = 0.25
 class Order:
     """A node to start. lease_s: the longest silence of the coordinator; 0: only the end of input counts.
 
-    ready: what the node prints once it is up. hopeless: what it prints when it will never be up, although it keeps trying.
-    The guard replaces '{folder}' and '{python}' in command and environment.
+    ready: what the node prints once it is up. hopeless: what it prints when it will never be up,
+    although it keeps trying. The guard replaces '{folder}' and '{python}' in command and
+    environment.
     """
 
     run: str
@@ -63,7 +64,8 @@ class Order:
 class GuardEventKind(StrEnum):
     """STARTED: the node's process runs. READY: the node is up. ENDED: it exited by itself, or will never be up.
 
-    RUN_ENDED: one run was stopped. CLEANED: everything was removed; the last event. TROUBLE: something could not be removed.
+    RUN_ENDED: one run was stopped. CLEANED: everything was removed; the last event. TROUBLE:
+    something could not be removed.
     """
 
     STARTED = "started"
@@ -87,7 +89,8 @@ class Removed:
 class GuardEvent:
     """What happened on the host. folder: the guard's own (STARTED). run, removed: RUN_ENDED and CLEANED.
 
-    status: the node's exit status, None while it still runs; log: the end of its output (ENDED). detail: TROUBLE.
+    status: the node's exit status, None while it still runs; log: the end of its output (ENDED).
+    detail: TROUBLE.
     """
 
     event: GuardEventKind
@@ -111,7 +114,8 @@ def processes_of(run: str | None) -> list[int]:
             variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
             if any(v == wanted if run else v.startswith(wanted) for v in variables):
                 carriers.add(pid)
-    # Ray's agents overwrite their environment with their title, so they are found through their parents.
+    # Ray's agents overwrite their environment with their title, so they are found through their
+    # parents.
     family = list(carriers)
     for pid in family:
         family += [child for child in children[pid] if child not in carriers]
@@ -136,14 +140,16 @@ def _line_of_descent() -> Iterator[int]:
 def end_processes(run: str | None, grace_s: float = GRACE_S) -> int:
     """Stop the run's processes and return how many there were: h2load with SIGTERM, then everything with SIGKILL.
 
-    Ray's processes get no SIGTERM: a raylet would drain for half a minute to save what is deleted next.
+    Ray's processes get no SIGTERM: a raylet would drain for half a minute to save what is deleted
+    next.
     """
     ended: set[int] = set()
     quiet = 0
     for _ in range(ROUNDS):
         running = processes_of(run)
         if not running:
-            # During exec() a process briefly has no environment, so only a second empty result counts.
+            # During exec() a process briefly has no environment, so only a second empty result
+            # counts.
             quiet += 1
             if quiet == 2:
                 break
@@ -300,7 +306,8 @@ def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
     heard = time.monotonic()
     ready = reported = False
     while True:
-        # A node that exits is reported but not cleaned up: that follows when the coordinator closes the input.
+        # A node that exits is reported but not cleaned up: that follows when the coordinator closes
+        # the input.
         if not reported and (event := guarded.ended(ready)):
             emit(event)
             reported = True

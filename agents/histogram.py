@@ -1,7 +1,8 @@
 """HDR counters: 1 µs to 2^36 - 1 µs at three significant digits, exactly mergeable.
 
-The bucket arithmetic is HdrHistogram's (lowest 1, three digits, so 2048 sub-buckets), vectorised; the public
-implementation is the oracle in the tests. Beside the counters travel the exact minimum, maximum, sum and sum of squares.
+The bucket arithmetic is HdrHistogram's (lowest 1, three digits, so 2048 sub-buckets), vectorised;
+the public implementation is the oracle in the tests. Beside the counters travel the exact minimum,
+maximum, sum and sum of squares.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _SQUARE_SAFE_US = 1 << 22
 def index_of(values_us: Ints) -> Ints:
     """Return the counter of each value: shape (n,), int64, 0 <= value <= HIGHEST_US.
 
-    Source: HdrHistogram's bucket layout; floor(log2 v) is read from the exponent of the value as a float64.
+    Source: HdrHistogram's bucket layout; floor(log2 v) is read from the exponent of the value as a
+    float64.
     """
     exponent: Ints = (values_us.astype(np.float64).view(np.int64) >> 52) - 1033
     np.maximum(exponent, 0, out=exponent)
@@ -58,8 +60,9 @@ def rank_of(quantile: float, total: int) -> int:
 class HdrCounts:
     """Counters of one class of requests, with exact side sums.
 
-    `counts` has shape (COUNTERS,), int64. `overflow` counts values above HIGHEST_US, which are in no counter but do count
-    in minimum, maximum, total and squares. minimum_us and maximum_us are meaningless while the histogram is empty.
+    `counts` has shape (COUNTERS,), int64. `overflow` counts values above HIGHEST_US, which are in
+    no counter but do count in minimum, maximum, total and squares. minimum_us and maximum_us are
+    meaningless while the histogram is empty.
     """
 
     counts: Ints = field(default_factory=lambda: np.zeros(COUNTERS, dtype=np.int64))
@@ -129,7 +132,8 @@ class HdrCounts:
     def quantile_us(self, quantile: float) -> int:
         """Return the nearest-rank quantile in µs: the highest equivalent value of its counter, at most the exact maximum.
 
-        A rank in the overflow yields the exact maximum. Raises ValueError when empty or outside (0, 1].
+        A rank in the overflow yields the exact maximum. Raises ValueError when empty
+        or outside (0, 1].
         """
         if not 0 < quantile <= 1:
             raise ValueError(f"a quantile must be in (0, 1], not {quantile}")

@@ -23,9 +23,10 @@ _USER, _NICE, _SYSTEM, _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = range(8)
 class Sample:
     """Counters at one moment.
 
-    at_ns: monotonic. clock_ns: wall clock minus monotonic clock. cores: ticks by core, in the columns of /proc/stat.
-    links: received and sent bytes, received and sent packets, drops, by interface. opened, sent, again: TCP connections
-    opened, segments sent and retransmitted. held: TCP sockets in use and in TIME_WAIT.
+    at_ns: monotonic. clock_ns: wall clock minus monotonic clock. cores: ticks by core, in the
+    columns of /proc/stat. links: received and sent bytes, received and sent packets, drops, by
+    interface. opened, sent, again: TCP connections opened, segments sent and retransmitted. held:
+    TCP sockets in use and in TIME_WAIT.
     """
 
     at_ns: int
@@ -43,13 +44,13 @@ class HostUse:
     """What one host did from T0 until its part of the load was over.
 
     Shares are of the time of all cores; free is idle time and waiting for disks. busiest_core: the
-    largest share of one core in one second. link: the interface with the most traffic. link_share: of
-    its speed, in the busiest second and direction; None when the speed is not known. ports: the size of
-    the ephemeral range. held: the largest number of TCP sockets. opened: TCP connections opened on this
-    host, by any process. clock_moved_ns: the largest change of wall clock minus monotonic clock between
-    two samples.
-    series: columns by name, one value per sample after the first: seconds since T0, clock in µs relative
-    to the first sample, shares (cpu0_busy ... of each core), bytes and counts per interval.
+    largest share of one core in one second. link: the interface with the most traffic. link_share:
+    of its speed, in the busiest second and direction; None when the speed is not known. ports: the
+    size of the ephemeral range. held: the largest number of TCP sockets. opened: TCP connections
+    opened on this host, by any process. clock_moved_ns: the largest change of wall clock minus
+    monotonic clock between two samples. series: columns by name, one value per sample after the
+    first: seconds since T0, clock in µs relative to the first sample, shares (cpu0_busy ... of each
+    core), bytes and counts per interval.
     """
 
     host: str

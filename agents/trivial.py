@@ -2,9 +2,9 @@
 
     python -m agents.trivial ADDRESS PORT PROCESSES
 
-It counts the ends of request heads and writes that many fixed answers; requests must not have a body.
-Several processes share the port. It prints the port once all of them listen, and exits when its
-standard input ends.
+It counts the ends of request heads and writes that many fixed answers; requests must not have a
+body. Several processes share the port. It prints the port once all of them listen, and exits when
+its standard input ends.
 """
 
 from __future__ import annotations

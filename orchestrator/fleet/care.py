@@ -185,8 +185,8 @@ def _is_zombie(pid: int) -> bool:
 def clean(inventory: Inventory, folder: Path, run: str | None) -> dict[str, Removed]:
     """Remove what runs have left on the hosts; return how much, by host. Needs nothing that is up, Ray included.
 
-    run: only this run's; None: that of all runs, the fleet that is up, and what was sent to the hosts.
-    Raises HostError, or Several, after all hosts that can be cleaned are clean.
+    run: only this run's; None: that of all runs, the fleet that is up, and what was sent to the
+    hosts. Raises HostError, or Several, after all hosts that can be cleaned are clean.
     """
     if run is None:
         down(inventory)

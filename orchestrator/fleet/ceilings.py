@@ -30,8 +30,8 @@ class Ceiling:
     """One host's ceiling.
 
     per_s: the highest rate that held; a lower bound unless limited_by is GENERATOR.
-    cpu_us_per_request: the generator's, at that rate. by_cpu_per_s: the rate at which that fills 70 % of a core.
-    served_from: the trivial server's host. at: ISO time.
+    cpu_us_per_request: the generator's, at that rate. by_cpu_per_s: the rate at which that
+    fills 70 % of a core. served_from: the trivial server's host. at: ISO time.
     """
 
     host: str

@@ -140,7 +140,8 @@ class Archive:
     def _write(self, out: IO[bytes], mode: str) -> None:
         open_archive: Any = tarfile.open
         level = {"compresslevel": 1} if mode == "w:gz" else {}
-        # Modification times are kept, because a .pyc file is valid only for the source time it records.
+        # Modification times are kept, because a .pyc file is valid only for the source time it
+        # records.
         with open_archive(fileobj=out, mode=mode, **level) as archive:
             for inside, source in self.files:
                 archive.add(source, arcname=inside, recursive=False, filter=_anonymous)

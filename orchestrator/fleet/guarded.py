@@ -69,7 +69,8 @@ class Guard:
         self.folder = started.folder
 
     async def _listen(self) -> None:
-        # The guard is gone however the channel ends; asyncssh reports a lost connection as its own kind of error.
+        # The guard is gone however the channel ends; asyncssh reports a lost connection as its own
+        # kind of error.
         with contextlib.suppress(Exception):
             while line := await self._stdout.readline():
                 # A login shell may print lines of its own.

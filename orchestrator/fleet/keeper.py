@@ -40,7 +40,8 @@ WATCH_S = 1.0
 class State:
     """What a run needs to join the fleet; kept in a file that only this user can read.
 
-    pid: the keeper's. socket, token_file: paths. project: the archive of our own code that the hosts run.
+    pid: the keeper's. socket, token_file: paths. project: the archive of our own code that the
+    hosts run.
     """
 
     pid: int

@@ -25,7 +25,8 @@ LOCAL_SLOTS_PER_CORE = 2
 class Machine:
     """A host as placement and nodes see it.
 
-    slots: how many agents it takes at once, 0 without the role 'load'. cores: those that agents are pinned to; None for any.
+    slots: how many agents it takes at once, 0 without the role 'load'. cores: those that agents are
+    pinned to; None for any.
     """
 
     name: str
@@ -102,9 +103,9 @@ def commanded(campaign: Campaign, placements: dict[str, Placement], names: list[
 def pin(agents: int, chosen: list[int] | None, usable: list[int], shared: bool) -> list[int | None]:
     """Return the core of each agent of one host; None: any core.
 
-    chosen: the inventory's `cores`. Without it, several agents get a core each if one core remains for
-    the rest of the host; nothing is pinned on a host that is shared with the server. Raises Shortage for
-    a core that the host does not have.
+    chosen: the inventory's `cores`. Without it, several agents get a core each if one core remains
+    for the rest of the host; nothing is pinned on a host that is shared with the server. Raises
+    Shortage for a core that the host does not have.
     """
     if chosen is not None:
         missing = sorted(set(chosen) - set(usable))

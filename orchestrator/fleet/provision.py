@@ -25,7 +25,8 @@ OLDEST_SURVEYED = (3, 7)
 FOLDER = "$HOME/.cache/volley"
 BOOTSTRAP = Path(__file__).with_name("bootstrap-host.sh")
 
-# One exchange per line over an open channel: no fork and no connection set-up inside the round trip.
+# One exchange per line over an open channel: no fork and no connection set-up inside the round
+# trip.
 _ECHO = "import sys,time\nfor _ in sys.stdin: sys.stdout.write('%d\\n' % time.time_ns()); sys.stdout.flush()"
 EXCHANGES = 32
 

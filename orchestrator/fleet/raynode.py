@@ -27,10 +27,12 @@ SETTINGS = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "5",
     "RAY_prestart_worker_first_driver": "0",
     "RAY_enable_metrics_collection": "false",
-    # Python 3.11.2 on a host and 3.11.7 on the coordinator work together: the packages are the same files.
+    # Python 3.11.2 on a host and 3.11.7 on the coordinator work together: the packages are the same
+    # files.
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
 }
-# Makes Ray accept 127.0.0.1 as the node's address, so that it binds every socket to loopback. One machine only.
+# Makes Ray accept 127.0.0.1 as the node's address, so that it binds every socket to loopback. One
+# machine only.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 # Above the default ports of a fleet with an inventory, and below the ephemeral ports.
 FIRST_FREE = 21_000
@@ -114,7 +116,8 @@ def environment(loopback: bool, token_file: str = "{folder}/token") -> dict[str,
 
 def head_command(address: str, ports: Ports, machine: Machine | None) -> list[str]:
     """Return the command of the coordinator's own node. machine: what runs on it, None for nothing."""
-    # Without the autoscaler's monitor there is one process less to wait for, and to disturb the measurement.
+    # Without the autoscaler's monitor there is one process less to wait for, and to disturb the
+    # measurement.
     start = ["{python}", "-m", "ray.scripts.scripts", "start", "--head", "--no-monitor", "--include-dashboard=false"]
     return [*start, f"--port={ports.gcs}", *_common(address, ports, machine)]
 

@@ -93,7 +93,8 @@ class SshHost:
             "keepalive_count_max": KEEPALIVES,
             "connect_timeout": CONNECT_TIMEOUT_S,
             "login_timeout": CONNECT_TIMEOUT_S,
-            # Preferred because they need half the CPU time of asyncssh's default, at tens of MB per host.
+            # Preferred because they need half the CPU time of asyncssh's default, at tens of MB per
+            # host.
             "encryption_algs": "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
         }
         if self._access.known_hosts is not None:
@@ -230,8 +231,9 @@ class SshHost:
         return self._connection
 
     async def run(self, command: str, given: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Completed:
-        """Run a command with `given` as its input and wait for it. Raises HostError when it takes longer than timeout_s
-        or the connection is lost.
+        """Run a command with `given` as its input and return how it ended.
+
+        Raises HostError when it takes longer than timeout_s or the connection is lost.
         """
         import asyncssh
 

@@ -1,4 +1,4 @@
-"""One lab for all tests here: a server host, three load hosts, one of them far away and one with a wrong clock."""
+"""One lab for all tests here: a server host and three load hosts, one of them far away and one with a wrong clock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.lab import world
 def _lab() -> Iterator[None]:
     require("ip", "nsenter", "ssh-keygen", "cc", "docker", "h2load", "iptables", "zstd")
     assert os.geteuid() == 0, "the lab needs root"
-    assert not world.STATE.exists(), "a lab is up; end it with: deploy/lab/lab down"
+    assert not world.STATE.exists(), "a lab is up; remove it with: deploy/lab/lab down"
     try:
         world.lab("up", "--hosts", "4", "--delay", f"{world.FAR}=5ms", "--clock", f"{world.WRONG_CLOCK}=+3.7s")
         yield

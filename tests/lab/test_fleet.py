@@ -20,7 +20,7 @@ def trials(out):
 @pytest.mark.silent("shared-host")
 @pytest.mark.timeout(600)
 def test_the_main_comparison_runs_over_the_hosts(tmp_path):
-    """Containers on the server host's engine, h2load on the load hosts and nowhere else, traffic between, exact counts."""
+    """Containers run on the server host only, h2load on the load hosts only; traffic passes between; counts are exact."""
     before = {host: world.received_bytes(host) for host in (world.SERVER, world.FAR, world.WRONG_CLOCK)}
     process = subprocess.Popen(
         [*VOLLEY, "run", FAIR, "--only", "*/burst", "--set", "repetitions=1", "--hosts", str(world.INVENTORY),
@@ -59,7 +59,7 @@ def test_the_main_comparison_runs_over_the_hosts(tmp_path):
 
 @pytest.mark.silent("network-saturated", "clock-bound", "clock-step", "start-skew", "agent-lost", "counts-mismatch")
 def test_a_wrong_clock_and_a_far_host_are_measured_and_the_result_is_valid(tmp_path):
-    """The bounds contain the truth, before and after; skew is reported per agent; built on the server host itself."""
+    """The bounds contain the truth before and after; skew is reported per agent; the server host builds the image."""
     inventory = world.inventory(tmp_path, images="build")
     world.on(world.SERVER, "docker images -q volley/tiny | sort -u | xargs -r docker rmi -f", check=False)
 
@@ -91,7 +91,7 @@ def test_a_wrong_clock_and_a_far_host_are_measured_and_the_result_is_valid(tmp_p
 
 
 def over_a_narrow_link(tmp_path, inventory):
-    """The server host's link takes 20 Mbit/s and keeps next to nothing back: what is sent again says so."""
+    """The server host's link has 20 Mbit/s and a short queue: retransmissions reveal it."""
     world.on(world.SERVER, "tc qdisc add dev eth0 root tbf rate 20mbit burst 5kb limit 10kb")
     try:
         path = world.campaign(
@@ -108,7 +108,7 @@ def over_a_narrow_link(tmp_path, inventory):
 
 
 def calibrated(tmp_path, inventory):
-    """Each load host sends to the next one; a dry run then says what an agent there can send."""
+    """Each load host sends to the next one; a dry run then shows how much an agent there can send."""
     done = volley("hosts", "calibrate", "--hosts", inventory, "--up-to", "500", "--json")
     assert done.returncode == 0, done.stderr
     found = {each["host"]: each for each in json.loads(done.stdout)}
@@ -125,7 +125,7 @@ def calibrated(tmp_path, inventory):
 
 
 def searched(tmp_path, inventory):
-    """A search over the hosts: its probes have their agents on the load hosts, and what is known after five is told."""
+    """A search over the hosts: the agents of its probes are on the load hosts, and five probes give a result."""
     saturation = {
         "slo": "p50 < 100ms, errors < 1%",
         "window": "500ms",
@@ -147,7 +147,7 @@ def searched(tmp_path, inventory):
 @pytest.mark.provokes("network-saturated")
 @pytest.mark.timeout(400)
 def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
-    """hosts up; runs in it, one at a time; another run is refused; calibration; a search; hosts down leaves nothing."""
+    """hosts up, one run at a time, a second one is refused, calibration, a search; hosts down leaves nothing."""
     inventory = world.inventory(tmp_path)
     up = volley("hosts", "up", "--hosts", inventory)
     assert up.returncode == 0, up.stderr
@@ -170,7 +170,7 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
         assert second.returncode == 4
         assert "the fleet is in use by run tiny-ok" in second.stderr
 
-        # The run dies without a word: the fleet stays, and what the run had there goes.
+        # The run is killed: the fleet stays, and the keeper removes what the run had there.
         process.kill()
         process.wait()
         deadline = time.monotonic() + 15
@@ -190,7 +190,7 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
 
 
 def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
-    """cores in the inventory: each agent of a host is pinned to another one. A host that is only there for commands runs them."""
+    """With `cores`, each agent of a host is pinned to its own core. A host that only runs commands runs them."""
     pinned = {"cores": [1, 0], "labels": {"for": "load"}}
     inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: pinned, world.FAR: {}})
     long = world.campaign(
@@ -221,7 +221,7 @@ def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
 
 
 def test_clean_works_where_nothing_of_ray_is_left(tmp_path):
-    """Containers, processes and files of a run whose nodes and guards are all gone; --run narrows it."""
+    """Containers, processes and files of runs whose nodes and guards are gone; --run selects one run."""
     inventory = world.inventory(tmp_path)
     for run in ("one", "two"):
         world.on(world.SERVER, f"docker run -d --label volley.run={run} python:3.13-slim sleep 600 >/dev/null")

@@ -1,4 +1,4 @@
-"""Hosts and coordinators that go away in the middle: the load ends, and nothing is left, within 15 s."""
+"""Hosts and coordinators that go away during a run: within 15 s the load ends and nothing is left."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from tests.lab import world
 
 @pytest.fixture
 def long_run(tmp_path, request):
-    """A run over all hosts, of a minute unless the test says otherwise, its load under way; nothing is tried again."""
+    """A run over all hosts whose load has started; by default it lasts a minute and retries nothing."""
     changes = {"duration": "60s", "retries": 0} | getattr(request, "param", {})
     loads = {"long": {"clients": 9, "duration": changes["duration"], "warm_up": "1s"}}
     path = world.campaign(tmp_path, loads=loads, retries=changes["retries"])
@@ -34,7 +34,7 @@ def long_run(tmp_path, request):
 
 
 def test_a_coordinator_that_is_killed(long_run):
-    """kill -9: no load, no container, no node, no file on any host. The orderly ways are tests/chaos's."""
+    """After kill -9, no load, container, node or file is left on any host. tests/chaos covers orderly exits."""
     os.kill(long_run.pid, signal.SIGKILL)
     long_run.wait(timeout=40)
 
@@ -45,12 +45,12 @@ def test_a_coordinator_that_is_killed(long_run):
 @pytest.mark.provokes("retried")
 @pytest.mark.parametrize("long_run", [{"duration": "6s", "retries": 1}], indirect=True)
 def test_a_cable_that_is_pulled_and_put_back(long_run, tmp_path):
-    """The host ends its load by itself, soon. The try is kept, the fleet brought up again, and the trial has its result."""
+    """The host soon stops its load. The attempt is kept, the fleet is restarted, and the trial gets its result."""
     world.lab("cut", world.WRONG_CLOCK)
     try:
         deadline = time.monotonic() + 15
         while world.WRONG_CLOCK in world.running("h2load").values():
-            assert time.monotonic() < deadline, "the load goes on without a coordinator"
+            assert time.monotonic() < deadline, "the load continues without a coordinator"
             time.sleep(0.1)
     finally:
         world.lab("reconnect", world.WRONG_CLOCK)
@@ -70,7 +70,7 @@ def test_a_cable_that_is_pulled_and_put_back(long_run, tmp_path):
 
 
 def test_a_host_that_is_switched_off(long_run):
-    """A load host dies: the run ends, says which, and the others are clean."""
+    """A load host dies: the run ends and names it; the other hosts are clean."""
     world.lab("kill", world.PLAIN)
     try:
         output, _ = long_run.communicate(timeout=90)
@@ -83,7 +83,7 @@ def test_a_host_that_is_switched_off(long_run):
 
 
 def test_a_keeper_that_is_killed(tmp_path):
-    """The fleet that it held goes with it; the next `up` works."""
+    """Its fleet stops with it; the next `up` works."""
     inventory = world.inventory(tmp_path, {world.SERVER: {}, world.PLAIN: {}})
     assert volley("hosts", "up", "--hosts", inventory).returncode == 0
     listed = subprocess.run(["pgrep", "-f", "orchestrator.fleet.keeper"], capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""The lab as the tests see it: hosts, what runs on them, what is left on them."""
+"""The lab as the tests use it: its hosts, and what runs or remains on them."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ DELAY_NS = 5_000_000
 
 
 def lab(*arguments: str, check: bool = True) -> str:
-    """Run the lab's command."""
+    """Run a verb of deploy/lab/lab and return its output."""
     done = subprocess.run([LAB, *arguments], capture_output=True, text=True, timeout=120, check=False)
     assert not check or done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
 
 def on(host: str, command: str, check: bool = True) -> str:
-    """Run a shell command in a host."""
+    """Run a shell command in a host and return its output."""
     return lab("exec", host, "--", "sh", "-c", command, check=check)
 
 
 def inventory(folder: Path, hosts: dict[str, dict[str, Any]] | None = None, **changes: Any) -> str:
-    """Write an inventory: the lab's hosts, or those given, changed; JSON is YAML too."""
+    """Write an inventory and return its path. hosts: settings by name, by default for all hosts of the lab."""
     given = hosts or {name: {} for name in ADDRESSES}
     document = {
         "coordinator": {"address": "198.18.0.1"},
@@ -54,13 +54,13 @@ def inventory(folder: Path, hosts: dict[str, dict[str, Any]] | None = None, **ch
 
 
 def campaign(folder: Path, agents: int = 3, **changes: Any) -> str:
-    """Write a campaign on the tiny server, for three load hosts."""
+    """Write a campaign for the tiny server and three load hosts; return its path."""
     loads = {"burst": {"clients": 9, "requests": 900}}
     return tiny_campaign(folder, 18501, agents=agents, **({"loads": loads} | changes))
 
 
 def host_of(process: psutil.Process) -> str:
-    """Say on which host of the lab a process runs; 'here' for this machine."""
+    """Return the lab host that a process runs on; 'here' for this machine."""
     mine = os.stat(f"/proc/{process.pid}/ns/net").st_ino
     for name in ADDRESSES:
         if os.stat(f"/run/netns/volley-{name}").st_ino == mine:
@@ -69,24 +69,24 @@ def host_of(process: psutil.Process) -> str:
 
 
 def running(name: str) -> dict[int, str]:
-    """Give the processes of a name, and the host of each."""
-    found = {}
+    """Return the hosts of all processes with a name, by pid."""
+    hosts = {}
     for process in psutil.process_iter(["name"]):
         if process.info["name"] == name:
             try:
-                found[process.pid] = host_of(process)
+                hosts[process.pid] = host_of(process)
             except OSError:
                 continue
-    return found
+    return hosts
 
 
 def received_bytes(host: str) -> int:
-    """What has come in on a host's one interface."""
+    """Return the bytes that a host has received on its interface."""
     return int(on(host, "sed -n 's/^ *eth0: *//p' /proc/net/dev").split()[0])
 
 
 def left_on(host: str) -> list[str]:
-    """What a run, or a fleet, has left on a host; not what was sent there to stay."""
+    """Return what a run or a fleet has left on a host, except the files that are sent once and kept."""
     # The guard's name is written so that the search does not find itself.
     look = """ls -d /tmp/volley-* /dev/shm/volley-* 2>/dev/null
         grep -lz ^VOLLEY_RUN= /proc/[0-9]*/environ 2>/dev/null
@@ -97,7 +97,7 @@ def left_on(host: str) -> list[str]:
 
 
 def nothing_left_on_hosts(within_s: float = 15.0, hosts: list[str] | None = None) -> None:
-    """Fail when something is still there after a while."""
+    """Fail when something is left on a host after within_s."""
     deadline = time.monotonic() + within_s
     for host in hosts or list(ADDRESSES):
         while left := left_on(host):
@@ -106,5 +106,5 @@ def nothing_left_on_hosts(within_s: float = 15.0, hosts: list[str] | None = None
 
 
 def tiny_context() -> Path:
-    """The tiny server's build context."""
+    """Return the build context of the tiny server."""
     return TINY
