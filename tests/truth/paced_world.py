@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.generators.contract import (
+    Failure,
     GeneratorSummary,
     GeneratorTask,
     Model,
@@ -186,7 +187,8 @@ def check_summary(outcome: Outcome) -> None:
     for failure, count in outcome.summary.failed.items():
         assert int((status == failure).sum()) == count, failure
     assert outcome.summary.rows == len(status)
-    assert outcome.summary.sent == int((outcome.rows.start_us > 0).sum())
+    never_sent = np.isin(status, (Failure.REFUSED, Failure.UNSENT))
+    assert outcome.summary.sent == int((~never_sent).sum())
 
 
 class Talk:
