@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.overhead import CONFIGURATION, PORT
-from orchestrator.campaign.session import Hosts
+from orchestrator.campaign.hosts import Hosts
 from orchestrator.fleet.place import place
 from orchestrator.plan import make_plan
 from orchestrator.run.inputs import TrialInput

@@ -16,7 +16,7 @@ from orchestrator.fleet.ceilings import Ceiling
 from orchestrator.fleet.place import Placement
 from orchestrator.plan import Plan
 from orchestrator.result import FORMAT
-from orchestrator.spec.load import Loaded
+from orchestrator.spec.checks import Loaded
 from orchestrator.stored.documents import PlannedTrial
 
 # What bringing the hosts up takes; starting a container; asking a URL once.

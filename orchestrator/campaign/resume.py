@@ -11,7 +11,8 @@ from orchestrator.campaign.search import CapacitySearch
 from orchestrator.campaign.session import Show
 from orchestrator.campaign.trials import CampaignTrials
 from orchestrator.errors import UsageError
-from orchestrator.spec.load import Loaded, load
+from orchestrator.spec.checks import Loaded
+from orchestrator.spec.load import load
 from orchestrator.stored.documents import CampaignPlan, Origin, SearchPlan
 from orchestrator.stored.evaluate import Finished
 from orchestrator.stored.folder import RunStore

@@ -21,7 +21,7 @@ from orchestrator.report.files import write_results
 from orchestrator.result import Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext
-from orchestrator.spec.load import Loaded
+from orchestrator.spec.checks import Loaded
 from orchestrator.stored.documents import Origin, PlanDocument, to_document
 from orchestrator.stored.evaluate import Finished, Judgements, evaluate_run
 from orchestrator.stored.folder import RunStore

@@ -25,7 +25,7 @@ from orchestrator.result import Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_with_retries
 from orchestrator.search.engine import Ask, Ending, Kind
-from orchestrator.spec.load import Loaded
+from orchestrator.spec.checks import Loaded
 from orchestrator.spec.models import Saturate
 from orchestrator.stored.documents import Origin, SearchPlan
 from orchestrator.stored.evaluate import Finished

@@ -21,13 +21,11 @@ from orchestrator.fleet.place import Placement
 from orchestrator.run.events import Event, Say
 from orchestrator.run.images import provide
 from orchestrator.run.loop import RunContext
-from orchestrator.spec.load import Loaded
+from orchestrator.spec.checks import Loaded
 from orchestrator.stored.documents import to_document
 from orchestrator.stored.folder import RunStore
 from orchestrator.stored.layout import ENVIRONMENT_FILE
 from orchestrator.stored.reading import read_environment
-
-__all__ = ["Hosts", "Session", "Show", "journalled"]
 
 Show = Callable[[Event], None]
 # The pause that gives a lost host time to come back.

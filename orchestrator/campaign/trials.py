@@ -15,8 +15,8 @@ from orchestrator.plan import Plan, TrialPlan, make_plan
 from orchestrator.result import Severity, Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_trials
-from orchestrator.slo import Term
-from orchestrator.spec.load import Loaded
+from orchestrator.slo import Metric, Term
+from orchestrator.spec.checks import Loaded
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.repeat import Adaptive
 from orchestrator.spec.slo import terms
@@ -113,8 +113,13 @@ def precision_of(campaign: Campaign) -> Precision | None:
     repetitions = campaign.repetitions
     if not isinstance(repetitions, Adaptive):
         return None
-    until = repetitions.until
-    return Precision(until.metric, until.narrower_than, repetitions.at_least, repetitions.at_most, repetitions.budget)
+    return Precision(
+        metric=Metric(repetitions.until.metric),
+        narrower_than=repetitions.until.narrower_than,
+        at_least=repetitions.at_least,
+        at_most=repetitions.at_most,
+        budget_us=repetitions.budget,
+    )
 
 
 def terms_of(campaign: Campaign, case: str) -> list[Term]:

@@ -16,7 +16,8 @@ from orchestrator.fleet.hosts import HostLost
 from orchestrator.plan import make_plan
 from orchestrator.run import loop
 from orchestrator.run.inputs import TrialOutput
-from orchestrator.spec.load import Loaded
+from orchestrator.slo import Metric
+from orchestrator.spec.checks import Loaded
 from orchestrator.spec.models import Campaign
 from orchestrator.stored.documents import to_document
 from orchestrator.stored.evaluate import Judgements
@@ -162,7 +163,7 @@ def test_a_lost_host_is_for_the_fleet_to_mend(tmp_path, monkeypatch):
 def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, monkeypatch):
     """Enough after two of ten blocks; a resumed run knows without a trial."""
     monkeypatch.setattr("tests.unit.test_retry.SPEC", SPEC.model_copy(update={"repetitions": 10}))
-    wanted = Precision("throughput", 0.5, at_least=2, at_most=10)
+    wanted = Precision(Metric.THROUGHPUT, 0.5, at_least=2, at_most=10)
     world = World(tmp_path, monkeypatch, progress=Progress(wanted, ["flask/burst"]))
 
     assert len(world.run()) == 2

@@ -176,10 +176,14 @@ def test_the_output_of_a_generator_is_read_back_with_its_trial():
         assert all("starting benchmark" in agent.output for agent in facts.agents)
 
 
-def test_one_broken_run_is_named_in_a_list(tmp_path):
-    """Which folder it is, and which field."""
-    shutil.copytree(BENCH, tmp_path / "c-20260101T000000Z")
-    (tmp_path / "c-20260101T000000Z" / "plan.json").write_text('{"format": 1}')
+def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path):
+    """A list shows it with what is wrong."""
+    for name in ("a-20260101T000000Z", "b-20260102T000000Z"):
+        shutil.copytree(BENCH, tmp_path / name)
+    (tmp_path / "a-20260101T000000Z" / "plan.json").write_text('{"format": 2}')
 
-    with pytest.raises(StoredRunError, match="c-20260101T000000Z"):
-        list_runs(tmp_path)
+    broken, sound = list_runs(tmp_path)
+
+    assert "has format 2" in broken.problem
+    assert broken.state.startswith("unreadable: ")
+    assert (sound.state, sound.done) == ("VALID", 2)
