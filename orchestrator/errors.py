@@ -1,4 +1,4 @@
-"""Every error that is the user's or the world's, not ours: what, where, and what to do next; with its exit code."""
+"""Expected errors: wrong input, and hosts that fail. Each says what happened, where, what to do next, and its exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EXIT_FAILED = 99
 
 
 class VolleyError(Exception):
-    """An expected error. `hint` is an imperative: what to do next."""
+    """An expected error. hint: what to do next, as an imperative."""
 
     exit_code = EXIT_BUG
 
@@ -25,7 +25,7 @@ class VolleyError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing wrong with a file: where it is (file:line and path inside), what it is, what would be right."""
+    """One mistake. where: file, line and key, or the option; what: what is wrong; hint: what to write instead."""
 
     where: str
     what: str
@@ -33,7 +33,7 @@ class Problem:
 
 
 class ConfigurationError(VolleyError):
-    """The campaign, inventory or command line is wrong: all problems at once."""
+    """A campaign, an inventory or a command line is wrong. Holds all problems at once."""
 
     exit_code = EXIT_USAGE
 
@@ -43,19 +43,19 @@ class ConfigurationError(VolleyError):
 
 
 class UsageError(VolleyError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something that is impossible."""
 
     exit_code = EXIT_USAGE
 
 
 class HostError(VolleyError):
-    """Something cannot be placed, reached, built or started."""
+    """A host, image or server cannot be placed, reached, built or started."""
 
     exit_code = EXIT_UNREACHABLE
 
 
 class Several(HostError):
-    """Several hosts, or several things at one host: all of them at once."""
+    """Several errors at once: of several hosts, or of one."""
 
     def __init__(self, errors: list[HostError]) -> None:
         flat: list[HostError] = []
@@ -66,11 +66,11 @@ class Several(HostError):
 
 
 class Shortage(HostError):
-    """The hosts do not have what the plan needs, told in numbers."""
+    """The hosts have less than the plan needs. The message has the numbers."""
 
 
 class StoredRunError(VolleyError):
-    """A run's folder is missing something, or is of another version."""
+    """A run folder is incomplete, or of another version."""
 
     exit_code = EXIT_USAGE
 
@@ -79,5 +79,5 @@ class Interrupted(VolleyError):
     """A signal ended the run: 130 for SIGINT, 143 for SIGTERM."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by signal {number}", "what was finished is in the run's folder")
+        super().__init__(f"interrupted by signal {number}", "finished trials are kept in the run folder")
         self.exit_code = 128 + number

@@ -1,38 +1,58 @@
-"""How the command ends: signals, errors in the user's words, exit codes."""
+"""How the command ends: signals, errors and summaries, each with its exit code."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from orchestrator.errors import EXIT_BUG, EXIT_OK, ConfigurationError, Interrupted, Several, VolleyError
+from orchestrator.errors import (
+    EXIT_BUG,
+    EXIT_FAILED,
+    EXIT_INVALID,
+    EXIT_OK,
+    EXIT_UNREACHABLE,
+    ConfigurationError,
+    Interrupted,
+    Several,
+    VolleyError,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.result import Compared
+    from orchestrator.stored.evaluate import Finished
+
+# Codes of findings, and endings of searches, that mean that nothing was measured. The enums they are members of are
+# slow to import; a test compares them.
+NOT_STARTED = frozenset({"server-not-ready", "server-exited", "not-run", "command-failed"})
+NOT_REACHED = frozenset({"not recovered", "not started"})
+NEVER_MET = "never met"
 
 _signals: list[int] = []
 
 
 def watch_signals() -> None:
-    """From now on Ctrl-C and TERM end the verb in order."""
+    """Make Ctrl-C and SIGTERM end the verb in an orderly way."""
     signal.signal(signal.SIGINT, _stop)
     signal.signal(signal.SIGTERM, _stop)
 
 
 def raise_if_interrupted() -> None:
-    """Raise Interrupted when a signal came, whatever the verb made of it."""
+    """Raise Interrupted if a signal arrived, even if the verb returned normally."""
     if _signals:
         raise Interrupted(_signals[0])
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    """First signal: an orderly end. Second: at once; the guard cleans up after us."""
+    """End in an orderly way at the first signal. At the second, quit; the guard then cleans up."""
     signal.signal(signal.SIGINT, _stop_now)
     signal.signal(signal.SIGTERM, _stop_now)
-    typer.echo("\ninterrupted: cleaning up (once more to leave at once)", err=True)
+    typer.echo("\ninterrupted: cleaning up (press Ctrl-C again to quit immediately)", err=True)
     _signals.append(number)
-    # Ray lets this one exception through, whatever it is doing.
+    # The one exception that Ray always lets through.
     raise KeyboardInterrupt
 
 
@@ -43,18 +63,20 @@ def _stop_now(number: int, frame: object) -> NoReturn:
 def _explain(error: VolleyError) -> None:
     if isinstance(error, ConfigurationError):
         for problem in error.problems:
-            typer.echo(
-                f"error: {problem.where}: {problem.what}" + (f"\n  -> {problem.hint}" if problem.hint else ""), err=True
-            )
+            _print(f"{problem.where}: {problem.what}", problem.hint)
         return
     for each in error.errors if isinstance(error, Several) else [error]:
-        typer.echo(f"error: {each.message}" + (f"\n  -> {each.hint}" if each.hint else ""), err=True)
+        _print(each.message, each.hint)
+
+
+def _print(message: str, hint: str) -> None:
+    typer.echo(f"error: {message}" + (f"\n  -> {hint}" if hint else ""), err=True)
 
 
 def exit_code_of(error: BaseException) -> int:
-    """Explain what ended a verb, and give the exit code."""
+    """Explain what ended a verb on stderr, and return its exit code."""
     if _signals:
-        # Whatever was under way when the signal came may have wrapped it.
+        # The code that the signal interrupted may have wrapped it in an error of its own.
         error = Interrupted(_signals[0])
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_BUG
@@ -68,7 +90,7 @@ def exit_code_of(error: BaseException) -> int:
 
 
 def _unexpected(error: BaseException) -> int:
-    """A wrong command line is typer's to explain; anything else is a bug of ours, with its traceback."""
+    """Let typer explain a wrong command line. Anything else is a bug in Volley: show its traceback."""
     explain = getattr(error, "show", None)
     if callable(explain) and hasattr(error, "exit_code"):
         explain()
@@ -76,5 +98,33 @@ def _unexpected(error: BaseException) -> int:
     import traceback
 
     traceback.print_exception(error)
-    typer.echo("error: this is a bug of Volley's\n  -> please report it with the lines above", err=True)
+    typer.echo("error: this is a bug in Volley\n  -> report it with the lines above", err=True)
     return EXIT_BUG
+
+
+def exit_code(finished: Finished) -> int:
+    """Return the exit code for the summary of a run.
+
+    An INVALID result is 3, or 4 if its only problem is that a server did not start. A missed objective is 99.
+    """
+    summary = finished.summary
+    if summary.saturation:
+        return _search_code({target.ending for target in summary.saturation})
+    if summary.verdict != "INVALID":
+        return EXIT_FAILED if summary.outcome == "FAIL" else EXIT_OK
+    reasons = {finding.code for case in summary.cases for finding in case.findings if finding.severity == "invalid"}
+    measured = any(trial.metrics is not None for trial in finished.trials)
+    return EXIT_UNREACHABLE if reasons <= NOT_STARTED and not measured else EXIT_INVALID
+
+
+def _search_code(endings: set[str]) -> int:
+    if endings & NOT_REACHED:
+        return EXIT_UNREACHABLE
+    return EXIT_FAILED if NEVER_MET in endings else EXIT_OK
+
+
+def compare_exit_code(compared: Compared) -> int:
+    """Return the exit code for a comparison: 99 for a regression, 3 if something could not be compared."""
+    if compared.outcome == "FAIL":
+        return EXIT_FAILED
+    return EXIT_OK if compared.comparable else EXIT_INVALID

@@ -1,30 +1,32 @@
-"""volley hosts: the verbs about the hosts of an inventory."""
+"""The verbs about the hosts of an inventory: `volley hosts ...`."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.hosts_table import document, print_table
+from orchestrator.cli.options import HIGHEST_CALIBRATION, AsJson, InventoryFile, UpTo, hosts_of
 from orchestrator.errors import EXIT_UNREACHABLE, Several, UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.fleet.care import HostReport, Survey
+    from orchestrator.campaign.hosts import Hosts
+    from orchestrator.fleet.ceilings import Ceiling
     from orchestrator.spec.inventory import Inventory
 
-app = typer.Typer(
-    name="hosts", help="The hosts of an inventory: check, calibrate, up, down, clean, trust.", no_args_is_help=True
+# Calibration starts here.
+LOWEST_CALIBRATION_PER_S = 500
+
+app = typer.Typer()
+hosts_app = typer.Typer(
+    name="hosts", help="Check, calibrate and prepare the hosts of an inventory.", no_args_is_help=True
 )
-Hosts = Annotated[Path, typer.Option("--hosts", metavar="INVENTORY", help="An inventory file (YAML).")]
-MOST_PER_S = 512_000.0
-UpTo = Annotated[float, typer.Option("--up-to", metavar="RATE", min=500, help="Calibrate no further than this rate.")]
-# Beyond this many columns a table is continued below.
-COLUMNS = 6
+app.add_typer(hosts_app)
 
 
 def _load(path: Path) -> tuple[Inventory, Path]:
@@ -33,24 +35,27 @@ def _load(path: Path) -> tuple[Inventory, Path]:
     return load_inventory(path), path.parent.resolve()
 
 
-def _say(text: str) -> None:
+def _note(text: str) -> None:
     typer.echo(text, err=True)
 
 
-@app.command()
-def check(
-    hosts: Hosts, as_json: Annotated[bool, typer.Option("--json", help="One document on stdout.")] = False
-) -> None:
-    """Look at every host: one table, and each shortfall with the command that mends it."""
+def _hosts(inventory: Inventory) -> str:
+    count = len(inventory.hosts)
+    return "1 host" if count == 1 else f"{count} hosts"
+
+
+@hosts_app.command()
+def check(hosts: InventoryFile, as_json: AsJson = False) -> None:
+    """Check every host; print one table and a fix for every problem."""
     from orchestrator.fleet import care
 
     inventory, folder = _load(hosts)
-    _say(f"looking at {len(inventory.hosts)} hosts")
+    _note(f"checking {_hosts(inventory)}")
     reports = care.check(inventory, folder)
     if as_json:
-        typer.echo(json.dumps([_document(report) for report in reports], indent=2))
+        typer.echo(json.dumps([document(report) for report in reports], indent=2))
     else:
-        _table(reports)
+        print_table(reports)
     errors = [report.error for report in reports if report.error is not None]
     if errors:
         raise Several(errors)
@@ -58,159 +63,113 @@ def check(
         raise typer.Exit(EXIT_UNREACHABLE)
 
 
-def _document(report: HostReport) -> dict[str, Any]:
-    survey = report.survey
-    return {
-        "host": report.host,
-        "address": report.address,
-        "roles": report.roles,
-        "ready": report.ready,
-        "error": None if report.error is None else report.error.message,
-        "found": {} if survey is None else asdict(survey.host),
-        "clock": None if survey is None else asdict(survey.clock),
-        "checks": [] if survey is None else [asdict(check) for check in survey.checks],
-        "environment_sent": survey is not None and survey.environment_sent,
-    }
-
-
-def _table(reports: list[HostReport]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=240, highlight=False, soft_wrap=True)
-    for start in range(0, len(reports), COLUMNS):
-        part = reports[start : start + COLUMNS]
-        table = Table("", *(report.host for report in part), box=box.MARKDOWN)
-        table.add_row("address", *(report.address for report in part))
-        table.add_row("roles", *(", ".join(report.roles) for report in part))
-        for name, cell in ROWS.items():
-            table.add_row(name, *("-" if report.survey is None else cell(report.survey) for report in part))
-        table.add_row("ready", *("yes" if report.ready else "NO" for report in part))
-        console.print(table)
-    for report in reports:
-        for check in report.survey.checks if report.survey else []:
-            if check.state != "ok":
-                console.print(f"{check.state}: {report.host}: {check.name}: {check.found}\n  -> {check.fix}")
-
-
-def _clock(survey: Survey) -> str:
-    return f"{survey.clock.offset_ns / 1e6:+.2f} ± {survey.clock.half_width_ns / 1e6:.2f} ms"
-
-
-def _tool(answer: object) -> str:
-    return answer if isinstance(answer, str) else "-"
-
-
-def _gib(value: int | None) -> str:
-    return "-" if value is None else f"{value / 2**30:.1f} GiB"
-
-
-ROWS: dict[str, Callable[[Survey], str]] = {
-    "round trip": lambda s: f"{s.clock.round_trip_ns / 1e6:.2f} ms",
-    "system": lambda s: s.host.os,
-    "kernel": lambda s: s.host.kernel,
-    "python": lambda s: ".".join(str(part) for part in s.host.python),
-    "h2load": lambda s: _tool(s.host.h2load).rpartition("/")[2],
-    "docker engine": lambda s: _tool(s.host.docker),
-    "cores": lambda s: str(len(s.host.cores)),
-    "memory": lambda s: _gib(s.host.memory_bytes),
-    "governor": lambda s: s.host.governor or "-",
-    "time service": lambda s: s.host.time_service or "-",
-    "clock offset": _clock,
-    "open files": lambda s: str(s.host.open_files),
-    "listen backlog": lambda s: str(s.host.somaxconn or "-"),
-    "ephemeral ports": lambda s: "-".join(str(port) for port in s.host.ephemeral_ports or []),
-    "free disk": lambda s: _gib(s.host.home_free_bytes),
-    "environment": lambda s: "sent" if s.environment_sent else "not sent yet",
-}
-
-
-@app.command()
+@hosts_app.command()
 def up(
-    hosts: Hosts,
-    install: Annotated[bool, typer.Option("--install", help="Install missing system packages there (apt).")] = False,
+    hosts: InventoryFile,
+    install: Annotated[
+        bool, typer.Option("--install", help="Install missing system packages on the hosts (apt).")
+    ] = False,
 ) -> None:
-    """Bring every host to the pinned environment and keep a fleet up that runs join; 'down' ends it."""
+    """Prepare every host and keep the fleet running between runs; stop it with 'down'."""
     from orchestrator.fleet import care
 
     inventory, _ = _load(hosts)
-    _say(f"bringing {len(inventory.hosts)} hosts up")
-    started = care.up(hosts, inventory, install, _say)
+    _note(f"preparing {_hosts(inventory)}")
+    started = care.up(hosts, inventory, install, _note)
     if started.hosts:
-        typer.echo(f"up: {', '.join(started.hosts)}; end it with: volley hosts down --hosts {hosts}")
+        typer.echo(f"up: {', '.join(started.hosts)}; stop the fleet with: volley hosts down --hosts {hosts}")
     if started.errors:
         raise Several(started.errors)
 
 
-@app.command()
-def down(hosts: Hosts) -> None:
-    """End the fleet that 'up' started; what was sent to the hosts stays there for the next time."""
+@hosts_app.command()
+def down(hosts: InventoryFile) -> None:
+    """Stop the fleet that 'up' started. The prepared environment stays on the hosts."""
     from orchestrator.fleet import care
 
     inventory, _ = _load(hosts)
     name = care.down(inventory)
-    typer.echo(f"down: {name}" if name else "no fleet of this inventory is up")
+    typer.echo(f"down: {name}" if name else "no fleet of this inventory is running")
 
 
-@app.command()
+@hosts_app.command()
 def clean(
     hosts: Annotated[
-        Path | None, typer.Option("--hosts", metavar="INVENTORY", help="Those hosts; else this one.")
+        Path | None, typer.Option("--hosts", metavar="INVENTORY", help="Clean these hosts (default: this machine).")
     ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="Only what this run has left.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", metavar="RUN", help="Remove only what this run left behind.")
+    ] = None,
 ) -> None:
-    """Remove what runs have left: processes, containers, files; without --run also what was sent. Works without Ray."""
+    """Remove what runs left behind: processes, containers and files.
+
+    Without --run, also remove the environment that was sent to the hosts. Works without Ray.
+    """
     from orchestrator.fleet import care
 
     if hosts is None:
         found = {"this machine": care.clean_here(run)}
     else:
         inventory, folder = _load(hosts)
-        _say(f"cleaning {len(inventory.hosts)} hosts")
+        _note(f"cleaning {_hosts(inventory)}")
         found = care.clean(inventory, folder, run)
     for name, removed in found.items():
         typer.echo(f"{name}: " + ", ".join(f"{count} {what}" for what, count in asdict(removed).items()) + " removed")
 
 
-@app.command()
-def calibrate(
-    hosts: Hosts,
-    up_to: UpTo = MOST_PER_S,
-    as_json: Annotated[bool, typer.Option("--json", help="One document on stdout.")] = False,
-) -> None:
-    """Find out what one agent on each load host can send; --dry-run and the findings then use it."""
-    from orchestrator.campaign.session import Hosts as Chosen
+@hosts_app.command()
+def calibrate(hosts: InventoryFile, up_to: UpTo = HIGHEST_CALIBRATION, as_json: AsJson = False) -> None:
+    """Measure how much load one agent on each load host can send.
 
-    inventory, folder = _load(hosts)
-    show_ceilings(Chosen(inventory, folder), up_to, as_json)
+    --dry-run and the findings of later runs use the result.
+    """
+    show_ceilings(hosts_of(hosts), up_to, as_json)
 
 
-def show_ceilings(hosts: Any, up_to: float, as_json: bool) -> None:
-    """Calibrate some hosts and print what was found; shared with `volley doctor --calibrate`."""
-    from orchestrator.campaign.calibrate import calibrate as find
+def show_ceilings(hosts: Hosts, up_to: str, as_json: bool) -> None:
+    """Calibrate hosts and print the result. up_to: a rate, as typed. Raise UsageError, VolleyError."""
+    from orchestrator.campaign.calibrate import calibrate as measure
 
-    found, file = find(hosts, up_to, _say)
-    _say(f"kept in {file}")
+    ceilings, file = measure(hosts, _up_to_per_s(up_to), _note)
+    _note(f"stored in {file}")
     if as_json:
-        typer.echo(json.dumps([asdict(each) for each in found], indent=2))
+        typer.echo(json.dumps([asdict(ceiling) for ceiling in ceilings], indent=2))
         return
-    for each in found:
-        if each.limited_by == "generator":
-            what = f"one agent can send {each.per_s:.0f} req/s, then h2load itself gives way"
-        else:
-            server = f"the trivial server on {each.served_from} gave way"
-            why = server if each.limited_by == "server" else "--up-to ends there"
-            what = f"one agent can send {each.per_s:.0f} req/s or more: {why}; by its CPU time {each.by_cpu_per_s:.0f}"
-        typer.echo(f"{each.host}: {what} ({each.cpu_us_per_request:.1f} µs of CPU per request, h2load {each.h2load})")
+    for ceiling in ceilings:
+        typer.echo(_sentence(ceiling))
 
 
-@app.command()
+def _up_to_per_s(text: str) -> float:
+    from orchestrator.spec.units import rate_per_s
+
+    try:
+        rate = rate_per_s(text)
+    except ValueError as error:
+        what, _, hint = str(error).partition(": ")
+        raise UsageError(f"--up-to: {what}", hint) from None
+    if rate < LOWEST_CALIBRATION_PER_S:
+        raise UsageError(f"--up-to: {text} is too low", f"write a rate of at least {LOWEST_CALIBRATION_PER_S}/s")
+    return rate
+
+
+def _sentence(ceiling: Ceiling) -> str:
+    cost = f"{ceiling.cpu_us_per_request:.1f} µs of CPU per request, h2load {ceiling.h2load}"
+    if ceiling.limited_by == "generator":
+        what = f"one agent can send {ceiling.per_s:,.0f} req/s; beyond that h2load is the bottleneck"
+    else:
+        server = f"the trivial server on {ceiling.served_from} reached its limit first"
+        why = server if ceiling.limited_by == "server" else "the calibration ended at --up-to"
+        estimate = f"by its CPU time, about {ceiling.by_cpu_per_s:,.0f} req/s"
+        what = f"one agent can send at least {ceiling.per_s:,.0f} req/s: {why}; {estimate}"
+    return f"{ceiling.host}: {what} ({cost})"
+
+
+@hosts_app.command()
 def trust(
-    hosts: Hosts,
-    yes: Annotated[bool, typer.Option("--yes", help="Record every new key without asking.")] = False,
+    hosts: InventoryFile,
+    yes: Annotated[bool, typer.Option("--yes", help="Record new keys without asking.")] = False,
 ) -> None:
-    """Record the hosts' SSH keys, after you have compared the fingerprints."""
+    """Show the SSH keys of the hosts and record new ones after you confirm."""
     from orchestrator.fleet import care
 
     inventory, folder = _load(hosts)
@@ -221,8 +180,10 @@ def trust(
         typer.echo(f"{key.host.name:12} {key.host.address:16} {state:8} {key.fingerprint}")
     if new and not yes:
         if not sys.stdin.isatty():
-            raise UsageError("nobody is there to say yes", "compare the fingerprints, then run it with --yes")
-        yes = typer.confirm(f"record {len(new)} new keys?")
+            raise UsageError(
+                "cannot ask for confirmation: stdin is not a terminal", "compare the fingerprints, then add --yes"
+            )
+        yes = typer.confirm(f"record {len(new)} new {'key' if len(new) == 1 else 'keys'}?")
     for key in new if yes else []:
         key.record()
         typer.echo(f"recorded {key.host.name} in {key.host.known_hosts}")

@@ -1,22 +1,39 @@
-"""The verbs that ask how much load a server can take: `saturate` and `sweep`."""
+"""The verbs that ask how much load a server can take: `saturate`, `sweep` and `scaling`."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli import results as cli_results
-from orchestrator.cli.common import AsJson, Inventories, Out, Quiet, Sets, hosts_of, show_run
-from orchestrator.errors import UsageError
+from orchestrator.cli.options import (
+    DEFAULT_OUT,
+    Agents,
+    AsJson,
+    OnHosts,
+    OnlyTargets,
+    Out,
+    Quiet,
+    RunFolder,
+    Sets,
+    hosts_of,
+)
+from orchestrator.cli.progress import origin_of, show_run
+from orchestrator.cli.results_show import show_scaling, stored
+from orchestrator.cli.run import source_of
+from orchestrator.errors import ConfigurationError, Problem
 
-What = Annotated[str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign file, or a server that is already up.")]
-# What a sweep takes over of a load.
-KEPT = ("protocol", "streams", "paths", "method", "headers", "body_file")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-# A search of a URL has no file but the one in its own folder.
+    from orchestrator.spec.checks import Loaded
+
+CampaignOrUrl = Annotated[
+    str, typer.Argument(metavar="CAMPAIGN|URL", help="A campaign file, or a server that is already up.")
+]
+# A search of a URL has no file but the one in its run folder.
 OWN_FILE = "campaign.yaml"
 
 app = typer.Typer()
@@ -24,99 +41,102 @@ app = typer.Typer()
 
 @app.command()
 def saturate(
-    what: What,
-    slo: Annotated[str | None, typer.Option("--slo", help="Such as 'p99<50ms, errors<0.1%'; of response time.")] = None,
-    precision: Annotated[
-        str | None, typer.Option("--precision", help="Half the width of the interval; 3% by default.")
+    what: CampaignOrUrl,
+    slo: Annotated[
+        str | None,
+        typer.Option("--slo", metavar="TERMS", help="Objective for response time, e.g. 'p99<50ms, errors<0.1%'."),
     ] = None,
-    window: Annotated[str | None, typer.Option("--window", help="Length of a probe's window; 10s by default.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option("--precision", metavar="SHARE", help="Half the width of the confidence interval (default 3%)."),
+    ] = None,
+    window: Annotated[
+        str | None, typer.Option("--window", metavar="DURATION", help="Length of a probe's window (default 10s).")
+    ] = None,
     highest: Annotated[
-        str | None, typer.Option("--highest", metavar="RATE", help="Do not look above, e.g. 5000/s.")
+        str | None, typer.Option("--highest", metavar="RATE", help="Upper limit of the search, e.g. 5000/s.")
     ] = None,
     budget: Annotated[
-        int | None, typer.Option("--budget", help="The most probes of one target; 60 by default.")
+        int | None, typer.Option("--budget", metavar="N", help="Maximum number of probes per target (default 60).")
     ] = None,
-    agents: Annotated[int | None, typer.Option("--agents", help="h2load processes; 2 by default.")] = None,
-    hosts: Inventories = None,
-    out: Out = cli_results.DEFAULT_OUT,
+    agents: Agents = None,
+    hosts: OnHosts = None,
+    out: Out = DEFAULT_OUT,
     set_: Sets = None,
-    only: Annotated[str | None, typer.Option("--only", metavar="GLOB", help="Only the targets that match.")] = None,
+    only: OnlyTargets = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Find the highest rate that still meets an objective, with an interval, and what gives way first.
+    """Find the highest rate that still meets an objective, and what limits it.
 
-    Exit codes: 0 a capacity, or at least so much; 2 wrong usage or configuration; 4 a server cannot be reached, or did not
-    come back; 99 not even the lowest rate meets the objective.
+    Exit codes: 0 capacity found (or a lower bound), 2 wrong usage,
+    4 a server cannot be reached or did not recover,
+    99 even the lowest rate misses the objective.
     """
-    from orchestrator.campaign.origin import Origin
     from orchestrator.campaign.search import run_saturation
-    from orchestrator.spec.load import from_plain, load
+    from orchestrator.spec import inline
 
-    given = {"slo": slo, "precision": precision, "window": window, "highest": highest, "budget": budget}
-    chosen = {key: value for key, value in given.items() if value is not None}
-    inventory = None if hosts is None else str(hosts.resolve())
+    asked = inline.Search(slo, precision, window, highest, budget, agents)
     if "://" in what:
-        plain: dict[str, Any] = {
-            "campaign": "saturate",
-            "targets": {"url": {"url": what}},
-            "loads": {"load": {"clients": 100, "duration": "3s"}},
-            "saturation": chosen,
-            **({} if agents is None else {"agents": agents}),
-        }
-        if slo is None:
-            raise UsageError("what has to be met is not said", "say it: --slo 'p99<50ms, errors<0.1%'")
-        loaded, source = from_plain(plain), json.dumps(plain, indent=2) + "\n"
-        origin = Origin(OWN_FILE, [], only, inventory)
+        loaded = inline.saturate(what, asked)
+        file, sets, source = OWN_FILE, [], inline.source(loaded)
     else:
-        sets = [*(set_ or []), *([f"saturation.{key}={value}" for key, value in chosen.items()])]
-        sets += [] if agents is None else [f"agents={agents}"]
-        loaded = load(Path(what), sets, parts=["saturation"])
-        source = Path(what).read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in sets)
-        origin = Origin(str(Path(what).resolve()), sets, only, inventory)
-    if loaded.campaign.saturation is None:
-        raise UsageError(
-            f"{what} does not say what has to be met", "say it: --slo 'p99<50ms', or saturation: in the file"
-        )
-    placed = hosts_of(hosts)
+        sets = [*(set_ or []), *asked.overrides()]
+        loaded = _searchable(Path(what), sets)
+        file, source = str(Path(what).resolve()), source_of(Path(what), sets)
+    origin, placed = origin_of(file, sets, only, hosts), hosts_of(hosts)
     show_run(lambda show: run_saturation(loaded, source, out, show, placed, origin), as_json, quiet)
+
+
+def _searchable(file: Path, sets: Sequence[str]) -> Loaded:
+    """Return a campaign that has an objective to search for. Raise ConfigurationError."""
+    from orchestrator.spec.inline import SEARCH_OPTIONS
+    from orchestrator.spec.load import load
+
+    loaded = load(file, sets, parts=["saturation"], options=SEARCH_OPTIONS)
+    if loaded.campaign.saturation is None:
+        what, fix = "no objective given", "add --slo 'p99<50ms', or a section 'saturation' to the file"
+        raise ConfigurationError([Problem(str(file), what, fix)])
+    return loaded
 
 
 @app.command()
 def sweep(
-    what: What,
+    what: CampaignOrUrl,
     clients: Annotated[
-        str, typer.Option("--clients", metavar="N,N,...", help="Numbers of clients of the closed loads.")
+        str, typer.Option("--clients", metavar="N,N,...", help="Client counts to try.")
     ] = "1,2,4,8,16,32",
-    duration: Annotated[str, typer.Option("-d", "--duration", help="Length of each window.")] = "5s",
-    repeat: Annotated[int, typer.Option("--repeat", help="Trials of each.")] = 5,
-    hosts: Inventories = None,
-    out: Out = cli_results.DEFAULT_OUT,
+    duration: Annotated[
+        str, typer.Option("-d", "--duration", metavar="DURATION", help="Length of each window.")
+    ] = "5s",
+    repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Number of trials per client count.")] = 5,
+    hosts: OnHosts = None,
+    out: Out = DEFAULT_OUT,
     set_: Sets = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
-    """Drive closed loads with more and more clients, in random order, and fit the universal scalability law."""
-    from orchestrator.campaign.run import run_campaign
-    from orchestrator.spec.load import from_plain, load, with_loads
+    """Measure closed loads with different numbers of clients and fit a scaling law.
 
-    numbers = clients.split(",")
-    if not all(number.strip().isdigit() and int(number) for number in numbers):
-        raise UsageError(f"--clients {clients!r} is no list of numbers", "write it as --clients 1,2,4,8")
+    The client counts run in random order. The law is the universal scalability law.
+    """
+    from orchestrator.campaign.run import run_campaign
+    from orchestrator.spec import inline
+    from orchestrator.spec.load import load
+
     if "://" in what:
-        first: dict[str, Any] = {"clients": 1, "duration": duration, "agents": 1}
-        loaded = from_plain({"campaign": "sweep", "targets": {"url": {"url": what}}, "loads": {"c1": first}})
+        loaded = inline.sweep(what, clients, duration, repeat)
     else:
-        loaded = load(Path(what), set_ or [])
-    template = next(iter(loaded.plain["loads"].values()))
-    kept = {key: template[key] for key in KEPT if key in template}
-    agents = template.get("agents", loaded.campaign.agents)
-    loads = {
-        f"c{int(n)}": kept | {"clients": int(n), "duration": duration, "agents": min(agents, int(n))} for n in numbers
-    }
-    swept = with_loads(loaded, loads, repeat)
-    shown = (
-        json.dumps({"sweep": what, "clients": clients, "duration": duration, "repetitions": repeat}, indent=2) + "\n"
-    )
-    placed = hosts_of(hosts)
-    show_run(lambda show: run_campaign(swept, shown, out, None, show, placed), as_json, quiet, cli_results.show_scaling)
+        loaded = inline.swept(load(Path(what), set_ or ()), clients, duration, repeat)
+    typed = {"sweep": what, "clients": clients, "duration": duration, "repetitions": repeat}
+    source, placed = json.dumps(typed, indent=2) + "\n", hosts_of(hosts)
+    show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, show_scaling)
+
+
+@app.command()
+def scaling(run_folder: RunFolder, as_json: AsJson = False) -> None:
+    """Fit the universal scalability law to a stored run, such as one of 'volley sweep'.
+
+    The run needs closed loads with different numbers of clients.
+    """
+    show_scaling(stored(run_folder), as_json)

@@ -7,8 +7,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from orchestrator.slo import shown
 from orchestrator.spec.base import Model
-from orchestrator.spec.models import Name, document_schema
+from orchestrator.spec.models import document_schema
+from orchestrator.spec.text import Address, Jump, Name, Printable
 
 Role = Literal["server", "load"]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -22,7 +24,8 @@ DEFAULT_SLOTS = 2
 
 def _label(value: str) -> str:
     if not value or any(c in value for c in "=,{}\"' ") or value.startswith(("!", "in(", "volley-")):
-        raise ValueError(f"{value!r} is no label: it may hold no '=', ',', quotes or blanks, nor begin with '!'")
+        hint = "leave out '=', ',', quotes and blanks, and do not begin it with '!', 'in(' or 'volley-'"
+        raise ValueError(f"{shown(value)} is not a valid label: {hint}")
     return value
 
 
@@ -30,42 +33,42 @@ Label = Annotated[str, AfterValidator(_label)]
 
 
 class Access(Model):
-    """How a host is reached; in `defaults` it is said for all hosts, at a host for that one."""
+    """How a host is reached: for all hosts in `defaults`, for one host in its entry, which wins."""
 
-    user: str | None = None
-    """The user to log in as; what ssh_config says, else the user who types."""
+    user: Printable | None = None
+    """The user to log in as; by default the one in ssh_config, else the one who runs Volley."""
     port: Port | None = None
-    """The SSH port; what ssh_config says, else 22."""
-    key: str | None = None
+    """The SSH port; by default the one in ssh_config, else 22."""
+    key: Printable | None = None
     """A private key file; by default the SSH agent and the usual files."""
-    known_hosts: str | None = None
+    known_hosts: Printable | None = None
     """The file with the host keys that are trusted; ~/.ssh/known_hosts by default."""
-    jump: str | None = None
-    """[USER@]HOST[:PORT] to go through, for SSH. Ray and the load still need the direct way."""
-    python: str | None = None
-    """The interpreter on the host, of the same minor version as the coordinator's; python3 by default."""
+    jump: Jump | None = None
+    """[USER@]HOST[:PORT]: the jump host for SSH. Ray and the load still need a direct connection."""
+    python: Printable | None = None
+    """The Python on the host, of the same minor version as on this machine; python3 by default."""
 
 
 class Host(Access):
     """One machine."""
 
-    address: str | None = None
-    """Where SSH, Ray and the load reach it; the host's name by default."""
+    address: Address | None = None
+    """The host name or IP address that SSH, Ray and the load use; the host's name here by default."""
     roles: Annotated[list[Role], Field(min_length=1)]
     """server: runs target containers. load: runs h2load agents."""
     labels: dict[Label, Label] = Field(default_factory=dict)
-    """For `place` in campaigns."""
+    """Matched by `place` in campaigns."""
     slots: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """How many agents it takes at once: one per core of `cores`, else 2."""
-    cores: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] | None = None
-    """The cores that agents are pinned to, in this order."""
+    """How many agents run here at once; by default one per core in `cores`, else 2."""
+    cores: Annotated[list[Annotated[int, Field(ge=0, le=8191)]], Field(min_length=1)] | None = None
+    """The cores to pin agents to, in this order."""
 
 
 class Coordinator(Model):
     """This machine, as the hosts see it."""
 
-    address: str | None = None
-    """The address at which the hosts reach it; by default the one it uses to reach the first host."""
+    address: Address | None = None
+    """The address at which the hosts reach this machine; by default the one it uses to reach the first host."""
 
 
 class Inventory(Model):
@@ -74,14 +77,14 @@ class Inventory(Model):
     coordinator: Coordinator = Coordinator()
     defaults: Access = Access()
     hosts: Annotated[dict[Name, Host], Field(min_length=1)]
-    ssh_config: str | None = None
+    ssh_config: Printable | None = None
     """An OpenSSH client configuration; ~/.ssh/config by default, 'none' for none."""
     host_keys: Literal["strict", "accept-new"] = "strict"
-    """accept-new records the key of a host that is not known yet, and says so in the results."""
+    """accept-new records the key of an unknown host, and the results say so."""
     images: Literal["build", "send"] = "build"
-    """build: on the server host, from the context that is sent there. send: built here, and sent as an image."""
+    """build: send the build context to the server host and build there. send: build here and send the image."""
     ports: Annotated[int, Field(ge=1024, le=65000)] = 20000
-    """The first of the ports that each host and the coordinator listen on for each other."""
+    """The first port of the range that the hosts and the coordinator use among themselves."""
 
     @model_validator(mode="after")
     def _distinct(self) -> Inventory:
@@ -89,30 +92,30 @@ class Inventory(Model):
         for name, host in self.hosts.items():
             place = (host.address or name, host.port or self.defaults.port)
             if place in seen:
-                raise ValueError(f"{name!r} and {seen[place]!r} are both at {place[0]}: one host is listed once")
+                raise ValueError(f"{name!r} and {seen[place]!r} are both at {place[0]}: list each host once")
             seen[place] = name
         return self
 
     def access(self, name: str) -> Access:
-        """Give how a host is reached, the defaults applied."""
+        """Return how a host is reached, with the defaults applied."""
         host = self.hosts[name]
         said = {field: getattr(host, field) for field in Access.model_fields if getattr(host, field) is not None}
         return self.defaults.model_copy(update=said)
 
     def address(self, name: str) -> str:
-        """Give a host's address."""
+        """Return a host's address."""
         return self.hosts[name].address or name
 
 
 def slots_of(host: Host) -> int:
-    """How many agents a host takes at once."""
+    """Return how many agents a host runs at once."""
     if "load" not in host.roles:
         return 0
     return host.slots or (len(host.cores) if host.cores else DEFAULT_SLOTS)
 
 
 def schema() -> dict[str, Any]:
-    """Give the JSON Schema of an inventory file, for editors."""
+    """Return the JSON Schema of an inventory file, for editors."""
     return document_schema(Inventory)
 
 

@@ -1,4 +1,4 @@
-"""How often a case is tried, and what is done around each trial."""
+"""How often a case is repeated, and which commands run around each trial."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.spec.base import Model
+from orchestrator.spec.text import NonEmpty, Text
 from orchestrator.spec.units import Duration, Share
 
 MOST = 1000
-# Whatever host the server of a trial is placed on.
+# In place of a host: the one that the server of the trial is placed on.
 SERVER = "server"
 
 
 class Until(Model):
-    """When the numbers are precise enough: the whole 95 % interval of a metric, as a share of its estimate."""
+    """When the numbers are precise enough: the width of a metric's 95 % confidence interval, as a share of its estimate."""
 
     metric: Literal["throughput", "p50", "p90", "p95", "p99", "p999", "mean", "max"]
-    """Times are response times in the open model, else service times."""
+    """Times are response times in the open model, and service times in the closed model."""
     narrower_than: Share
 
 
@@ -27,16 +28,18 @@ class Adaptive(Model):
 
     until: Until
     at_least: Annotated[int, Field(ge=2, le=MOST)] = 5
-    """Blocks that are run in any case."""
+    """Blocks that are always run."""
     at_most: Annotated[int, Field(ge=2, le=MOST)] = 30
-    """Blocks after which it ends, precise or not."""
+    """The largest number of blocks, even if the numbers are not precise enough then."""
     budget: Duration | None = None
-    """Time for all trials: no block is begun that would not end within it, if it takes what blocks before took."""
+    """Time for all trials. A block is not started if it would probably exceed it, judged by the blocks before."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Adaptive:
         if self.at_least > self.at_most:
-            raise ValueError(f"at_least {self.at_least} is more than at_most {self.at_most}")
+            raise ValueError(
+                f"at_least ({self.at_least}) is more than at_most ({self.at_most}): lower one or raise the other"
+            )
         return self
 
 
@@ -51,16 +54,16 @@ Repetitions = Annotated[
 
 
 class Command(Model):
-    """A command on a host, before or after each trial. It is run by sh, as the user that Volley has there.
+    """A command on a host, before or after each trial. sh runs it, as Volley's user on that host.
 
-    It finds the campaign's variables in its environment, and VOLLEY_CASE, VOLLEY_TARGET, VOLLEY_LOAD, VOLLEY_TRIAL,
+    Its environment has the campaign's variables, and VOLLEY_CASE, VOLLEY_TARGET, VOLLEY_LOAD, VOLLEY_TRIAL,
     VOLLEY_BLOCK and VOLLEY_SERVER (the server host's address).
     """
 
-    run: Annotated[str, Field(min_length=1)]
-    """For the shell as it is written; ${NAME} is the shell's."""
-    host: str = SERVER
-    """A host of the inventory; 'server' is the one that the server is placed on, 'local' this machine without one."""
+    run: NonEmpty
+    """Passed to the shell as written; the shell replaces ${NAME}."""
+    host: Text = SERVER
+    """A host of the inventory. 'server' is the server's host; 'local' is this machine, if there is no inventory."""
     timeout: Duration = 60_000_000
     cases: str = "*"
-    """Only around trials of the cases that match this glob."""
+    """Only for trials of the cases that match this glob."""

@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import re
 
-from orchestrator.slo import ERRORS, THROUGHPUT, TIMES, Term
-from orchestrator.spec.units import duration_us, rate_per_s, share
+from orchestrator.slo import ERRORS, THROUGHPUT, TIMES, Metric, Term, share, shown
+from orchestrator.spec.units import duration_us, rate_per_s
 
 _TERM = re.compile(r"^\s*([a-z0-9.]+)\s*([<>])\s*(\S.*?)\s*$")
 EXAMPLE = "p99 < 50ms, errors < 0.1%, throughput > 1000/s"
 
 
 def terms(text: str) -> list[Term]:
-    """Read terms separated by commas; all must hold. Raises ValueError."""
+    """Return the comma-separated terms of an objective; all must hold. Raise ValueError if one cannot be read."""
     return [_term(part) for part in text.split(",")]
 
 
 def _term(text: str) -> Term:
     match = _TERM.match(text)
     if not match:
-        raise ValueError(f"{text.strip()!r} is no objective: write it as '{EXAMPLE}'")
+        raise ValueError(f"{shown(text.strip())} is not an objective: write it as '{EXAMPLE}'")
     metric, at_most, limit = match[1].replace("p99.9", "p999"), match[2] == "<", match[3]
     if metric in TIMES:
-        return Term(text.strip(), metric, at_most, duration_us(limit))
+        return Term(text.strip(), Metric(metric), at_most, int(duration_us(limit)))
     if metric == ERRORS:
-        return Term(text.strip(), metric, at_most, share(limit))
+        return Term(text.strip(), ERRORS, at_most, share(limit))
     if metric == THROUGHPUT:
-        return Term(text.strip(), metric, at_most, rate_per_s(limit))
-    raise ValueError(
-        f"{match[1]!r} is nothing to set an objective for; there are {', '.join((*TIMES, ERRORS, THROUGHPUT))}"
-    )
+        return Term(text.strip(), THROUGHPUT, at_most, rate_per_s(limit))
+    raise ValueError(f"no objective can be set for {shown(match[1])}: use {', '.join((*TIMES, ERRORS, THROUGHPUT))}")

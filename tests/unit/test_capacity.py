@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analyse.capacity import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay, resource
+from orchestrator.analyse.capacity import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay
+from orchestrator.analyse.bottleneck import bottleneck, describe
 from orchestrator.analyse.cases import judge
 from orchestrator.campaign.target import TargetSearch, load_of, requests_needed, wanted_of
-from orchestrator.cli.common import exit_code
+from orchestrator.cli.exit import exit_code
 from orchestrator.report.capacity import render
-from orchestrator.result import Metrics, Requests, ServerCost, Summary
+from orchestrator.result import Bottleneck, Metrics, Requests, ServerCost, Summary
 from orchestrator.search.engine import Kind
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import terms
@@ -38,7 +39,7 @@ def trial(rate=100.0, p99_ms=10.0, answered=None, errors=0, kind="probe", number
         metrics,
         throughput_per_s=per_s,
         window_s=5.0,
-        response_us=times,
+        response_time_us=times,
         requests=Requests(ok=round(5 * per_s), http_error=errors),
     )
     kept = [f for f in judged.findings if f.code in CODES]
@@ -78,7 +79,7 @@ def test_a_server_that_is_killed_did_not_pass():
 
     assert not answer(one, TERMS).passed
     assert answer(one, TERMS).limited_by is None
-    assert resource(one) == "memory"
+    assert bottleneck(one) is Bottleneck.MEMORY
 
 
 def test_a_server_at_the_end_of_its_cpu_has_given_way_whoever_else_was_busy():
@@ -93,21 +94,28 @@ def test_a_server_at_the_end_of_its_cpu_has_given_way_whoever_else_was_busy():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "what", "words"),
     [
-        ({"server": ServerCost(throttled_ratio=0.6, cpu_s=4.0)}, "its quota of 1 core"),
-        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=4.6)}, "0.92 of 1 core"),
-        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=1.0)}, "its own concurrency"),
-        ({"server": ServerCost(), "requests": Requests(ok=400, http_error=100)}, "admission"),
-        ({"server": ServerCost(), "requests": Requests(ok=400, failed=100)}, "connections"),
-        ({"server": ServerCost()}, "not metered"),
+        ({"server": ServerCost(throttled_ratio=0.6, cpu_s=4.0)}, "cpu quota", "CPU quota (1 core)"),
+        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=4.6)}, "cpu limit", "CPU (0.92 of 1 core)"),
+        ({"server": ServerCost(throttled_ratio=0.0, cpu_s=1.0)}, "concurrency", "its own concurrency"),
+        ({"server": ServerCost(), "requests": Requests(ok=400, http_error=100)}, "admission", "answered with errors"),
+        ({"server": ServerCost(), "requests": Requests(ok=400, failed=100)}, "connections", "refused or closed them"),
+        ({"server": ServerCost()}, "not metered", "not metered"),
     ],
 )
-def test_what_the_server_had_none_left_of(changes, told):
-    """By its own counters."""
+def test_the_bottleneck_of_a_server(changes, what, words):
+    """By its own counters; in words with the numbers."""
     one = trial(external=False)
+    spoiled = replace(one, metrics=replace(one.metrics, **changes))
 
-    assert told in resource(replace(one, metrics=replace(one.metrics, **changes)))
+    assert bottleneck(spoiled) == what
+    assert words in describe(bottleneck(spoiled), spoiled)
+
+
+def test_every_bottleneck_has_words():
+    """A bottleneck without words would end a report."""
+    assert all(describe(what, trial()) for what in Bottleneck)
 
 
 def searched(limit_per_s, lost=False):
@@ -175,8 +183,8 @@ def test_a_search_that_was_stopped_says_so():
     assert early.ending == late.ending == "unfinished"
     assert early.capacity_per_s is None
     assert late.capacity_per_s.low < 700 < late.capacity_per_s.high
-    assert "the search was stopped; it held" in in_words(early)
-    assert "so far: the search was stopped; go on with volley resume" in in_words(late)
+    assert "the search was interrupted; the objective was met up to" in in_words(early)
+    assert "so far: the search was interrupted; continue with volley resume" in in_words(late)
 
 
 def test_a_server_that_never_meets_it():
@@ -188,8 +196,8 @@ def test_a_server_that_never_meets_it():
 
     assert (target.over, gone.over) == ("never met", "not recovered")
     assert never.capacity_per_s is away.capacity_per_s is None
-    assert "not even the lowest rate" in in_words(never)
-    assert "did not come back" in in_words(away)
+    assert "not met even at the lowest rate" in in_words(never)
+    assert "did not recover" in in_words(away)
 
 
 def test_a_fresh_server_that_does_not_start_ends_its_search():

@@ -1,27 +1,46 @@
-"""The command line, as a process: words, streams, exit codes, imports."""
+"""The command line: words, streams, exit codes, imports."""
 
 import json
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
+
+from orchestrator.cli.app import app, invoke
+from orchestrator.cli.exit import NEVER_MET, NOT_REACHED, NOT_STARTED
+from orchestrator.cli.results_compare import Kind
+from orchestrator.result import DifferenceKind, FindingCode
+from orchestrator.search.engine import Ending
 
 ROOT = Path(__file__).parents[2]
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
+EXAMPLE = str(ROOT / "configs" / "inventories" / "example.yaml")
+URL = "http://127.0.0.1:1/"
 
 
-def volley(*arguments, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "orchestrator.cli.app", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        **options,
-    )
+@dataclass(frozen=True)
+class Done:
+    returncode: int
+    stdout: str
+    stderr: str
 
 
+@pytest.fixture
+def volley(capsys):
+    """Run a verb in this process; the command line that users type does no more than that."""
+
+    def run(*arguments):
+        code = invoke(list(arguments))
+        return Done(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("arguments", [["--help"], ["validate", FAIR]])
 def test_light_verbs_import_nothing_heavy(arguments):
     """Neither ray nor pandas nor docker, numpy or scipy."""
@@ -39,7 +58,22 @@ def test_light_verbs_import_nothing_heavy(arguments):
     assert done.returncode == 0, done.stderr
 
 
-def test_validate_says_ok_and_what_would_run():
+@pytest.mark.process
+def test_the_program_is_a_process_with_an_exit_code():
+    """What `python -m orchestrator.cli` prints and returns is what the verb does."""
+    done = subprocess.run(
+        [sys.executable, "-m", "orchestrator.cli", "run", "no-such.yaml"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=ROOT,
+    )
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: no-such.yaml: cannot be read: No such file or directory\n  -> check the path\n"
+
+
+def test_validate_says_ok_and_what_would_run(volley):
     """One line on stdout."""
     done = volley("validate", FAIR)
 
@@ -47,7 +81,7 @@ def test_validate_says_ok_and_what_would_run():
     assert "ok, 4 cases, 24 trials, plan " in done.stdout
 
 
-def test_wrong_files_are_2_with_every_problem_and_no_traceback(tmp_path):
+def test_wrong_files_are_2_with_every_problem_and_no_traceback(tmp_path, volley):
     """All problems on stderr, each with what to do."""
     path = tmp_path / "bad.yaml"
     path.write_text("campaign: a\ntargets: {t: {url: 'http://h/', pot: 1}}\nloads: {l: {clients: 4, duration: 5}}\n")
@@ -69,13 +103,33 @@ def test_wrong_files_are_2_with_every_problem_and_no_traceback(tmp_path):
         (["run", "no-such.yaml"], "No such file"),
         (["run", FAIR, "--only", "z*", "--dry-run"], "matches no case"),
         (["run", FAIR, "--set", "agents=99", "--set", "loads.burst.clients=200", "--set", "loads.steady.clients=99", "--dry-run"], "99 agents"),
-        (["bench", "http://127.0.0.1:1/", "-n", "5", "-d", "5s"], "both bound the load"),
-        (["bench", "not a url", "-n", "50"], "is not an http:// or https:// URL"),
+        (["bench", URL, "-n", "5", "-d", "5s"], "error: -n: cannot be combined with -d"),
+        (["bench", URL, "-n", "5", "--rate", "5"], "error: -n: cannot be combined with --rate"),
+        (["bench", URL, "-d", "5"], "error: -d: '5' has no unit\n  -> write a duration as '5s', '500ms' or '1m30s'"),
+        (["bench", URL, "--rate", "5/h"], "error: --rate: '5/h' is not a rate"),
+        (["bench", URL, "--rate", "9" * 400], "error: --rate: '99999999999...99999' (402 characters) is out of range"),
+        (["bench", URL, "-m", "5"], "error: -m: HTTP/1.1 has one request at a time on a connection\n  -> add --http2"),
+        (["bench", URL, "-H", "secret"], "error: -H: is not a header\n  -> write it as -H 'NAME: VALUE'"),
+        (["bench", URL, "-c", "0"], "error: -c: 0 is out of range"),
+        (["bench", URL, "-c", "1", "--agents", "2"], "error: -c: 1 client cannot be split over 2 agents"),
+        (["bench", "not a url", "-n", "50"], "error: URL: 'not a url' is not a URL"),
+        (["saturate", URL], "error: --slo: no objective given\n  -> add --slo"),
+        (["saturate", URL, "--slo", "p99 < 5", "--precision", "3"], "error: --precision: '3' is not a percentage"),
+        (["saturate", FAIR], "no objective given\n  -> add --slo 'p99<50ms', or a section 'saturation' to the file"),
+        (["saturate", FAIR, "--slo", "p99<50ms", "--window", "5"], "error: --window: '5' has no unit"),
+        (["saturate", FAIR, "--slo", "p99<50ms # x"], "error: --slo: '50ms # x' is not a duration"),
+        (["sweep", URL, "--clients", "1,x"], "error: --clients: '1,x' is not a list of client counts"),
+        (["sweep", FAIR, "-d", "5"], "error: -d: '5' has no unit"),
+        (["sweep", FAIR, "--repeat", "0"], "error: --repeat: 0 is out of range"),
+        (["doctor", "--calibrate", "--up-to", "9/s"], "error: --up-to: 9/s is too low"),
+        (["compare", "/a", "--allow", "image"], "--allow applies to two runs"),
+        (["compare", "/a", "/b", "--baseline", "t"], "--baseline applies to a single run"),
+        (["compare", "/a", "/b", "--smallest-effect", "3"], "--smallest-effect: '3' is not a percentage"),
         (["bench", "http://127.0.0.1:1/", "-c", "40", "-n", "5"], "40 clients are more than 5 requests"),
-        (["report", "/nowhere"], "cannot be read"),
+        (["report", "/nowhere"], "is not a run folder"),
     ],
 )  # fmt: skip
-def test_wrong_usage(arguments, words):
+def test_wrong_usage(arguments, words, volley):
     """2 for what the user typed (4 for what this machine cannot place), in words, without a traceback."""
     done = volley(*arguments)
 
@@ -84,7 +138,7 @@ def test_wrong_usage(arguments, words):
     assert "Traceback" not in done.stderr
 
 
-def test_dry_run_shows_the_plan_and_starts_nothing():
+def test_dry_run_shows_the_plan_and_starts_nothing(volley):
     """Cases, order, placement, time; as JSON too."""
     done = volley("run", FAIR, "--dry-run")
     document, again = (json.loads(volley("run", FAIR, "--dry-run", "--json").stdout) for _ in range(2))
@@ -99,52 +153,66 @@ def test_dry_run_shows_the_plan_and_starts_nothing():
 
 
 @pytest.mark.parametrize(("kind", "file"), [("campaign", "volley"), ("inventory", "volley-inventory")])
-def test_the_shipped_schemas_are_the_real_ones(kind, file):
+def test_the_shipped_schemas_are_the_real_ones(kind, file, volley):
     """configs/*.schema.json is what 'volley schema' prints."""
     shipped = (ROOT / "configs" / f"{file}.schema.json").read_text()
 
     assert json.loads(volley("schema", kind).stdout) == json.loads(shipped)
 
 
-def test_validate_knows_an_inventory():
+def test_validate_knows_an_inventory(volley):
     """The example that is shipped."""
-    done = volley("validate", str(ROOT / "configs" / "inventories" / "example.yaml"))
+    done = volley("validate", EXAMPLE)
 
     assert done.returncode == 0, done.stderr
     assert "ok, 3 hosts" in done.stdout
 
 
-def test_a_placement_that_cannot_be_is_told_in_numbers_before_anything_starts(tmp_path):
+def test_an_impossible_placement_is_reported_in_numbers_before_anything_starts(tmp_path, volley):
     """Shortage: how many, where; exit code 4; --dry-run and run alike, and no run folder is made."""
-    inventory = str(ROOT / "configs" / "inventories" / "example.yaml")
-
     for more in (["--dry-run"], ["--out", str(tmp_path / "runs")]):
-        done = volley("run", FAIR, "--hosts", inventory, "--set", "agents=9", *more)
+        done = volley("run", FAIR, "--hosts", EXAMPLE, "--set", "agents=9", *more)
 
         assert done.returncode == 4
-        assert (
-            "9 agents are wanted at once; the load hosts, beside the server on web1, take 4 (gen1 2, gen2 2)"
-            in done.stderr
-        )
+        assert "9 agents" in done.stderr
+        assert "take 4 (gen1 2, gen2 2)" in done.stderr
         assert "\n  -> use fewer agents" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
-def test_dry_run_shows_the_placement_on_hosts():
+def test_dry_run_shows_the_placement_on_hosts(volley):
     """Which host runs what, without reaching any."""
-    done = volley("run", FAIR, "--hosts", str(ROOT / "configs" / "inventories" / "example.yaml"), "--dry-run")
+    done = volley("run", FAIR, "--hosts", EXAMPLE, "--dry-run")
 
     assert done.returncode == 0
     assert "server on web1; agents on gen1 1, gen2 1" in done.stdout
 
 
-def test_help_is_the_documented_one(golden):
-    """Every verb and option."""
-    import os
+def _help_pages(command, words=()):
+    """Yield the words before --help of every verb."""
+    yield words
+    for name, verb in getattr(command, "commands", {}).items():
+        yield from _help_pages(verb, (*words, name))
 
-    environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    text = "".join(
-        volley(*verb, "--help", env=environment).stdout for verb in ([], ["run"], ["bench"], ["validate"], ["report"])
-    ) + "".join(volley("hosts", *verb, "--help", env=environment).stdout for verb in ([], ["up"], ["clean"], ["trust"]))
 
-    golden("help.txt", "\n".join(line.rstrip() for line in text.splitlines()) + "\n")
+def test_help_is_the_documented_one(volley, golden, monkeypatch):
+    """Every verb and option, under the name that users type, at 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setattr("typer.rich_utils.FORCE_TERMINAL", None)
+    pages = [volley(*words, "--help").stdout for words in _help_pages(typer.main.get_command(app))]
+
+    text = "\n".join(line.rstrip() for line in "".join(pages).splitlines()) + "\n"
+
+    assert len(pages) == 22
+    assert max(map(len, text.splitlines())) <= 80
+    assert not re.search(r"(?i)python|root|orchestrator", text)
+    golden("help.txt", text)
+
+
+def test_words_that_stand_for_slow_enums():
+    """Exit codes and options name members of enums that are slow to import."""
+    assert set(FindingCode) >= NOT_STARTED
+    assert set(Ending) >= NOT_REACHED | {NEVER_MET}
+    assert set(map(str, Kind)) == set(map(str, DifferenceKind))

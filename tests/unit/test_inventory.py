@@ -11,9 +11,9 @@ from orchestrator.spec.load import is_inventory, load_inventory
 def problems(tmp_path, text):
     path = tmp_path / "hosts.yaml"
     path.write_text(text)
-    with pytest.raises(ConfigurationError) as told:
+    with pytest.raises(ConfigurationError) as refused:
         load_inventory(path)
-    return [f"{p.where.removeprefix(str(path))} {p.what} {p.hint}" for p in told.value.problems]
+    return [f"{p.where.removeprefix(str(path))} {p.what} {p.hint}" for p in refused.value.problems]
 
 
 def test_a_good_one(tmp_path):
@@ -48,7 +48,7 @@ def test_every_problem_at_once(tmp_path):
     assert "did you mean 'roles'?" in text
     assert ":4: hosts.b.roles" in text
     assert ":5: hosts.c" in text
-    assert "is no label" in text
+    assert "is not a valid label" in text
     assert ":6: hosts.d.slots" in text
 
 
@@ -60,7 +60,41 @@ def test_one_host_is_listed_once(tmp_path):
 
 
 def test_a_key_that_is_not_there(tmp_path):
-    """Told for the host that would use it."""
+    """Reported for the host that would use it."""
     (found,) = problems(tmp_path, json.dumps({"hosts": {"a": {"roles": ["load"], "key": "none"}}}))
 
     assert "hosts.a there is no key file 'none'" in found
+
+
+@pytest.mark.parametrize(
+    ("line", "where", "what"),
+    [
+        ("hosts: {a: {roles: [load], jump: '::1'}}", ":1: hosts.a.jump", "'::1' is not [USER@]HOST[:PORT]"),
+        ("hosts: {a: {roles: [load], jump: 'u@h:99999'}}", ":1: hosts.a.jump", "is not [USER@]HOST[:PORT]"),
+        ("hosts: {a: {roles: [load], jump: 'u@../x'}}", ":1: hosts.a.jump", "'../x' is not a host name"),
+        ("hosts: {a: {roles: [load], address: ../x}}", ":1: hosts.a.address", "'../x' is not a host name"),
+        ("hosts: {a: {roles: [load], address: 10.0.0.999}}", ":1: hosts.a.address", "is not a host name"),
+        ("hosts: {a: {roles: [load], address: ''}}", ":1: hosts.a.address", "'' is not a host name"),
+        ('hosts: {a: {roles: [load]}}\nssh_config: "\\0"', ":2: ssh_config", "holds a control character"),
+        ('hosts: {a: {roles: [load], user: "a\\nb"}}', ":1: hosts.a.user", "holds a control character"),
+        ("hosts: {a: {roles: [load], cores: [65536]}}", ":1: hosts.a.cores.0", "65536 is out of range"),
+    ],
+    ids=range(9),
+)
+def test_what_ssh_could_not_use_is_refused(tmp_path, line, where, what):
+    """With its line, before anything connects."""
+    (problem,) = problems(tmp_path, line)
+
+    assert problem.startswith(where)
+    assert what in problem
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "fe80::1", "web-1.example.org", "web_1", "localhost"])
+def test_addresses(tmp_path, address):
+    """Names and IP addresses of both kinds, with a jump host or without."""
+    path = tmp_path / "hosts.yaml"
+    path.write_text(
+        json.dumps({"hosts": {"a": {"roles": ["load"], "address": address, "jump": "me@gate.example.org:22"}}})
+    )
+
+    assert load_inventory(path).address("a") == address

@@ -30,10 +30,10 @@ def test_terms_are_read_with_their_units():
     ("text", "told"),
     [
         ("p99", "write it as 'p99 < 50ms"),
-        ("p98 < 5ms", "there are p50, p90"),
+        ("p98 < 5ms", "use p50, p90"),
         ("p99 < 50", "has no unit"),
-        ("errors < 3ms", "the units are %"),
-        ("", "no objective"),
+        ("errors < 3ms", "'3ms' is not a percentage"),
+        ("", "not an objective"),
     ],
 )
 def test_what_is_no_objective_is_told_with_what_would_be(text, told):
@@ -60,7 +60,7 @@ def test_a_campaign_with_wrong_objectives_is_told_all_at_once(tmp_path):
     told = " ".join(f"{problem.where} {problem.what}" for problem in caught.value.problems)
 
     assert "'b/*' matches no case" in told
-    assert "'p99 5ms' is no objective" in told
+    assert "'p99 5ms' is not an objective" in told
 
 
 def summed(slo, **changes):
@@ -117,5 +117,5 @@ def test_markdown_says_verdict_outcome_numbers_and_doubts():
     page = markdown(summed("p50 < 100ms"))
 
     assert page.startswith("### Volley: c: verdict **VALID**, outcome **FAIL**")
-    assert "| flask/steady: p50 < 100ms | 20" in page
+    assert "| flask/steady: service time p50 < 100ms | 20" in page
     assert "| FAIL |" in page

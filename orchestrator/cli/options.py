@@ -1,0 +1,46 @@
+"""Arguments and options that several verbs share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from orchestrator.campaign.hosts import Hosts
+
+DEFAULT_OUT = Path("runs")
+
+CampaignFile = Annotated[Path, typer.Argument(metavar="CAMPAIGN", help="A campaign file (YAML).")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+RunsFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder that holds the runs.")]
+InventoryFile = Annotated[Path, typer.Option("--hosts", metavar="INVENTORY", help="An inventory file (YAML).")]
+OnHosts = Annotated[
+    Path | None,
+    typer.Option("--hosts", metavar="INVENTORY", help="Use the hosts of this inventory (YAML), over SSH."),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Create the run's folder in this folder.")]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Replace a value of the campaign, e.g. loads.steady.clients=80."),
+]
+OnlyCases = Annotated[
+    str | None, typer.Option("--only", metavar="GLOB", help="Run only the cases that match, e.g. 'flask/*'.")
+]
+OnlyTargets = Annotated[
+    str | None, typer.Option("--only", metavar="GLOB", help="Search only the targets that match, e.g. 'flask*'.")
+]
+Agents = Annotated[int | None, typer.Option("--agents", metavar="N", help="Number of h2load processes (default 2).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
+UpTo = Annotated[str, typer.Option("--up-to", metavar="RATE", help="Highest rate to try, at least 500/s.")]
+HIGHEST_CALIBRATION = "512000/s"
+
+
+def hosts_of(inventory: Path | None) -> Hosts:
+    """Return the hosts of a run: this machine, or those of an inventory. Raise ConfigurationError."""
+    from orchestrator.campaign.hosts import Hosts
+    from orchestrator.spec.load import load_inventory
+
+    return Hosts() if inventory is None else Hosts(load_inventory(inventory), inventory.parent.resolve())

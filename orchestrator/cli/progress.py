@@ -1,0 +1,50 @@
+"""How a run is shown while it lasts and when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from orchestrator.cli.exit import exit_code
+from orchestrator.cli.results_show import show as show_results
+from orchestrator.errors import EXIT_OK
+
+if TYPE_CHECKING:
+    from orchestrator.report.progress import Happening
+    from orchestrator.stored.documents import Origin
+    from orchestrator.stored.evaluate import Finished
+
+
+def show_run(
+    execute: Callable[[Callable[[Happening], None]], Finished],
+    as_json: bool,
+    quiet: bool,
+    show: Callable[[Finished, bool], None] = show_results,
+) -> None:
+    """Execute a run with progress on stderr, print its results, and exit with its code.
+
+    execute: calls its argument for each event; show: prints the finished run, as JSON if its second argument is true.
+    """
+    from orchestrator.report.progress import Progress
+
+    progress = Progress(quiet)
+    try:
+        finished = execute(progress.show)
+    finally:
+        progress.close()
+    show(finished, as_json)
+    if not quiet:
+        typer.echo(f"results: {finished.path}", err=True)
+    code = exit_code(finished)
+    if code != EXIT_OK:
+        raise typer.Exit(code)
+
+
+def origin_of(file: str, overrides: Sequence[str], only: str | None, hosts: Path | None) -> Origin:
+    """Return the command that planned a run, so that it can be resumed. hosts: the inventory file."""
+    from orchestrator.stored.documents import Origin
+
+    return Origin(file, list(overrides), only, None if hosts is None else str(hosts.resolve()))

@@ -1,0 +1,84 @@
+"""The verbs that carry out a campaign file: `run` and `resume`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from orchestrator.cli.options import (
+    DEFAULT_OUT,
+    AsJson,
+    CampaignFile,
+    OnHosts,
+    OnlyCases,
+    Out,
+    Quiet,
+    RunFolder,
+    Sets,
+    hosts_of,
+)
+from orchestrator.cli.progress import origin_of, show_run
+
+if TYPE_CHECKING:
+    from orchestrator.spec.checks import Loaded
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    campaign: CampaignFile,
+    hosts: OnHosts = None,
+    out: Out = DEFAULT_OUT,
+    set_: Sets = None,
+    only: OnlyCases = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and start nothing.")] = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run a campaign: start the servers, send the load, judge and compare the results.
+
+    Exit codes: 0 ok, 2 wrong usage, 3 a result is INVALID,
+    4 cannot place, reach or start, 99 an objective was not met,
+    130/143 interrupted.
+    """
+    from orchestrator.campaign.run import run_campaign
+    from orchestrator.spec.load import load
+
+    loaded = load(campaign, set_ or ())
+    if dry_run:
+        _show_plan(loaded, only, hosts, as_json)
+        return
+    source, origin = source_of(campaign, set_ or ()), origin_of(str(campaign.resolve()), set_ or (), only, hosts)
+    placed = hosts_of(hosts)
+    show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet)
+
+
+def _show_plan(loaded: Loaded, only: str | None, hosts: Path | None, as_json: bool) -> None:
+    from orchestrator.campaign.dry_run import as_document, as_lines
+
+    placed = hosts_of(hosts)
+    if as_json:
+        typer.echo(json.dumps(as_document(loaded, only, placed), indent=2))
+    else:
+        typer.echo("\n".join(as_lines(loaded, only, placed)))
+
+
+def source_of(campaign: Path, overrides: Sequence[str]) -> str:
+    """Return a campaign file as it was written, with the values that replaced some of it as comments."""
+    return campaign.read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in overrides)
+
+
+@app.command()
+def resume(run_folder: RunFolder, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Resume an interrupted run or search.
+
+    Finished trials are kept; a changed campaign or image is refused.
+    """
+    from orchestrator.campaign.resume import resume as resume_run
+
+    show_run(lambda show: resume_run(run_folder, show), as_json, quiet)

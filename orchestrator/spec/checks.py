@@ -1,0 +1,66 @@
+"""Check data as a model, and collect everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.errors import ConfigurationError, Problem
+from orchestrator.spec.models import Campaign
+from orchestrator.spec.references import missing_files, wrong_references
+from orchestrator.spec.variables import Location, Unset
+from orchestrator.spec.wording import mistakes
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checked campaign, the folder its paths are relative to, and the resolved input as plain data."""
+
+    campaign: Campaign
+    folder: Path
+    plain: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """The problems of one file or command line. name: what the user calls a place: a line, or an option."""
+
+    name: Callable[[Location], str]
+    problems: list[Problem] = field(default_factory=list)
+    # Where a variable is unset: what else is wrong there follows from it.
+    incomplete: set[Location] = field(default_factory=set)
+
+    def add(self, location: Location, what: str, hint: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(self.name(location), what, hint))
+
+    def unset(self, missing: Sequence[Unset]) -> None:
+        """Note the variables that could not be replaced."""
+        for one in missing:
+            self.incomplete.add(one.location)
+            self.add(one.location, one.what, "set the variable, or give a default: ${NAME:-value}")
+
+    def model(self, kind: type[M], data: dict[str, Any]) -> M | None:
+        """Return the data as a model, or None after noting everything that is wrong with it."""
+        try:
+            return kind.model_validate(data)
+        except ValidationError as error:
+            for mistake in mistakes(error, data, kind):
+                if mistake.location not in self.incomplete:
+                    self.add(mistake.location, mistake.what, mistake.hint)
+            return None
+
+    def campaign(self, data: dict[str, Any], folder: Path) -> Campaign:
+        """Return the data as a campaign. Raise ConfigurationError with all problems, those noted before included."""
+        campaign = self.model(Campaign, data)
+        for location, what, hint in (*wrong_references(data), *missing_files(data, folder)):
+            self.add(location, what, hint)
+        if campaign is None or self.problems:
+            raise ConfigurationError(self.problems)
+        return campaign

@@ -1,0 +1,130 @@
+"""YAML files as trees that know their lines: YAML 1.2, no tags, no dates, no traps."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.errors import ConfigurationError, Problem
+
+if TYPE_CHECKING:
+    from ruamel.yaml.nodes import Node
+
+_CORE = "tag:yaml.org,2002:"
+_PLAIN = {_CORE + kind for kind in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
+# YAML 1.2 has no dates: 2024-01-01 is text.
+_DATE, _TEXT = _CORE + "timestamp", _CORE + "str"
+# Aliases are counted where they are used: a few lines of them can stand for millions of values.
+MOST_VALUES = 100_000
+FIX = "fix the YAML there"
+# Python converts no text of more digits to a number.
+_HUGE = re.compile(r"[0-9]{4000,}")
+
+
+class Refused(ValueError):
+    """A part of the document that is not accepted: `line` counts from 1."""
+
+    def __init__(self, what: str, hint: str, node: Node) -> None:
+        super().__init__(what)
+        self.hint = hint
+        self.line = node.start_mark.line + 1
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Return the mapping that a YAML file holds. Raise ConfigurationError if it cannot be read."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigurationError([Problem(str(path), f"cannot be read: {reason}", "check the path")]) from None
+    tree = _parsed(text, path)
+    if not isinstance(tree, dict):
+        raise ConfigurationError([Problem(str(path), "is not a mapping", "begin with 'campaign: NAME' (or 'hosts:')")])
+    return tree
+
+
+def read_value(text: str) -> Any:
+    """Return the value that a piece of YAML stands for, as plain data. Raise ConfigurationError if it is not YAML."""
+    return plain(_parsed(text, Path("value")))
+
+
+def plain(value: Any) -> Any:
+    """Return a value of a tree as dicts with text as keys, lists, and Python's own scalars."""
+    if isinstance(value, dict):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    if isinstance(value, bool) or value is None:
+        return value
+    for kind in (str, int, float):
+        if isinstance(value, kind):
+            return kind(value)
+    # A scalar with a tag of its own: '!!str 5'.
+    return getattr(value, "value", value)
+
+
+def _parsed(text: str, path: Path) -> Any:
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        return _tree(text)
+    except Refused as error:
+        problem = Problem(f"{path}:{error.line}", str(error), error.hint)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = Problem(where, (error.problem or "is not YAML").split("\n")[0], FIX)
+    except YAMLError as error:
+        problem = Problem(str(path), str(error).split("\n")[0], FIX)
+    except RecursionError:
+        problem = Problem(str(path), "is nested too deeply", FIX)
+    raise ConfigurationError([problem])
+
+
+def _tree(text: str) -> Any:
+    """Return the document as ruamel's round-trip data, which knows lines."""
+    from ruamel.yaml import YAML
+
+    constructor, parser = YAML(typ="rt").get_constructor_parser(text)
+    try:
+        node = constructor.composer.get_single_node()
+        if node is None:
+            return None
+        _accept(node, [], [0])
+        return _constructed(constructor, node)
+    finally:
+        parser.dispose()
+
+
+def _constructed(constructor: Any, node: Node) -> Any:
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return constructor.construct_document(node)
+    except YAMLError:
+        raise
+    except (ValueError, LookupError, TypeError):
+        # ruamel's own errors for '!!int x', and for a document that says it is YAML 1.1.
+        raise Refused("a value does not match its tag or its YAML version", "remove the tag", node) from None
+
+
+def _accept(node: Node, above: list[Node], count: list[int]) -> None:
+    """Raise Refused for a tag, a huge number, and an alias that contains itself or stands for too much."""
+    count[0] += 1
+    if any(node is one for one in above):
+        raise Refused("an alias contains itself", "write the value out", node)
+    if count[0] > MOST_VALUES:
+        raise Refused(f"aliases expand to more than {MOST_VALUES:,} values", "use fewer aliases", node)
+    tag = str(node.tag)
+    if tag == _DATE:
+        node.ctag = type(node.ctag)(suffix=_TEXT)
+    elif tag not in _PLAIN:
+        raise Refused(f"unknown tag '{tag.replace(_CORE, '!!')}'", "remove the tag", node)
+    if isinstance(node.value, str):
+        if tag != _TEXT and _HUGE.search(node.value):
+            raise Refused("a number has thousands of digits", "write a smaller number", node)
+        return
+    for child in node.value:
+        for inner in child if isinstance(child, tuple) else (child,):
+            _accept(inner, [*above, node], count)

@@ -1,0 +1,242 @@
+"""Campaigns made from a command line, without a file.
+
+A value is read from its option once, into a typed value. It reaches the campaign as that value, never as text again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from orchestrator.errors import ConfigurationError, Problem
+from orchestrator.slo import share, shown
+from orchestrator.spec.checks import Checks, Loaded
+from orchestrator.spec.models import Campaign
+from orchestrator.spec.units import Micros, Part, duration_us, rate_per_s
+from orchestrator.spec.variables import Location, literal
+
+T = TypeVar("T")
+
+# The names of the one target and the one load.
+TARGET, LOAD = "url", "load"
+AGENTS = 2
+WINDOW = Micros(10_000_000)
+# A search takes over the protocol and the agents of its load; the rest does not matter to it.
+SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
+# What a sweep keeps of a campaign's first load, and leaves out of the campaign: parts that depend on its loads.
+KEPT = ("protocol", "streams", "paths", "method", "headers", "body_file")
+LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
+# One step of calibration: long enough for h2load's CPU time to be sampled once, short enough to wait for.
+STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_200_000), Micros(300_000), Micros(200_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What `volley bench` was asked for. duration, rate: as typed; headers: 'NAME: VALUE'."""
+
+    url: str
+    clients: int
+    repeat: int
+    requests: int | None = None
+    duration: str | None = None
+    rate: str | None = None
+    http2: bool = False
+    streams: int = 1
+    agents: int | None = None
+    headers: Sequence[str] = ()
+    expect_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What `volley saturate` was asked for, as typed. Parts that are None keep their defaults."""
+
+    slo: str | None = None
+    precision: str | None = None
+    window: str | None = None
+    highest: str | None = None
+    budget: int | None = None
+    agents: int | None = None
+
+    def overrides(self) -> list[str]:
+        """Return the options as 'path=value', for a campaign file."""
+        given = {"slo": self.slo, "precision": self.precision, "window": self.window, "highest": self.highest}
+        found = [f"saturation.{key}={json.dumps(text)}" for key, text in given.items() if text is not None]
+        found += [] if self.budget is None else [f"saturation.budget={self.budget}"]
+        return found + ([] if self.agents is None else [f"agents={self.agents}"])
+
+
+_BENCH = {
+    "url": "URL", "status": "--expect-status", "clients": "-c", "requests": "-n", "duration": "-d", "rate": "--rate",
+    "streams": "-m", "headers": "-H", "agents": "--agents", "repetitions": "--repeat",
+}  # fmt: skip
+_SEARCH = {key: f"--{key}" for key in ("slo", "precision", "window", "highest", "budget", "agents")} | {"url": "URL"}
+# By the path in a campaign file: the option that stands for it.
+SEARCH_OPTIONS = {"agents": "--agents"} | {
+    f"saturation.{key}": f"--{key}" for key in ("slo", "precision", "window", "highest", "budget")
+}
+_SWEEP = {"url": "URL", "clients": "--clients", "duration": "-d", "repetitions": "--repeat"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One command line. options: by key of the campaign, the option that sets it."""
+
+    options: Mapping[str, str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, option: str, read: Callable[[str], T], text: str, otherwise: T) -> T:
+        """Return the value of an option; `otherwise` after noting why it cannot be read."""
+        try:
+            return read(text)
+        except ValueError as error:
+            self.refuse(option, *str(error).split(": ", 1))
+            return otherwise
+
+    def refuse(self, option: str, what: str, hint: str = "") -> None:
+        """Note a problem with an option."""
+        self.problems.append(Problem(option, what, hint))
+
+    def loaded(self, data: dict[str, Any], folder: Path | None = None) -> Loaded:
+        """Return the data as a checked campaign. Raise ConfigurationError with all problems, by option."""
+        folder = Path.cwd() if folder is None else folder
+        campaign = Checks(self._option, self.problems).campaign(data, folder)
+        return Loaded(campaign, folder, document(campaign))
+
+    def _option(self, location: Location) -> str:
+        known = (self.options[part] for part in reversed(location) if part in self.options)
+        return next(known, ".".join(str(part) for part in location) or "the command line")
+
+
+def bench(asked: Bench) -> Loaded:
+    """Return the campaign of `volley bench`. Raise ConfigurationError with all problems, by option."""
+    line = _Line(_BENCH)
+    if asked.requests is not None:
+        for option, given in (("-d", asked.duration), ("--rate", asked.rate)):
+            if given is not None:
+                line.refuse("-n", f"cannot be combined with {option}", "use one of them")
+    if asked.streams != 1 and not asked.http2:
+        line.refuse("-m", "HTTP/1.1 has one request at a time on a connection", "add --http2, or omit -m")
+    if line.problems:
+        raise ConfigurationError(line.problems)
+    agents = max(1, min(AGENTS, asked.clients)) if asked.agents is None else asked.agents
+    expect = {} if asked.expect_status is None else {"expect": {"status": asked.expect_status}}
+    data = {
+        "campaign": "bench",
+        "targets": {TARGET: {"url": asked.url, **expect}},
+        "loads": {LOAD: _bench_load(asked, line)},
+        "agents": agents,
+        "repetitions": asked.repeat,
+    }
+    return line.loaded(data)
+
+
+def _bench_load(asked: Bench, line: _Line) -> dict[str, Any]:
+    load: dict[str, Any] = {"clients": asked.clients, "protocol": "http2" if asked.http2 else "http1"}
+    load |= {"streams": asked.streams}
+    if asked.requests is not None:
+        load["requests"] = asked.requests
+    else:
+        load["duration"] = WINDOW if asked.duration is None else line.read("-d", duration_us, asked.duration, WINDOW)
+    if asked.rate is not None:
+        load |= {"model": "open", "rate": line.read("--rate", rate_per_s, asked.rate, 1.0)}
+    if headers := dict(_header(text, line) for text in asked.headers):
+        load["headers"] = headers
+    return load
+
+
+def _header(text: str, line: _Line) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon:
+        # Without the text: it can be a secret.
+        line.refuse("-H", "is not a header", "write it as -H 'NAME: VALUE'")
+        return "X", ""
+    return name.strip(), value.strip()
+
+
+def saturate(url: str, asked: Search) -> Loaded:
+    """Return the campaign of `volley saturate URL`. Raise ConfigurationError with all problems, by option."""
+    line = _Line(_SEARCH)
+    search: dict[str, Any] = {} if asked.slo is None else {"slo": asked.slo}
+    if asked.slo is None:
+        line.refuse("--slo", "no objective given", "add --slo 'p99<50ms, errors<0.1%'")
+        search["slo"] = "p99<50ms"
+    if asked.precision is not None:
+        search["precision"] = Part(line.read("--precision", share, asked.precision, 0.03))
+    if asked.window is not None:
+        search["window"] = line.read("--window", duration_us, asked.window, WINDOW)
+    if asked.highest is not None:
+        search["highest"] = line.read("--highest", rate_per_s, asked.highest, 1e6)
+    search |= {} if asked.budget is None else {"budget": asked.budget}
+    data = {
+        "campaign": "saturate",
+        "targets": {TARGET: {"url": url}},
+        "loads": {LOAD: {"clients": SEARCH_CLIENTS, "duration": SEARCH_DURATION}},
+        "saturation": search,
+        **({} if asked.agents is None else {"agents": asked.agents}),
+    }
+    return line.loaded(data)
+
+
+def sweep(url: str, clients: str, duration: str, repeat: int) -> Loaded:
+    """Return the campaign of `volley sweep URL`: a closed load for each number of clients. Raise ConfigurationError."""
+    base = {"campaign": "sweep", "targets": {TARGET: {"url": url}}}
+    return _swept(base, {}, 1, (clients, duration, repeat), Path.cwd())
+
+
+def swept(loaded: Loaded, clients: str, duration: str, repeat: int) -> Loaded:
+    """Return a campaign with its loads replaced by a closed load for each number of clients. Raise ConfigurationError.
+
+    The new loads keep the protocol and the request of the campaign's first load.
+    """
+    first = next(iter(loaded.campaign.loads.values()))
+    kept = {name: getattr(first, name) for name in KEPT if name in first.model_fields_set}
+    base = {key: value for key, value in loaded.plain.items() if key not in LEFT_OUT}
+    return _swept(base, kept, first.agents or loaded.campaign.agents, (clients, duration, repeat), loaded.folder)
+
+
+def _swept(
+    base: dict[str, Any], kept: dict[str, Any], agents: int, typed: tuple[str, str, int], folder: Path
+) -> Loaded:
+    clients, duration, repeat = typed
+    line = _Line(_SWEEP)
+    numbers = line.read("--clients", _numbers, clients, [1])
+    window = line.read("-d", duration_us, duration, WINDOW)
+    loads = {f"c{n}": kept | {"clients": n, "duration": window, "agents": min(agents, n)} for n in numbers}
+    return line.loaded(base | {"loads": loads, "repetitions": repeat}, folder)
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isascii() and part.isdigit() and len(part) < 7 and int(part) for part in parts):
+        raise ValueError(f"{shown(text)} is not a list of client counts: write it as --clients 1,2,4,8")
+    return [int(part) for part in parts]
+
+
+def calibration_step(url: str, rate_per_s: float, clients: int) -> Campaign:
+    """Return one step of calibration: an open load of one agent. Raise ConfigurationError."""
+    times = {"duration": STEP_WINDOW, "warm_up": STEP_WARM_UP, "tail": STEP_TAIL}
+    data = {
+        "campaign": "calibrate",
+        "targets": {TARGET: {"url": url}},
+        "loads": {LOAD: {"model": "open", "rate": rate_per_s, "clients": clients, **times}},
+        "agents": 1,
+        "repetitions": 1,
+    }
+    return _Line({}).loaded(data).campaign
+
+
+def document(campaign: Campaign) -> dict[str, Any]:
+    """Return what was set of a campaign as the data of a file. It reads back to an equal campaign."""
+    return campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+def source(loaded: Loaded) -> str:
+    """Return a campaign as the text of a file, for its run folder. Values of headers can be secrets: they are left out."""
+    data = json.loads(json.dumps(loaded.plain))
+    for load in data["loads"].values():
+        load.update({"headers": dict.fromkeys(load["headers"], "...")} if "headers" in load else {})
+    return json.dumps(literal(data), indent=2, ensure_ascii=False) + "\n"

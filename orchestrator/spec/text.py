@@ -1,0 +1,127 @@
+"""Text in files that has a form of its own: names, URLs, paths, header fields, addresses."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from orchestrator.slo import shown
+
+# A trial's folder is named after its target and its load; file names have at most 255 bytes.
+LONGEST_NAME = 80
+NAME_HINT = "use letters, digits, '.', '_' and '-'"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f]")
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_CORES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+_METHOD = re.compile(r"[A-Z]+")
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+_JUMP = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>[^@:\s]+)(?::(?P<port>[0-9]{1,5}))?")
+
+
+def _name(value: str) -> str:
+    if not _NAME.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not a valid name: {NAME_HINT}")
+    if len(value) > LONGEST_NAME:
+        raise ValueError(f"a name of {len(value)} characters is too long: use at most {LONGEST_NAME}")
+    return value
+
+
+def _http_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid or _NOT_IN_URLS.search(value):
+        raise ValueError(f"{shown(value)} is not a URL: write http://HOST[:PORT][/PATH], or https://")
+    if parts.username or parts.password:
+        raise ValueError("a URL must not carry a password: put it into a header, from the environment")
+    return value if parts.path else value + "/"
+
+
+def _path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{shown(value)} is not a path on a server: begin it with '/'")
+    if _NOT_IN_URLS.search(value):
+        raise ValueError(f"{shown(value)} holds a space or a control character: write %20 for a space")
+    return value
+
+
+def _headers(value: dict[str, str]) -> dict[str, str]:
+    """Check header fields. Their values can be secrets: no message shows one."""
+    for name, text in value.items():
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"{shown(name)} is not a header name: use letters, digits and '-'")
+        if _CONTROL.search(text.replace("\t", "")):
+            raise ValueError(f"the value of header {name!r} holds a line break or control character: remove it")
+    return value
+
+
+def _printable(value: str) -> str:
+    if not value or _CONTROL.search(value):
+        raise ValueError(f"{shown(value)} is empty or holds a control character: write plain text")
+    return value
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError(f"{shown(value)} holds a NUL character: remove it")
+    return value
+
+
+def _address(value: str) -> str:
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        # Only digits and dots, but not an address: a typing error, not a name.
+        if not _HOST.fullmatch(value) or len(value) > 253 or re.fullmatch(r"[0-9.]+", value):
+            raise ValueError(f"{shown(value)} is not a host name or an IP address: write e.g. 10.0.0.5") from None
+    return value
+
+
+def _jump(value: str) -> str:
+    parts = _JUMP.fullmatch(value)
+    if parts is None or not 0 < int(parts["port"] or 22) < 65536:
+        hint = "give a jump host with an IPv6 address a name in your SSH configuration"
+        raise ValueError(f"{shown(value)} is not [USER@]HOST[:PORT]: {hint}")
+    _address(parts["host"])
+    return value
+
+
+def matching(pattern: re.Pattern[str], what: str, hint: str) -> Callable[[str], str]:
+    """Return a validator that accepts text of a form. Its errors read 'VALUE is not WHAT: HINT'."""
+
+    def check(value: str) -> str:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"{shown(value)} is not {what}: {hint}")
+        return value
+
+    return check
+
+
+def _in_schema(pattern: re.Pattern[str]) -> object:
+    return Field(json_schema_extra={"pattern": f"^{pattern.pattern}$"})
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Url = Annotated[str, AfterValidator(_http_url)]
+UrlPath = Annotated[str, AfterValidator(_path)]
+Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+Printable = Annotated[str, AfterValidator(_printable)]
+Text = Annotated[str, AfterValidator(_no_nul)]
+NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+Address = Annotated[str, AfterValidator(_address)]
+Jump = Annotated[str, AfterValidator(_jump)]
+Cores = Annotated[
+    str, AfterValidator(matching(_CORES, "a list of cores", "write it as '0-1' or '0,2'")), _in_schema(_CORES)
+]
+Method = Annotated[
+    str, AfterValidator(matching(_METHOD, "an HTTP method", "write it in capitals, e.g. GET")), _in_schema(_METHOD)
+]

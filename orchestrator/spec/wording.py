@@ -1,0 +1,147 @@
+"""Problems that pydantic finds, in Volley's words: what is wrong, and what to write."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from orchestrator.slo import shown
+
+Location = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong with the data: the keys that lead there, what it is, what would be right."""
+
+    location: Location
+    what: str
+    hint: str = ""
+
+
+def mistakes(error: ValidationError, data: Any, root: type[BaseModel]) -> Iterator[Mistake]:
+    """Yield every mistake in `data` that a validation by `root` reported."""
+    for detail in error.errors(include_url=False):
+        location = _in_data(detail["loc"], data, detail["type"])
+        if detail["type"] == "extra_forbidden":
+            yield _unknown_key(location, root)
+        elif detail["type"] == "value_error":
+            yield from _own(location, detail["msg"].removeprefix("Value error, "))
+        else:
+            what, hint = sentence(detail["type"], detail.get("ctx", {}), detail["input"])
+            yield Mistake(location, what, hint)
+
+
+def _in_data(location: Location, data: Any, kind: str) -> Location:
+    """Return a location without what pydantic adds: the branch of a union, and '[key]' behind a key."""
+    found: list[Any] = []
+    node = data
+    for i, part in enumerate(location):
+        in_list = isinstance(node, list) and isinstance(part, int)
+        if in_list or (isinstance(node, dict) and part in node):
+            found.append(part)
+            node = node[part]
+        elif kind == "missing" and i == len(location) - 1:
+            found.append(part)
+    return tuple(found)
+
+
+def _own(location: Location, text: str) -> Iterator[Mistake]:
+    """Yield a mistake that a validator of ours reported as 'what: what to write'."""
+    what, _, hint = text.partition(": ")
+    yield Mistake(location, what, hint)
+
+
+def sentence(kind: str, limits: dict[str, Any], value: Any) -> tuple[str, str]:
+    """Return what is wrong and what to write, for a kind of error that pydantic reports."""
+    speak = _KINDS.get(kind)
+    return (f"{shown(value)} is not accepted here", "check the value") if speak is None else speak(limits, value)
+
+
+def _not(what: str, hint: str) -> Callable[[dict[str, Any], Any], tuple[str, str]]:
+    return lambda limits, value: (f"{shown(value)} is not {what}", hint)
+
+
+def _bound(words: str, key: str) -> Callable[[dict[str, Any], Any], tuple[str, str]]:
+    def speak(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+        limit = f"{limits[key]:,}" if isinstance(limits[key], int) else f"{limits[key]:g}"
+        return f"{shown(value)} is out of range", f"write a number {words} {limit}"
+
+    return speak
+
+
+def _one_of(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+    return f"{shown(value)} is not a choice here", f"write one of: {limits['expected'].replace(' or ', ', ')}"
+
+
+def _text(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+    return f"{shown(value)} is not text", "put it in quotes" if isinstance(value, int | float) else "write text"
+
+
+def _empty(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+    return "is empty", "write at least one entry, or remove the key"
+
+
+_WHOLE = _not("a whole number", "write digits only, e.g. 40")
+_NUMBER = _not("a number", "write a number, e.g. 1.5")
+_BOOLEAN = _not("true or false", "write true or false")
+_MAPPING = _not("a mapping", "write 'key: value' pairs")
+_LIST = _not("a list", "write it as [a, b], or one '- entry' a line")
+
+_KINDS: dict[str, Callable[[dict[str, Any], Any], tuple[str, str]]] = {
+    "missing": lambda limits, value: ("is missing", "add it"),
+    "literal_error": _one_of,
+    "greater_than": _bound("above", "gt"),
+    "greater_than_equal": _bound("of at least", "ge"),
+    "less_than": _bound("below", "lt"),
+    "less_than_equal": _bound("of at most", "le"),
+    "finite_number": _NUMBER,
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "int_parsing_size": _not("a whole number", "write a smaller number"),
+    "float_type": _NUMBER,
+    "float_parsing": _NUMBER,
+    "bool_type": _BOOLEAN,
+    "bool_parsing": _BOOLEAN,
+    "string_type": _text,
+    "string_too_short": lambda limits, value: ("is empty", "write a value, or remove the key"),
+    "string_unicode": _not("text", "write text"),
+    "too_short": _empty,
+    "list_type": _LIST,
+    "dict_type": _MAPPING,
+    "model_type": _MAPPING,
+    "model_attributes_type": _MAPPING,
+}
+
+
+def _unknown_key(location: Location, root: type[BaseModel]) -> Mistake:
+    known = known_keys(root, location[:-1])
+    close = difflib.get_close_matches(str(location[-1]), known, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"the keys here are: {', '.join(known)}"
+    return Mistake(location, f"unknown key {shown(str(location[-1]))}", hint)
+
+
+def known_keys(root: type[BaseModel], location: Location) -> list[str]:
+    """Return the keys that the model at a place of the file knows."""
+    model: Any = root
+    for part in location:
+        field = model.model_fields.get(str(part)) if _is_model(model) else None
+        if field is not None:
+            model = _model_in(field.annotation)
+        # Otherwise the part is a name that the user chose, of a target or a load: the model stays.
+    return sorted(field.alias or name for name, field in model.model_fields.items()) if _is_model(model) else []
+
+
+def _is_model(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _model_in(annotation: Any) -> Any:
+    if _is_model(annotation):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)

@@ -1,0 +1,122 @@
+"""Campaigns made from a command line: values arrive as they were typed, and the stored file reads back."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.campaign.origin import parts_of
+from orchestrator.errors import ConfigurationError
+from orchestrator.plan import make_plan
+from orchestrator.spec.inline import (
+    SEARCH_OPTIONS,
+    Bench,
+    Search,
+    bench,
+    calibration_step,
+    document,
+    saturate,
+    source,
+    sweep,
+    swept,
+)
+from orchestrator.spec.load import from_plain, load
+
+URL = "http://127.0.0.1:1/"
+
+
+def places(make, *arguments):
+    with pytest.raises(ConfigurationError) as refused:
+        make(*arguments)
+    return [problem.where for problem in refused.value.problems]
+
+
+@given(st.floats(1e-3, 1e9))
+def test_a_rate_reaches_the_plan_unchanged(rate):
+    """However it is printed: 1e6, 123456.7."""
+    (case,) = make_plan(bench(Bench(URL, 40, 3, rate=repr(rate))).campaign).cases
+
+    assert case.rate_per_s == rate
+    assert calibration_step(URL, rate, 10).loads["load"].rate == rate
+
+
+@pytest.mark.parametrize(("typed", "rate"), [("1000000", 1e6), ("123456.7", 123456.7), ("6000/min", 100), ("1e6", 1e6)])
+def test_rates_that_were_lost_in_text(typed, rate):
+    """1000000 was refused, and 123456.7 became 123457."""
+    assert bench(Bench(URL, 40, 3, rate=typed)).campaign.loads["load"].rate == rate
+
+
+@given(st.floats(1.0, 1e9), st.integers(10_000, 10**10), st.floats(0.002, 0.5))
+def test_a_stored_campaign_reads_back_to_the_same(rate, window_us, precision):
+    """What resume compares: the campaign, and the digests of its parts."""
+    asked = Search("p99<50ms", f"{precision * 100:.17f}%", f"{window_us}us", repr(rate), 9, 1)
+    loaded = saturate(URL, asked)
+
+    again = from_plain(json.loads(json.dumps(document(loaded.campaign))))
+
+    assert again.campaign == loaded.campaign
+    assert parts_of(again.plain) == parts_of(loaded.plain)
+
+
+def test_the_text_in_the_run_folder_reads_back(tmp_path):
+    """Dollar signs and backslashes in a URL are not variables."""
+    loaded = saturate(URL + "?$filter=$$x\\${y}", Search("p99<50ms"))
+    path = tmp_path / "campaign.yaml"
+    path.write_text(source(loaded))
+
+    again = load(path, environment={})
+
+    assert again.campaign == loaded.campaign
+    assert parts_of(again.plain) == parts_of(loaded.plain)
+
+
+def test_the_stored_text_has_no_value_of_a_header():
+    """It can be a secret."""
+    loaded = bench(Bench(URL, 4, 1, headers=["Authorization: Bearer secret", "X: y"]))
+
+    assert loaded.campaign.loads["load"].headers == {"Authorization": "Bearer secret", "X": "y"}
+    assert "secret" not in source(loaded)
+    assert "Authorization" in source(loaded)
+
+
+def test_every_problem_names_its_option():
+    """All of them at once, and none names a key of a file."""
+    wrong = Bench(
+        "x", 0, 0, duration="5", rate="x", agents=0, headers=["no", "a b: c"], expect_status=7
+    )  # fmt: skip
+
+    assert places(bench, wrong) == [
+        "-d", "--rate", "-H", "URL", "--expect-status", "-c", "-H", "--agents", "--repeat",
+    ]  # fmt: skip
+    assert places(bench, Bench(URL, 4, 1, requests=9, duration="5s", rate="5")) == ["-n", "-n"]
+    assert places(saturate, "x", Search(None, "3", "1us", "x", 1, 0)) == [
+        "--slo", "--precision", "--highest", "URL", "--agents", "--window", "--budget",
+    ]  # fmt: skip
+    assert places(sweep, URL, "1,x", "5", 0) == ["--clients", "-d", "--repeat"]
+
+
+def test_options_of_a_search_over_a_file_name_themselves(tmp_path):
+    """The same options, put into a campaign file."""
+    path = tmp_path / "c.yaml"
+    path.write_text(source(sweep(URL, "4", "1s", 1)))
+    overrides = Search("p99<5", "3", "5", "x", 1, 0).overrides()
+
+    assert set(places(lambda: load(path, overrides, {}, ["saturation"], SEARCH_OPTIONS))) == {
+        "--slo", "--precision", "--window", "--highest", "--budget", "--agents",
+    }  # fmt: skip
+
+
+def test_a_sweep_has_one_load_for_each_number_of_clients(tmp_path):
+    """Each with as many agents as it can have."""
+    first = {"model": "open", "protocol": "http2", "streams": 3, "clients": 9, "rate": 5, "duration": "1s", "agents": 2}
+    path = tmp_path / "c.yaml"
+    path.write_text(json.dumps({"campaign": "c", "targets": {"u": {"url": URL}}, "loads": {"first": first}}))
+
+    loads = swept(load(path), "1, 4", "500ms", 2).campaign.loads
+
+    assert [(n, x.clients, x.agents, x.streams, x.duration, x.rate) for n, x in loads.items()] == [
+        ("c1", 1, 1, 3, 500_000, None),
+        ("c4", 4, 2, 3, 500_000, None),
+    ]
+    assert list(sweep(URL, "1,2", "5s", 3).campaign.loads) == ["c1", "c2"]
