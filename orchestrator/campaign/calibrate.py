@@ -23,12 +23,10 @@ from orchestrator.plan import make_plan
 from orchestrator.result import Trial
 from orchestrator.run.inputs import TrialInput
 from orchestrator.run.trial import run_trial
+from orchestrator.spec.inline import LOAD, TARGET, calibration_step
 from orchestrator.spec.inventory import TRIVIAL
-from orchestrator.spec.load import from_plain
 
 Tell = Callable[[str], None]
-# Of a second and a half a step: long enough for h2load's CPU time to be seen once, short enough to be patient with.
-STEP = {"model": "open", "duration": "1200ms", "warm_up": "300ms", "tail": "200ms"}
 FEWEST_CLIENTS = 10
 
 
@@ -109,15 +107,8 @@ def _ceiling(pair: Pair, placed: Placed, url: str, run: str, up_to_per_s: float,
 
 def _step(rate: float, placed: Placed, url: str, run: str) -> Trial:
     clients = max(FEWEST_CLIENTS, math.ceil(rate / (MOST_PER_CLIENT / 2)))
-    plain = {
-        "campaign": "calibrate",
-        "targets": {"trivial": {"url": url}},
-        "loads": {"step": STEP | {"rate": f"{rate:.0f}/s", "clients": clients}},
-        "agents": 1,
-        "repetitions": 1,
-    }
-    campaign = from_plain(plain).campaign
+    campaign = calibration_step(url, rate, clients)
     plan = make_plan(campaign)
-    item = TrialInput(plan.trials[0], campaign.targets["trivial"], campaign.loads["step"], None, Path.cwd(), run)
+    item = TrialInput(plan.trials[0], campaign.targets[TARGET], campaign.loads[LOAD], None, Path.cwd(), run)
     output = run_trial(item, placed, lambda event: None)
     return judge(output.facts, output.agents)
