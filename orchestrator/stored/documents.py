@@ -13,7 +13,7 @@ from agents.records import BadRecord, HostRole, from_plain, to_plain
 from orchestrator.analyse.capacity import Wanted
 from orchestrator.analyse.precision import Precision
 from orchestrator.facts import Case, Environment
-from orchestrator.result import FORMAT, Interval, Verdict
+from orchestrator.result import FORMAT, Interval, Outcome, Time, Verdict
 from orchestrator.slo import Term
 
 
@@ -80,11 +80,12 @@ class SearchPlan(PlanDocument):
 
 @dataclass(frozen=True, slots=True)
 class SummaryCase:
-    """What summary.json says about one case. times_us: response times in the open model, else service times."""
+    """What summary.json says about one case. times_us: response times in the open loop, else service times."""
 
     name: str
     verdict: Verdict
     throughput_per_s: Interval | None
+    time: Time
     times_us: Mapping[str, Interval | None]
 
 
@@ -93,7 +94,7 @@ class SummaryDocument:
     """What is read back of summary.json. outcome: None without objectives."""
 
     verdict: Verdict
-    outcome: str | None
+    outcome: Outcome | None
     cases: list[SummaryCase]
 
 
@@ -124,9 +125,13 @@ def summary_of(document: Mapping[str, object]) -> SummaryDocument:
     content = _content(document)
     try:
         outcome, cases = content.get("outcome"), content.get("cases", [])
-        if not isinstance(cases, list) or not (outcome is None or isinstance(outcome, str)):
-            raise BadRecord("summary: 'cases' must be a list and 'outcome' a word")
-        return SummaryDocument(Verdict(str(content["verdict"])), outcome, [_summary_case(case) for case in cases])
+        if not isinstance(cases, list):
+            raise BadRecord("summary: 'cases' must be a list")
+        return SummaryDocument(
+            verdict=Verdict(str(content["verdict"])),
+            outcome=None if outcome is None else Outcome(str(outcome)),
+            cases=[_summary_case(case) for case in cases],
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise BadRecord(f"summary: {error}") from error
 
@@ -155,6 +160,7 @@ def _summary_case(plain: Mapping[str, object]) -> SummaryCase:
         str(plain["case"]),
         Verdict(str(plain["verdict"])),
         _interval(plain["throughput_per_s"]),
+        Time.RESPONSE if plain["response_time_us"] else Time.SERVICE,
         {name: _interval(value) for name, value in times.items()},
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import StoredRunError
-from orchestrator.result import Verdict
+from orchestrator.result import Outcome, Verdict
 from orchestrator.stored.documents import CampaignPlan
 from orchestrator.stored.layout import SUMMARY_FILE, runs_in, trial_folders
 from orchestrator.stored.reading import read_plan, read_summary
@@ -23,7 +23,7 @@ class ListedRun:
     done: int
     planned: int | None = None
     verdict: Verdict | None = None
-    outcome: str | None = None
+    outcome: Outcome | None = None
     problem: str | None = None
 
     @property

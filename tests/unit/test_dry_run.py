@@ -1,4 +1,4 @@
-"""What a run would do, in numbers; nothing is started."""
+"""What a run would do, in numbers. Nothing is started."""
 
 from orchestrator.campaign.dry_run import RequestCount, requests_of
 from orchestrator.plan import make_plan
@@ -13,7 +13,7 @@ ADAPTIVE = {"until": {"metric": "p50", "narrower_than": "5%"}, "at_least": 2, "a
 
 
 def test_how_many_requests():
-    """Counted loads, open ones by their rate, and how many trials nobody can count; of an adaptive campaign least and most."""
+    """Loads of a number of requests, open loads by rate, and trials of unknown count, for the least and the most blocks."""
     spec = {"campaign": "c", "targets": {"a": {"url": "http://h/"}}, "loads": LOADS, "repetitions": ADAPTIVE}
     plan = make_plan(Campaign.model_validate(spec))
 

@@ -45,7 +45,7 @@ def test_the_seed_decides_the_order_and_the_digest():
 
 
 def test_an_adaptive_campaign_is_planned_to_its_end():
-    """All blocks that it may come to, each with every case once; how many are run is decided as it goes."""
+    """Every block it may need, each with every case once. How many are run is decided during the run."""
     until = {"metric": "p99", "narrower_than": "5%"}
     spec = campaign(repetitions={"until": until, "at_least": 3, "at_most": 9})
     plan = make_plan(spec)
@@ -55,7 +55,7 @@ def test_an_adaptive_campaign_is_planned_to_its_end():
 
 
 def test_only_include_and_exclude_choose_cases():
-    """A glob from the command line; globs in the file, of which exclude has the last word."""
+    """A glob on the command line; include and exclude globs in the file, where exclude wins."""
     assert [c.name for c in make_plan(campaign(), "a/*").cases] == ["a/burst", "a/steady"]
     assert [c.name for c in make_plan(campaign(include=["b/steady"])).cases] == ["b/steady"]
     assert [c.name for c in make_plan(campaign(exclude=["*/burst", "a/*"])).cases] == ["b/steady"]
@@ -117,7 +117,7 @@ def test_the_urls_are_dealt_out_and_everything_else_is_the_same_for_all():
 
 
 def test_how_long_a_load_lasts_is_said_once():
-    """Warm-up, duration and tail; nobody knows it of a load that a number of requests ends."""
+    """Warm-up, duration and tail; unknown for a load that a number of requests ends."""
     burst, steady = make_plan(campaign(), "a/*").cases
 
     assert burst.load_us is None

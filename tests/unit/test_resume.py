@@ -1,4 +1,4 @@
-"""What can be resumed and what cannot; nothing here reaches a host."""
+"""Runs that can be resumed, and runs that are refused. No host is contacted."""
 
 import json
 
@@ -16,8 +16,8 @@ from orchestrator.stored.folder import RunStore
 
 
 @pytest.fixture
-def stopped(tmp_path):
-    """A run that was stopped before its first trial: the campaign's file, and the run's folder."""
+def interrupted(tmp_path):
+    """Return the campaign file and the folder of a run that was interrupted before its first trial."""
     file = tmp_path / "c.yaml"
     document = {
         "campaign": "c",
@@ -41,7 +41,7 @@ def refused(run):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "problem"),
     [
         (lambda d: d["loads"]["burst"].update(clients=5), "loads.burst.clients changed"),
         (lambda d: d["targets"].update(b={"url": "http://127.0.0.1:8/"}), "targets.b.url is new"),
@@ -49,22 +49,22 @@ def refused(run):
         (lambda d: d.pop("repetitions"), "repetitions is gone"),
     ],
 )
-def test_a_campaign_that_was_changed_is_refused_with_what_changed(stopped, change, told):
-    """Half of one campaign and half of another is neither."""
-    file, run = stopped
+def test_a_changed_campaign_is_refused_with_what_changed(interrupted, change, problem):
+    """A run must not mix the trials of two campaigns."""
+    file, run = interrupted
     document = json.loads(file.read_text())
     change(document)
     file.write_text(json.dumps(document))
 
     error = refused(run)
 
-    assert told in error.message
+    assert problem in error.message
     assert error.hint == "start a new run"
 
 
-def test_a_run_that_is_being_written_is_refused(stopped):
-    """Two would write one trial each into the same folder."""
-    _, run = stopped
+def test_a_run_that_is_being_written_is_refused(interrupted):
+    """Two processes must not write into one folder."""
+    _, run = interrupted
     store = RunStore.reopen(run)
     try:
         assert "is being written by another volley" in refused(run).message
@@ -72,9 +72,9 @@ def test_a_run_that_is_being_written_is_refused(stopped):
         store.close()
 
 
-def test_a_run_from_a_command_line_cannot_be_resumed(stopped):
-    """`volley bench` has no file; its headers, which can be secrets, were never stored."""
-    _, run = stopped
+def test_a_run_from_a_command_line_cannot_be_resumed(interrupted):
+    """`volley bench` has no campaign file, and its headers, which can be secrets, were never stored."""
+    _, run = interrupted
     plan = json.loads((run / "plan.json").read_text())
     del plan["origin"]
     (run / "plan.json").write_text(json.dumps(plan))
@@ -82,8 +82,8 @@ def test_a_run_from_a_command_line_cannot_be_resumed(stopped):
     assert "does not record the command that started it" in refused(run).message
 
 
-def test_a_folder_that_is_no_run(tmp_path):
-    """Told in the user's words, exit code 2."""
+def test_a_folder_that_is_not_a_run(tmp_path):
+    """The error names the missing file."""
     from orchestrator.cli.app import app
 
     done = CliRunner().invoke(app, ["resume", str(tmp_path)])
@@ -92,8 +92,8 @@ def test_a_folder_that_is_no_run(tmp_path):
     assert "plan.json" in str(done.exception)
 
 
-def test_secrets_are_not_in_what_is_compared():
-    """Digests only; the same for the same content, in whatever order."""
+def test_parts_hold_digests_and_no_secrets():
+    """Equal content has equal digests, in any order of its keys."""
     parts = parts_of({"loads": {"l": {"headers": {"Authorization": "Bearer x"}, "clients": 1}}, "seed": 1})
 
     assert set(parts) == {"loads.l.clients", "loads.l.headers", "seed"}

@@ -1,4 +1,4 @@
-"""How a run goes on: what is tried again and kept, what ends it, what a lost host does. The real ones die in tests/chaos."""
+"""How a run continues: what is retried and stored, what ends it, what a lost host does. tests/chaos kills real hosts."""
 
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,15 +36,15 @@ SPEC = Campaign.model_validate(
 
 
 class World:
-    """A run whose trials end as they are told to; nothing else of it is made up."""
+    """A run whose trials end as a test says; everything else is real."""
 
     def __init__(self, tmp_path, monkeypatch, retries=1, progress=None):
         self.plan = make_plan(SPEC)
         self.store = RunStore.create(tmp_path, "c")
         work = CampaignTrials(Loaded(SPEC, tmp_path, {}), Hosts(), self.plan, {})
         self.store.write_json("plan.json", to_document(work.document(None)))
-        self.said = []
-        self.policy = RunRetryPolicy(self.plan.trials, self.store, retries, self.said.append, Judgements(), progress)
+        self.events = []
+        self.policy = RunRetryPolicy(self.plan.trials, self.store, retries, self.events.append, Judgements(), progress)
         self.outcomes = []
         monkeypatch.setattr(loop, "run_trial", self._run_trial)
         monkeypatch.setattr(loop, "PAUSE_S", 0.0)
@@ -78,8 +78,8 @@ HUNG = {"agents": [agent_facts(ended="watchdog", exit_status=-15), agent_facts(a
 KILLED = {"server": server_facts(last=replace(server_facts().last, oom_kills=3))}
 
 
-def test_a_lost_agent_is_tried_again_and_the_try_is_kept(tmp_path, monkeypatch):
-    """Its result is that of the second try, and says so; the first is beside it, whole."""
+def test_a_lost_agent_is_retried_and_the_attempt_is_stored(tmp_path, monkeypatch):
+    """The result is that of the second attempt and says so; the first is stored beside it, complete."""
     world = World(tmp_path, monkeypatch)
 
     first, second = world.run(LOST)
@@ -89,11 +89,11 @@ def test_a_lost_agent_is_tried_again_and_the_try_is_kept(tmp_path, monkeypatch):
     assert first.tries == ["agent-lost"]
     assert second.tries == []
     assert world.kept() == ["0001-flask-burst-try1"]
-    assert [e.kind for e in world.said] == ["again"]
+    assert [e.kind for e in world.events] == ["again"]
 
 
-def test_a_bound_is_a_bound(tmp_path, monkeypatch):
-    """After the last retry what came of it is the result, INVALID; the next trial has tries of its own."""
+def test_retries_are_limited(tmp_path, monkeypatch):
+    """After the last retry the attempt is the result, INVALID. The next trial has retries of its own."""
     world = World(tmp_path, monkeypatch, retries=2)
 
     first, second = world.run(LOST, LOST, LOST, LOST)
@@ -114,7 +114,7 @@ def test_a_bound_is_a_bound(tmp_path, monkeypatch):
     ],
 )
 def test_what_the_server_did_is_a_result(tmp_path, monkeypatch, outcome):
-    """A server that hangs, is killed, or ends is not asked again until it looks better."""
+    """A trial whose server hangs, is killed or exits is not retried until it looks better."""
     world = World(tmp_path, monkeypatch)
 
     world.run(outcome)
@@ -122,8 +122,8 @@ def test_what_the_server_did_is_a_result(tmp_path, monkeypatch, outcome):
     assert world.kept() == []
 
 
-def test_a_command_that_fails_is_tried_again(tmp_path, monkeypatch):
-    """A database that was not up yet."""
+def test_a_failed_command_is_retried(tmp_path, monkeypatch):
+    """Such as one that waits for a database."""
     failed = {
         "commands": [CommandDone("before", "db", 1, 5, "no")], "server": server_facts(state="not-started"),
         "error": "a command before it failed", "agents": [], "t0_ns": None,
@@ -135,8 +135,8 @@ def test_a_command_that_fails_is_tried_again(tmp_path, monkeypatch):
     assert first.tries == ["a command before it failed"]
 
 
-def test_an_engine_that_hiccups_is_asked_again_once_it_worked(tmp_path, monkeypatch):
-    """What never worked is told at once; what fails more often than it may ends the run, and resume goes on there."""
+def test_an_engine_that_fails_is_retried_once_it_has_worked(tmp_path, monkeypatch):
+    """An error before the first success ends the run at once; resuming continues with that trial."""
     world = World(tmp_path, monkeypatch)
     with pytest.raises(HostError, match="port"):
         world.run(HostError("port in use"))
@@ -146,8 +146,8 @@ def test_an_engine_that_hiccups_is_asked_again_once_it_worked(tmp_path, monkeypa
     assert (first.tries, second.tries) == ([], ["engine gone"])
 
 
-def test_a_lost_host_is_for_the_fleet_to_mend(tmp_path, monkeypatch):
-    """The loop cannot; the policy says how often the fleet is brought up without a trial in between."""
+def test_a_lost_host_ends_the_loop_and_restarts_are_limited(tmp_path, monkeypatch):
+    """The policy limits how often the hosts are restarted without a finished trial in between."""
     world = World(tmp_path, monkeypatch, retries=2)
 
     with pytest.raises(HostLost):
@@ -161,16 +161,16 @@ def test_a_lost_host_is_for_the_fleet_to_mend(tmp_path, monkeypatch):
 
 
 def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, monkeypatch):
-    """Enough after two of ten blocks; a resumed run knows without a trial."""
+    """Precise enough after two of ten blocks; a resumed run ends without another trial."""
     monkeypatch.setattr("tests.unit.test_retry.SPEC", SPEC.model_copy(update={"repetitions": 10}))
     wanted = Precision(Metric.THROUGHPUT, 0.5, at_least=2, at_most=10)
     world = World(tmp_path, monkeypatch, progress=Progress(wanted, ["flask/burst"]))
 
     assert len(world.run()) == 2
-    assert [e.kind for e in world.said] == ["enough"]
+    assert [e.kind for e in world.events] == ["enough"]
 
     resumed = RunRetryPolicy(
-        world.plan.trials, world.store, 1, world.said.append, Judgements(), Progress(wanted, ["flask/burst"])
+        world.plan.trials, world.store, 1, world.events.append, Judgements(), Progress(wanted, ["flask/burst"])
     )
     resumed.resume_from(Judgements().of_run(world.store.path))
     assert resumed.is_over(resumed.remaining()[0])

@@ -1,4 +1,4 @@
-"""A run on disk: written, read back, evaluated, shown."""
+"""A run on disk: written, read back, evaluated and shown."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def stored(tmp_path):
 
 
 def test_a_stored_run_evaluates_to_the_same_result(tmp_path):
-    """From the folder alone: the same summary as from memory."""
+    """The folder alone gives the same summary as memory."""
     direct = [judge(facts, agents) for facts, agents in trials()]
     cases = [trials()[0][0].case, trials()[1][0].case]
 
@@ -60,7 +60,7 @@ def test_a_stored_run_evaluates_to_the_same_result(tmp_path):
 
 
 def test_trials_appear_whole_or_not_at_all(tmp_path):
-    """The folder's files; nothing half-written beside them; a draft of a killed run is not read."""
+    """A stored trial has all its files, and the draft of a killed run is not read."""
     run = stored(tmp_path)
     (run / "trials" / ".0005-flask-burst.part").mkdir()
 
@@ -79,7 +79,7 @@ def test_trials_appear_whole_or_not_at_all(tmp_path):
 
 
 def test_summary_and_terminal_page(tmp_path, golden):
-    """What programs and people read, word for word."""
+    """The exact text that programs and people read."""
     finished = evaluate_run(stored(tmp_path))
     console = Console(width=200, no_color=True, record=True, file=io.StringIO())
     for piece in render(finished.summary):
@@ -113,7 +113,7 @@ def test_a_run_is_never_overwritten(tmp_path):
 
 
 def test_where_nothing_can_be_stored(tmp_path):
-    """A file in the way is told before anything is started."""
+    """A file in place of the folder is reported before anything starts."""
     (tmp_path / "runs").write_text("")
 
     with pytest.raises(UsageError, match="no run can be stored"):
@@ -121,7 +121,7 @@ def test_where_nothing_can_be_stored(tmp_path):
 
 
 def test_folders_that_cannot_be_read(tmp_path):
-    """No run at all; a broken trial; another format."""
+    """A folder without a plan; a truncated trial; another format."""
     with pytest.raises(StoredRunError, match=r"is not a run folder: it has no plan\.json"):
         evaluate_run(tmp_path)
     run = stored(tmp_path)

@@ -1,4 +1,4 @@
-"""The searches of a run: taking turns, going on after a lost host, resumed. The hosts are made up, nothing else is."""
+"""The searches of a run: they take turns, outlive a lost host and can be resumed. Only the hosts are fake."""
 
 import json
 from contextlib import contextmanager
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from orchestrator.analyse.cases import judge
 from orchestrator.campaign import session
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.resume import resume
@@ -17,6 +18,7 @@ from orchestrator.fleet.hosts import HostLost
 from orchestrator.run import loop
 from orchestrator.run.inputs import TrialOutput
 from orchestrator.spec.load import from_plain
+from orchestrator.stored import evaluate
 from orchestrator.stored.documents import Origin
 from tests.unit.facts import T0_US, agent_facts, result, trial_facts
 
@@ -33,7 +35,7 @@ class World:
     """Servers that answer within 5 ms up to a rate and after 80 ms above it; `after` trials `error` is raised once."""
 
     def __init__(self, monkeypatch):
-        self.fleets, self.fired, self.said = 0, [], []
+        self.fleets, self.fired, self.texts = 0, [], []
         self.after, self.error = None, None
         monkeypatch.setattr(loop, "run_trial", self._run_trial)
         monkeypatch.setattr(loop, "PAUSE_S", 0.0)
@@ -74,7 +76,7 @@ class World:
         return TrialOutput(facts, results, b"")
 
     def show(self, event):
-        self.said.append(event.text)
+        self.texts.append(event.text)
 
     def run(self, tmp_path, plain=PLAIN, only=None):
         loaded, source = from_plain(plain, tmp_path), json.dumps(plain)
@@ -94,8 +96,10 @@ def plain_of(finished):
     return [replace(one, curve=[], verdict="VALID") for one in finished.summary.saturation]
 
 
-def test_targets_take_turns_and_each_has_its_capacity(tmp_path, world):
-    """What drifts hits both alike; the one that is done first leaves the turns to the other."""
+def test_targets_take_turns_and_each_has_its_capacity(tmp_path, world, monkeypatch):
+    """Drift affects both targets alike. When one search has ended, the other has every turn."""
+    judged = []
+    monkeypatch.setattr(evaluate, "judge", lambda facts, results: judged.append(facts.number) or judge(facts, results))
     finished = world.run(tmp_path)
     found = capacities(finished)
 
@@ -104,11 +108,12 @@ def test_targets_take_turns_and_each_has_its_capacity(tmp_path, world):
     for target, limit in LIMITS.items():
         assert found[target].low <= limit <= found[target].high
     assert [trial.facts.number for trial in finished.trials] == list(range(1, len(world.fired) + 1))
+    assert judged == [trial.facts.number for trial in finished.trials]
     assert (finished.path / "report.html").is_file()
 
 
-def test_a_host_that_is_lost_costs_no_probe(tmp_path, world):
-    """The fleet comes up again and the search goes on with the probe that was under way; nothing is counted twice."""
+def test_a_lost_host_costs_no_probe(tmp_path, world):
+    """The hosts are restarted, and the search continues with the probe that was under way."""
     undisturbed = world.run(tmp_path / "one")
     fired = list(world.fired)
     world.fired, world.fleets = [], 0
@@ -116,14 +121,14 @@ def test_a_host_that_is_lost_costs_no_probe(tmp_path, world):
     disturbed = world.run(tmp_path / "two")
 
     assert world.fleets == 2
-    assert any("restarting the hosts" in text for text in world.said)
+    assert any("restarting the hosts" in text for text in world.texts)
     assert world.fired == fired
     assert plain_of(disturbed) == plain_of(undisturbed)
 
 
 @pytest.mark.parametrize("after", [0, 1, 2, 7])
-def test_a_search_that_was_stopped_goes_on_where_it_was(tmp_path, world, after):
-    """Before the first trial, between the estimates, in the middle: the same answer as if nothing had been."""
+def test_an_interrupted_search_resumes_where_it_was(tmp_path, world, after):
+    """Interrupted before the first trial, between the estimates or later, it gives the same answer."""
     undisturbed = world.run(tmp_path / "one")
     fired = list(world.fired)
     world.fired = []
@@ -131,7 +136,7 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(tmp_path, world, after):
     with pytest.raises(KeyboardInterrupt):
         world.run(tmp_path / "two")
     (run,) = (tmp_path / "two" / "runs").iterdir()
-    (hint,) = [text for text in world.said if text.startswith("interrupted")]
+    (hint,) = [text for text in world.texts if text.startswith("interrupted")]
     resumed = resume(run, world.show)
     again = resume(run, world.show)
 
@@ -141,8 +146,8 @@ def test_a_search_that_was_stopped_goes_on_where_it_was(tmp_path, world, after):
     assert [trial.facts.number for trial in again.trials] == list(range(1, len(fired) + 1))
 
 
-def test_a_search_that_was_changed_is_not_gone_on_with(tmp_path, world):
-    """Half of one question and half of another is neither."""
+def test_a_changed_search_is_not_resumed(tmp_path, world):
+    """A search must not mix the answers to two questions."""
     finished = world.run(tmp_path)
     changed = PLAIN | {"saturation": PLAIN["saturation"] | {"slo": "p50 < 10ms"}}
     (finished.path / OWN_FILE).write_text(json.dumps(changed))
@@ -152,7 +157,7 @@ def test_a_search_that_was_changed_is_not_gone_on_with(tmp_path, world):
 
 
 def test_only_some_targets(tmp_path, world):
-    """By --only and by the campaign's own globs, both; none is told with what there is."""
+    """--only and the campaign's globs both apply; when nothing is left, the error lists the targets."""
     assert list(capacities(world.run(tmp_path, only="sl*"))) == ["slow"]
     chosen = PLAIN | {"saturation": PLAIN["saturation"] | {"targets": ["q*"]}}
     assert list(capacities(world.run(tmp_path / "b", chosen))) == ["quick"]
@@ -161,8 +166,8 @@ def test_only_some_targets(tmp_path, world):
     assert "quick, slow" in caught.value.hint
 
 
-def test_nothing_that_starts_is_an_error_with_its_results_kept(tmp_path, world, monkeypatch):
-    """Exit code 4, after the run's folder says so as well."""
+def test_a_search_where_nothing_starts_is_an_error_and_is_stored(tmp_path, world, monkeypatch):
+    """The run folder records it as well."""
     monkeypatch.setitem(LIMITS, "quick", 0)
     monkeypatch.setitem(LIMITS, "slow", 0)
 
@@ -174,8 +179,8 @@ def test_nothing_that_starts_is_an_error_with_its_results_kept(tmp_path, world, 
     ] * 2
 
 
-def test_a_highest_rate_at_which_nothing_can_be_seen_is_refused(tmp_path, world):
-    """Five requests a second for two minutes have no p99."""
+def test_a_highest_rate_with_too_few_requests_is_refused(tmp_path, world):
+    """At 5 requests per second, two minutes do not show a p99."""
     few = PLAIN | {"saturation": {"slo": "p99 < 50ms", "highest": "5/s"}}
 
     with pytest.raises(UsageError, match="is too short for p99") as caught:

@@ -49,7 +49,7 @@ def test_there_and_back_again():
     assert found == [10, 20]
 
 
-def test_one_unlike_run_is_no_change_and_a_small_one_does_not_interest():
+def test_one_outlier_is_not_a_change_and_a_small_change_is_ignored():
     """A lucky run in the middle; a certain step of 1 %; too few runs; no variation at all."""
     assert change_points([7.0, 7.01, 7.02, 8.0, 7.01, 7.0, 7.02, 7.01], THREE) == []
     assert change_points([7.0, 7.0001] * 10 + [7.01, 7.0101] * 10, THREE) == []
@@ -84,12 +84,12 @@ def test_a_change_is_marked_with_what_else_changed(history):
 
 
 def test_the_command_line(history):
-    """A table for people, a document for programs; what is not there is told with what is."""
+    """A table for people, a document for programs; an unknown case or metric is reported with the known ones."""
     page = CliRunner().invoke(app, ["trend", "flask/burst", str(history), "--metric", "p50"])
     document = json.loads(CliRunner().invoke(app, ["trend", "flask/burst", str(history), "--json"]).stdout)
     listed = CliRunner().invoke(app, ["runs", str(history)]).stdout.splitlines()
 
-    assert "1 change points in 11 runs" in page.stdout
+    assert "1 change point in 11 runs" in page.stdout
     assert "image: image of flask: volley/flask:1 -> volley/flask:2" in page.stdout
     assert len(document["runs"]) == 11
     assert [line.split()[1] for line in listed] == ["VALID"] * 11 + ["unfinished"]
