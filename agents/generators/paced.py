@@ -84,9 +84,13 @@ class Session:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._load.stop)
         loop.add_reader(self._commands.fd, self._on_input)
+        self._obey()
 
     def _on_input(self) -> None:
         self._commands.receive()
+        self._obey()
+
+    def _obey(self) -> None:
         line = self._commands.line()
         if line is not None and not self._load.begun:
             self._load.begin(parse_go(line.decode(errors="replace")), wall_minus_monotonic_ns())
@@ -128,13 +132,13 @@ async def carry_out(task: GeneratorTask, commands: Input) -> str | None:
         await load.prepare()
     except OSError as error:
         raise Unable(f"'{load.origin.host}' cannot be resolved: {error.strerror}") from None
-    session = Session(load, commands)
-    session.listen()
     # Nothing made from now on forms a cycle, and a collection would hold up the schedule.
     gc.collect()
     gc.freeze()
     gc.disable()
     say(READY)
+    session = Session(load, commands)
+    session.listen()
     await load.ended.wait()
     if session.error is not None:
         raise session.error

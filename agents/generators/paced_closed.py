@@ -88,7 +88,7 @@ class ClosedLoop(Load):
             return
         if not self.running and self.pool.blocked_until_ns > monotonic_ns():
             return
-        for _ in range(self.pool.room - self._resting):
+        for _ in range(self.pool.room(self._resting)):
             self.pool.start()
 
     def never_sent(self, now_ns: int) -> None:

@@ -271,6 +271,8 @@ class Load(ABC):
             start_ns = connection.start_ns
             self.fail(Failure.UNANSWERED, connection.due_ns, start_ns, now_ns - start_ns, connection.index)
             connection.close()
+        self.retries.clear()
+        self.busy.clear()
         if self.begun:
             self.never_sent(now_ns)
         self.pool.cancel()

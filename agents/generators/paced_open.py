@@ -13,7 +13,8 @@ from agents.generators.request import Origin, Prepared
 from agents.generators.rowlog import RowLog
 
 # The timer fires this much before a request is due: about what the kernel needs to wake a process. Until the instant has
-# come the timer is armed again and fires at once, so that answers are read meanwhile.
+# come the timer stays readable, so that the loop comes back at once and reads answers meanwhile. (Arming it for an
+# instant that has passed would do the same and cost 16 us instead of 2.)
 EARLY_NS = 30_000
 MOST_WAITING = 100_000
 FEWEST_SPARE = 4
@@ -85,7 +86,9 @@ class OpenLoop(Load):
             else:
                 self._wait(due_ns, index, now_ns)
             self._advance()
-        self._timer.arm(min(self._next_due_ns - EARLY_NS, self.end_ns))
+        fire_ns = min(self._next_due_ns - EARLY_NS, self.end_ns)
+        if fire_ns > monotonic_ns():
+            self._timer.arm(fire_ns)
         if len(free) < self.spare:
             self.fill()
 
@@ -144,7 +147,7 @@ class OpenLoop(Load):
         self.spare = min(FEWEST_SPARE + int(2 * self._rate_per_s * pool.connect_ns / 1e9), MOST_SPARE)
         if pool.blocked_until_ns <= monotonic_ns():
             missing += max(self.spare - len(self.free), 0)
-        for _ in range(min(missing, pool.room)):
+        for _ in range(min(missing, pool.room())):
             pool.start()
 
     def expire_before(self, limit_ns: int, now_ns: int) -> int:

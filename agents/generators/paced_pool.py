@@ -81,11 +81,10 @@ class Pool:
         self.open = self.most = self.connects = 0
         self.connect_ns = self.blocked_until_ns = self._backoff_ns = 0
 
-    @property
-    def room(self) -> int:
-        """Return how many attempts may be started now."""
+    def room(self, reserved: int = 0) -> int:
+        """Return how many attempts may be started now, when `reserved` slots are to stay empty."""
         under_way = len(self.connecting)
-        return min(self.limit - self.open - under_way, AT_ONCE - under_way)
+        return min(self.limit - reserved - self.open - under_way, AT_ONCE - under_way)
 
     @property
     def full(self) -> bool:

@@ -165,6 +165,20 @@ def test_a_worker_that_reads_one_connection_at_a_time_is_not_starved(log):
     assert outcome.rows.status.tolist() == [200] * 50
 
 
+def test_the_queue_is_bounded(log):
+    """Of 150,000 requests for one slot that hangs at most 100,000 wait: the oldest of the others are given up."""
+    with serving(never_answers) as server:
+        outcome = carry_out(open_task(server.url, 150_000, 1.0, clients=1), log)
+    rows = outcome.rows.by_due()
+    assert len(rows) == outcome.summary.planned == 150_000
+    assert Counter(rows.status.tolist()) == {Failure.UNANSWERED: 1, Failure.UNSENT: 149_999}
+    given_up_us = rows.due_us + rows.service_us
+    early = given_up_us < outcome.t0_ns // 1000 + 1_000_000 - 1
+    # What comes due while the run ends is not queued any more.
+    assert 30_000 < early.sum() <= 49_999
+    assert early[1 : early.sum() + 1].all()
+
+
 # Failures, each a row with its reason.
 
 
@@ -474,6 +488,15 @@ def test_requests_are_sent_as_asked(log):
     expected = {"host": f"127.0.0.1:{server.port}", "x-secret": "s3cret", "user-agent": "mine", "content-length": "5"}
     assert fields == {"accept": "*/*", **expected}
     assert bodies == [b"\x00\xff\r\n!"] * 2
+
+
+def test_a_request_that_asks_to_close(log):
+    """After 'Connection: close' in a request the connection is not used again, even if the server would allow it."""
+    with serving(answers_ok) as server:
+        closing = (TaskRequest(server.url, headers=(("Connection", "close"),)),)
+        outcome = carry_out(closed_task(server.url, 1, count=5, requests=closing), log)
+    assert outcome.rows.status.tolist() == [200] * 5
+    assert [number for number, _ in server.requests] == [1, 2, 3, 4, 5]
 
 
 def test_a_mix_follows_its_seed(log):
