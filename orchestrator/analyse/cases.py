@@ -12,29 +12,30 @@ from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.precision import Precision
 from orchestrator.analyse.statistics import geometric_mean
-from orchestrator.facts import Case, TrialFacts
+from orchestrator.facts import Case, Model, TrialFacts
 from orchestrator.merge import merge
 from orchestrator.result import (
-    QUANTILES,
     CaseEndpoint,
     CaseFinding,
     CaseResult,
+    Finding,
+    FindingCode,
     Interval,
     Metrics,
     Requests,
     ServerCost,
+    Severity,
     Summary,
+    Times,
     Trial,
     Verdict,
     worst,
 )
-from orchestrator.slo import Term
-
-TIMES = (*QUANTILES, "max", "mean")
+from orchestrator.slo import TIMES, Term
 
 
 def judge(facts: TrialFacts, results: list[AgentResult]) -> Trial:
-    """Evaluate one trial: merge, numbers, findings, verdict."""
+    """Evaluate one trial: merge counters, compute numbers, find doubts, decide the verdict."""
     metrics = evaluate(facts, results, merge(results)) if results else None
     findings = find(facts, metrics)
     return Trial(facts, metrics, findings, verdict.of_findings(findings))
@@ -50,7 +51,7 @@ def summarise(
     slo: Mapping[str, Sequence[Term]] | None = None,
     precision: Precision | None = None,
 ) -> Summary:
-    """Sum up a run. `cases` are the planned ones: each has a result, also when nothing ran."""
+    """Summarise a run. `cases` are the planned ones: each has a result, even if nothing ran."""
     results = []
     for case in cases:
         result = case_result(case, [t for t in trials if t.facts.case.name == case.name], required)
@@ -64,7 +65,7 @@ def summarise(
 
 
 def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
-    """Sum up one case over its trials."""
+    """Summarise one case over its trials."""
     changed = across.host_changed(trials)
     used = [t.metrics for t in trials if t.verdict is not Verdict.INVALID and t.metrics is not None]
     shown = used or [t.metrics for t in trials if t.metrics is not None]
@@ -76,8 +77,8 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         used=len(used),
         verdict=worst([verdict.of_case([t.verdict for t in trials], required), verdict.of_findings(changed)]),
         throughput_per_s=geometric_mean([m.throughput_per_s for m in shown]),
-        service_time_us=_intervals([m.service_us for m in shown]),
-        response_time_us=_intervals([m.response_us or {} for m in shown]) if case.model == "open" else None,
+        service_time_us=_intervals([m.service_time_us for m in shown]),
+        response_time_us=_intervals([m.response_time_us or {} for m in shown]) if case.model == Model.OPEN else None,
         requests=_total([t.metrics.requests for t in trials if t.metrics is not None]),
         server=_cost(trials),
         start_skew_us=max((skew for m in shown if (skew := _skew(m)) is not None), default=None),
@@ -90,29 +91,29 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
 
 
 def _skew(metrics: Metrics) -> int | None:
-    """How far apart the agents of a trial started; None for one agent alone."""
+    """Return how far apart the agents of a trial started; None for a single agent."""
     skews = [line.start_skew_us for line in metrics.agents if line.start_skew_us is not None]
     return max(skews) - min(skews) if len(skews) > 1 else None
 
 
 def _endpoints(metrics: list[Metrics]) -> list[CaseEndpoint]:
     paths = list(dict.fromkeys(endpoint.path for m in metrics for endpoint in m.endpoints))
-    found = []
+    combined = []
     for path in paths:
         each = [endpoint for m in metrics for endpoint in m.endpoints if endpoint.path == path]
         rates = geometric_mean([endpoint.throughput_per_s for endpoint in each])
-        found.append(CaseEndpoint(path, rates, _intervals([endpoint.service_us for endpoint in each])))
-    return found
+        combined.append(CaseEndpoint(path, rates, _intervals([endpoint.service_time_us for endpoint in each])))
+    return combined
 
 
-def _intervals(trials: list[dict[str, float | None]]) -> dict[str, Interval | None]:
-    """An interval per time; None as soon as one trial withheld it, for a mean over the others would be of another thing."""
-    found: dict[str, Interval | None] = {}
+def _intervals(trials: list[Times]) -> dict[str, Interval | None]:
+    """Return an interval per time; None if one trial withheld it, because the others may differ from it."""
+    intervals: dict[str, Interval | None] = {}
     for name in TIMES:
         values = [times.get(name) for times in trials]
         present = [value for value in values if value is not None]
-        found[name] = geometric_mean(present) if present and len(present) == len(values) else None
-    return found
+        intervals[str(name)] = geometric_mean(present) if present and len(present) == len(values) else None
+    return intervals
 
 
 def _total(requests: list[Requests]) -> Requests:
@@ -125,7 +126,7 @@ def _total(requests: list[Requests]) -> Requests:
 
 
 def _cost(trials: list[Trial]) -> ServerCost:
-    """Mean use over the trials with numbers; what the server suffered, over all trials."""
+    """Return mean use over the trials with numbers; kills, faults and restarts are over all trials."""
     costs = [t.metrics.server for t in trials if t.metrics is not None]
     last = [t.facts.server.last for t in trials if t.facts.server.last is not None]
     if not last:
@@ -151,23 +152,23 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 
 def _findings(trials: list[Trial], changed: list[CaseFinding]) -> list[CaseFinding]:
-    """Gather equal codes; the worst first."""
-    gathered: dict[str, CaseFinding] = {finding.code: finding for finding in changed}
-    order = ("invalid", "suspect", "information")
+    """Group the findings by code, the worst first."""
+    gathered: dict[FindingCode, CaseFinding] = {finding.code: finding for finding in changed}
+    order = (Severity.INVALID, Severity.SUSPECT, Severity.INFORMATION)
     for trial in trials:
         for finding in trial.findings:
             known = gathered.get(finding.code)
             number = trial.facts.number
             if known is None:
-                gathered[finding.code] = CaseFinding(
-                    finding.code, finding.severity, [number], finding.facts, finding.hint
-                )
+                gathered[finding.code] = _of_case(finding, [number])
                 continue
             if number not in known.trials:
                 known.trials.append(number)
             if order.index(finding.severity) < order.index(known.severity):
-                gathered[finding.code] = CaseFinding(
-                    finding.code, finding.severity, known.trials, finding.facts, finding.hint
-                )
+                gathered[finding.code] = _of_case(finding, known.trials)
     # Within a severity the rules' own order stays: causes come before what follows from them.
     return sorted(gathered.values(), key=lambda f: order.index(f.severity))
+
+
+def _of_case(finding: Finding, trials: list[int]) -> CaseFinding:
+    return CaseFinding(finding.code, finding.severity, trials, finding.facts, finding.hint, finding.sentence)

@@ -2,8 +2,9 @@
 
 Optimal partitioning (Jackson et al. 2005, what PELT speeds up): of all ways to cut the series into stretches of one level
 each, the one with the least squared error plus a penalty per cut. Unlike cutting in two again and again it sees a level that
-comes back. The noise is taken from the differences between neighbours (median, so that neither steps nor single unlike
-runs count). One unlike run is no change: a stretch has at least two. Quadratic in the number of runs: 40 ms for a thousand.
+comes back. The noise is taken from the differences between neighbours (median, so that neither steps nor outliers
+count). A single outlier is not a change: a stretch has at least two runs. Quadratic in the number of runs: 40 ms for a
+thousand.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ FEWEST = 2
 # The penalty is the noise's variance times FIXED + GROWING log n; chosen by simulation (tests/unit/test_trend.py): a steady
 # series of 6 to 100 runs with heavy tails is cut in under 5 %.
 FIXED, GROWING = 6.0, 3.0
-# A run this many standard deviations from its neighbours' median counts as being just so far away.
+# An outlier further than this many standard deviations from its neighbours' median is moved to that distance.
 CLIPPED = 3.0
 # The standard deviation of normal noise over the median of its absolute values.
 OF_THE_MEDIAN = 1.4826
 
 
 def change_points(values: Sequence[float], smallest: float) -> list[int]:
-    """Give the positions at which something new begins, ascending.
+    """Return the positions at which a new level begins, ascending.
 
-    values: shape (n,), in order of time, on a scale on which differences matter (logarithms). smallest: differences between
-    neighbouring levels below this do not count.
+    values: shape (n,), in order of time, on a scale on which differences matter (logarithms). smallest: smaller
+    differences between neighbouring levels are ignored.
     """
     if len(values) < 2 * FEWEST or max(values) == min(values):
         return []
@@ -35,17 +36,17 @@ def change_points(values: Sequence[float], smallest: float) -> list[int]:
     steps = [abs(new - old) for old, new in itertools.pairwise(values)]
     noise = OF_THE_MEDIAN * statistics.median(steps) / math.sqrt(2)
     calm = _clipped(values, CLIPPED * noise)
-    return _interesting(calm, _cuts(calm, noise**2 * (FIXED + GROWING * math.log(len(calm)))), smallest)
+    return _large_enough(calm, _cuts(calm, noise**2 * (FIXED + GROWING * math.log(len(calm)))), smallest)
 
 
 def _clipped(values: Sequence[float], most: float) -> list[float]:
-    """Bring single unlike values near the median of five neighbours; a step stays where it is."""
+    """Return the values with outliers moved towards the median of five neighbours; steps stay in place."""
     medians = [statistics.median(values[max(0, i - 2) : i + 3]) for i in range(len(values))]
     return [m + max(-most, min(most, v - m)) for v, m in zip(values, medians, strict=True)]
 
 
 def _cuts(values: list[float], penalty: float) -> list[int]:
-    """Give the cheapest partition's cuts."""
+    """Return the cuts of the cheapest partition."""
     import numpy as np
 
     series, n = np.asarray(values), len(values)
@@ -66,8 +67,8 @@ def _cuts(values: list[float], penalty: float) -> list[int]:
     return sorted(cuts)
 
 
-def _interesting(values: list[float], cuts: list[int], smallest: float) -> list[int]:
-    """Take away the cut with the smallest step until all that remain are at least `smallest`."""
+def _large_enough(values: list[float], cuts: list[int], smallest: float) -> list[int]:
+    """Return the cuts whose steps are at least `smallest`: the smallest step is removed until all are."""
     while cuts:
         edges = [0, *cuts, len(values)]
         levels = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]

@@ -1,4 +1,4 @@
-"""Which is faster, by how much, and is that beyond the smallest effect of interest? Targets of a run, or two runs. Pure."""
+"""Which is faster, by how much, and does that exceed the smallest effect of interest? Targets of a run, or two runs."""
 
 from __future__ import annotations
 
@@ -8,35 +8,44 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.analyse.effect import Effect, holm, paired, trials_needed, unpaired
 from orchestrator.analyse.statistics import CONFIDENCE
-from orchestrator.result import CaseResult, Comparison, Difference, Metrics, Trial, Verdict
+from orchestrator.result import (
+    CaseResult,
+    ComparedMetric,
+    Comparison,
+    Conclusion,
+    Difference,
+    Metrics,
+    Trial,
+    Verdict,
+)
+from orchestrator.slo import Metric as Name
 
-# A share of requests that fail: differences below a tenth of a per cent do not interest.
+# Smallest effect of interest of the share of requests that did not succeed.
 SMALLEST_SHARE = 0.001
-ERRORS = "error_share"
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Something that is compared. ratio: on logarithms, else as it is, which is for shares that may be zero."""
+    """Something that is compared. ratio: compared on logarithms; otherwise as it is, for shares that may be zero."""
 
-    name: str
+    name: ComparedMetric
     value: Callable[[Metrics], float | None]
     more_is_better: bool
     ratio: bool = True
 
 
 METRICS = [
-    Metric("throughput_per_s", lambda m: m.throughput_per_s, True),
-    Metric("service_time_p50_us", lambda m: m.service_us["p50"], False),
-    Metric("service_time_p99_us", lambda m: m.service_us["p99"], False),
-    Metric("response_time_p99_us", lambda m: m.response_us["p99"] if m.response_us else None, False),
-    Metric(ERRORS, lambda m: m.requests.error_share, False, ratio=False),
+    Metric(ComparedMetric.THROUGHPUT, lambda m: m.throughput_per_s, True),
+    Metric(ComparedMetric.SERVICE_P50, lambda m: m.service_time_us[Name.P50], False),
+    Metric(ComparedMetric.SERVICE_P99, lambda m: m.service_time_us[Name.P99], False),
+    Metric(ComparedMetric.RESPONSE_P99, lambda m: m.response_time_us[Name.P99] if m.response_time_us else None, False),
+    Metric(ComparedMetric.ERRORS, lambda m: m.requests.error_share, False, ratio=False),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two that are compared: its name, its case, its trials, those that are INVALID left out."""
+    """One of the two sides of a comparison: its name, its case, and its trials without the INVALID ones."""
 
     name: str
     case: CaseResult
@@ -44,34 +53,34 @@ class Side:
 
     @staticmethod
     def of(name: str, case: CaseResult, trials: Sequence[Trial]) -> Side:
-        """Choose a case's trials from those of its run."""
+        """Return the side of a case, with its trials chosen from those of its run."""
         own = [t for t in trials if t.facts.case.name == case.case and t.verdict is not Verdict.INVALID]
         return Side(name, case, own)
 
     def values(self, metric: Metric) -> dict[int, float]:
-        """Give a metric by block, where it is known; on the scale on which it is compared."""
-        found = {}
+        """Return a metric by block, where it is known, on the scale on which it is compared."""
+        values = {}
         for trial in self.trials:
             value = None if trial.metrics is None else metric.value(trial.metrics)
             if value is not None and not (metric.ratio and value <= 0):
-                found[trial.facts.block] = math.log(value) if metric.ratio else value
-        return found
+                values[trial.facts.block] = math.log(value) if metric.ratio else value
+        return values
 
 
 def compare(trials: list[Trial], cases: list[CaseResult], baseline: str, smallest_effect: float) -> list[Comparison]:
     """Compare every other target with the baseline, under each load that both have; paired by block."""
     by_name = {case.case: case for case in cases}
-    found = []
+    comparisons: list[Comparison] = []
     for case in cases:
         base = by_name.get(f"{baseline}/{case.load}")
         if case.target != baseline and base is not None:
             sides = Side.of(baseline, base, trials), Side.of(case.target, case, trials)
-            found += Family(*sides, smallest_effect, _paired).comparisons()
-    return found
+            comparisons += Family(*sides, smallest_effect, _paired).comparisons()
+    return comparisons
 
 
 def compare_runs(base: Side, new: Side, smallest_effect: float, differences: list[Difference]) -> list[Comparison]:
-    """Compare one case of two runs, whose trials have no order in common."""
+    """Compare one case of two runs, whose trials are not paired."""
     return Family(base, new, smallest_effect, _unpaired, differences).comparisons()
 
 
@@ -89,7 +98,7 @@ def _unpaired(old: dict[int, float], new: dict[int, float]) -> Effect | None:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Two cases in every metric; what is significant is so for all of them together."""
+    """Two cases compared in every metric; p-values are adjusted for all of them together."""
 
     base: Side
     new: Side
@@ -98,38 +107,44 @@ class Family:
     differences: list[Difference] = field(default_factory=list)
 
     def comparisons(self) -> list[Comparison]:
-        """Compare."""
-        open_model = self.new.case.response_time_us is not None
-        chosen = [metric for metric in METRICS if open_model or not metric.name.startswith("response")]
+        """Return one comparison for each metric."""
+        open_loop = self.new.case.response_time_us is not None
+        chosen = [metric for metric in METRICS if open_loop or metric.name is not ComparedMetric.RESPONSE_P99]
         if self.differences:
-            told = "; ".join(f"{d.key}: {d.baseline} / {d.candidate}" for d in self.differences)
-            return [
-                replace(self._made(metric, "incomparable", told), differences=self.differences) for metric in chosen
-            ]
+            reason = "; ".join(f"{d.key}: {d.baseline} / {d.candidate}" for d in self.differences)
+            return [replace(self._incomparable(metric, reason), differences=self.differences) for metric in chosen]
         broken = [side for side in (self.base, self.new) if side.case.verdict is Verdict.INVALID]
         if broken:
-            told = " and ".join(_told(side, self.base.name != self.base.case.target) for side in broken) + " INVALID"
-            return [self._made(metric, "incomparable", told) for metric in chosen]
+            names = " and ".join(_described(side, self.base.name != self.base.case.target) for side in broken)
+            reason = f"{names} {'is' if len(broken) == 1 else 'are'} INVALID"
+            return [self._incomparable(metric, reason) for metric in chosen]
+        return self._compared(chosen)
+
+    def _compared(self, chosen: list[Metric]) -> list[Comparison]:
         values = {metric.name: (self.base.values(metric), self.new.values(metric)) for metric in chosen}
         effects = {name: self.measure(*sides) for name, sides in values.items()}
-        # Without an error on either side nothing was tested, and nothing is there to adjust for.
-        spotless = not any(value for side in values[ERRORS] for value in side.values())
-        tested = {name: e for name, e in effects.items() if e is not None and not (name == ERRORS and spotless)}
+        # Without an error on either side there is no test, and nothing to adjust for.
+        errors = ComparedMetric.ERRORS
+        spotless = not any(value for side in values[errors] for value in side.values())
+        tested = {name: e for name, e in effects.items() if e is not None and not (name == errors and spotless)}
         adjusted = dict(zip(tested, holm([e.p_t for e in tested.values()]), strict=True))
         made = []
         for metric in chosen:
             effect = tested.get(metric.name)
             if effect is not None:
                 made.append(self._decided(metric, effect, adjusted[metric.name], len(tested)))
-            elif metric.name == ERRORS and spotless:
-                made.append(self._made(metric, "equivalent", "no errors on either side"))
+            elif metric.name == errors and spotless:
+                made.append(self._made(metric, Conclusion.EQUIVALENT, "no errors on either side"))
             else:
                 counts = " and ".join(str(len(side)) for side in values[metric.name])
-                why = f"{counts} trials have a number (others withheld it): at least two are needed on each side"
-                made.append(self._made(metric, "incomparable", why))
+                why = f"{counts} trials have this metric; each side needs at least two"
+                made.append(self._incomparable(metric, why))
         return made
 
-    def _made(self, metric: Metric, conclusion: str, reason: str) -> Comparison:
+    def _incomparable(self, metric: Metric, reason: str) -> Comparison:
+        return self._made(metric, Conclusion.INCOMPARABLE, reason)
+
+    def _made(self, metric: Metric, conclusion: Conclusion, reason: str) -> Comparison:
         case = self.new.case
         return Comparison(
             metric.name, case.load, self.base.name, self.new.name, None, None, conclusion, reason, target=case.target
@@ -139,36 +154,37 @@ class Family:
         border = math.log1p(self.smallest_effect) if metric.ratio else SMALLEST_SHARE
         conclusion = decide(effect, p, border, metric.more_is_better)
         made = self._made(metric, conclusion, self._reason(metric, conclusion, effect, border, family))
-        given = {"ratio": effect.ratio} if metric.ratio else {"difference": effect.interval}
-        return replace(made, p_value=effect.p_permutation, p_holm=p, **given)  # type: ignore[arg-type]
+        made = replace(made, p_value=effect.p_permutation, p_holm=p)
+        return replace(made, ratio=effect.ratio) if metric.ratio else replace(made, difference=effect.interval)
 
-    def _reason(self, metric: Metric, conclusion: str, effect: Effect, border: float, family: int) -> str:
-        what = "pairs" if effect.paired else "trials a side"
+    def _reason(self, metric: Metric, conclusion: Conclusion, effect: Effect, border: float, family: int) -> str:
+        what = "pairs" if effect.paired else "trials on each side"
         smallest = f"{self.smallest_effect:.0%}" if metric.ratio else f"{SMALLEST_SHARE:.1%} of the requests"
         reason = f"{effect.trials} {what}; smallest effect of interest {smallest}"
-        if conclusion != "inconclusive":
+        if conclusion is not Conclusion.INCONCLUSIVE:
             return reason
         needed = trials_needed(effect, border, family)
         if needed is None:
-            return f"{reason}; the difference is about that large: more repetitions will hardly settle it"
-        return f"{reason}; run at least {max(1, needed - effect.trials)} more repetitions"
+            return f"{reason}; the difference is about as large, so more repetitions will hardly settle it"
+        more = max(1, needed - effect.trials)
+        return f"{reason}; about {more} more repetition{'' if more == 1 else 's'} would settle it"
 
 
-def _told(side: Side, of_a_run: bool) -> str:
+def _described(side: Side, of_a_run: bool) -> str:
     return f"{side.case.case} of {side.name}" if of_a_run else side.case.case
 
 
-def decide(found: Effect, p_adjusted: float, border: float, more_is_better: bool) -> str:
-    """Decide against the smallest effect of interest, on the scale of the effect.
+def decide(effect: Effect, p_adjusted: float, border: float, more_is_better: bool) -> Conclusion:
+    """Return the conclusion against the smallest effect of interest (`border`, on the scale of the effect).
 
-    'faster' and 'slower': significant over the family of metrics, and the estimate is beyond the smallest effect.
-    'equivalent': the whole interval is within it. Everything else is 'inconclusive'.
+    FASTER and SLOWER: significant over the family of metrics, and the estimate exceeds the smallest effect.
+    EQUIVALENT: the whole interval is within it. Everything else is INCONCLUSIVE.
     """
-    interval = found.interval
+    interval = effect.interval
     assert interval.low is not None
     assert interval.high is not None
     if p_adjusted < 1 - CONFIDENCE and abs(interval.estimate) >= border:
-        return "faster" if (interval.estimate > 0) is more_is_better else "slower"
+        return Conclusion.FASTER if (interval.estimate > 0) is more_is_better else Conclusion.SLOWER
     if -border <= interval.low and interval.high <= border:
-        return "equivalent"
-    return "inconclusive"
+        return Conclusion.EQUIVALENT
+    return Conclusion.INCONCLUSIVE

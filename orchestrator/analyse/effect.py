@@ -32,7 +32,7 @@ class Effect:
 
     @property
     def ratio(self) -> Interval:
-        """The interval as a ratio, of an effect on logarithms."""
+        """Return the interval as a ratio, of an effect on logarithms."""
         low, high = self.interval.low, self.interval.high
         assert low is not None
         assert high is not None
@@ -40,7 +40,7 @@ class Effect:
 
 
 def paired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | None:
-    """Compare trials pair by pair, shape (n,) each; None without at least two pairs."""
+    """Return the effect over pairs of trials, shape (n,) each; None without at least two pairs."""
     n = len(baseline)
     if n < 2 or n != len(candidate):
         return None
@@ -53,7 +53,7 @@ def paired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | No
 
 
 def unpaired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | None:
-    """Compare trials that have no order in common, shapes (n,) and (m,); None without at least two on each side.
+    """Return the effect over unpaired trials, shapes (n,) and (m,); None without at least two on each side.
 
     Welch 1947: the sides may vary differently.
     """
@@ -77,7 +77,7 @@ def unpaired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjust p-values for having looked at several things (Holm 1979): below 0.05 means so for the whole family."""
+    """Return p-values adjusted for multiple comparisons (Holm 1979): below 0.05 holds for the whole family."""
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -86,26 +86,27 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def trials_needed(found: Effect, border: float, family: int) -> int | None:
-    """How many pairs, or trials a side, would settle it if mean and spread stay what they are; None: over MOST_TRIALS.
+def trials_needed(effect: Effect, border: float, family: int) -> int | None:
+    """Return how many pairs, or trials on each side, would settle it at this mean and spread; None: over MOST_TRIALS.
 
     Enough for the difference to be significant among `family` metrics where it is beyond the border, else for the interval
     to lie within it.
     """
-    centre = abs(found.interval.estimate)
+    centre = abs(effect.interval.estimate)
     beyond = centre >= border
     distance = centre if beyond else border - centre
     level = 1 - (1 - CONFIDENCE) / (2 * (family if beyond else 1))
     for n in range(2, MOST_TRIALS + 1):
-        degrees = n - 1 if found.paired else 2 * n - 2
-        if t_quantile(level, degrees) * found.spread / math.sqrt(n) <= distance:
+        degrees = n - 1 if effect.paired else 2 * n - 2
+        if t_quantile(level, degrees) * effect.spread / math.sqrt(n) <= distance:
             return n
     return None
 
 
 def sign_flip_p(differences: Sequence[float]) -> float:
-    """Two-sided p of the sign-flip test on the mean: the share of sign patterns at least as extreme as the observed.
+    """Return the two-sided p of the sign-flip test on the mean.
 
+    The share of sign patterns at least as extreme as the observed one.
     Fisher's randomisation test for pairs; with n pairs it cannot be below 2/2^n.
     """
     import numpy as np
@@ -123,8 +124,9 @@ def sign_flip_p(differences: Sequence[float]) -> float:
 
 
 def split_p(baseline: Sequence[float], candidate: Sequence[float]) -> float:
-    """Two-sided permutation p on the difference of means: the share of splits at least as extreme as the observed.
+    """Return the two-sided permutation p on the difference of means.
 
+    The share of splits at least as extreme as the observed one.
     5 against 5: 252 splits, so never below 2/252.
     """
     import itertools
@@ -133,7 +135,7 @@ def split_p(baseline: Sequence[float], candidate: Sequence[float]) -> float:
 
     values = np.asarray([*baseline, *candidate], dtype=np.float64)
     n, m = len(baseline), len(candidate)
-    # With the total fixed, the sum of one side says it all.
+    # With the total fixed, the sum of one side determines the difference.
     expected = values.sum() * m / (n + m)
     observed = abs(values[n:].sum() - expected) * (1 - 1e-12)
     if math.comb(n + m, m) <= EXACT_UP_TO:

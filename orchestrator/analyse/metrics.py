@@ -14,7 +14,8 @@ from agents.series import Sparse
 from agents.wire import AgentResult
 from orchestrator.facts import TrialFacts
 from orchestrator.merge import Merged, merge
-from orchestrator.result import QUANTILES, AgentLine, Endpoint, Metrics, Requests, ServerCost
+from orchestrator.result import QUANTILES, AgentLine, Endpoint, Metrics, Requests, ServerCost, Times
+from orchestrator.slo import Metric
 
 
 def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> Metrics:
@@ -27,9 +28,9 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
         window_s=window_s,
         requests=requests,
         statuses=statuses(facts.agents),
-        service_us=times(ok),
-        response_us=None if merged.response is None else times(merged.response),
-        lag_us=None if merged.lag is None else times(merged.lag),
+        service_time_us=times(ok),
+        response_time_us=None if merged.response is None else times(merged.response),
+        send_lag_us=None if merged.lag is None else times(merged.lag),
         lower_bound_from=lower_bound_from(facts, merged),
         server=server_cost(facts.server, requests.ok + requests.http_error, window_s),
         endpoints=endpoints(results, window_s),
@@ -41,14 +42,14 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
 
 
 def concurrency(facts: TrialFacts, merged: Merged, window_s: float) -> float | None:
-    """Mean number of requests under way, L = λW: the sum of all service times over the window's length (Little 1961)."""
+    """Return the mean number of requests under way: the sum of service times over the window's length (Little 1961)."""
     if facts.case.duration_us is None or facts.case.rate_per_s is not None or window_s <= 0:
         return None
     return sum(counts.total_us for counts in merged.service.values()) / (window_s * 1e6)
 
 
 def window_length_s(facts: TrialFacts) -> float:
-    """The window's length; for a load bound by requests, from the first start to the last end on one clock."""
+    """Return the window's length; for a load bound by requests, from the first start to the last end on one clock."""
     if facts.window_start_us is not None and facts.window_end_us is not None:
         return (facts.window_end_us - facts.window_start_us) / 1e6
     sent = [agent for agent in facts.agents if agent.first_start_us]
@@ -58,7 +59,7 @@ def window_length_s(facts: TrialFacts) -> float:
 
 
 def count_requests(facts: TrialFacts, merged: Merged) -> Requests:
-    """Account for every request, those that h2load did not log included."""
+    """Count every request, including those that h2load did not log."""
     ok, http_error = merged.service[OK].n, merged.service[HTTP_ERROR].n
     if facts.case.requests is not None:
         return Requests(ok, http_error, facts.case.requests - ok - http_error, 0)
@@ -69,20 +70,20 @@ def count_requests(facts: TrialFacts, merged: Merged) -> Requests:
 
 def statuses(agents: list[AgentFacts]) -> dict[str, int]:
     """Add up the requests of the window by HTTP status."""
-    found: dict[str, int] = {}
+    total: dict[str, int] = {}
     for agent in agents:
         for status, count in agent.statuses.items():
-            found[str(status)] = found.get(str(status), 0) + count
-    return dict(sorted(found.items()))
+            total[str(status)] = total.get(str(status), 0) + count
+    return dict(sorted(total.items()))
 
 
 def unlogged(agent: AgentFacts) -> int | None:
-    """Requests that were started and have no row; None when h2load printed no summary."""
+    """Return the requests that were started and have no row; None when h2load printed no summary."""
     return None if agent.started is None else agent.started - agent.rows
 
 
 def censored(agent: AgentFacts) -> int:
-    """At most so many requests started inside the window and were not over when the observation ended.
+    """Return an upper bound on the requests that started inside the window and outlasted the observation.
 
     A slot that a logged request held across the window's end cannot hold another; and what has no row is at most what was
     started and not done.
@@ -94,19 +95,19 @@ def censored(agent: AgentFacts) -> int:
     return free if missing is None else max(0, min(free, missing))
 
 
-def times(h: HdrCounts) -> dict[str, float | None]:
-    """Percentiles that have enough requests behind them (10/(1-q)), the exact maximum and mean; µs."""
+def times(h: HdrCounts) -> Times:
+    """Return the percentiles with enough requests behind them (10/(1-q)), the exact maximum and mean; µs."""
     n = h.n
-    found: dict[str, float | None] = {
-        name: float(h.quantile_us(q)) if n * (1 - q) >= 10 - 1e-9 else None for name, q in QUANTILES.items()
+    values: Times = {
+        str(name): float(h.quantile_us(q)) if n * (1 - q) >= 10 - 1e-9 else None for name, q in QUANTILES.items()
     }
-    found["max"] = float(h.maximum_us) if n else None
-    found["mean"] = h.mean_us() if n else None
-    return found
+    values[Metric.MAX] = float(h.maximum_us) if n else None
+    values[Metric.MEAN] = h.mean_us() if n else None
+    return values
 
 
 def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
-    """Quantiles above this are lower bounds: requests that never ended, or slots that ran out; None: none are."""
+    """Return the quantile above which response times are lower bounds (requests never ended, slots ran out); None: none."""
     if merged.response is None or merged.response.n == 0:
         return None
     unfinished = sum(agent.missing or 0 for agent in facts.agents)
@@ -116,7 +117,7 @@ def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
 
 
 def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCost:
-    """Difference the counters over the window; `answered` are the requests that were answered in it."""
+    """Return the counters' differences over the window; `answered`: requests that were answered in it."""
     opening, closing, last = server.opening, server.closing, server.last
     if last is None:
         return ServerCost(restarts=None if server.state == ServerState.EXTERNAL else server.restarts)
@@ -142,15 +143,15 @@ def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCo
 
 
 def endpoints(results: list[AgentResult], window_s: float) -> list[Endpoint]:
-    """Merge per path, where the agents drive more than one."""
+    """Return the merged numbers of each path, where the agents drive more than one."""
     paths = list(dict.fromkeys(_path(result.facts.url) for result in results))
     if len(paths) < 2:
         return []
-    found = []
+    merged_paths = []
     for path in paths:
         own = merge([result for result in results if _path(result.facts.url) == path]).service[OK]
-        found.append(Endpoint(path, own.n, own.n / window_s if window_s > 0 else 0.0, times(own)))
-    return found
+        merged_paths.append(Endpoint(path, own.n, own.n / window_s if window_s > 0 else 0.0, times(own)))
+    return merged_paths
 
 
 def _path(url: str) -> str:
@@ -159,7 +160,7 @@ def _path(url: str) -> str:
 
 
 def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, window_s: float) -> AgentLine:
-    """Sum up one agent; share_of_tail is its part of the requests above the merged p99."""
+    """Return one agent's part; share_of_tail is its part of the requests above the merged p99."""
     own, agent = result.service[OK], result.facts
     numbers = times(own)
     share = None
@@ -181,7 +182,7 @@ def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, win
 
 
 def per_interval(merged: Merged) -> list[list[float | None]]:
-    """Give [interval, ok, http_error, failed, p50_us, p99_us] in order of time."""
+    """Return [interval, ok, http_error, failed, p50_us, p99_us] of service time, in order of time."""
     by_class = {name: dict(series.intervals()) for name, series in merged.series.items()}
     rows: list[list[float | None]] = []
     for k in sorted({k for series in by_class.values() for k in series}):

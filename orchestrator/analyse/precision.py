@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.result import Interval, Metrics, Trial, Verdict
-from orchestrator.slo import THROUGHPUT
+from orchestrator.slo import THROUGHPUT, Metric
 
 # Without two numbers there is no interval.
 FEWEST = 2
@@ -15,27 +15,27 @@ FEWEST = 2
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What an adaptive campaign asks for. narrower_than: of the whole interval, as a share of the estimate.
+    """What an adaptive campaign asks for. narrower_than: width of the whole interval, as a share of the estimate.
 
-    Blocks: at_least and at_most so many. budget_us: for all trials; None: no limit.
+    at_least, at_most: number of blocks. budget_us: for all trials; None: no limit.
     """
 
-    metric: str
+    metric: Metric
     narrower_than: float
     at_least: int
     at_most: int
     budget_us: int | None = None
 
 
-def value_of(metrics: Metrics, metric: str) -> float | None:
-    """Give a metric of one trial by the name that objectives have: response time where there is one, else service time."""
+def value_of(metrics: Metrics, metric: Metric) -> float | None:
+    """Return a metric of one trial by the name that objectives use: response time in the open loop."""
     if metric == THROUGHPUT:
         return metrics.throughput_per_s
-    return (metrics.response_us or metrics.service_us).get(metric)
+    return (metrics.response_time_us or metrics.service_time_us).get(metric)
 
 
 def width(interval: Interval | None) -> float | None:
-    """Give the width of an interval as a share of its estimate; None where there is no interval."""
+    """Return the width of an interval as a share of its estimate; None where there is no interval."""
     if interval is None or interval.low is None or interval.high is None:
         return None
     return (interval.high - interval.low) / interval.estimate
@@ -43,7 +43,7 @@ def width(interval: Interval | None) -> float | None:
 
 @dataclass(slots=True)
 class Progress:
-    """What an adaptive campaign has come to, trial by trial."""
+    """Progress of an adaptive campaign, trial by trial."""
 
     wanted: Precision
     cases: Sequence[str]
@@ -54,7 +54,7 @@ class Progress:
     _withheld: set[str] = field(default_factory=set)
 
     def add(self, trial: Trial) -> None:
-        """Count a finished trial. An INVALID one has taken time, and says nothing."""
+        """Count a finished trial. An INVALID one counts only for the time it took."""
         self.trials += 1
         self.spent_us += sum(trial.facts.stages_us.values()) + self.cool_down_us
         if trial.metrics is None or trial.verdict is Verdict.INVALID:
@@ -66,9 +66,9 @@ class Progress:
             self._values.setdefault(trial.facts.case.name, []).append(value)
 
     def too_wide(self) -> dict[str, float]:
-        """Give the cases that more trials can make precise enough, and how wide each still is.
+        """Return the cases that more trials can make precise enough, and how wide each still is.
 
-        A case whose metric is withheld, or that has no two valid trials after at_least blocks, is not waited for.
+        Cases whose metric is withheld, or that lack two valid trials after at_least blocks, are left out.
         """
         widths = {case: width(geometric_mean(self._values.get(case, []))) for case in self._hopeful()}
         return {case: w for case, w in widths.items() if w is not None and w >= self.wanted.narrower_than}
@@ -77,17 +77,17 @@ class Progress:
         return [c for c in self.cases if c not in self._withheld and len(self._values.get(c, [])) >= FEWEST]
 
     def enough(self, blocks: int) -> str | None:
-        """Say why it ends after so many whole blocks; None: it goes on."""
+        """Return why the campaign ends after this many whole blocks; None: it continues."""
         wanted = self.wanted
-        asked = f"{wanted.metric} narrower than {wanted.narrower_than:.3g}"
+        goal = f"interval of {wanted.metric.label} narrower than {wanted.narrower_than:.3g}"
         if blocks < wanted.at_least:
             return None
         wide = self.too_wide()
         still = ", ".join(f"{case} {share:.1%}" for case, share in wide.items())
         if not wide:
-            return f"precise enough after {blocks} repetitions: {asked} wherever more of them could help"
+            return f"precise enough after {blocks} repetitions: {goal} wherever more repetitions could help"
         if blocks >= wanted.at_most:
-            return f"{blocks} repetitions are the most, and not precise enough ({asked}): {still}"
+            return f"stopped at the limit of {blocks} repetitions, not precise enough ({goal}): {still}"
         if wanted.budget_us is not None and self.spent_us * (blocks + 1) / blocks > wanted.budget_us:
-            return f"the time is used up, and it is not precise enough ({asked}): {still}"
+            return f"stopped at the time budget, not precise enough ({goal}): {still}"
         return None

@@ -1,4 +1,4 @@
-"""What a comparison must not show: 'throughput<-5%, p99>10%, errors>0.1%'. Pure."""
+"""Limits for a comparison, such as 'throughput<-5%, p99>10%, errors>0.1%': what counts as a regression. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from orchestrator.analyse.compare import ERRORS
 from orchestrator.analyse.statistics import CONFIDENCE
-from orchestrator.result import FAILED, NOT_COMPARED, PASSED, UNDECIDED, Comparison, Gate
+from orchestrator.result import ComparedMetric, Comparison, Conclusion, Gate, GateState
 
 EXAMPLE = "throughput<-5%, p99>10%, errors>0.1%"
 _TERM = re.compile(r"^\s*([a-z0-9]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*$")
-# By the name that people write: the comparison's metric, response time before service time.
+# The compared metrics by the name that people write; response time comes before service time.
 _METRICS = {
-    "throughput": ("throughput_per_s",),
-    "p50": ("service_time_p50_us",),
-    "p99": ("response_time_p99_us", "service_time_p99_us"),
-    "errors": (ERRORS,),
+    "throughput": (ComparedMetric.THROUGHPUT,),
+    "p50": (ComparedMetric.SERVICE_P50,),
+    "p99": (ComparedMetric.RESPONSE_P99, ComparedMetric.SERVICE_P99),
+    "errors": (ComparedMetric.ERRORS,),
 }
 
 
@@ -31,55 +30,55 @@ class Limit:
     share: float
 
     def beyond(self, change: float) -> bool:
-        """Say whether a change is beyond it."""
+        """Return whether a change exceeds the limit."""
         return change < self.share if self.below else change > self.share
 
 
 def limits(text: str) -> list[Limit]:
-    """Read limits separated by commas. Raises ValueError."""
+    """Return the comma-separated limits. Raise ValueError if one cannot be read."""
     return [_limit(part) for part in text.split(",")]
 
 
 def _limit(text: str) -> Limit:
     match = _TERM.match(text)
     if not match:
-        raise ValueError(f"{text.strip()!r} is no limit: write it as '{EXAMPLE}'")
+        raise ValueError(f"{text.strip()!r} is not a limit: write it as '{EXAMPLE}'")
     if match[1] not in _METRICS:
-        raise ValueError(f"{match[1]!r} is not compared; there are {', '.join(_METRICS)}")
+        raise ValueError(f"unknown metric {match[1]!r}; use {', '.join(_METRICS)}")
     share = float(match[3]) / 100
     if (match[2] == "<") is (share > 0) and share:
         raise ValueError(f"{text.strip()!r} would fail without any change: write it as '{EXAMPLE}'")
     return Limit(text.strip(), match[1], match[2] == "<", share)
 
 
-def gates(comparisons: Sequence[Comparison], asked: Sequence[Limit]) -> list[Gate]:
-    """Hold comparisons against limits, case by case.
+def gates(comparisons: Sequence[Comparison], wanted: Sequence[Limit]) -> list[Gate]:
+    """Check comparisons against limits, case by case.
 
-    Failed: the estimate is beyond the limit, and the difference is significant over the metrics of its case. Undecided: it
-    is beyond, and that may be noise. Change: of the ratio, or the difference in shares of all requests for errors.
+    FAILED: the estimate exceeds the limit, and the difference is significant over the metrics of its case. UNDECIDED: it
+    exceeds the limit, but that may be noise. change: of the ratio; for errors the difference in shares of all requests.
     """
     cases = dict.fromkeys((c.target, c.load) for c in comparisons)
     return [
         _gate(f"{target}/{load}", _chosen(comparisons, target, load, limit), limit)
         for target, load in cases
-        for limit in asked
+        for limit in wanted
     ]
 
 
 def _chosen(comparisons: Sequence[Comparison], target: str, load: str, limit: Limit) -> Comparison:
-    found = {c.metric: c for c in comparisons if (c.target, c.load) == (target, load)}
-    return next(found[name] for name in _METRICS[limit.metric] if name in found)
+    by_metric = {c.metric: c for c in comparisons if (c.target, c.load) == (target, load)}
+    return next(by_metric[name] for name in _METRICS[limit.metric] if name in by_metric)
 
 
-def _gate(case: str, found: Comparison, limit: Limit) -> Gate:
-    if found.conclusion == "incomparable":
-        return Gate(case, limit.text, NOT_COMPARED, None, found.reason)
+def _gate(case: str, comparison: Comparison, limit: Limit) -> Gate:
+    if comparison.conclusion is Conclusion.INCOMPARABLE:
+        return Gate(case, limit.text, GateState.NOT_COMPARED, None, comparison.reason)
     change = 0.0
-    if found.ratio is not None:
-        change = found.ratio.estimate - 1
-    elif found.difference is not None:
-        change = found.difference.estimate
+    if comparison.ratio is not None:
+        change = comparison.ratio.estimate - 1
+    elif comparison.difference is not None:
+        change = comparison.difference.estimate
     if not limit.beyond(change):
-        return Gate(case, limit.text, PASSED, change, found.reason)
-    significant = found.p_holm is not None and found.p_holm < 1 - CONFIDENCE
-    return Gate(case, limit.text, FAILED if significant else UNDECIDED, change, found.reason)
+        return Gate(case, limit.text, GateState.PASSED, change, comparison.reason)
+    significant = comparison.p_holm is not None and comparison.p_holm < 1 - CONFIDENCE
+    return Gate(case, limit.text, GateState.FAILED if significant else GateState.UNDECIDED, change, comparison.reason)

@@ -2,8 +2,8 @@
 
 X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1))     (Gunther 2007; sigma: contention, kappa: coherency)
 
-Beyond N* = sqrt((1 - sigma) / kappa) more clients make it slower. Where the interval of kappa holds 0 there is no N* to
-tell: the fit always gives one, and it means nothing.
+Beyond N* = sqrt((1 - sigma) / kappa) more clients make it slower. Where the interval of kappa includes 0 no N* is
+reported: the fit always has one, but it means nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
-from orchestrator.result import Interval, Severity, Trial, Verdict, worst
+from orchestrator.facts import Model
+from orchestrator.result import FindingCode, Interval, Severity, Trial, Verdict, worst
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,16 +31,16 @@ NO_KAPPA = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One number of clients: throughput and mean service time over its trials; busy: share of them, by Little's law.
+    """One number of clients: throughput and mean service time over its trials; busy: share of clients, by Little's law.
 
-    trials: behind the numbers; invalid: those that are not. verdict: the worst of those that are, with their findings.
+    trials: those behind the numbers; invalid: the others. verdict: the worst of the former, with their findings.
     """
 
     clients: int
     trials: int
     invalid: int
     verdict: Verdict
-    findings: list[str]
+    findings: list[FindingCode]
     throughput_per_s: float
     service_time_us: float
     busy: float | None
@@ -64,20 +65,20 @@ class Scaling:
 
     @property
     def idle(self) -> list[int]:
-        """Numbers of clients that were not all waiting for an answer (Little's law): what limits there is not the server."""
+        """Numbers of clients of which some were idle (Little's law): the clients are the limit there, not the server."""
         return [point.clients for point in self.points if point.busy is not None and point.busy < FEWEST_BUSY]
 
 
 def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
     """Fit the law to the timed closed loads of a target, by least squares on log X; intervals by bootstrap over trials.
 
-    The trial is resampled, within its number of clients. Trials that are INVALID do not count.
+    Trials are resampled within their number of clients. INVALID trials do not count.
     """
     values: dict[int, list[Trial]] = defaultdict(list)
     invalid: Counter[int] = Counter()
     for trial in trials:
         case = trial.facts.case
-        if case.target != target or case.model != "closed" or case.duration_us is None:
+        if case.target != target or case.model != Model.CLOSED or case.duration_us is None:
             continue
         clients = case.clients * case.streams
         if trial.metrics is None or trial.verdict is Verdict.INVALID or trial.metrics.throughput_per_s <= 0:
@@ -88,7 +89,9 @@ def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
     knee = max(points, key=lambda p: p.throughput_per_s / p.service_time_us).clients if points else None
     few = [n for n, those in values.items() if len(those) < FEWEST_TRIALS]
     if len(points) < FEWEST_LOADS or few:
-        why = f"a fit needs timed closed loads of {FEWEST_LOADS} numbers of clients, {FEWEST_TRIALS} trials each"
+        why = (
+            f"a fit needs timed closed loads with {FEWEST_LOADS} numbers of clients and {FEWEST_TRIALS} trials of each"
+        )
         return Scaling(target, points, None, None, None, None, knee, [], why)
     rates = {n: [t.metrics.throughput_per_s for t in those if t.metrics is not None] for n, those in values.items()}
     return _fitted(target, points, rates, knee)
@@ -98,7 +101,7 @@ def _point(clients: int, trials: list[Trial], invalid: int) -> Point:
     metrics = [t.metrics for t in trials if t.metrics is not None]
     count = len(metrics)
     throughput = math.exp(sum(math.log(m.throughput_per_s) for m in metrics) / count)
-    service = sum(m.service_us["mean"] or 0.0 for m in metrics) / count
+    service = sum(m.service_time_us["mean"] or 0.0 for m in metrics) / count
     under_way = [m.concurrency for m in metrics if m.concurrency is not None]
     busy = sum(under_way) / len(under_way) / clients if under_way else None
     doubts = {f.code for t in trials for f in t.findings if f.severity is not Severity.INFORMATION}
@@ -119,7 +122,7 @@ def _fitted(target: str, points: list[Point], rates: dict[int, list[float]], kne
     most: Interval | None = None
     if low[2] > NO_KAPPA:
         ends = np.percentile([peak(*row) for row in drawn], [tail, 100 - tail])
-        # An interval without an upper end says no more than that there may be no such number.
+        # An interval without an upper end only means that there may be no optimum.
         if math.isfinite(ends[1]):
             most = Interval(peak(*best), float(ends[0]), float(ends[1]))
     fitted = [law(n, *best) for n in clients]
@@ -127,30 +130,30 @@ def _fitted(target: str, points: list[Point], rates: dict[int, list[float]], kne
 
 
 def _resampled(logs: dict[int, np.ndarray], draw: np.random.Generator) -> list[tuple[int, float]]:
-    """Draw as many trials as there were of each number of clients; give their geometric means."""
+    """Return geometric means over trials drawn with replacement, as many as there were of each number of clients."""
     return [(n, math.exp(float(draw.choice(values, values.size).mean()))) for n, values in sorted(logs.items())]
 
 
 def law(clients: float, rate: float, sigma: float, kappa: float) -> float:
-    """Give X(N), per second."""
+    """Return X(N), per second."""
     return rate * clients / (1 + sigma * (clients - 1) + kappa * clients * (clients - 1))
 
 
 def peak(rate: float, sigma: float, kappa: float) -> float:
-    """Give N*, the number of clients of the most throughput; infinite without coherency."""
+    """Return N*, the number of clients with the highest throughput; infinite without coherency."""
     return math.sqrt((1 - sigma) / kappa) if kappa > NO_KAPPA else math.inf
 
 
 def fit(
     points: Sequence[tuple[int, float]], start: tuple[float, float, float] | None = None
 ) -> tuple[float, float, float]:
-    """Give (lambda, sigma, kappa) of the least squares on logarithms: lambda > 0, 0 <= sigma <= 1, kappa >= 0."""
+    """Return (lambda, sigma, kappa) of the least squares on logarithms: lambda > 0, 0 <= sigma <= 1, kappa >= 0."""
     import numpy as np
     from scipy.optimize import least_squares
 
     n = np.array([clients for clients, _ in points], dtype=np.float64)
     logs = np.log([x for _, x in points])
-    # By the logarithm of lambda, and kappa in units of 1/N^2, so that all three are of one size.
+    # Fitted: the logarithm of lambda, and kappa in units of 1/N^2, so that all three have the same scale.
     largest = float(n.max())
 
     def off(p: np.ndarray) -> np.ndarray:

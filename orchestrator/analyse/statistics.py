@@ -11,23 +11,23 @@ CONFIDENCE = 0.95
 
 
 def t_quantile(level: float, degrees: float) -> float:
-    """Give the quantile of Student's t. scipy.stats gives the same numbers, and takes a second longer to import."""
+    """Return the quantile of Student's t. scipy.stats has the same function, but takes a second longer to import."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, level))
 
 
 def two_sided_p(t: float, degrees: float) -> float:
-    """Give the two-sided p-value of a t statistic."""
+    """Return the two-sided p-value of a t statistic."""
     from scipy.special import stdtr
 
     return 2 * float(stdtr(degrees, -abs(t)))
 
 
 def geometric_mean(values: Sequence[float]) -> Interval | None:
-    """Geometric mean with a t-interval on the logarithms; no interval from fewer than two values.
+    """Return the geometric mean with a t-interval on the logarithms; no interval from fewer than two values.
 
-    None when there is no value, or one that is not above zero (a logarithm would not exist).
+    Return None without values, or if one is not above zero and has no logarithm.
     """
     if not values or min(values) <= 0:
         return None
@@ -39,7 +39,7 @@ def geometric_mean(values: Sequence[float]) -> Interval | None:
 
 
 def mean_and_half_width(values: Sequence[float]) -> tuple[float, float | None]:
-    """Give the mean and half the width of its t-interval; None from fewer than two values."""
+    """Return the mean and half the width of its t-interval; None from fewer than two values."""
     n = len(values)
     centre = math.fsum(values) / n
     if n < 2:

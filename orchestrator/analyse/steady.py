@@ -1,17 +1,17 @@
-"""Is a series of equal intervals steady? A trend, or a beginning that is unlike the rest. Pure."""
+"""Is a series of equal intervals steady? Finds a trend, or a beginning that differs from the rest. Pure."""
 
 from __future__ import annotations
 
 import math
 
-# Fewer intervals say nothing about a trend.
+# Fewer intervals cannot show a trend.
 FEWEST = 8
 # Over the whole window; a drift below this changes a mean by less than half of it.
 DRIFT = 0.10
 
 
 def doubt(values: list[float]) -> dict[str, float] | None:
-    """Say what speaks against a steady series; None when nothing does, or when it is too short to tell.
+    """Return what speaks against a steady series; None when nothing does, or when it is too short.
 
     values: above zero, one per interval, shape (n,). 'drift': the change over the series as a share, by the Theil-Sen
     slope of the logarithms (Sen 1968), when its 95 % interval excludes 0. 'settled_after': how many intervals at the
@@ -35,7 +35,9 @@ def doubt(values: list[float]) -> dict[str, float] | None:
 
 
 def mser(values: list[float]) -> int:
-    """How many values to cut off so that the mean of the rest is known best: argmin of sum((x - mean)^2) / (n - d)^2.
+    """Return how many values to cut off so that the mean of the rest is known best.
+
+    argmin of sum((x - mean)^2) / (n - d)^2 over the number d of values that are cut off (MSER, White 1997).
 
     At least a quarter of the values stays.
     """

@@ -1,6 +1,6 @@
-"""The curve of a search for capacity: rate against the objective that gives way; drawn for a terminal, and for a page.
+"""The curve of a search for capacity: rate against the objective that failed first; drawn for a terminal and for a page.
 
-By hand for the terminal: the one library that is kept and has both axes ends the process when a shape lies off its canvas.
+The terminal's is drawn by hand: the one maintained library with both axes exits when a shape lies off its canvas.
 """
 
 from __future__ import annotations
@@ -8,16 +8,26 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from orchestrator.result import Interval, Probe, Saturation
 from orchestrator.search.engine import Kind
-from orchestrator.slo import ERRORS, TIMES, Term
+from orchestrator.slo import ERRORS, TIMES, Metric, Term
 
 WIDTH, HEIGHT = 70, 14
-MET, NOT_MET, NOT_COUNTED = "met", "not met", "not counted"
-MARKS = {MET: "●", NOT_MET: "×", NOT_COUNTED: "·"}
-COLOURS = {MET: "green", NOT_MET: "red", NOT_COUNTED: "bright_black"}
+
+
+class State(StrEnum):
+    """How a probe is marked."""
+
+    MET = "met"
+    NOT_MET = "not met"
+    NOT_COUNTED = "not counted"
+
+
+MARKS = {State.MET: "●", State.NOT_MET: "×", State.NOT_COUNTED: "·"}
+COLOURS = {State.MET: "green", State.NOT_MET: "red", State.NOT_COUNTED: "bright_black"}
 _BAND, _LINE = "░", "─"
 _LEFT = 7
 # On a logarithmic axis: these times powers of ten.
@@ -27,11 +37,11 @@ _MOST_TICKS = 6
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A probe on the curve. y: ms, or % of all requests, by the curve's metric; state: MET, NOT_MET or NOT_COUNTED."""
+    """A probe on the curve. y: ms, or % of all requests, by the curve's metric."""
 
     x_per_s: float
     y: float
-    state: str
+    state: State
     probe: Probe
 
 
@@ -39,7 +49,7 @@ class Point:
 class Curve:
     """What is drawn: the points, the objective's limit, the capacity. label: of the y axis, with its unit.
 
-    logarithmic: of the y axis; the x axis always is. hidden: probes that have no value, because nothing was answered.
+    logarithmic: the y axis is; the x axis always is. hidden: probes without a value, because nothing was answered.
     """
 
     target: str
@@ -51,42 +61,38 @@ class Curve:
     hidden: int
 
 
-def curve_of(found: Saturation) -> Curve:
-    """Choose what to draw: the objective that gave way first, else the first one about a time, else p99 alone."""
-    term = _shown(found)
-    metric = "p99" if term is None else term.metric
+def curve_of(search: Saturation) -> Curve:
+    """Return what to draw: the objective that failed first, else the first one about a time, else p99 alone."""
+    term = _shown(search)
+    metric = Metric.P99 if term is None else term.metric
     share = metric == ERRORS
-    # Light loads say whether the server is well again, and nothing of the rate.
-    probes = [probe for probe in found.curve if probe.kind != Kind.REFERENCE]
+    # Light loads show whether the server has recovered, and nothing about the rate.
+    probes = [probe for probe in search.curve if probe.kind != Kind.REFERENCE]
     points = []
     for probe in probes:
-        value = probe.error_share if share else probe.times_us.get(metric)
+        value = probe.error_share if share else probe.response_time_us.get(metric)
         if value is not None:
             points.append(Point(probe.rate_per_s, value * 100 if share else value / 1000, state_of(probe), probe))
     limit = None if term is None else term.limit * 100 if share else term.limit / 1000
-    label = "requests that failed, %" if share else f"response time {_named(metric)}, ms"
-    return Curve(found.target, label, limit, points, found.capacity_per_s, not share, len(probes) - len(points))
+    label = "requests that failed, %" if share else f"response time {metric.label}, ms"
+    return Curve(search.target, label, limit, points, search.capacity_per_s, not share, len(probes) - len(points))
 
 
-def state_of(probe: Probe) -> str:
-    """Say how a probe is marked."""
+def state_of(probe: Probe) -> State:
+    """Return how a probe is marked."""
     if probe.limited_by is not None:
-        return NOT_COUNTED
-    return MET if probe.passed else NOT_MET
+        return State.NOT_COUNTED
+    return State.MET if probe.passed else State.NOT_MET
 
 
-def _shown(found: Saturation) -> Term | None:
-    drawable = [term for term in found.terms if term.metric in (*TIMES, ERRORS)]
-    first = [term for term in drawable if term.text == found.gave_way]
+def _shown(search: Saturation) -> Term | None:
+    drawable = [term for term in search.terms if term.metric in (*TIMES, ERRORS)]
+    first = [term for term in drawable if term.text == search.gave_way]
     return next(iter([*first, *(term for term in drawable if term.metric in TIMES), *drawable]), None)
 
 
-def _named(metric: str) -> str:
-    return "p99.9" if metric == "p999" else metric
-
-
 def drawn(curve: Curve) -> Any:
-    """Draw it with characters, for rich; an empty text where there is nothing to draw yet."""
+    """Return the curve drawn with characters, for rich; an empty text where there is nothing to draw yet."""
     from rich.text import Text
 
     if not curve.points:
@@ -102,8 +108,8 @@ def drawn(curve: Curve) -> Any:
         first, last = (across.cell(math.log10(rate)) for rate in (curve.capacity.low, curve.capacity.high))
         for row in rows:
             row[first : last + 1] = [_BAND] * (last + 1 - first)
-    # What was met is drawn last: where two lie on one another it is there that the server still held.
-    for state in (NOT_COUNTED, NOT_MET, MET):
+    # Met is drawn last: where two probes share a cell, the server still met the objective there.
+    for state in (State.NOT_COUNTED, State.NOT_MET, State.MET):
         for point, rate, height in zip(curve.points, rates, heights, strict=True):
             if point.state == state:
                 rows[up.cell(height)][across.cell(rate)] = MARKS[state]
@@ -119,7 +125,7 @@ def drawn(curve: Curve) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Numbers from low to high on so many cells; what lies outside is on the last one."""
+    """Numbers from low to high on this many cells; numbers outside fall on the first or last one."""
 
     low: float
     high: float
@@ -127,7 +133,7 @@ class _Axis:
 
     @staticmethod
     def over(values: Sequence[float], cells: int) -> _Axis:
-        """Make room around some values, and some where they are all the same."""
+        """Return an axis with room around some values, also where they are all equal."""
         room = 0.06 * (max(values) - min(values)) or 0.05
         return _Axis(min(values) - room, max(values) + room, cells)
 
@@ -137,7 +143,7 @@ class _Axis:
 
 
 def _below(across: _Axis) -> list[str]:
-    """The x axis and its names; one that would run into the one before is left out."""
+    """Return the x axis and its names; a name that would run into the one before is left out."""
     axis, names = ["─"] * across.cells, [" "] * (_LEFT + 1)
     for rate in ticks(10**across.low, 10**across.high):
         at, name = across.cell(math.log10(rate)), f"{rate:g}"
@@ -149,13 +155,13 @@ def _below(across: _Axis) -> list[str]:
 
 
 def _legend(curve: Curve) -> str:
-    said = [f"{mark} {state}" for state, mark in MARKS.items() if any(p.state == state for p in curve.points)]
+    states = [f"{mark} {state}" for state, mark in MARKS.items() if any(p.state == state for p in curve.points)]
     line = [] if curve.limit is None else [f"─ {curve.limit:g}, the objective"]
     band = [] if curve.capacity is None else [f"{_BAND} where the capacity lies"]
     gone = [f"{curve.hidden} probes without an answer are not shown"] if curve.hidden else []
     return "\n".join(
         f"    {'; '.join(parts)}"
-        for parts in ([f"{curve.label}, over requests due per second"], [*said, *line, *band, *gone])
+        for parts in ([f"{curve.label}, against requests due per second"], [*states, *line, *band, *gone])
     )
 
 
@@ -170,7 +176,7 @@ def _levels(curve: Curve, up: _Axis) -> list[tuple[float, str]]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Give round numbers within, a handful: 1, 2 and 5 times powers of ten, or finer where there are too few of them."""
+    """Return a handful of round numbers within: 1, 2 and 5 times powers of ten, or finer where those are too few."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     rounds = [step * 10.0**decade for decade in decades for step in _STEPS]
     within = [at for at in rounds if low <= at <= high]

@@ -18,7 +18,7 @@ from orchestrator.merge import Merged, merge
 
 
 def encode_v2(counts: Ints) -> str:
-    """Encode counters, shape (COUNTERS,), as HdrHistogram V2, compressed, base64. Raises UsageError without hdrhistogram."""
+    """Return counters, shape (COUNTERS,), as HdrHistogram V2, compressed, base64. Raise UsageError without hdrhistogram."""
     oracle_class = _hdr_histogram()
     oracle = oracle_class(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
     np.ctypeslib.as_array(oracle.counts)[:] = counts
@@ -31,7 +31,7 @@ def encode_v2(counts: Ints) -> str:
 
 
 def decode_v2(text: str) -> Ints:
-    """Read counters back: shape (COUNTERS,)."""
+    """Return encoded counters as an array, shape (COUNTERS,)."""
     counts: Ints = np.array(_hdr_histogram().decode(text).counts, dtype=np.int64)
     return counts
 
@@ -45,13 +45,13 @@ def _hdr_histogram() -> Any:
 
 
 def lines(facts: TrialFacts, merged: Merged) -> Iterator[str]:
-    """Give the lines of one trial's .hlog: an interval each, tagged by class; values in µs, Interval_Max in ms.
+    """Yield the lines of one trial's .hlog: service times by interval, tagged by class; values in µs, Interval_Max in ms.
 
     Start stamps are seconds since the start of the window on the coordinator's clock.
     """
     start_s = (facts.window_start_us or 0) / 1e6
     stamp = time.strftime("%a %b %d %H:%M:%S UTC %Y", datetime.fromtimestamp(start_s, UTC).timetuple())
-    yield f"#[Volley trial {facts.number}, case {facts.case.name}; values in microseconds]"
+    yield f"#[Volley trial {facts.number}, case {facts.case.name}; service time in microseconds]"
     yield "#[Histogram log format version 1.3]"
     yield f"#[StartTime: {start_s:.3f} (seconds since epoch), {stamp}]"
     yield f"#[BaseTime: {start_s:.3f} (seconds since epoch)]"
@@ -64,7 +64,7 @@ def lines(facts: TrialFacts, merged: Merged) -> Iterator[str]:
 
 
 def write(folder: Path, trials: list[tuple[TrialFacts, list[AgentResult]]]) -> list[Path]:
-    """Write one .hlog per trial that has counters; give the files."""
+    """Write one .hlog per trial that has counters; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for facts, agents in trials:

@@ -1,4 +1,4 @@
-"""What happens, as it happens, on stderr: lines; on a terminal a live one below them, with a picture at times."""
+"""Progress on stderr: one line per event; on a terminal also a live line below them, and a picture at times."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ PLAIN_EVERY_S = 5.0
 
 
 class Happening(Protocol):
-    """What is shown of an event."""
+    """What progress needs to know of an event."""
 
     @property
     def kind(self) -> str:
-        """For programs."""
+        """The kind of event, for programs."""
 
     @property
     def text(self) -> str:
-        """For people."""
+        """The line for people."""
 
     @property
     def passing(self) -> bool:
-        """Of interest only while it is shown."""
+        """Whether the line is only of interest until the next one."""
 
     @property
     def picture(self) -> Callable[[], Any] | None:
-        """What a terminal shows below the lines, until there is another."""
+        """What a terminal shows below the lines until the next picture."""
 
 
 class Progress:
@@ -57,7 +57,7 @@ class Progress:
             self._show_live(event, elapsed)
             return
         now = time.monotonic()
-        # A build's output is wanted in full; counters only now and then.
+        # A build is shown in full, counters only every few seconds.
         if event.passing and event.kind != "build" and now - self._last_passing < PLAIN_EVERY_S:
             return
         if event.passing:
@@ -75,7 +75,7 @@ class Progress:
             self._live.update(Group(event.picture(), self._line))
 
     def close(self) -> None:
-        """Take the live line away."""
+        """Remove the live line."""
         if self._live is not None:
             self._live.stop()
             self._live = None

@@ -1,16 +1,31 @@
-"""Tables that survive being pasted into a chat."""
+"""Tables that survive being pasted into a chat, and the colours of verdicts and conclusions."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from orchestrator.result import Verdict
+from orchestrator.result import Conclusion, GateState, Outcome, Severity, Verdict
 
 VERDICT_STYLE = {Verdict.VALID: "green", Verdict.SUSPECT: "yellow", Verdict.INVALID: "bold red"}
+SEVERITY_STYLE = {Severity.INFORMATION: "", Severity.SUSPECT: "yellow", Severity.INVALID: "red"}
+OUTCOME_STYLE = {Outcome.PASS: "green", Outcome.FAIL: "bold red"}
+CONCLUSION_STYLE = {
+    Conclusion.FASTER: "green",
+    Conclusion.SLOWER: "red",
+    Conclusion.EQUIVALENT: "bold",
+    Conclusion.INCONCLUSIVE: "bold",
+    Conclusion.INCOMPARABLE: "bold",
+}
+GATE_STYLE = {
+    GateState.PASSED: "green",
+    GateState.FAILED: "bold red",
+    GateState.UNDECIDED: "yellow",
+    GateState.NOT_COMPARED: "bold red",
+}
 
 
 def table(*columns: str) -> Any:
-    """Make a table whose first column is text and whose others are numbers; Markdown, so that it survives a chat."""
+    """Return an empty Markdown table for rich. The first column is left-aligned, the others are right-aligned."""
     from rich import box
     from rich.table import Table
 

@@ -1,41 +1,44 @@
-"""What `volley sweep` and `volley scaling` print: throughput by number of clients, the law, and what may be read off it."""
+"""What `volley sweep` and `volley scaling` print: throughput by number of clients, the fitted law and its meaning."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agents.records import to_plain
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
+from orchestrator.analyse.people import UNKNOWN, digits, percent
 from orchestrator.analyse.scaling import NO_KAPPA, Scaling
+from orchestrator.report.format import milliseconds
 from orchestrator.report.rows import VERDICT_STYLE, table
 from orchestrator.result import FORMAT, Interval
 
 
 def render(found: Scaling) -> list[Any]:
-    """Give what is to be printed with rich."""
+    """Return what rich prints."""
     from rich.text import Text
 
-    rows = table(found.target, "verdict", "trials", "req/s", "law req/s", "mean service ms", "clients busy")
+    rows = table(found.target, "verdict", "trials", "req/s", "fit req/s", "mean service time ms", "clients busy")
     for i, p in enumerate(found.points):
         rows.add_row(
             _clients(p.clients),
             Text(p.verdict, style=VERDICT_STYLE[p.verdict]),
             f"{p.trials}/{p.trials + p.invalid}",
-            f"{p.throughput_per_s:.0f}",
-            f"{found.fitted_per_s[i]:.0f}" if found.fitted_per_s else "n/a",
-            f"{p.service_time_us / 1000:.3g}",
-            "n/a" if p.busy is None else f"{p.busy:.0%}",
+            digits(p.throughput_per_s),
+            digits(found.fitted_per_s[i]) if found.fitted_per_s else UNKNOWN,
+            milliseconds(p.service_time_us),
+            percent(p.busy),
         )
     return [rows, *(f"{found.target}: {line}" for line in [*_doubts(found), *_law(found)])]
 
 
 def _doubts(found: Scaling) -> list[str]:
-    """Say what spoils single numbers of clients, and where the clients themselves were what is measured."""
-    lines = [f"{_clients(p.clients)}: {', '.join(p.findings)}" for p in found.points if p.findings]
+    """Return the findings by number of clients, and where the clients themselves were the limit."""
+    lines = [f"{_clients(p.clients)}: [{', '.join(p.findings)}]" for p in found.points if p.findings]
     if found.idle:
         at = ", ".join(str(clients) for clients in found.idle)
-        few = f"fewer than {FEWEST_BUSY:.0%} of them waited for an answer"
-        lines.append(f"at {at} clients {few} (Little's law): the fit is about them, too")
+        few = f"fewer than {percent(FEWEST_BUSY)} of them had a request under way"
+        lines.append(f"at {at} clients {few} (Little's law), so the fit partly describes the clients")
     return lines
 
 
@@ -48,10 +51,13 @@ def _law(found: Scaling) -> list[str]:
         "law, 95 % by bootstrap over trials)"
     ]
     if most is None:
-        lines.append("no number of clients is the best: that coherency costs anything is not shown")
+        lines.append("no optimum: the data show no coherency cost")
     else:
-        lines.append(f"most throughput at {_range(most)} clients; beyond, more make it slower")
-    return [*lines, f"knee: most throughput for its waiting at {_clients(found.knee or 0)} (Kleinrock's power)"]
+        lines.append(f"maximum throughput at {_range(most)} clients; more clients make it slower")
+    return [
+        *lines,
+        f"knee: best ratio of throughput to service time at {_clients(found.knee or 0)} (Kleinrock's power)",
+    ]
 
 
 def _clients(number: int) -> str:
@@ -63,10 +69,9 @@ def _range(value: Interval) -> str:
 
 
 def _number(value: float) -> str:
-    """Three digits that count; whole numbers from a thousand on."""
-    return f"{value:.0f}" if value >= 1000 else "0" if value < NO_KAPPA else f"{value:.3g}"
+    return "0" if value < NO_KAPPA else digits(value)
 
 
-def document(found: list[Scaling]) -> dict[str, Any]:
-    """Give what --json prints."""
-    return {"format": FORMAT, "scaling": [{**to_plain(one), "idle": one.idle} for one in found]}
+def document(fits: Sequence[Scaling]) -> dict[str, object]:
+    """Return what --json prints."""
+    return {"format": FORMAT, "scaling": [{**to_plain(fit), "idle": fit.idle} for fit in fits]}

@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from agents.records import to_plain
-from orchestrator.result import FORMAT, CaseResult, Saturation, Summary
+from orchestrator.result import FORMAT, Saturation, Summary
 
 
-def to_document(summary: Summary) -> dict[str, Any]:
-    """Give the document that summary.json holds and --json prints."""
+def to_document(summary: Summary) -> dict[str, object]:
+    """Return the document that summary.json holds and --json prints."""
     return {
         "format": FORMAT,
         "campaign": summary.campaign,
-        "verdict": str(summary.verdict),
+        "verdict": summary.verdict,
         "outcome": summary.outcome,
-        "cases": [_case(case) for case in summary.cases],
+        "cases": [to_plain(case) for case in summary.cases],
         "comparisons": [to_plain(comparison) for comparison in summary.comparisons],
-        "saturation": [_saturation(one) for one in summary.saturation],
+        "saturation": [_saturation(search) for search in summary.saturation],
     }
 
 
-def _saturation(found: Saturation) -> dict[str, Any]:
-    plain = to_plain(found)
-    plain["verdict"] = str(found.verdict)
-    for probe in plain["curve"]:
-        probe["verdict"] = str(probe["verdict"])
-    return plain
-
-
-def _case(case: CaseResult) -> dict[str, Any]:
-    plain = to_plain(case)
-    plain["verdict"] = str(case.verdict)
-    for finding in plain["findings"]:
-        finding["severity"] = str(finding["severity"])
-    return plain
+def _saturation(search: Saturation) -> dict[str, object]:
+    """Return a search; its probes keep the former name of response_time_us, because format 1 stays readable."""
+    probes = [{**to_plain(probe), "times_us": dict(probe.response_time_us)} for probe in search.curve]
+    return {**to_plain(search), "curve": probes}

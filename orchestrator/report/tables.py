@@ -1,18 +1,21 @@
-"""trials.csv, trials.parquet, cases.csv, comparisons.csv: one row per trial, case and comparison, flat, units in names."""
+"""trials.csv, trials.parquet, cases.csv, comparisons.csv: one row per trial, case and comparison; units are in names."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from agents.records import to_plain
 from orchestrator.result import CaseResult, Comparison, Interval, Saturation, Summary, Trial
+from orchestrator.slo import TIMES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-COST = ("cpu_us_per_request", "requests_per_cpu_s", "requests_per_s_per_mib")
+# One row of a table, by column.
+Row = dict[str, str | float | None]
+_REQUESTS = ("ok", "http_error", "failed", "censored")
 
 
 def write_all(folder: Path, summary: Summary, trials: list[Trial]) -> None:
@@ -29,16 +32,16 @@ def write_all(folder: Path, summary: Summary, trials: list[Trial]) -> None:
 
 
 def trials_frame(trials: list[Trial]) -> pd.DataFrame:
-    """One row per planned trial, in order."""
+    """Return one row per planned trial, in order."""
     import pandas as pd
 
     return pd.DataFrame([trial_row(trial) for trial in trials])
 
 
-def trial_row(trial: Trial) -> dict[str, Any]:
-    """Flatten one trial."""
+def trial_row(trial: Trial) -> Row:
+    """Return one trial as a row."""
     facts, metrics = trial.facts, trial.metrics
-    row: dict[str, Any] = {
+    row: Row = {
         "trial": facts.number,
         "block": facts.block,
         "case": facts.case.name,
@@ -50,14 +53,14 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         "throughput_per_s": metrics.throughput_per_s if metrics else None,
         "window_s": metrics.window_s if metrics else None,
     }
-    for name in ("ok", "http_error", "failed", "censored"):
+    for name in _REQUESTS:
         row[name] = getattr(metrics.requests, name) if metrics else None
     for prefix, times in (
-        ("service_time", metrics.service_us if metrics else {}),
-        ("response_time", (metrics.response_us or {}) if metrics else {}),
-        ("send_lag", (metrics.lag_us or {}) if metrics else {}),
+        ("service_time", metrics.service_time_us if metrics else {}),
+        ("response_time", (metrics.response_time_us or {}) if metrics else {}),
+        ("send_lag", (metrics.send_lag_us or {}) if metrics else {}),
     ):
-        for name in ("p50", "p90", "p95", "p99", "p999", "max", "mean"):
+        for name in TIMES:
             row[f"{prefix}_{name}_us"] = times.get(name)
     server = metrics.server if metrics else None
     for name in (
@@ -78,12 +81,12 @@ def trial_row(trial: Trial) -> dict[str, Any]:
 
 
 def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
-    """One row per case: estimate, low and high of each number."""
+    """Return one row per case: estimate, low and high of each number."""
     import pandas as pd
 
     rows = []
     for case in cases:
-        row: dict[str, Any] = {
+        row: Row = {
             "case": case.case,
             "target": case.target,
             "load": case.load,
@@ -96,7 +99,7 @@ def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
             row |= _interval(f"service_time_{name}_us", interval)
         for name, interval in (case.response_time_us or {}).items():
             row |= _interval(f"response_time_{name}_us", interval)
-        for name in ("ok", "http_error", "failed", "censored"):
+        for name in _REQUESTS:
             row[name] = getattr(case.requests, name)
         for name in (
             "cpu_us_per_request",
@@ -113,21 +116,21 @@ def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def saturation_frame(found: list[Saturation]) -> pd.DataFrame:
-    """One row per probe: the curve of each target."""
+def saturation_frame(searches: list[Saturation]) -> pd.DataFrame:
+    """Return one row per probe: the curve of each target."""
     import pandas as pd
 
     rows = []
-    for one in found:
-        for probe in one.curve:
-            plain = {"target": one.target, "slo": one.slo, **to_plain(probe)}
-            times = {f"response_time_{name}_us": value for name, value in plain.pop("times_us").items()}
+    for search in searches:
+        for probe in search.curve:
+            plain = {"target": search.target, "slo": search.slo, **to_plain(probe)}
+            times = {f"response_time_{name}_us": value for name, value in plain.pop("response_time_us").items()}
             rows.append({**plain, "failed": "; ".join(probe.failed), "verdict": str(probe.verdict), **times})
     return pd.DataFrame(rows)
 
 
 def comparisons_frame(comparisons: list[Comparison]) -> pd.DataFrame:
-    """One row per comparison."""
+    """Return one row per comparison."""
     import pandas as pd
 
     rows = [
@@ -157,7 +160,7 @@ def _interval(name: str, interval: Interval | None) -> dict[str, float | None]:
 def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
     import duckdb
 
-    # Columns that are empty throughout still get a type: numbers, for only numbers can be missing.
+    # Columns without any value get the type of numbers, because only numbers can be missing.
     frame = frame.astype({name: "float64" for name in frame.columns if frame[name].isna().all()})
     with duckdb.connect() as connection:
         connection.register("rows", frame)

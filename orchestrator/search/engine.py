@@ -46,6 +46,14 @@ class Ending(StrEnum):
     UNFINISHED = "unfinished"
 
 
+class LimitedBy(StrEnum):
+    """What other than the server made a probe fail, so that it says nothing about the server."""
+
+    GENERATOR = "generator"
+    NETWORK = "network"
+    MACHINE = "machine"
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What is to be done next: a trial at a rate per second, and why."""
@@ -59,7 +67,7 @@ class Answer:
     """What came of it. limited_by: it failed for what is not the server ('generator', 'network'): it says nothing of it."""
 
     passed: bool
-    limited_by: str | None = None
+    limited_by: LimitedBy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ class Found:
     high: float | None
     confirmed: bool
     held: float | None
-    limited_by: str | None
+    limited_by: LimitedBy | None
     probes: int
 
 
@@ -103,7 +111,7 @@ class Search:
     bounds: Bounds
     history: list[tuple[Ask, Answer]] = field(default_factory=list)
     _ceiling: float = math.inf
-    _limits: dict[float, list[str]] = field(default_factory=dict)
+    _limits: dict[float, list[LimitedBy]] = field(default_factory=dict)
     _ending: Ending | None = None
     _belief: Belief | None = None
     _soaks: int = 0
@@ -241,7 +249,7 @@ class Search:
     def _probe(self, rate: float) -> Ask:
         return Ask(Kind.PROBE, min(self._top(), max(self.bounds.lowest, rate)))
 
-    def _limited(self, asked: Ask, what: str) -> None:
+    def _limited(self, asked: Ask, what: LimitedBy) -> None:
         """A rate that the generator could not give, twice, is as high as one can look."""
         told = self._limits.setdefault(asked.rate_per_s, [])
         told.append(what)

@@ -17,6 +17,7 @@ from agents.records import to_plain
 from agents.wire import AgentResult, encode_stream, pack_result
 from orchestrator.errors import UsageError
 from orchestrator.result import FORMAT, Trial
+from orchestrator.result.trial import with_former_names
 from orchestrator.stored.layout import AGENTS_FILE, JOURNAL_FILE, TRIAL_FILE, TRIALS, TRIES
 from orchestrator.stored.reading import read_failure
 
@@ -129,6 +130,8 @@ def trial_to_plain(trial: Trial) -> dict[str, object]:
     plain = to_plain(trial)
     for agent in plain["facts"]["agents"]:
         agent["output"] = ""
+    if plain["metrics"] is not None:
+        plain["metrics"] = with_former_names(plain["metrics"])
     return {"format": FORMAT, **plain}
 
 

@@ -114,6 +114,6 @@ def test_urls_that_nothing_answers(tmp_path):
     done = volley("run", str(tmp_path / "nobody.yaml"), "--out", str(tmp_path / "runs"))
 
     assert done.returncode == 4, done.stderr
-    assert "refused/burst: server-not-ready" in done.stdout
-    assert "unknown/burst: server-not-ready" in done.stdout
+    assert "refused/burst: The server did not become ready" in done.stdout
+    assert "unknown/burst: The server did not become ready" in done.stdout
     assert "Traceback" not in done.stderr

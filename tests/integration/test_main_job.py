@@ -167,7 +167,7 @@ def test_an_image_is_built_once_and_by_content_and_a_bridge_publishes_the_port(t
 BROKEN = {
     "wrong": ("response-mismatch", '{"message": "no"}'),
     "die-on-load": ("server-exited", "'exit_code': 7"),
-    "hog": ("server-oom-kill", "give it more memory than 64 MiB"),
+    "hog": ("server-oom-kill", "Set limits.memory above 64 MiB"),
     "silent": ("server-not-ready", "no answer within 3 s"),
     "exit": ("server-exited", "exit code 1"),
 }
@@ -198,5 +198,5 @@ def test_servers_that_do_not_do_what_they_should(tmp_path, modes, code):
         findings = json.loads((trial / "trial.json").read_text())["findings"]
         assert finding in [f["code"] for f in findings]
         assert words in str(findings)
-        assert f"{mode}/burst: {finding}" in done.stdout
+        assert f"[{finding}, 1 of 1 trial]" in done.stdout
         assert f"mode {mode}" in (trial / "server.log").read_text()

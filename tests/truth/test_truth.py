@@ -41,8 +41,8 @@ def test_percentiles_are_those_of_the_servers_own_record(tmp_path):
         with server("http1", delay_us=delays.tolist(), record=str(record)) as url, hiccups() as seen:
             trial, _ = run(url, clients=64, requests=12_000)
         own = np.sort(json.loads(record.read_text()))
-        base = floor.metrics.service_us["p99"]
-        off = {name: (nearest_rank(own, q), trial.metrics.service_us[name], base) for name, q in QUANTILES.items()}
+        base = floor.metrics.service_time_us["p99"]
+        off = {name: (nearest_rank(own, q), trial.metrics.service_time_us[name], base) for name, q in QUANTILES.items()}
         attempts.append((off, seen.worst_us))
         assert trial.metrics.requests.ok == 12_000
         assert "too-few-samples" not in codes(trial)
@@ -69,10 +69,10 @@ def test_a_stall_of_a_second_is_in_the_response_time():
     noise = 2 * seen.worst_us
 
     # Users do not see a p99 of six hundred requests; the truth is compared all the same.
-    assert 360_000 <= metrics.response_us["p90"] <= 440_000 + noise, explain(trial)
+    assert 360_000 <= metrics.response_time_us["p90"] <= 440_000 + noise, explain(trial)
     assert 940_000 * 0.95 <= merged.response.quantile_us(0.99) <= 940_000 * 1.05 + noise, explain(trial)
     assert merged.service[OK].quantile_us(0.99) < 100_000 + noise
-    assert metrics.response_us["mean"] > 10 * metrics.service_us["mean"]
+    assert metrics.response_time_us["mean"] > 10 * metrics.service_time_us["mean"]
     assert metrics.lower_bound_from is None  # one client: the matching is exact
 
 
@@ -98,7 +98,7 @@ def test_an_open_load_over_many_connections_keeps_its_rate():
 
     assert trial.metrics.throughput_per_s == pytest.approx(1000, rel=0.02), explain(trial)
     assert "rate-not-reached" not in codes(trial)
-    assert trial.metrics.response_us["p50"] >= trial.metrics.service_us["p50"]
+    assert trial.metrics.response_time_us["p50"] >= trial.metrics.service_time_us["p50"]
 
 
 def test_the_merged_p99_is_that_of_the_pooled_rows():
@@ -257,7 +257,7 @@ def test_several_endpoints_have_their_own_times():
     fast, slow = trial.metrics.endpoints
 
     assert (fast.path, fast.ok, slow.path, slow.ok) == ("/fast", 200, "/slow?x=1", 200), explain(trial)
-    assert slow.service_us["p50"] > 30_000 > fast.service_us["p50"]
+    assert slow.service_time_us["p50"] > 30_000 > fast.service_time_us["p50"]
     assert trial.metrics.requests.ok == 400
 
 

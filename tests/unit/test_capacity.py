@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.analyse.capacity import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay
 from orchestrator.analyse.bottleneck import bottleneck, describe
+from orchestrator.analyse.capacity import KEEPS_UP_TERM, Wanted, answer, failed_terms, in_words, replay
 from orchestrator.analyse.cases import judge
 from orchestrator.campaign.target import TargetSearch, load_of, requests_needed, wanted_of
 from orchestrator.cli.exit import exit_code
@@ -252,7 +252,8 @@ def test_the_load_of_a_probe_grows_with_its_rate():
     wanted, template = wanted_of(asked), campaign.loads["l"]
 
     slow, fast, soak = (
-        load_of(template, k, r, wanted, asked) for k, r in ((Kind.PROBE, 20.0), (Kind.PROBE, 5000.0), (Kind.SOAK, 5000.0))
+        load_of(template, k, r, wanted, asked)
+        for k, r in ((Kind.PROBE, 20.0), (Kind.PROBE, 5000.0), (Kind.SOAK, 5000.0))
     )
     closed = load_of(template, Kind.ESTIMATE, 1.0, wanted, asked)
     light = load_of(template, Kind.REFERENCE, 20.0, wanted, asked)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.ceiling import GENERATOR, NOTHING, SERVER, Ramp, failure
+from orchestrator.analyse.ceiling import Limit, Ramp, failure
 from orchestrator.campaign.calibrate import pairs
 from orchestrator.campaign.dry_run import agents_needed
 from orchestrator.facts import Case
@@ -15,10 +15,10 @@ from orchestrator.fleet.place import Placement
 from orchestrator.spec.inventory import Inventory
 from tests.unit.facts import T0_US, agent_facts, result, steady_case, trial_facts
 
-FOUND = Ceiling("gen1", 12_000.0, GENERATOR, 50.0, 14_000.0, "gen2", "1.52", "2026-11-22T00:00:00+00:00")
+FOUND = Ceiling("gen1", 12_000.0, Limit.GENERATOR, 50.0, 14_000.0, "gen2", "1.52", "2026-11-22T00:00:00+00:00")
 
 
-def climb(ramp, limit, what=GENERATOR, bad=()):
+def climb(ramp, limit, what=Limit.GENERATOR, bad=()):
     """Let a host with this limit answer; `bad`: steps that fail whatever the rate. Give the rates that were asked for."""
     asked = []
     while (rate := ramp.ask()) is not None:
@@ -36,7 +36,7 @@ def test_the_ceiling_is_found_within_a_fifth_and_never_above(limit):
     climb(ramp, limit)
 
     assert limit / 2**0.25 <= ramp.best_per_s <= limit
-    assert ramp.limited_by == GENERATOR
+    assert ramp.limited_by == Limit.GENERATOR
 
 
 def test_one_bad_second_is_not_the_ceiling():
@@ -54,7 +54,7 @@ def test_a_ramp_that_never_fails_ends_and_says_so():
     ramp = Ramp(4_000)
 
     assert climb(ramp, 10**9) == [500, 1000, 2000, 4000]
-    assert (ramp.best_per_s, ramp.limited_by) == (4000, NOTHING)
+    assert (ramp.best_per_s, ramp.limited_by) == (4000, Limit.NOTHING)
 
 
 def test_a_host_that_can_send_nothing():
@@ -63,8 +63,8 @@ def test_a_host_that_can_send_nothing():
         4_000,
     )
 
-    assert climb(ramp, 0, SERVER) == [500, 500, 500]
-    assert (ramp.best_per_s, ramp.limited_by) == (0, SERVER)
+    assert climb(ramp, 0, Limit.SERVER) == [500, 500, 500]
+    assert (ramp.best_per_s, ramp.limited_by) == (0, Limit.SERVER)
 
 
 def step(service_us=1_000, due=500, **changes):
@@ -80,10 +80,10 @@ def step(service_us=1_000, due=500, **changes):
     ("trial", "what"),
     [
         (step(), None),
-        (step(cpu_busiest=0.8), GENERATOR),
-        (step(waiting_share=0.9), GENERATOR),
-        (step(due=600), SERVER),
-        (step(service_us=9_000), SERVER),
+        (step(cpu_busiest=0.8), Limit.GENERATOR),
+        (step(waiting_share=0.9), Limit.GENERATOR),
+        (step(due=600), Limit.SERVER),
+        (step(service_us=9_000), Limit.SERVER),
     ],
 )
 def test_what_gave_way(trial, what):
@@ -116,7 +116,7 @@ def test_a_dry_run_says_how_many_agents_a_rate_needs(rate, needed):
 
 def test_a_lower_bound_is_filled_up_by_cpu_time():
     """Where the trivial server gave way first, h2load's own CPU time says more."""
-    assert replace(FOUND, limited_by=SERVER).usable_per_s == 14_000
+    assert replace(FOUND, limited_by=Limit.SERVER).usable_per_s == 14_000
     assert FOUND.usable_per_s == 12_000
 
 

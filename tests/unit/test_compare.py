@@ -107,7 +107,7 @@ def test_a_change_that_may_be_noise_is_undecided_and_says_how_much_more(tmp_path
     found = compared(run(tmp_path, "a", trials=2), run(tmp_path, "b", 1.06, trials=2, seed=9), fail_on="throughput<-3%")
 
     assert [g.state for g in found.gates] == ["undecided"]
-    assert "run at least" in found.gates[0].reason
+    assert "would settle it" in found.gates[0].reason
     assert found.outcome == "PASS"
 
 
@@ -168,7 +168,7 @@ def test_an_invalid_side_is_not_compared(tmp_path):
     found = compared(run(tmp_path, "a"), bad, fail_on="throughput<-5%")
 
     assert set(conclusions(found).values()) == {"incomparable"}
-    assert f"flask/burst of {bad.name} INVALID" in found.comparisons[0].reason
+    assert f"flask/burst of {bad.name} is INVALID" in found.comparisons[0].reason
     assert found.outcome is None
 
 
@@ -198,8 +198,8 @@ def test_runs_without_a_common_case(tmp_path):
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("throughput", "is no limit"),
-        ("p95>5%", "'p95' is not compared"),
+        ("throughput", "is not a limit"),
+        ("p95>5%", "unknown metric 'p95'"),
         ("throughput<5%", "would fail without any change"),
     ],
 )

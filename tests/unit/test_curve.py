@@ -28,7 +28,7 @@ CAPACITY = Interval(700.0, 680.0, 720.0)
 
 def search(*probes, slo=SLO, capacity=CAPACITY, **changes):
     made = Saturation(
-        "shop", slo, terms(slo), "capacity", capacity, True, 690.0, None, "p99 < 50ms", "CPU: its quota of 1 core",
+        "shop", slo, terms(slo), "capacity", capacity, True, 690.0, None, "p99 < 50ms", "CPU quota (1 core)",
         len(probes), 1000.0, list(probes), "VALID",
     )  # fmt: skip
     return replace(made, **changes)
@@ -58,7 +58,7 @@ def test_reference_loads_are_not_on_the_curve():
     drawn = curve.curve_of(FOUND)
 
     assert [point.x_per_s for point in drawn.points] == [350, 560, 680, 690, 715, 741, 900, 1400]
-    assert [point.state for point in drawn.points].count(curve.NOT_COUNTED) == 1
+    assert [point.state for point in drawn.points].count(curve.State.NOT_COUNTED) == 1
     assert (drawn.limit, drawn.capacity.low) == (50.0, 680.0)
 
 
@@ -99,7 +99,7 @@ def test_any_curve_can_be_drawn(probes):
         text = printed(*render(found), board([found], "shop"))
         page = html.page(Summary("c", "VALID", "PASS", [], [], [found]), None)
 
-        shown = sum(p.times_us["p99"] is not None for p in probes)
+        shown = sum(p.response_time_us["p99"] is not None for p in probes)
         assert bool(re.search("[●×]", text)) == bool(shown)
         assert "curve-0" in page
 

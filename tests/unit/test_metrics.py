@@ -56,7 +56,7 @@ def test_percentiles_of_unequal_agents_are_merged_and_not_averaged():
     pooled = np.sort(np.concatenate([*fast, slow]))
     exact = pooled[int(np.ceil(0.99 * pooled.size)) - 1]
 
-    assert metrics.service_us["p99"] == pytest.approx(exact, rel=0.001)
+    assert metrics.service_time_us["p99"] == pytest.approx(exact, rel=0.001)
     averaged = np.mean([line.p99_us for line in metrics.agents])
     assert abs(averaged / exact - 1) > 0.1
     assert metrics.agents[3].share_of_tail > 2 * 4_000 / 124_000

@@ -6,7 +6,6 @@ from xml.etree import ElementTree
 import pytest
 
 from orchestrator.analyse.cases import summarise
-from orchestrator.analyse.objectives import terms_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.report.pull_request import junit, markdown
 from orchestrator.slo import Term
@@ -89,16 +88,6 @@ def test_without_objectives_there_is_no_outcome():
     one = trial(**STEADY, agents=steady_agents())
 
     assert summarise("c", [one.facts.case], [one], 1, None, 0.03).outcome is None
-
-
-def test_objectives_come_back_from_the_plan():
-    """As plan.json holds them; nonsense is refused."""
-    plain = {"slo": {"a/b": [{"text": "p99 < 5ms", "metric": "p99", "at_most": True, "limit": 5000}]}}
-
-    assert terms_of(plain) == {"a/b": [Term("p99 < 5ms", "p99", True, 5000)]}
-    assert terms_of({}) == {}
-    with pytest.raises(TypeError):
-        terms_of({"slo": {"a/b": [{"limit": 1}]}})
 
 
 def test_junit_has_a_test_per_case_and_objective():

@@ -8,9 +8,10 @@ import pytest
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.analyse.precision import Precision, Progress, width
 from orchestrator.result import Interval
+from orchestrator.slo import THROUGHPUT, Metric
 from tests.unit.facts import case, result, trial_facts
 
-WANTED = Precision("throughput", 0.10, at_least=4, at_most=50)
+WANTED = Precision(THROUGHPUT, 0.10, at_least=4, at_most=50)
 
 
 def trial(value, name="flask/burst", number=1, lasted_us=1_000_000):
@@ -56,8 +57,8 @@ def test_the_noisiest_case_is_waited_for():
 @pytest.mark.parametrize(
     ("changes", "ends_after", "why"),
     [
-        ({"at_most": 6}, 6, "6 repetitions are the most, and not precise enough"),
-        ({"budget_us": 10_500_000}, 5, "the time is used up"),
+        ({"at_most": 6}, 6, "stopped at the limit of 6 repetitions, not precise enough"),
+        ({"budget_us": 10_500_000}, 5, "stopped at the time budget"),
     ],
 )
 def test_it_ends_without_precision_when_blocks_or_time_run_out(changes, ends_after, why):
@@ -71,9 +72,9 @@ def test_it_ends_without_precision_when_blocks_or_time_run_out(changes, ends_aft
     assert "a/x" in said
 
 
-def test_what_more_trials_cannot_mend_is_not_waited_for():
+def test_what_more_trials_cannot_fix_is_not_waited_for():
     """A percentile that is withheld in one trial is so in the next; a case that is INVALID throughout has no number."""
-    progress = Progress(replace(WANTED, metric="p999"), ["a/x", "b/x"])
+    progress = Progress(replace(WANTED, metric=Metric.P999), ["a/x", "b/x"])
     for _ in range(4):
         progress.add(trial(1000, "a/x"))  # 1000 requests are too few for p99.9; b/x never fired
         progress.add(replace(trial(1000, "b/x"), metrics=None))

@@ -105,6 +105,14 @@ def test_tables_hold_one_row_each(tmp_path):
     assert set(pd.read_csv(finished.path / "comparisons.csv")["conclusion"]) == {"incomparable"}
 
 
+def test_trial_json_keeps_the_former_names_of_its_times(tmp_path):
+    """Format 1 stays readable: what programs read before is there beside the present names."""
+    metrics = json.loads((stored(tmp_path) / "trials" / "0001-flask-burst" / "trial.json").read_text())["metrics"]
+
+    assert metrics["service_us"] == metrics["service_time_us"]
+    assert (metrics["response_us"], metrics["lag_us"]) == (None, None)
+
+
 def test_a_run_is_never_overwritten(tmp_path):
     """Two runs in one second have two folders."""
     first, second = RunStore.create(tmp_path, "demo"), RunStore.create(tmp_path, "demo")

@@ -28,7 +28,7 @@ def trials(rate, sigma, kappa, each=5, noise=0.03, clients=CLIENTS, seed=1):
                 judged.metrics,
                 throughput_per_s=x,
                 concurrency=float(n),
-                service_us=judged.metrics.service_us | {"mean": n / x * 1e6},
+                service_time_us=judged.metrics.service_time_us | {"mean": n / x * 1e6},
             )
             made.append(replace(judged, metrics=metrics, findings=[], verdict=Verdict.VALID))
     return made
@@ -77,7 +77,9 @@ def test_the_knee_is_where_throughput_costs_least_waiting():
                 replace(
                     trial,
                     metrics=replace(
-                        trial.metrics, throughput_per_s=x, service_us=trial.metrics.service_us | {"mean": n / x * 1e6}
+                        trial.metrics,
+                        throughput_per_s=x,
+                        service_time_us=trial.metrics.service_time_us | {"mean": n / x * 1e6},
                     ),
                 )
             )
@@ -91,7 +93,7 @@ def test_too_little_to_fit_is_said():
     single = scaling("flask", trials(1000.0, 0.1, 0.0, each=2))
 
     assert few.lambda_per_s is single.lambda_per_s is None
-    assert "4 numbers of clients, 3 trials each" in few.reason
+    assert "4 numbers of clients and 3 trials of each" in few.reason
     assert [p.clients for p in few.points] == [1, 2, 4]
     assert few.points[0].busy == pytest.approx(1.0)
     assert scaling("nobody", []).knee is None
@@ -112,8 +114,8 @@ def test_doubts_stand_beside_the_numbers():
     assert (one.trials, one.invalid, one.verdict) == (4, 1, "VALID")
     assert (two.trials, two.invalid, two.verdict, two.findings) == (5, 0, "SUSPECT", ["not-steady"])
     assert found.idle == [2]
-    assert "flask: 2 clients: not-steady" in page
-    assert "at 2 clients fewer than 85% of them waited for an answer" in page
+    assert "flask: 2 clients: [not-steady]" in page
+    assert "at 2 clients fewer than 85 % of them had a request under way" in page
 
 
 def test_a_peak_that_may_be_nowhere_is_not_told():

@@ -1,0 +1,1 @@
+"""The words of all findings, by what they are about."""

@@ -1,0 +1,213 @@
+"""The words of findings about the measurement itself and about how the trial was run."""
+
+from __future__ import annotations
+
+from orchestrator.analyse.findings.template import Entry, Wording
+from orchestrator.result import FindingCode, Severity
+
+INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
+
+_AGENT_OUTPUT = "Check the agent's output (*.txt in the trial's folder): its numbers stop early."
+_RUN_AGAIN = "Check that the load hosts are up, then run again."
+_LOG_BROKEN = "Run again: the request log is incomplete, so these numbers cannot be trusted."
+_SLEW = "Let NTP slew the clock, not step it, while a test runs."
+_IMBALANCE = (
+    "Load agent {agent} has {share_of_requests:percent} of the requests but {share_of_tail:percent} of the slowest 1 %."
+)
+_COMMAND = "The command {when} the trial failed on host {host} ({how})"
+
+
+ENTRIES = [
+    Entry(
+        FindingCode.AGENT_LOST,
+        (INVALID,),
+        {
+            "": Wording("The load was lost: {error}.", _RUN_AGAIN),
+            "missing": Wording("Only {reported:count} of {planned:load agent|load agents} reported.", _RUN_AGAIN),
+            "died": Wording("Load agent {agent} died.", _AGENT_OUTPUT),
+            "watchdog": Wording(
+                "Load agent {agent} did not end in time and was stopped.",
+                "Check whether the server still answered (server.log); raise 'timeout' if it is just slow.",
+            ),
+            "rate-breaker": Wording(
+                "Load agent {agent} was stopped because it sent far more than the schedule allows.", _SLEW
+            ),
+            "cancelled": Wording("Load agent {agent} was cancelled.", "Resume the run to repeat this trial."),
+            "malformed-log": Wording("The request log of load agent {agent} could not be read.", _LOG_BROKEN),
+        },
+    ),
+    Entry(
+        FindingCode.COUNTS_MISMATCH,
+        (INVALID,),
+        {
+            "": Wording(
+                "The log of load agent {agent} has {rows:row|rows}, but {done:request|requests} were done.", _LOG_BROKEN
+            ),
+            "error": Wording("The request log of load agent {agent} is damaged: {error}.", _LOG_BROKEN),
+            "status": Wording(
+                "The request log of load agent {agent} has {rows:row|rows} without a status.", _LOG_BROKEN
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.REQUESTS_LOST,
+        (INVALID,),
+        {
+            "": Wording(
+                "Load agent {agent} has {unfinished:unfinished request|unfinished requests}, more than its "
+                "{slots:slot|slots} can hold. Connections were lost with requests on them.",
+                "Check server.log and the network: one of them closed connections during the run.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.LITTLES_LAW,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "Only {busy_share:percent} of the {slots:slot|slots} had a request under way (Little's law): clients "
+                "were idle part of the time.",
+                "Check for lost connections and slow connecting; give the load generator more CPU.",
+            ),
+            "over": Wording(
+                "{requests_under_way:digits} requests were under way on {slots:slot|slots} (Little's law), which is "
+                "impossible: these times cannot be right.",
+                "Run again, and report a bug if it happens twice.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.NOT_STEADY,
+        (SUSPECT,),
+        {
+            "drift": Wording(
+                "The {of:series} drifted by {drift:percent} over the window.",
+                "Use a longer warm-up and a longer window. If it persists, the server gets slower over time.",
+            ),
+            "settled": Wording(
+                "The {of:series} of the first {settled_after:interval|intervals} of {interval_s:s} differs by "
+                "{change:percent} from the rest of the window.",
+                "Use a longer warm-up and a longer window.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.AGENT_IMBALANCE,
+        (INFORMATION, SUSPECT),
+        {
+            "": Wording(_IMBALANCE, "Check that agent's host and its network: the merged p99 is mostly about them."),
+            "distance": Wording(
+                _IMBALANCE + " Its host is {round_trip_further_us:us} further away, which explains it.",
+                "Use hosts at the same distance to measure the server alone: this p99 includes the distance.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.CLOCK_BOUND,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "The clock of host {host} is known only to ± {half_width_us:us}, in a window of {window_us:us}.",
+                "Use a longer window or a host that is closer.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.CLOCK_STEP,
+        (INVALID,),
+        {
+            "": Wording("The clock of host {host} moved by {moved_us:us} during the trial.", _SLEW),
+            "agent": Wording("The clock of load agent {agent} moved by {moved_us:us} during the trial.", _SLEW),
+        },
+    ),
+    Entry(
+        FindingCode.HOST_KEY_ACCEPTED,
+        (INFORMATION,),
+        {
+            "": Wording(
+                "The SSH keys of these hosts were accepted without a check: {hosts:names}.",
+                "Compare fingerprints with: volley hosts trust",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.START_SKEW,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "A load agent started {latest_us:us} after T0, later than the {allowed_us:us} that this load tolerates.",
+                "Check whether a load host is busy. A longer load makes the skew matter less.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.CENSORED_TAIL,
+        (INFORMATION, SUSPECT),
+        {
+            "": Wording(
+                "Up to {at_most:request|requests} had not ended when the observation did ({of:count} had).",
+                "Set a longer 'tail' in the load, so that slow requests can end.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.COMMAND_FAILED,
+        (SUSPECT, INVALID),
+        {
+            "before": Wording(_COMMAND + ", so no load was sent.", "Fix the command, then resume."),
+            "after": Wording(
+                _COMMAND + ".", "Fix the command: the clean-up it was meant to do may be missing in the next trial."
+            ),
+            "before, output": Wording(_COMMAND + ", so no load was sent: {said}.", "Fix the command, then resume."),
+            "after, output": Wording(
+                _COMMAND + ": {said}.",
+                "Fix the command: the clean-up it was meant to do may be missing in the next trial.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.RETRIED,
+        (INFORMATION,),
+        {
+            "": Wording(
+                "Earlier attempts at this trial failed and do not count: {failed_tries:names}.",
+                "Check the failed attempts in tries/ in the run folder.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.NOT_PRECISE,
+        (INFORMATION,),
+        {
+            "": Wording(
+                "The interval of {metric:metric} is {reached:percent} of the estimate wide after "
+                "{repetitions:repetition|repetitions}; the campaign asks for {asked:percent}.",
+                "Allow more repetitions ('at_most', 'budget') or make the trials longer.",
+            ),
+            "no interval": Wording(
+                "There is no interval of {metric:metric} after {repetitions:repetition|repetitions}.",
+                "Send more requests per trial: the percentile is withheld, or fewer than two trials are valid.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.TOO_FEW_SAMPLES,
+        (INFORMATION,),
+        {
+            "": Wording(
+                "{requests:request is|requests are} too few for {withheld:percentiles}.",
+                "Send more requests, or use a longer window, to see these percentiles.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.NO_WARMUP,
+        (INFORMATION,),
+        {
+            "": Wording(
+                "There was no warm-up: the first requests count as well.",
+                "Use a load with 'duration', which has a warm-up.",
+            )
+        },
+    ),
+]

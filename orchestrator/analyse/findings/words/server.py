@@ -1,0 +1,182 @@
+"""The words of findings about the server."""
+
+from __future__ import annotations
+
+from orchestrator.analyse.findings.template import Entry, Wording
+from orchestrator.result import FindingCode, Severity
+from orchestrator.result.finding import Facts
+
+INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
+
+_LOG = "Check server.log in the trial's folder."
+_MEMORY = "Set limits.memory above {limit_bytes:bytes} or run fewer workers, then run again."
+_KEEPALIVE = "Raise the server's limit of requests per connection (nginx: keepalive_requests)."
+
+
+def _changes(facts: Facts) -> str:
+    """Return what changed between repetitions; the facts are [before, after] by what changed."""
+    parts = []
+    for what, values in facts.items():
+        assert isinstance(values, list)
+        old, new = (value if value is not None else "unknown" for value in values)
+        parts.append(f"the {what} changed from {old} to {new}")
+    return f"Between repetitions {' and '.join(parts)}."
+
+
+ENTRIES = [
+    Entry(
+        FindingCode.SERVER_OOM_KILL,
+        (INVALID,),
+        {
+            "": Wording(
+                "The server container exceeded its memory limit of {limit_bytes:bytes} and the kernel killed "
+                "{oom_kills:process|processes}.",
+                _MEMORY,
+            )
+        },
+    ),
+    Entry(
+        FindingCode.SERVER_MEMORY_THRASH,
+        (INVALID,),
+        {
+            "": Wording(
+                "The server ran at its memory limit of {limit_bytes:bytes} and spent the window paging "
+                "({major_faults_in_window:major page fault|major page faults}).",
+                _MEMORY,
+            ),
+            "starting": Wording(
+                "The server never became ready. It ran at its memory limit of {limit_bytes:bytes} and spent its time "
+                "paging ({major_faults:major page fault|major page faults}).",
+                _MEMORY,
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.SERVER_NOT_READY,
+        (INVALID,),
+        {
+            "": Wording(
+                "The server did not become ready within {after_s:s}.",
+                "Check server.log in the trial's folder, and the port and 'ready' in the campaign.",
+            ),
+            "why": Wording(
+                "The server did not become ready within {after_s:s}: {detail}.",
+                "Check server.log in the trial's folder, and the port and 'ready' in the campaign.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.SERVER_EXITED,
+        (INVALID,),
+        {
+            "": Wording("The server container exited during the trial.", _LOG),
+            "status": Wording("The server container exited during the trial with exit code {exit_code:count}.", _LOG),
+        },
+    ),
+    Entry(
+        FindingCode.SERVER_RESTARTED,
+        (INVALID,),
+        {"": Wording("The server container was restarted {restarts:time|times} during the trial.", _LOG)},
+    ),
+    Entry(
+        FindingCode.SERVER_UNRESPONSIVE,
+        (INVALID,),
+        {
+            "": Wording("The server did not survive the load: it no longer answers.", _LOG),
+            "why": Wording("The server did not survive the load: {detail}.", _LOG),
+            "silent": Wording("The server answered no requests in the last {silent_s:s} of the window.", _LOG),
+        },
+    ),
+    Entry(
+        FindingCode.SERVER_THROTTLED,
+        (INFORMATION, SUSPECT),
+        {
+            "": Wording(
+                "The campaign's CPU limit throttled the server in {share_of_periods:percent} of the scheduling "
+                "periods.",
+                "The limit shapes these times, as the campaign intends; raise limits.cpus to measure without it.",
+            ),
+            "foreign": Wording(
+                "A CPU limit that the campaign did not set throttled the server in {share_of_periods:percent} of the "
+                "scheduling periods.",
+                "Remove that limit from the host, or set limits.cpus in the campaign.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.RESPONSE_MISMATCH,
+        (INVALID, SUSPECT),
+        {
+            "": Wording(
+                "The server's response is not the expected one: {detail}.",
+                "Fix the server, or correct 'expect' in the campaign.",
+            ),
+            "after": Wording("The server's response changed after the load: {detail}.", _LOG),
+            "load": Wording(
+                "Under load the responses averaged {body_bytes:digits} bytes instead of {expected_bytes:count}.",
+                "Check what the server returns under load: a fast wrong answer is not an answer.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.NOT_RUN,
+        (INVALID,),
+        {"": Wording("This trial was not run: {detail}.", "Fix what stopped the trials before it, then resume.")},
+    ),
+    Entry(
+        FindingCode.CONNECTION_CLOSE,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "The server closes connections after a single response, so almost every request pays for a new "
+                "connection.",
+                "Turn on keep-alive in the server.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.KEEPALIVE_LIMIT,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "The server closes a connection after about {requests_per_connection:request|requests}.", _KEEPALIVE
+            ),
+            "http2": Wording(
+                "The server closed HTTP/2 connections while it was running, after at most "
+                "{requests_per_connection:request|requests} each.",
+                _KEEPALIVE,
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.NO_SUCCESS,
+        (INVALID,),
+        {
+            "": Wording(
+                "No request succeeded ({http_error:HTTP error|HTTP errors}, {failed:failed request|failed requests}).",
+                "Check the URL and server.log in the trial's folder.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.ERRORS,
+        (INFORMATION, SUSPECT),
+        {
+            "": Wording(
+                "{share:percent} of the requests did not succeed ({http_error:HTTP error|HTTP errors}, "
+                "{failed:failed request|failed requests}). The times are those of the others.",
+                "Find out why they failed: errors are often cheaper than successful responses.",
+            ),
+            "few": Wording(
+                "Some requests did not succeed ({http_error:HTTP error|HTTP errors}, "
+                "{failed:failed request|failed requests}).",
+                "They are few enough to leave the numbers valid; they are counted.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.HOST_CHANGED,
+        (SUSPECT,),
+        {"": Wording(_changes, "Run again on hosts that do not change: these trials are not repetitions.")},
+    ),
+]

@@ -1,0 +1,50 @@
+"""Numbers as a person reads them: a unit, and at most three significant digits where the number is an estimate."""
+
+from __future__ import annotations
+
+import math
+
+UNKNOWN = "n/a"
+
+
+def digits(value: float | None) -> str:
+    """Return a number with three significant digits, and thousands separated: 0.123, 12.3, 1,230."""
+    if value is None:
+        return UNKNOWN
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    places = 2 - math.floor(math.log10(abs(value)))
+    rounded = round(value, places)
+    return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:.{max(0, places)}f}".rstrip("0").rstrip(".")
+
+
+def count(value: float | None) -> str:
+    """Return a whole number in full: 12,345."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """Return a share as a percentage: 24 %, 0.15 %."""
+    return UNKNOWN if share is None else f"{digits(100 * share)} %"
+
+
+def milliseconds(us: float | None) -> str:
+    """Return microseconds as milliseconds: 12.5 ms; from ten seconds on as seconds."""
+    if us is None:
+        return UNKNOWN
+    return f"{digits(us / 1e6)} s" if abs(us) >= 1e7 else f"{digits(us / 1e3)} ms"
+
+
+def seconds(value: float | None) -> str:
+    """Return seconds: 2.5 s."""
+    return UNKNOWN if value is None else f"{digits(value)} s"
+
+
+def mebibytes(value: float | None) -> str:
+    """Return bytes as MiB: 100 MiB."""
+    return UNKNOWN if value is None else f"{digits(value / 2**20)} MiB"
+
+
+def several(number: float | None, one: str, many: str) -> str:
+    """Return a count with its noun: 1 request, 12,345 requests."""
+    return f"{count(number)} {one if number == 1 else many}"

@@ -1,0 +1,69 @@
+"""A case over its trials, and a whole run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from orchestrator.result.capacity import Saturation
+from orchestrator.result.comparison import Comparison
+from orchestrator.result.finding import CaseFinding, Outcome, Verdict
+from orchestrator.result.trial import Interval, Requests, ServerCost
+
+
+@dataclass(frozen=True, slots=True)
+class CaseEndpoint:
+    """One path of a case over its trials."""
+
+    path: str
+    throughput_per_s: Interval | None
+    service_time_us: dict[str, Interval | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """An objective and whether it was met. limit: µs, a share, or per second. measured None: unknown, and so not met."""
+
+    text: str
+    metric: str
+    limit: float
+    measured: Interval | None
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """One case over its trials. The numbers come from the trials that are not INVALID; counts are over all that ran.
+
+    trials: planned. used: behind the numbers. start_skew_us: the largest stretch between the first requests of the
+    agents of one trial; clock_bound_us: the loosest bound on a host's clock. None where there was nothing to measure.
+    response_time_us: open loop only.
+    """
+
+    case: str
+    target: str
+    load: str
+    trials: int
+    used: int
+    verdict: Verdict
+    throughput_per_s: Interval | None
+    service_time_us: dict[str, Interval | None]
+    response_time_us: dict[str, Interval | None] | None
+    requests: Requests
+    server: ServerCost
+    start_skew_us: int | None = None
+    clock_bound_us: int | None = None
+    endpoints: list[CaseEndpoint] = field(default_factory=list)
+    findings: list[CaseFinding] = field(default_factory=list)
+    slo: list[Objective] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The whole run on one page: summary.json."""
+
+    campaign: str
+    verdict: Verdict
+    outcome: Outcome | None
+    cases: list[CaseResult]
+    comparisons: list[Comparison]
+    saturation: list[Saturation] = field(default_factory=list)

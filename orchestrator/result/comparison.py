@@ -1,0 +1,149 @@
+"""Two targets of a run, or two runs, against each other; a case over many runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.result.finding import Outcome, Verdict
+from orchestrator.result.trial import Interval, Time
+
+
+class Conclusion(StrEnum):
+    """What a comparison came to, against the smallest effect of interest."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+    INCOMPARABLE = "incomparable"
+
+
+class GateState(StrEnum):
+    """What became of a gate. UNDECIDED: beyond the limit, but that may be noise."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNDECIDED = "undecided"
+    NOT_COMPARED = "not compared"
+
+
+class DifferenceKind(StrEnum):
+    """What differs between two runs, as --allow names it."""
+
+    IMAGE = "image"
+    LIMITS = "limits"
+    LOAD = "load"
+    TARGET = "target"
+    HOSTS = "hosts"
+    VERSIONS = "versions"
+
+
+class ComparedMetric(StrEnum):
+    """What is compared, with its unit."""
+
+    THROUGHPUT = "throughput_per_s"
+    SERVICE_P50 = "service_time_p50_us"
+    SERVICE_P99 = "service_time_p99_us"
+    RESPONSE_P99 = "response_time_p99_us"
+    ERRORS = "error_share"
+
+    @property
+    def label(self) -> str:
+        """The name on pages, without the unit."""
+        return _LABELS[self]
+
+
+_LABELS = {
+    ComparedMetric.THROUGHPUT: "throughput",
+    ComparedMetric.SERVICE_P50: "service time p50",
+    ComparedMetric.SERVICE_P99: "service time p99",
+    ComparedMetric.RESPONSE_P99: "response time p99",
+    ComparedMetric.ERRORS: "errors",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Something that makes two runs incomparable, with both values."""
+
+    kind: DifferenceKind
+    key: str
+    baseline: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Candidate over baseline for one metric under one load: two targets of a run, or one target of two runs.
+
+    ratio: of the metric; for error_share, which can be zero, `difference` instead, in shares of all requests.
+    p_value: of the permutation test. p_holm: of the t-test (paired by block inside a run, Welch's between runs), adjusted
+    for the metrics that were compared (Holm); it decides. All are None when they cannot be compared, and differences
+    says why not.
+    """
+
+    metric: ComparedMetric
+    load: str
+    baseline: str
+    candidate: str
+    ratio: Interval | None
+    p_value: float | None
+    conclusion: Conclusion
+    reason: str
+    p_holm: float | None = None
+    difference: Interval | None = None
+    target: str = ""
+    differences: list[Difference] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What became of a limit in one case. change: a share, None where it was not compared."""
+
+    case: str
+    limit: str
+    state: GateState
+    change: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What `volley compare` shows. alone: cases that only one of the runs has."""
+
+    baseline: str
+    candidate: str
+    comparisons: list[Comparison]
+    alone: list[str]
+    gates: list[Gate]
+    between_runs: bool = True
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """FAIL when a gate failed, PASS when none did; None without gates, or where none could be checked."""
+        if not self.gates or all(gate.state is GateState.NOT_COMPARED for gate in self.gates):
+            return None
+        failed = any(gate.state is GateState.FAILED for gate in self.gates)
+        return Outcome.FAIL if failed else Outcome.PASS
+
+    @property
+    def comparable(self) -> bool:
+        """Whether something could be compared, and every gate could be checked."""
+        some = any(c.conclusion is not Conclusion.INCOMPARABLE for c in self.comparisons)
+        return some and not any(gate.state is GateState.NOT_COMPARED for gate in self.gates)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a trend. value None: INVALID, or withheld. time: None of throughput.
+
+    change: against the level before, as a share, in the first run of a new level; differences: what else changed there.
+    """
+
+    run: str
+    verdict: Verdict
+    value: Interval | None
+    change: float | None = None
+    differences: list[Difference] = field(default_factory=list)
+    time: Time | None = None

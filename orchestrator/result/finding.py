@@ -1,0 +1,110 @@
+"""Doubts about a trial and what they do to its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+# What a finding knows: scalars, names, and counts by name.
+Fact = str | int | float | None | Sequence[str] | Sequence[str | None] | Mapping[str, int]
+Facts = Mapping[str, Fact]
+
+
+class Verdict(StrEnum):
+    """Can the number be trusted? Ordered from good to bad."""
+
+    VALID = "VALID"
+    SUSPECT = "SUSPECT"
+    INVALID = "INVALID"
+
+
+class Severity(StrEnum):
+    """What a finding does to the verdict: nothing, SUSPECT, INVALID."""
+
+    INFORMATION = "information"
+    SUSPECT = "suspect"
+    INVALID = "invalid"
+
+
+class Outcome(StrEnum):
+    """Is the number good enough? None where there is neither an objective nor a gate."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+
+
+class FindingCode(StrEnum):
+    """Every finding there is. analyse/findings/registry.py has the words of each, docs/findings.md explains them."""
+
+    SERVER_OOM_KILL = "server-oom-kill"
+    SERVER_MEMORY_THRASH = "server-memory-thrash"
+    SERVER_NOT_READY = "server-not-ready"
+    SERVER_EXITED = "server-exited"
+    SERVER_RESTARTED = "server-restarted"
+    SERVER_UNRESPONSIVE = "server-unresponsive"
+    SERVER_THROTTLED = "server-throttled"
+    RESPONSE_MISMATCH = "response-mismatch"
+    NOT_RUN = "not-run"
+    CONNECTION_CLOSE = "connection-close"
+    KEEPALIVE_LIMIT = "keepalive-limit"
+    NO_SUCCESS = "no-success"
+    ERRORS = "errors"
+    HOST_CHANGED = "host-changed"
+
+    GENERATOR_CPU = "generator-cpu"
+    CLIENTS_LOST = "clients-lost"
+    STREAM_FAILURES = "stream-failures"
+    EPHEMERAL_PORTS = "ephemeral-ports"
+    SHARED_HOST = "shared-host"
+    HOST_STEAL = "host-steal"
+    NETWORK_SATURATED = "network-saturated"
+    BURSTY_ARRIVALS = "bursty-arrivals"
+    RATE_NOT_REACHED = "rate-not-reached"
+    SEND_LAG = "send-lag"
+
+    AGENT_LOST = "agent-lost"
+    COUNTS_MISMATCH = "counts-mismatch"
+    REQUESTS_LOST = "requests-lost"
+    LITTLES_LAW = "littles-law"
+    NOT_STEADY = "not-steady"
+    AGENT_IMBALANCE = "agent-imbalance"
+    CLOCK_BOUND = "clock-bound"
+    CLOCK_STEP = "clock-step"
+    HOST_KEY_ACCEPTED = "host-key-accepted"
+    START_SKEW = "start-skew"
+    CENSORED_TAIL = "censored-tail"
+    COMMAND_FAILED = "command-failed"
+    RETRIED = "retried"
+    NOT_PRECISE = "not-precise"
+    TOO_FEW_SAMPLES = "too-few-samples"
+    NO_WARMUP = "no-warmup"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A machine-readable doubt about one trial. sentence: what happened, for a person; hint: what to do about it."""
+
+    code: FindingCode
+    severity: Severity
+    facts: Facts
+    hint: str
+    sentence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFinding:
+    """A finding with the trials that have it; facts, hint and sentence are those of the first with the worst severity."""
+
+    code: FindingCode
+    severity: Severity
+    trials: list[int]
+    facts: Facts
+    hint: str
+    sentence: str = ""
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Return the worst of some verdicts; INVALID for none at all, because nothing was measured."""
+    order = list(Verdict)
+    return max(verdicts, key=order.index, default=Verdict.INVALID)

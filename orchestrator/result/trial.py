@@ -1,0 +1,149 @@
+"""One trial's numbers, from merged counters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from orchestrator.facts import TrialFacts
+from orchestrator.result.finding import Finding, Verdict
+
+
+class Time(StrEnum):
+    """Which time a number is of. Response time exists in the open loop only."""
+
+    SERVICE = "service time"
+    RESPONSE = "response time"
+
+
+# Times in µs by name: those of slo.TIMES. None: withheld, too few requests are behind it.
+Times = dict[str, float | None]
+
+
+# The names that trial.json had first: it keeps them beside the present ones, because format 1 stays readable.
+FORMER_NAMES = {"service_us": "service_time_us", "response_us": "response_time_us", "lag_us": "send_lag_us"}
+
+
+def with_former_names(metrics: Mapping[str, object]) -> dict[str, object]:
+    """Return plain metrics, those of their endpoints included, with the former names of their times as well."""
+    plain = {**metrics, **{old: metrics[new] for old, new in FORMER_NAMES.items() if new in metrics}}
+    if isinstance(endpoints := metrics.get("endpoints"), list):
+        plain["endpoints"] = [with_former_names(endpoint) for endpoint in endpoints]
+    return plain
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate over trials with its 95 % interval; low and high are None when there are too few trials for one."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What became of the requests that count. In a load bound by requests, ok + http_error + failed is what was planned.
+
+    censored: upper bound on the requests that started inside the window and had not ended when the observation did.
+    """
+
+    ok: int = 0
+    http_error: int = 0
+    failed: int = 0
+    censored: int = 0
+
+    @property
+    def unsuccessful(self) -> int:
+        """HTTP errors and failed requests."""
+        return self.http_error + self.failed
+
+    @property
+    def error_share(self) -> float | None:
+        """Requests that did not succeed over all that are accounted for; None without any."""
+        total = self.ok + self.unsuccessful
+        return self.unsuccessful / total if total else None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCost:
+    """What the server used inside the window; None: not metered, or there was nothing to divide by.
+
+    requests_per_cpu_s: answers for each second of CPU time, which is the throughput of one full core.
+    requests_per_s_per_mib: throughput by peak memory.
+    """
+
+    cpu_us_per_request: float | None = None
+    requests_per_cpu_s: float | None = None
+    requests_per_s_per_mib: float | None = None
+    cpu_s: float | None = None
+    throttled_ratio: float | None = None
+    throttled_s: float | None = None
+    peak_memory_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    oom_kills: int | None = None
+    major_faults: int | None = None
+    restarts: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentLine:
+    """One agent's part, kept beside the merged result. p50 and p99 are of service time; skew is first start minus T0."""
+
+    agent: str
+    requests: int
+    throughput_per_s: float
+    p50_us: int | None
+    p99_us: int | None
+    start_skew_us: int | None
+    cpu_busiest: float
+    share_of_tail: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One path of a load with several: its own throughput and service times."""
+
+    path: str
+    ok: int
+    throughput_per_s: float
+    service_time_us: Times
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """One trial's numbers, from merged counters.
+
+    statuses: requests of the window by HTTP status ('-1': the stream failed).
+    endpoints: one each when the load has several paths, else none.
+    response_time_us, send_lag_us: open loop only. lower_bound_from: quantiles above this are lower bounds, because
+    some requests never ended.
+    series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
+    concurrency: mean requests under way in a timed closed load, from service times (Little's law); None for others.
+    """
+
+    throughput_per_s: float
+    window_s: float
+    requests: Requests
+    statuses: dict[str, int]
+    service_time_us: Times
+    response_time_us: Times | None
+    send_lag_us: Times | None
+    lower_bound_from: float | None
+    server: ServerCost
+    endpoints: list[Endpoint]
+    agents: list[AgentLine]
+    series_interval_s: int
+    series: list[list[float | None]]
+    concurrency: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An evaluated trial. metrics is None when no load was fired."""
+
+    facts: TrialFacts
+    metrics: Metrics | None
+    findings: list[Finding]
+    verdict: Verdict

@@ -1,0 +1,175 @@
+"""The registry of findings: every code is complete, documented and provoked, and every sentence is for a person."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from string import Formatter
+
+import pytest
+
+from orchestrator.analyse import people
+from orchestrator.analyse.cases import case_result, summarise
+from orchestrator.analyse.findings import registry
+from orchestrator.analyse.findings.template import FORMATS, Wording
+from orchestrator.facts import CommandDone
+from orchestrator.result import FindingCode, Severity
+from tests.conftest import ROOT
+from tests.unit.facts import agent_facts, case, host_use, server_facts, steady_case
+from tests.unit.test_findings import FULL, OPEN, PROVOKED, STEADY, open_agents, steady_agents, trial
+from tests.unit.test_findings_in_numbers import FULL_RATE, NUMBERS, over_seconds, unequal_agents
+from tests.unit.test_precision import WANTED
+
+pytestmark = pytest.mark.table
+NO_LOAD = {"error": "x", "agents": [], "t0_ns": None}
+SECOND = agent_facts(agent="local/1")
+WORDINGS = [(code, name) for code, entry in registry.REGISTRY.items() for name in entry.wordings]
+
+
+def commands(when, output):
+    return [CommandDone(when, "db", 1, 5, output)]
+
+
+def further():
+    """Trials that show the wordings that the other tests do not."""
+    yield trial(server=server_facts(state="not-ready", detail="no answer"), **NO_LOAD)
+    yield trial(server=server_facts(running=False))
+    yield trial(server=server_facts(last=replace(FULL, major_faults=23_000)))
+    yield trial(server=server_facts(afterwards="not-ready", afterwards_detail="no answer"))
+    yield trial(server=server_facts(afterwards="mismatch", afterwards_detail="status 500"))
+    yield trial(server=server_facts(body_bytes=13), agents=[agent_facts(body_bytes=500 * 9), SECOND])
+    yield trial(case=case(cpus=None))
+    yield trial(
+        case=steady_case(protocol="http2"),
+        window_start_us=STEADY["window_start_us"],
+        window_end_us=STEADY["window_end_us"],
+        agents=steady_agents(sockets_fewest=3),
+        server=server_facts(afterwards="ready"),
+    )
+    for errors in (1, 50, 500):
+        yield trial(http_errors=errors)
+    for agent in ({"cpu_busiest": 0.9, "waiting_share": 0.05}, {"cpu_busiest": 0.3, "waiting_share": 0.5}):
+        yield trial(agents=[agent_facts(**agent), SECOND])
+    yield trial(ceilings_per_s={"local": 520.0})
+    yield trial(hosts=[host_use(ports=42, held=41)], agents=[agent_facts(failed_connects=3), SECOND])
+    yield trial(hosts=[host_use(ports=42, held=41)], shared_host=False)
+    yield trial(hosts=[host_use(free_share=0.01)])
+    yield trial(hosts=[], agents=[agent_facts(waiting_share=0.2), SECOND])
+    yield trial(hosts=[host_use(dropped_packets=100)])
+    yield trial(hosts=[host_use(steal_share=0.05)])
+    yield trial(**STEADY, agents=[replace(steady_agents()[0], crossing=19, started=501), steady_agents()[1]])
+    opened = {**OPEN, "case": steady_case(model="open", rate_per_s=100.0)}
+    yield trial(**{**opened, "agents": open_agents(late=50)})
+    for ended in ("died", "watchdog", "rate-breaker", "cancelled", "malformed-log"):
+        yield trial(agents=[agent_facts(ended=ended), SECOND])
+    yield trial(error="host gone", agents=[], t0_ns=None)
+    yield trial(agents=[agent_facts(errors=["torn line"]), agent_facts(agent="local/1", boundary=2)])
+    yield over_seconds([FULL_RATE * 3 // 4] * 6 + [FULL_RATE] * 4)
+    yield over_seconds([FULL_RATE * 6 // 5] * 5)
+    yield over_seconds([FULL_RATE] * 7 + [0] * 3)
+    yield unequal_agents(6_000, round_trip_ns=5_040_000)
+    yield trial(agents=[agent_facts(agent="far/0", clock_moved_ns=2_000_000), SECOND])
+    for when in ("before", "after"):
+        for output in ("", "no such table"):
+            yield trial(**STEADY, agents=steady_agents(), commands=commands(when, output))
+
+
+def every_finding() -> Iterator:
+    """Every finding that a test can provoke, of trials and of cases."""
+    trials = [trial(**changes) for _, changes in PROVOKED.values()]
+    for one in [*trials, *(make() for make in NUMBERS.values()), *further()]:
+        yield from one.findings
+    unlike = [trial(**STEADY, agents=steady_agents(), number=n, hosts=[host_use(kernel=str(n))]) for n in (1, 2)]
+    yield from case_result(unlike[0].facts.case, unlike, required=1).findings
+    wide = [
+        trial(**STEADY, agents=[replace(a, last_end_us=a.last_end_us + k) for a in steady_agents()]) for k in (0, 1)
+    ]
+    for trials, precision in ((wide[:1], WANTED), (wide, replace(WANTED, narrower_than=-1.0))):
+        yield from summarise("c", [wide[0].facts.case], trials, 1, None, 0.0, precision=precision).cases[0].findings
+
+
+@pytest.fixture(scope="module")
+def shown():
+    """Every finding, and the wordings that made them."""
+    used: set[int] = set()
+
+    def spy(wording, facts):
+        used.add(id(wording))
+        return wording.render(facts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "_render", spy)
+        return list(every_finding()), used
+
+
+def test_every_code_is_in_the_registry_under_its_own_name():
+    """Neither a code without words nor words without a code."""
+    assert set(registry.REGISTRY) == set(FindingCode)
+    assert all(code is entry.code for code, entry in registry.REGISTRY.items())
+
+
+def test_every_code_has_a_section_in_the_documentation():
+    """At the anchor that the registry names, with the severities that the code can have."""
+    path, _ = next(iter(registry.REGISTRY.values())).anchor.split("#")
+    sections = dict(re.findall(r"^### (\S+)\n\n(.+?)(?=\n#|\Z)", (ROOT / path).read_text(), re.MULTILINE | re.DOTALL))
+
+    assert set(sections) == {entry.anchor.split("#")[1] for entry in registry.REGISTRY.values()}
+    for code, entry in registry.REGISTRY.items():
+        named = {s for s in Severity if re.search(s, sections[code], re.IGNORECASE)}
+        assert named == set(entry.severities), code
+
+
+@pytest.mark.parametrize(("code", "name"), WORDINGS)
+def test_every_wording_is_made_by_some_trial(code, name, shown):
+    """So that every place in every sentence has its fact."""
+    assert id(registry.REGISTRY[code].wordings[name]) in shown[1]
+
+
+def test_findings_have_the_severities_that_the_registry_lists(shown):
+    """No more and no fewer."""
+    seen = {code: {f.severity for f in shown[0] if f.code is code} for code in FindingCode}
+
+    assert seen == {code: set(entry.severities) for code, entry in registry.REGISTRY.items()}
+
+
+def test_sentences_and_fixes_are_for_a_person(shown):
+    """Whole sentences; no names of fields, no Python, no counters of microseconds, no long fractions."""
+    for finding in shown[0]:
+        for text in (finding.sentence, finding.hint):
+            words = re.sub(r"keepalive_requests|ip_local_port_range|at_most", "", text)
+            assert not text[0].islower(), text
+            assert not re.search(r"[a-z]_[a-z]|\bNone\b|[{}]|µs|\d\.\d{4}|nan", words), text
+        assert finding.sentence.endswith("."), finding.sentence
+
+
+def test_formats_that_a_template_names_exist():
+    """An unknown format is found before a trial needs it."""
+    for code, name in WORDINGS:
+        wording = registry.REGISTRY[code].wordings[name]
+        for text in (wording.sentence, wording.fix):
+            specs = [] if callable(text) else [spec for _, fact, spec, _ in Formatter().parse(text) if fact is not None]
+            assert all("|" in spec or spec in FORMATS for spec in specs), (code, name)
+
+
+def test_a_sentence_has_its_facts_in_words():
+    """Singular and plural, units, and three digits."""
+    wording = Wording("{n:client|clients} waited {late:us} ({share:percent}) for {size:bytes}.", "Use {n:count}.")
+
+    assert wording.render({"n": 1, "late": 12_345, "share": 0.24, "size": 5 << 20}) == (
+        "1 client waited 12.3 ms (24 %) for 5 MiB.",
+        "Use 1.",
+    )
+    assert wording.render({"n": 1234, "late": 12_300_000, "share": 0.00153, "size": 1}) == (
+        "1,234 clients waited 12.3 s (0.153 %) for 0.000000954 MiB.",
+        "Use 1,234.",
+    )
+    with pytest.raises(KeyError):
+        wording.render({"n": 1})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.1234, "0.123"), (9.996, "10"), (99.96, "100"), (1320.4, "1,320"), (-27.34, "-27.3"), (None, "n/a")],
+)
+def test_numbers_have_three_digits(value, text):
+    """As a person reads them."""
+    assert people.digits(value) == text
