@@ -13,7 +13,7 @@ from pathlib import Path
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.ceiling import FIRST_PER_S, Ramp, failure
 from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_CLIENT, mean_cpu
-from orchestrator.campaign.session import Hosts
+from orchestrator.campaign.hosts import Hosts
 from orchestrator.errors import Shortage
 from orchestrator.fleet.ceilings import Ceiling, LimitedBy, keep
 from orchestrator.fleet.handles import LoadHandle
@@ -77,10 +77,10 @@ def _ceiling(pair: Pair, placed: Placed, url: str, run: str, up_to_per_s: float,
         trial = _step(rate, placed, url, run)
         why = failure(trial, base_p50_us)
         metrics = trial.metrics
-        p50_us = metrics.service_us["p50"] if metrics else None
+        p50_us = metrics.service_time_us["p50"] if metrics else None
         shown = "no answer" if p50_us is None else f"p50 {p50_us / 1000:.2f} ms"
         busy = max((agent.cpu_busiest for agent in trial.facts.agents), default=0.0)
-        ended = "held" if why is None else f"the {why} gave way"
+        ended = "held" if why is None else f"limited by the {why}"
         tell(f"{pair.sender}: {rate:.0f}/s: {shown}, {busy:.0%} of a core, {ended}")
         if why is None:
             base_p50_us = base_p50_us or p50_us
