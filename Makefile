@@ -1,41 +1,50 @@
-# The two commands of the README are `make demo` and `make test`; both set up what they need.
-.PHONY: help setup demo lab-demo test check bench lock clean
+# `make demo` and `make test` are the two commands of the README. Every target sets up what it needs.
+.PHONY: help setup python demo lab-demo test unit check bench lock clean
 .DEFAULT_GOAL := help
 
-help: ## what there is
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+# Tests that two cores can run at once, because nothing in them is timed on a quiet machine.
+QUICK = unit or process or slow
 
-setup: ## .venv, h2load, Docker engine, base image: what is missing and no more
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+
+setup: ## install what is missing: .venv, h2load, a Docker engine, the base image
 	@deploy/setup.sh
 
-demo: setup ## Flask or FastAPI, which is faster? The main job, on this machine (about 3 minutes)
+python: ## install .venv only
+	@deploy/setup.sh python
+
+demo: setup ## run the main comparison, Flask against FastAPI, on this machine (about 3 minutes)
 	@deploy/demo.sh
 
-lab-demo: setup ## the main comparison over four hosts with sshd and engines of their own, on this machine (root)
+lab-demo: setup ## run it on four hosts, simulated on this machine (root)
 	@deploy/bootstrap-host.sh lab
 	@deploy/lab/demo.sh
 
-test: setup ## every test: what needs no quiet machine on two cores at once, then the rest (ARGS='-m unit' for a part)
-	@deploy/bootstrap-host.sh lab
-ifeq ($(ARGS),)
-	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m 'unit and not table'
-	.venv/bin/python -m pytest -m 'table or not unit'
-else
-	.venv/bin/python -m pytest $(ARGS)
-endif
-
-check: setup ## ruff, mypy, import-linter
+check: python ## run ruff, mypy and import-linter (needs .venv only)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-bench: setup ## how fast Volley itself is, side by side with others
+unit: python ## run the unit tests on two cores, in under a minute (needs .venv only)
+	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m unit
+
+test: setup ## run all tests (ARGS='-m unit' for some of them)
+	@deploy/bootstrap-host.sh lab
+ifeq ($(ARGS),)
+	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m '($(QUICK)) and not table'
+	.venv/bin/python -m pytest -m 'table or not ($(QUICK))'
+else
+	.venv/bin/python -m pytest $(ARGS)
+endif
+
+bench: setup ## measure Volley itself, beside other load generators
 	@deploy/bootstrap-host.sh lab bench
 	.venv/bin/python -m benchmarks
 
-lock: ## resolve deploy/requirements.lock anew (needs uv)
+lock: ## resolve deploy/requirements.lock again (needs uv)
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras --group dev pyproject.toml -o deploy/requirements.lock
 
-clean: ## what setup made in this folder
-	rm -rf .venv runs .mypy_cache .ruff_cache .hypothesis
+clean: ## remove .venv, runs and caches from this folder
+	rm -rf .venv runs .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -10,20 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from tests import findings_table
+from tests import findings_table, no_processes
 
 ROOT = Path(__file__).parent.parent
+# Markers of tests in the folders of unit tests that are not unit tests.
+NOT_UNIT = ("process", "slow")
 ORDER = ("unit", "property", "truth", "integration", "chaos", "lab")
+ATTEMPTS = pytest.StashKey[list[str]]()
 FAKE_H2LOAD = str(Path(__file__).parent / "fakes" / "h2load")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """--update-golden writes what is printed now over the golden files."""
-    parser.addoption("--update-golden", action="store_true", help="write the golden files anew")
+    """Add --update-golden, which overwrites the golden files with the output of the tests."""
+    parser.addoption("--update-golden", action="store_true", help="overwrite the golden files")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test's folder is its marker."""
+    """Mark each test after its folder. A test that is marked 'process' or 'slow' is not a unit test."""
     markers = {
         "unit": "unit",
         "property": "unit",
@@ -33,15 +36,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "lab": "lab",
     }
     for item in items:
-        if (name := folder(item)) in markers:
+        own = any(item.get_closest_marker(name) for name in NOT_UNIT)
+        if (name := folder(item)) in markers and not (own and markers[name] == "unit"):
             item.add_marker(markers[name])
-    # What is quick and what knows the truth first, on a machine that does nothing else yet; the lab last.
+    # Quick tests and those against known truth first, while the machine is idle; the lab last.
     items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
 
 
 def folder(item: pytest.Item) -> str:
     """The folder of a test below tests/."""
     return Path(item.fspath).relative_to(ROOT / "tests").parts[0]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item):
+    """Let no unit test start a process or use a socket, fixtures included."""
+    if item.get_closest_marker("unit") is None:
+        return (yield)
+    with no_processes.forbidden() as attempts:
+        item.stash[ATTEMPTS] = attempts
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    """Fail a test that hid such an attempt."""
+    result = yield
+    if attempts := item.stash.get(ATTEMPTS, []):
+        pytest.fail(f"a unit test tried {', '.join(attempts)}: mark it 'process'")
+    return result
 
 
 @pytest.hookimpl(wrapper=True)

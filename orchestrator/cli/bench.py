@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet, hosts_of
+from orchestrator.cli.chosen_hosts import hosts_of
+from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet
 from orchestrator.cli.progress import show_run
 
 app = typer.Typer()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.hosts import show_ceilings
-from orchestrator.cli.options import HIGHEST_CALIBRATION, Sets, UpTo, hosts_of
+from orchestrator.cli.options import HIGHEST_CALIBRATION, Sets, UpTo
 from orchestrator.errors import EXIT_UNREACHABLE
 
 if TYPE_CHECKING:

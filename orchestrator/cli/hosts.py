@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.hosts_table import document, print_table
-from orchestrator.cli.options import HIGHEST_CALIBRATION, AsJson, InventoryFile, UpTo, hosts_of
+from orchestrator.cli.options import HIGHEST_CALIBRATION, AsJson, InventoryFile, UpTo
 from orchestrator.errors import EXIT_UNREACHABLE, Several, UsageError
 
 if TYPE_CHECKING:

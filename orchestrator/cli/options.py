@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from orchestrator.campaign.hosts import Hosts
 
 DEFAULT_OUT = Path("runs")
 
@@ -36,11 +33,3 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 UpTo = Annotated[str, typer.Option("--up-to", metavar="RATE", help="Highest rate to try, at least 500/s.")]
 HIGHEST_CALIBRATION = "512000/s"
-
-
-def hosts_of(inventory: Path | None) -> Hosts:
-    """Return the hosts of a run: this machine, or those of an inventory. Raise ConfigurationError."""
-    from orchestrator.campaign.hosts import Hosts
-    from orchestrator.spec.load import load_inventory
-
-    return Hosts() if inventory is None else Hosts(load_inventory(inventory), inventory.parent.resolve())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.options import (
     DEFAULT_OUT,
     AsJson,
@@ -19,7 +20,6 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
-    hosts_of,
 )
 from orchestrator.cli.progress import origin_of, show_run
 

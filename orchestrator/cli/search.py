@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.options import (
     DEFAULT_OUT,
     Agents,
@@ -18,7 +19,6 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
-    hosts_of,
 )
 from orchestrator.cli.progress import origin_of, show_run
 from orchestrator.cli.results_show import show_scaling, stored

@@ -18,7 +18,7 @@ from orchestrator.fleet.remote import RemoteLoad
 from tests.conftest import FAKE_H2LOAD, ROOT
 from tests.handles_contract import CONTRACT, Hosts, alive, assignment, wait_for
 
-pytestmark = pytest.mark.usefixtures("scratch_is_clean")
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("scratch_is_clean")]
 RUN = f"child-test-{os.getpid()}"
 NOWHERE = "http://127.0.0.1:9/"
 

@@ -43,6 +43,7 @@ def test_a_step_between_two_bounds_is_detected_and_a_slew_is_not():
     assert not before.agrees_with(stepped)
 
 
+@pytest.mark.process
 def test_a_real_responder_on_this_machine_has_no_offset():
     """Both ends read the same clock: zero is inside the bound."""
     responder = ClockResponder()
@@ -53,6 +54,7 @@ def test_a_real_responder_on_this_machine_has_no_offset():
     assert bound.exchanges == 32
 
 
+@pytest.mark.process
 def test_a_host_that_does_not_answer():
     """A closed port or a firewall: the error has the number of answers."""
     responder = ClockResponder()
@@ -100,6 +102,7 @@ def test_a_delayed_reading_is_not_a_step(monkeypatch):
     assert wall_minus_monotonic_ns() == pytest.approx(10**18, abs=100)
 
 
+@pytest.mark.process
 def test_a_pinned_port_is_awaited():
     """The actor of the previous run may still be exiting."""
     first = ClockResponder()

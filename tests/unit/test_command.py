@@ -36,6 +36,7 @@ def run(when, *commands):
     return trial, carry_out(When(when), around(spec, trial.case.name), trial, "run-1", PLACED)
 
 
+@pytest.mark.process
 def test_a_command_knows_its_trial_and_its_run():
     """Variables for scripts; the run's mark, so that the guard ends what it leaves running."""
     trial, (done,) = run("before", {"run": 'echo "$VOLLEY_CASE $VOLLEY_TRIAL $VOLLEY_SERVER $VOLLEY_RUN ${table}"'})
@@ -53,6 +54,7 @@ def test_only_around_the_cases_that_match():
     assert len(around(spec, "b/burst").before) == 1
 
 
+@pytest.mark.process
 def test_the_first_that_fails_before_is_the_last_and_after_all_are_run():
     """Before a trial the rest would build on what is not there; after it, each puts something else in order."""
     _, before = run("before", {"run": "echo no >&2; exit 3"}, {"run": "true"})
@@ -62,6 +64,7 @@ def test_the_first_that_fails_before_is_the_last_and_after_all_are_run():
     assert [d.status for d in after] == [3, 0]
 
 
+@pytest.mark.process
 def test_a_command_that_does_not_end_is_ended_with_its_children():
     """TERM would be for shells that listen."""
     began = time.monotonic()
@@ -72,6 +75,7 @@ def test_a_command_that_does_not_end_is_ended_with_its_children():
     assert not os.path.exists(f"/proc/{done.output.strip()}")
 
 
+@pytest.mark.process
 def test_a_child_in_the_background_holds_nothing_up():
     """Its output may go on; the command is over when the shell is."""
     began = time.monotonic()

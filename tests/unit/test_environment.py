@@ -23,6 +23,7 @@ def test_names_follow_the_content(tmp_path, monkeypatch):
     assert environment.project().name != first
 
 
+@pytest.mark.process
 def test_only_our_own_modules_are_sent_and_all_of_them():
     """The list is explicit: another distribution may have put its modules into the folder `agents`."""
     root = Path(environment.agents.__file__).parent
@@ -50,6 +51,7 @@ def test_the_closure_has_what_the_packages_require():
     assert {"httpx", "h2", "httpcore", "anyio", "idna"} <= set(names)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("zstd", [False, True])
 def test_what_is_sent_is_enough_to_run_an_agent(tmp_path, monkeypatch, zstd):
     """Unpacked elsewhere, without this environment, the actors can be imported."""

@@ -225,6 +225,7 @@ def test_values_come_through_exactly(rate, seed, body, value):
     assert parse_task(format_task(task)) == task
 
 
+@pytest.mark.process
 def test_the_contract_imports_the_standard_library_only():
     """Neither numpy nor anything of ours but itself: whatever reads it stays light."""
     script = (

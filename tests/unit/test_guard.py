@@ -11,6 +11,8 @@ import pytest
 
 from agents import guard
 
+pytestmark = pytest.mark.process
+
 READY = "the node is up"
 
 

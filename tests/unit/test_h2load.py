@@ -77,6 +77,7 @@ def test_versions_and_their_capabilities():
     assert [minor for minor, can in table.items() if not can.flushes_stdout] == [70]
 
 
+@pytest.mark.process
 def test_missing_and_old_programs_are_told(monkeypatch):
     """Not on the PATH; answering nonsense; too old."""
     with pytest.raises(H2loadMissing, match="'no-such-h2load' is not on the PATH"):

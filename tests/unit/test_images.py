@@ -3,6 +3,8 @@
 import io
 import tarfile
 
+import pytest
+
 from agents.images import Context
 
 DOCKERFILE = """FROM --platform=linux/amd64 python:3.13-slim AS base
@@ -24,6 +26,7 @@ def context(tmp_path, name="c"):
     return Context(folder)
 
 
+@pytest.mark.process
 def test_the_digest_is_of_the_content_and_not_of_the_place(tmp_path):
     """Another folder with the same files is the same; a byte or a mode is not; what is ignored does not count."""
     one, two = context(tmp_path, "a"), context(tmp_path, "b")

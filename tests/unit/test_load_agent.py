@@ -16,7 +16,7 @@ from agents.records import Assignment
 from agents.wire import decode_stream, unpack_result
 from tests.conftest import FAKE_H2LOAD
 
-pytestmark = pytest.mark.usefixtures("scratch_is_clean")
+pytestmark = [pytest.mark.process, pytest.mark.usefixtures("scratch_is_clean")]
 
 
 @pytest.fixture

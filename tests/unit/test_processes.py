@@ -4,9 +4,12 @@ import os
 import socket
 import threading
 
+import pytest
+
 from agents import processes
 
 
+@pytest.mark.process
 def test_sockets_of_this_process_are_counted():
     """Established connections to a port: those of the asked process, no more and no fewer."""
     with socket.create_server(("127.0.0.1", 0)) as server:

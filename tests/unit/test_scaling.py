@@ -42,6 +42,7 @@ def test_without_noise_the_law_is_found_exactly():
     assert peak(rate, sigma, kappa) == pytest.approx(math.sqrt(0.9 / 0.002), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_with_noise_the_truth_lies_in_the_intervals():
     """In at least 5 of 6 campaigns each; bootstrap intervals of few trials are a little short."""
     inside = {"lambda": 0, "sigma": 0, "kappa": 0}
@@ -118,6 +119,7 @@ def test_doubts_stand_beside_the_numbers():
     assert "at 2 clients fewer than 85 % of them had a request under way" in page
 
 
+@pytest.mark.slow
 def test_a_peak_that_may_be_nowhere_is_not_told():
     """Kappa's interval begins just above 0: some of the resampled laws have no peak at all."""
     for seed in range(8):

@@ -111,6 +111,7 @@ def conclusions(found):
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("measure", "trials"), [(paired, 6), (unpaired, 6)])
 def test_the_interval_of_the_ratio_covers_the_truth_at_its_rate(measure, trials):
     """93 to 97 % of the 95 % intervals hold the true ratio, heavy tails and shared drift included."""
@@ -133,6 +134,7 @@ def test_identical_targets_are_seldom_told_apart(shared, measure):
     assert wrong <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("measure", [paired, unpaired])
 def test_a_true_difference_of_a_tenth_is_found(measure):
     """10 v 10: 'faster' in throughput in at least 90 % of 200 simulated campaigns, and 'slower' in none."""

@@ -118,6 +118,7 @@ def test_only_what_a_role_needs_is_checked():
     assert wrong(["load"], docker_command=None, docker=None) == {}
 
 
+@pytest.mark.process
 def test_the_survey_runs_from_standard_input_alone():
     """As on a host without any of our files: one JSON document with every field."""
     source = Path(remote.__file__).read_text()
