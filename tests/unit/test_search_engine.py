@@ -63,6 +63,7 @@ def ramp(server, seed, tries):
     return rate - step <= server.capacity <= rate, probes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SERVERS)
 def test_the_capacity_of_a_known_server_is_found(name, record_property):
     """In at least 90 % of the searches it lies in the interval, and the interval is as narrow as asked; with few probes."""
