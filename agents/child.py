@@ -3,9 +3,7 @@
     python -m agents.child ROLE HOST RUN ADDRESS CLOCK_PORT FOLDER
 
 ROLE is a HostRole; FOLDER becomes the working folder. Calls come on standard input and are answered on standard
-output (agents/channel.py). A call is {"id", "method", "arguments"}; an answer has the same id and either "value" or
-"error": the names of the exception's classes, the nearest first, and its text. The first message, without an id, says
-that the host is ready, or why it is not.
+output (agents/channel.py). The first answer, with the number READY, says that the host is ready, or why it is not.
 
 Calls are carried out one after the other, control calls beside them. The process ends when standard input does or at
 SIGTERM; on both ways out everything that the host runs is ended and removed.
@@ -24,7 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from agents.channel import BrokenChannel, Channel
+from agents.channel import READY, Answer, BrokenChannel, Call, Channel
 from agents.records import HostRole
 from agents.shells import CommandShell, LoadShell, ServerShell, is_control, methods_of
 
@@ -34,7 +32,7 @@ SHELLS: dict[HostRole, type[CommandShell]] = {
     HostRole.COMMAND: CommandShell,
 }
 CONTROL_THREADS = 2
-# How long a call that was told to end may take to do so.
+# How long a call that is aborted may take to end.
 ENDED_WITHIN_S = 10.0
 ABORT_EVERY_S = 0.1
 Task = Callable[[], None]
@@ -90,17 +88,16 @@ class Dispatcher:
 
     def serve(self) -> None:
         """Take calls until the other side closes the channel. Raises BrokenChannel when it ends inside a call."""
-        while (call := self._channel.receive()) is not None:
-            method = self._methods[call["method"]]
+        while (call := self._channel.receive(Call)) is not None:
+            method = self._methods[call.method]
             lane = self._control if is_control(method) else self._calls
-            lane.add(partial(self._answer, call["id"], method, call["arguments"]))
+            lane.add(partial(self._answer, call, method))
 
-    def _answer(self, number: int, method: Callable[..., Any], arguments: list[Any]) -> None:
-        answer: dict[str, Any] = {"id": number}
+    def _answer(self, call: Call, method: Callable[..., Any]) -> None:
         try:
-            answer["value"] = method(self._shell, *arguments)
+            answer = Answer(call.number, method(self._shell, *call.arguments))
         except Exception as error:
-            answer["error"] = failure(error)
+            answer = failure(call.number, error)
         with contextlib.suppress(BrokenChannel):
             self._channel.send(answer)
 
@@ -110,9 +107,9 @@ class Dispatcher:
         self._shell.close()
 
 
-def failure(error: BaseException) -> list[Any]:
-    """Return an exception as it travels: the names of its classes, the nearest first, and its text."""
-    return [[kind.__name__ for kind in type(error).__mro__], str(error)]
+def failure(number: int, error: Exception) -> Answer:
+    """Return an exception as the answer to a call."""
+    return Answer(number, failed=[kind.__name__ for kind in type(error).__mro__], text=str(error))
 
 
 def private_channel() -> Channel:
@@ -141,12 +138,12 @@ def main() -> int:
     try:
         shell = SHELLS[HostRole(role)](host, run, address, int(clock_port))
     except Exception as error:
-        channel.send({"error": failure(error)})
+        channel.send(failure(READY, error))
         return 1
     dispatcher = Dispatcher(shell, channel)
     try:
         with contextlib.suppress(BrokenChannel):
-            channel.send({"ready": os.getpid()})
+            channel.send(Answer(READY))
             dispatcher.serve()
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

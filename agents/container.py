@@ -37,7 +37,7 @@ class ServerSpec:
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """What the engine says of a container. exit_code: None while it runs, and when it is gone."""
+    """The state of a container on its engine. exit_code: None while it runs, and when it is gone."""
 
     running: bool = False
     exit_code: int | None = None

@@ -85,7 +85,7 @@ class Context:
 
     def pack(self, out: IO[bytes]) -> None:
         """Write the context as a tar archive."""
-        # GNU: docker looks at the first 512 bytes only, and a PAX header there is no archive to it.
+        # GNU format: docker looks at the first 512 bytes only and does not recognise a PAX header.
         with tarfile.open(fileobj=out, mode="w|", bufsize=CHUNK_BYTES, format=tarfile.GNU_FORMAT) as archive:
             for path in self.files():
                 archive.add(path, arcname=str(path.relative_to(self.folder)), recursive=False)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from agents import probe
 from agents.cgroup import Counters
 from agents.container import ContainerState, ServerSpec
-from agents.probe import Checked, Unanswered
+from agents.probe import Checked, Request, Unanswered
 from agents.records import ServerState
 
 POLL_S = 0.1
@@ -62,7 +62,7 @@ class Readiness:
         abort: threading.Event,
     ) -> None:
         self._spec, self._counters, self._state, self._abort = spec, counters, state, abort
-        self.waiting_for = ""
+        self.waiting_for = f"starting {spec.target}"
 
     def outcome(self) -> Checked:
         """Wait until the server answers and has settled, then compare one response with what is expected."""
@@ -81,13 +81,8 @@ class Readiness:
         while time.monotonic() < deadline:
             if self._abort.is_set():
                 return Checked(ServerState.NOT_READY, "cancelled")
-            try:
-                status = probe.ask(request, timeout_s=ANSWER_TIMEOUT_S).status
-                if status < 500:
-                    return None
-                reason = f"status {status}"
-            except Unanswered as error:
-                reason = str(error)
+            if not (reason := _unready(request)):
+                return None
             if not (state := self._state()).running:
                 return Checked(ServerState.EXITED, f"the container ended with exit code {state.exit_code}")
             if (why := memory.hopeless(self._counters(), time.monotonic())) is not None:
@@ -96,6 +91,7 @@ class Readiness:
         return Checked(ServerState.NOT_READY, f"no answer within {spec.ready_timeout_s:g} s: {reason}")
 
     def _settle(self) -> None:
+        """Wait until the server is idle, but not longer than its time to settle."""
         self.waiting_for = f"waiting for {self._spec.target} to settle"
         deadline = time.monotonic() + self._spec.settle_timeout_s
         before = self._counters()
@@ -113,3 +109,12 @@ class Readiness:
         except Unanswered as error:
             return Checked(ServerState.NOT_READY, f"it answered once and then no more: {error}")
         return probe.compare(self._spec.expect, answer)
+
+
+def _unready(request: Request) -> str:
+    """Return why one request shows that a server is not ready; '' when it shows that it is."""
+    try:
+        status = probe.ask(request, timeout_s=ANSWER_TIMEOUT_S).status
+    except Unanswered as error:
+        return str(error)
+    return f"status {status}" if status >= 500 else ""

@@ -101,17 +101,11 @@ class ServerHost(CommandHost):
         self._abort.clear()
         if spec.network == "host":
             _require_free(spec.port)
-        self._readiness = Readiness(spec, self._read, self._state, self._abort)
-        self._readiness.waiting_for = f"starting {spec.target}"
+        readiness = self._readiness = Readiness(spec, self._read, self._state, self._abort)
         image = self.images.inspect(spec.image)
         began = time.monotonic()
-        container = self._container = ServerContainer(self.engine(), spec, self._run, trial)
-        pid = container.start()
-        self._facts = ServerFacts(ServerState.STARTING, image=image.id, container=container.id, network=spec.network)
-        # A container that ended at once has no process to read from; its state says so.
-        with contextlib.suppress(OSError):
-            self._cgroup = Cgroup(pid) if pid else None
-        checked = self._readiness.outcome()
+        self._launch(spec, image.id, trial)
+        checked = readiness.outcome()
         self._facts = replace(
             self._facts,
             state=checked.state,
@@ -122,6 +116,14 @@ class ServerHost(CommandHost):
             last=self._read(),
         )
         return self._facts
+
+    def _launch(self, spec: ServerSpec, image: str, trial: str) -> None:
+        container = self._container = ServerContainer(self.engine(), spec, self._run, trial)
+        pid = container.start()
+        self._facts = ServerFacts(ServerState.STARTING, image=image, container=container.id, network=spec.network)
+        # A container that ended at once has no process to read from; its state says so.
+        with contextlib.suppress(OSError):
+            self._cgroup = Cgroup(pid) if pid else None
 
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Read the counters at both edges of the window, instants on this host's wall clock.

@@ -32,22 +32,22 @@ FEWEST_CLIENTS = 10
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A load host that sends, and the one that answers: the same where there is no other."""
+    """A load host that sends, and the one that answers; the same one when there is no other."""
 
     sender: str
     answerer: str
 
 
 def pairs(load_hosts: list[str]) -> list[Pair]:
-    """Each load host with the next one, the last with the first."""
+    """Return a pair of each load host and the next one, and of the last and the first."""
     return [Pair(host, load_hosts[(i + 1) % len(load_hosts)]) for i, host in enumerate(load_hosts)]
 
 
 def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceiling], Path]:
-    """Calibrate every load host, one after the other, up to a rate, and keep what was found. Raises VolleyError."""
+    """Calibrate every load host up to a rate, one after the other; store and return the ceilings. Raises VolleyError."""
     names = [machine.name for machine in hosts.machines() if machine.slots]
     if not names:
-        raise Shortage("no host has the role 'load'", "give one the role, in the inventory")
+        raise Shortage("no host has the role 'load'", "add 'load' to the roles of a host in the inventory")
     run = f"calibrate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
     placements = {name: Placement(None, {name: 1}) for name in names}
     found = []
@@ -89,7 +89,7 @@ def _ceiling(pair: Pair, placed: Placed, url: str, run: str, up_to_per_s: float,
     if best is None:
         raise Shortage(
             f"host {pair.sender}: not even {FIRST_PER_S:.0f}/s could be sent to a trivial server on {pair.answerer}",
-            "is something else running there? volley hosts check",
+            "end other programs that run there, then check it: volley hosts check",
         )
     agent = best.facts.agents[0]
     cpu_us = agent.cpu_us / max(1, agent.rows)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import agents
-from agents.channel import BrokenChannel, Channel
+from agents.channel import READY, Answer, BrokenChannel, Call, Channel
 from agents.guard import RUN_VARIABLE
 from agents.records import HostRole
 from orchestrator.errors import HostError
@@ -42,7 +42,7 @@ class ChildCall(Generic[R]):
 
     host: str
     name: str
-    answer: Future[dict[str, Any]]
+    answer: Future[Answer]
 
     def done(self, timeout_s: float) -> bool:
         """Wait up to timeout_s; return whether the call has ended."""
@@ -59,10 +59,9 @@ class ChildCall(Generic[R]):
         if isinstance(self.answer.exception(), BrokenChannel):
             raise gone(self.host, self.name)
         answer = self.answer.result()
-        if "error" in answer:
-            kinds, text = answer["error"]
-            raise failed(self.host, self.name, kinds, text)
-        value: R = answer["value"]
+        if answer.failed:
+            raise failed(self.host, self.name, answer.failed, answer.text)
+        value: R = answer.value
         return value
 
 
@@ -78,20 +77,20 @@ class Child:
         assert self._process.stdout is not None
         self._channel = Channel(self._process.stdout, self._process.stdin)
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, Future[dict[str, Any]]] = {}
+        ready: Future[Answer] = Future()
+        self._waiting = {READY: ready}
         self._gone = False
         self._lock = threading.Lock()
-        first: Future[dict[str, Any]] = Future()
-        self._reader = threading.Thread(target=self._listen, args=(first,), name=f"child-{host}", daemon=True)
+        self._reader = threading.Thread(target=self._listen, name=f"child-{host}", daemon=True)
         self._reader.start()
         try:
-            self._await_ready(first)
+            self._await_ready(ready)
         except BaseException:
             self.close()
             raise
 
-    def _await_ready(self, first: Future[dict[str, Any]]) -> None:
-        start: ChildCall[None] = ChildCall(self.host, "start", first)
+    def _await_ready(self, ready: Future[Answer]) -> None:
+        start: ChildCall[None] = ChildCall(self.host, "start", ready)
         try:
             start.result(STARTED_WITHIN_S)
         except HostLost as error:
@@ -105,7 +104,7 @@ class Child:
     def begin(self, method: Callable[Concatenate[Any, P], R], *arguments: P.args, **named: P.kwargs) -> Pending[R]:
         """Start a call; it fails with HostLost when the process is gone."""
         assert not named, "arguments go by position"
-        answer: Future[dict[str, Any]] = Future()
+        answer: Future[Answer] = Future()
         number = next(self._numbers)
         with self._lock:
             if self._gone:
@@ -113,30 +112,23 @@ class Child:
             else:
                 self._waiting[number] = answer
         try:
-            self._channel.send({"id": number, "method": method.__name__, "arguments": list(arguments)})
+            self._channel.send(Call(number, method.__name__, list(arguments)))
         except BrokenChannel as error:
             self._fail(number, error)
         return ChildCall(self.host, method.__name__, answer)
 
-    def _listen(self, first: Future[dict[str, Any]]) -> None:
+    def _listen(self) -> None:
         """Hand each answer to the call that waits for it, until the process closes its output."""
-        try:
-            if (message := self._channel.receive()) is None:
-                raise BrokenChannel("the process ended before it was ready")
-            first.set_result({"value": None} | message)
-            while (message := self._channel.receive()) is not None:
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the pipe was closed on this side
+            while (answer := self._channel.receive(Answer)) is not None:
                 with self._lock:
-                    answer = self._waiting.pop(message["id"])
-                answer.set_result(message)
-        except (OSError, ValueError):  # ValueError: the pipe was closed on this side
-            if not first.done():
-                first.set_exception(BrokenChannel("the process ended before it was ready"))
-        finally:
-            with self._lock:
-                self._gone = True
-                left, self._waiting = self._waiting, {}
-            for answer in left.values():
-                answer.set_exception(BrokenChannel("the process is gone"))
+                    waiting = self._waiting.pop(answer.number)
+                waiting.set_result(answer)
+        with self._lock:
+            self._gone = True
+            left, self._waiting = self._waiting, {}
+        for waiting in left.values():
+            waiting.set_exception(BrokenChannel("the process is gone"))
 
     def _fail(self, number: int, error: BrokenChannel) -> None:
         with self._lock:

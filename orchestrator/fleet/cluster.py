@@ -10,28 +10,22 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from agents.records import HostDescription, HostRole
-from agents.shells import CommandShell, LoadShell, ServerShell
 from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet import keeper, raynode
+from orchestrator.fleet.actors import Actors, ActorStarter
 from orchestrator.fleet.background import Background
 from orchestrator.fleet.environment import project
-from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle, TrialHandle
-from orchestrator.fleet.hosts import HostLost, Placed, at_once
+from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.members import members, our_address
 from orchestrator.fleet.nodes import LOOPBACK, Nodes, Notify
 from orchestrator.fleet.place import Machine, Placement, local_machine, pin
-from orchestrator.fleet.ray_actors import RayTransport
-from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
 from orchestrator.spec.inventory import Inventory
 
 JOINED_WITHIN_S = 30.0
 PLACED_WITHIN_S = 15.0
-STARTED_WITHIN_S = 90.0
 
 
 class Hold(Protocol):
@@ -114,25 +108,6 @@ def nodes_for(run: str, inventory: Inventory, folder: Path, machines: list[Machi
     return OwnNodes(Nodes(run, our_address(inventory), raynode.pinned(inventory.ports), None, fleet), Background())
 
 
-@dataclass(slots=True)
-class Actors:
-    """The actors of a run, by host, and how each host described itself."""
-
-    server: ServerHandle | None = None
-    loads: dict[str, LoadHandle] = field(default_factory=dict)
-    others: dict[str, CommandHandle] = field(default_factory=dict)
-    described: list[HostDescription] = field(default_factory=list)
-
-    def helpers(self) -> dict[str, CommandHandle]:
-        """Return, for each host, an actor that can run commands there."""
-        servers = [] if self.server is None else [self.server]
-        return {**self.others, **self.loads, **{server.host: server for server in servers}}
-
-    def cores(self, host: str) -> list[int]:
-        """Return the cores that a load host's agents may use."""
-        return next((d.cores for d in self.described if d.host == host and d.role is HostRole.LOAD), [])
-
-
 class Fleet:
     """Brings the hosts up on entry and leaves nothing behind on exit, whatever happened in between."""
 
@@ -202,33 +177,13 @@ class Fleet:
             time.sleep(0.02)
 
     def _start_actors(self) -> None:
-        """Start one supervising actor per host and role, for the whole run."""
-        ports = self._hold.ports
-        transports: list[RayTransport] = []
-
-        def transport(shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
-            transports.append(self._transport(shell, host, clock_port))
-            return transports[-1]
-
-        actors = self.actors
-        server = next((placement.server for placement in self._placements if placement.server), None)
-        if server is not None:
-            actors.server = RemoteServer(transport(ServerShell, server, ports.clock_server))
-        loads = dict.fromkeys(host for placement in self._placements for host in placement.agents)
-        actors.loads = {host: RemoteLoad(transport(LoadShell, host, ports.clock_load)) for host in loads}
-        actors.others = {host: RemoteCommand(transport(CommandShell, host, 0)) for host in self._others}
-        _wait_for_actors(transports)
-        in_trials: list[TrialHandle] = [*([actors.server] if actors.server else []), *actors.loads.values()]
-        actors.described = at_once(lambda actor: actor.describe(), in_trials)
-        for placement in self._placements:
+        placements = self._placements
+        server = next((placement.server for placement in placements if placement.server), None)
+        loads = dict.fromkeys(host for placement in placements for host in placement.agents)
+        starter = ActorStarter(self._run, self._machines, self._hold.ports)
+        self.actors = starter.start(server, loads, self._others)
+        for placement in placements:
             self._placed(placement)  # a core that is missing is reported before the first trial, not at it
-
-    def _transport(self, shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
-        from agents.actors import remote
-
-        address = self._machines[host].address
-        kind = remote(shell).options(label_selector={"host": host})
-        return RayTransport(host, address, shell, kind.remote(host, self._run, address, clock_port))
 
     @contextmanager
     def reserve(self, placement: Placement) -> Iterator[Placed]:
@@ -295,18 +250,6 @@ class Fleet:
             # The error that ended the run matters more; a lost host cannot be cleaned up from here.
             if error is None:
                 raise
-
-
-def _wait_for_actors(transports: list[RayTransport]) -> None:
-    import ray
-    from ray.exceptions import GetTimeoutError
-
-    try:
-        ray.get([transport.actor.__ray_ready__.remote() for transport in transports], timeout=STARTED_WITHIN_S)
-    except GetTimeoutError as error:
-        raise HostLost(
-            f"no actor came up within {STARTED_WITHIN_S:g} s", "check whether the hosts are overloaded"
-        ) from error
 
 
 def _import_ray() -> None:

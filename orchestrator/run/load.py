@@ -55,7 +55,7 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[A
     with trial.stages.of("clocks"):
         before = _bounds(hosts)
     facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in hosts])
-    shares = _shares(trial)
+    shares = _shares(trial, facts)
     try:
         with trial.stages.of("arm"):
             armed = list(zip(trial.placed.loads, shares, strict=True))
@@ -112,7 +112,7 @@ def _bound(host: TrialHandle) -> OffsetBound:
 
 
 def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFacts:
-    """Tell every host T0 in its own clock, and the server host the window; return the facts with these instants."""
+    """Pass T0 to every load host and the window to the server host, in their own clocks; return the facts with both."""
     lead_ns = LEAD_NS + 3 * max(bound.round_trip_ns for bound in before.values())
     instants = Instants.of(facts.case, time.time_ns() + lead_ns)
     at_once(lambda load: load.release_at(instants.t0_ns + before[id(load)].offset_ns), trial.placed.loads)
@@ -123,7 +123,7 @@ def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFac
     return replace(facts, t0_ns=instants.t0_ns, window_start_us=instants.opening_us, window_end_us=instants.closing_us)
 
 
-def _shares(trial: RunningTrial) -> list[list[Assignment]]:
+def _shares(trial: RunningTrial, facts: TrialFacts) -> list[list[Assignment]]:
     """Return the assignments of each load host's agents."""
     placed, task = trial.placed, trial.input
     seats = [
@@ -132,14 +132,14 @@ def _shares(trial: RunningTrial) -> list[list[Assignment]]:
         for i, core in enumerate(cores)
     ]
     names, cores = [name for name, _ in seats], [core for _, core in seats]
-    shares = iter(assign(task.plan.case, trial.traffic, task.load.timeout, task.run, names, cores))
+    shares = iter(assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, names, cores))
     return [list(islice(shares, len(each))) for each in placed.cores]
 
 
 def _wait(trial: RunningTrial, facts: TrialFacts) -> None:
     """Wait until all agents have ended, and show progress; agents that are far too late are ended."""
     assert facts.t0_ns is not None
-    limit_us = load_time_us(facts.case, trial.input.load.timeout) + MARGIN_US
+    limit_us = load_time_us(facts.case, trial.input.load.give_up) + MARGIN_US
     deadline = facts.t0_ns / 1e9 + limit_us / 1e6 + COLLECT_MARGIN_S
     running = list(trial.placed.loads)
     while running:

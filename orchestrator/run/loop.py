@@ -97,9 +97,10 @@ def run_trials(
 
 
 def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, worked: bool, say: Say) -> TrialOutput:
-    """Run a trial, and once more when the policy says so. worked: its target came up before.
+    """Run a trial, and again as long as the retry policy asks for it. worked: its target came up before.
 
-    Raises HostLost at once: the hosts must be had anew first; and any HostError of what never worked.
+    Raises HostLost at once, because the hosts must be brought up again first; and any other HostError of a target that
+    never came up.
     """
     while True:
         try:
@@ -118,7 +119,7 @@ def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, wo
 
 
 def _left_s(position: int, total: int, elapsed_s: float) -> float | None:
-    """How long the rest will take if it takes what the trials before took; None before the first is over."""
+    """Return how long the rest takes at the pace of the trials before; None before the first is over."""
     return elapsed_s / position * (total - position) if position else None
 
 

@@ -1,0 +1,138 @@
+"""When a server that was started is ready, and when it is given up: against a real socket, without a container."""
+
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from agents.cgroup import Counters
+from agents.container import ContainerState, ServerSpec
+from agents.probe import Expect, Request
+from agents.readiness import THRASH_S, MemoryWatch, Readiness
+from agents.records import ServerState
+
+LIMIT = 64 << 20
+IDLE = Counters()
+RUNNING = ContainerState(running=True)
+
+
+@contextmanager
+def answering(*statuses):
+    """A server that gives these statuses one after the other, and the last one for ever; yield its URL."""
+    left = list(statuses)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(left.pop(0) if len(left) > 1 else left[0])
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *arguments):
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def outcome(url, expect=None, counters=lambda: IDLE, state=lambda: RUNNING, abort=None, **changes):
+    spec = ServerSpec("t", "i", 80, Request(url), expect or Expect(), **({"ready_timeout_s": 10.0} | changes))
+    readiness = Readiness(spec, counters, state, abort or threading.Event())
+    return readiness.outcome(), readiness.waiting_for
+
+
+@pytest.mark.process
+def test_ready_once_it_answers_without_a_server_error_and_is_idle():
+    """503 is an answer of a server that still starts; every body must then be as long as this one."""
+    with answering(503, 503, 200) as url:
+        checked, stage = outcome(url, Expect(body="ok"))
+
+    assert (checked.state, checked.detail, checked.body_bytes) == (ServerState.READY, "", 2)
+    assert stage == "waiting for t to settle"
+
+
+@pytest.mark.process
+def test_a_wrong_response_is_a_mismatch():
+    """With what is wrong with it."""
+    with answering(200) as url:
+        checked, _ = outcome(url, Expect(status=201))
+
+    assert (checked.state, checked.detail) == (ServerState.MISMATCH, "status 200 where 201 was expected")
+
+
+@pytest.mark.process
+def test_a_server_that_stays_busy_is_measured_all_the_same():
+    """After its time to settle."""
+    used = iter(range(0, 100_000_000, 1_000_000))
+    with answering(200) as url:
+        checked, _ = outcome(url, counters=lambda: Counters(cpu_us=next(used)), settle_timeout_s=0.5)
+
+    assert checked.state == ServerState.READY
+    assert next(used) >= 3_000_000
+
+
+@pytest.mark.process
+def test_a_server_that_never_answers_is_not_ready():
+    """Why the last request had no answer is said."""
+    with answering(500) as url:
+        checked, stage = outcome(url, ready_timeout_s=0.3)
+
+    assert (checked.state, checked.detail) == (ServerState.NOT_READY, "no answer within 0.3 s: status 500")
+    assert stage == "waiting for t to answer"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("seen", "state", "words"),
+    [
+        ({"state": lambda: ContainerState(exit_code=7)}, ServerState.EXITED, "exit code 7"),
+        ({"counters": lambda: Counters(oom_kills=10)}, ServerState.NOT_READY, "10 processes were killed for memory"),
+    ],
+)
+def test_a_server_without_a_chance_is_given_up_at_once(seen, state, words):
+    """A container that has ended, or whose workers are killed again and again."""
+    checked, _ = outcome("http://127.0.0.1:9/", ready_timeout_s=60.0, **seen)
+
+    assert checked.state == state
+    assert words in checked.detail
+
+
+def test_a_wait_can_be_aborted():
+    """The trial is given up while a server starts."""
+    abort = threading.Event()
+    abort.set()
+    checked, _ = outcome("http://127.0.0.1:9/", abort=abort, ready_timeout_s=60.0)
+
+    assert (checked.state, checked.detail) == (ServerState.NOT_READY, "cancelled")
+
+
+def full(major_faults, share=1.0):
+    return Counters(memory_bytes=int(share * LIMIT), memory_limit_bytes=LIMIT, major_faults=major_faults)
+
+
+@pytest.mark.parametrize(
+    ("readings", "hopeless"),
+    [
+        ([(0, full(0)), (THRASH_S - 1, full(10_000)), (THRASH_S, full(10_000))], True),
+        ([(0, full(0)), (THRASH_S, full(10))], False),
+        ([(0, full(0)), (5, full(5_000, share=0.5)), (THRASH_S, full(10_000))], False),
+        ([(0, Counters(memory_bytes=LIMIT)), (THRASH_S, Counters(memory_bytes=LIMIT, major_faults=10_000))], False),
+        ([(0, full(0)), (THRASH_S, full(10)), (2 * THRASH_S, full(10_000))], True),
+    ],
+    ids=["thrashes", "full and quiet", "recovered", "no limit", "quiet first"],
+)
+def test_only_a_server_that_keeps_paging_at_its_limit_thrashes(readings, hopeless):
+    """For ten seconds without a break."""
+    watch = MemoryWatch()
+    *before, last = [watch.hopeless(counters, at_s) for at_s, counters in readings]
+
+    assert before == [None] * len(before)
+    assert (last is not None) == hopeless
+    assert last is None or last.startswith("at its memory limit for 10 s, paging")
