@@ -12,7 +12,8 @@ ENDED = {
     FindingCode.SERVER_UNRESPONSIVE,
     FindingCode.SERVER_NOT_READY,
 }
-# The CPU is the bottleneck of a server that used this share of what it may use, or was throttled in this share of periods.
+# The CPU is the bottleneck of a server that used this share of what it may use, or was throttled in
+# this share of periods.
 CPU_FULL, THROTTLED = 0.85, 0.3
 # A host with less of its CPU free than this is full.
 HOST_FULL = 0.1

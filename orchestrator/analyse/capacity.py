@@ -1,4 +1,7 @@
-"""From the trials of a search to its answer: did a probe pass, what limited it, what is the capacity. Pure."""
+"""From the trials of a search to its answer.
+
+Did a probe pass, what limited it, what is the capacity. Pure.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +23,21 @@ from orchestrator.result import (
     Verdict,
     worst,
 )
-from orchestrator.search.engine import Answer, Ask, Bounds, Ending, Found, Kind, LimitedBy, Search
+from orchestrator.search.engine import Search
+from orchestrator.search.records import Answer, Ask, Bounds, Ending, Found, Kind, LimitedBy
 from orchestrator.slo import ERRORS, TIMES, Term
 
 _T = TypeVar("_T")
 
-# The share of due requests that must be answered in the window. Below it the backlog grows, however good the times are.
+# The share of due requests that must be answered in the window. Below it the backlog grows, however
+# good the times are.
 KEEPS_UP = 0.95
 # The same for a light load, which is short: a hiccup of the machine takes a larger share of it.
 RECOVERED = 0.8
 KEEPS_UP_TERM = f"answers >= {KEEPS_UP:.0%} of the rate"
 NO_ANSWER_TERM = "answers"
-# A load with one of these findings was not the one that was requested, and says nothing about the server.
+# A load with one of these findings was not the one that was requested, and says nothing about the
+# server.
 LIMITS = {
     LimitedBy.GENERATOR: {
         FindingCode.GENERATOR_CPU,
@@ -51,10 +57,11 @@ NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, 0)
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is searched for. lowest and highest: rates per second; window_us and soak_us: of a probe, and of the soak.
+    """What is searched for.
 
-    lowest 0: the rate at which a probe of LONGEST_S has the requests that its percentiles need (`needed`), but at least a
-    hundredth of the rate at which the search begins.
+    lowest, highest: rates per second. window_us, soak_us: of a probe, and of the soak.
+    lowest 0: the rate at which a probe of LONGEST_S has the requests that its percentiles need
+    (`needed`), but at least a hundredth of the rate at which the search begins.
     """
 
     slo: str
@@ -74,11 +81,15 @@ class Wanted:
 
 
 def failed_terms(trial: Trial, terms: Sequence[Term]) -> list[str]:
-    """Return the objectives that a probe did not meet, as they were written; keeping up is always one of them."""
+    """Return the objectives that a probe did not meet, as they were written.
+
+    Keeping up is always one of them.
+    """
     metrics = trial.metrics
     if metrics is None or (trial.verdict is Verdict.INVALID and not metrics.requests.ok):
         return [NO_ANSWER_TERM]
-    # A light load checks whether the server has recovered. The objectives do not apply: one may be impossible.
+    # A light load checks whether the server has recovered. The objectives do not apply: one may be
+    # impossible.
     light = trial.facts.case.load == Kind.REFERENCE
     failed = [term.text for term in terms if not light and not term.met_by(_value(metrics, term))]
     rate = trial.facts.case.rate_per_s
@@ -95,7 +106,10 @@ def _value(metrics: Metrics, term: Term) -> float | None:
 
 
 def answer(trial: Trial, terms: Sequence[Term]) -> Answer:
-    """Return whether a probe passed; one that failed beside a saturated generator, network or machine does not count."""
+    """Return whether a probe passed.
+
+    One that failed beside a saturated generator, network or machine does not count.
+    """
     if not failed_terms(trial, terms) and not _spoiled_server(trial):
         return Answer(True)
     codes = {f.code for f in trial.findings if f.severity is not Severity.INFORMATION}
@@ -203,7 +217,10 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
 
 
 def within(s: Saturation) -> str:
-    """Return where the capacity lies, as far as is known during the search: an interval, a bracket, or one bound."""
+    """Return where the capacity lies, as far as is known during the search.
+
+    An interval, a bracket, or one bound.
+    """
     if (c := s.capacity_per_s) is not None:
         return f"capacity {c.low:.0f} to {c.high:.0f}/s"
     failed = [p.rate_per_s for p in s.curve if counts(p) and not p.passed]

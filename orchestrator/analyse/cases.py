@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from agents.generators.contract import Model
 from agents.wire import AgentResult
 from orchestrator.analyse import compare as comparing
 from orchestrator.analyse import objectives, verdict
@@ -12,7 +13,7 @@ from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.precision import Precision
 from orchestrator.analyse.statistics import geometric_mean
-from orchestrator.facts import Case, Model, TrialFacts
+from orchestrator.facts import Case, TrialFacts
 from orchestrator.merge import merge
 from orchestrator.result import (
     CaseEndpoint,
@@ -107,7 +108,10 @@ def _endpoints(metrics: list[Metrics]) -> list[CaseEndpoint]:
 
 
 def _intervals(trials: list[Times]) -> dict[str, Interval | None]:
-    """Return an interval per time; None if one trial withheld it, because the others may differ from it."""
+    """Return an interval per time.
+
+    None if one trial withheld it, because the others may differ from it.
+    """
     intervals: dict[str, Interval | None] = {}
     for name in TIMES:
         values = [times.get(name) for times in trials]
@@ -126,7 +130,10 @@ def _total(requests: list[Requests]) -> Requests:
 
 
 def _cost(trials: list[Trial]) -> ServerCost:
-    """Return mean use over the trials with numbers; kills, faults and restarts are over all trials."""
+    """Return mean use over the trials with numbers.
+
+    Kills, faults and restarts are over all trials.
+    """
     costs = [t.metrics.server for t in trials if t.metrics is not None]
     last = [t.facts.server.last for t in trials if t.facts.server.last is not None]
     if not last:

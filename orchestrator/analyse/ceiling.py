@@ -1,4 +1,4 @@
-"""The ramp that finds the ceiling of a generator, as ask and tell, and why one of its steps fails. Pure."""
+"""The ramp that finds the ceiling of a generator, as ask and tell. Pure."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class Limit(StrEnum):
 
 @dataclass(slots=True)
 class Ramp:
-    """A ramp that doubles the rate until a step fails, then halves the gap (on a logarithmic scale) a few times.
+    """A ramp that doubles the rate until a step fails, then halves the gap a few times.
 
+    Halving is on a logarithmic scale.
     ask() returns the next rate, None at the end; tell() takes what made the step fail, None when it held.
     """
 
@@ -70,7 +71,10 @@ class Ramp:
 
 
 def failure(trial: Trial, base_p50_us: float | None) -> Limit | None:
-    """Return what made a step fail; None when it held. base_p50_us: of the first step, None there."""
+    """Return what made a step fail; None when it held.
+
+    base_p50_us: median service time of the first step, None there.
+    """
     metrics = trial.metrics
     agents = trial.facts.agents
     if metrics is None or not any(agent.rows for agent in agents):

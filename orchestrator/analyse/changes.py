@@ -1,9 +1,10 @@
 """Where did a series of runs change? Change points, pure and deterministic.
 
-Optimal partitioning (Jackson et al. 2005, what PELT speeds up): of all ways to cut the series into stretches of one level
-each, the one with the least squared error plus a penalty per cut. Unlike cutting in two again and again it sees a level that
-comes back. The noise is taken from the differences between neighbours (median, so that neither steps nor outliers
-count). A single outlier is not a change: a stretch has at least two runs. Quadratic in the number of runs: 40 ms for a
+Optimal partitioning (Jackson et al. 2005, what PELT speeds up): of all ways to cut the series into
+stretches of one level each, the one with the least squared error plus a penalty per cut. Unlike
+cutting in two again and again it sees a level that comes back. The noise is taken from the
+differences between neighbours (median, so that neither steps nor outliers count). A single outlier
+is not a change: a stretch has at least two runs. Quadratic in the number of runs: 40 ms for a
 thousand.
 """
 
@@ -15,10 +16,11 @@ import statistics
 from collections.abc import Sequence
 
 FEWEST = 2
-# The penalty is the noise's variance times FIXED + GROWING log n; chosen by simulation (tests/unit/test_trend.py): a steady
-# series of 6 to 100 runs with heavy tails is cut in under 5 %.
+# The penalty is the noise's variance times FIXED + GROWING log n; chosen by simulation
+# (tests/unit/test_trend.py): a steady series of 6 to 100 runs with heavy tails is cut in under 5 %.
 FIXED, GROWING = 6.0, 3.0
-# An outlier further than this many standard deviations from its neighbours' median is moved to that distance.
+# An outlier further than this many standard deviations from its neighbours' median is moved to that
+# distance.
 CLIPPED = 3.0
 # The standard deviation of normal noise over the median of its absolute values.
 OF_THE_MEDIAN = 1.4826
@@ -27,8 +29,8 @@ OF_THE_MEDIAN = 1.4826
 def change_points(values: Sequence[float], smallest: float) -> list[int]:
     """Return the positions at which a new level begins, ascending.
 
-    values: shape (n,), in order of time, on a scale on which differences matter (logarithms). smallest: smaller
-    differences between neighbouring levels are ignored.
+    values: shape (n,), in order of time, on a scale on which differences matter (logarithms).
+    smallest: smaller differences between neighbouring levels are ignored.
     """
     if len(values) < 2 * FEWEST or max(values) == min(values):
         return []
@@ -40,7 +42,10 @@ def change_points(values: Sequence[float], smallest: float) -> list[int]:
 
 
 def _clipped(values: Sequence[float], most: float) -> list[float]:
-    """Return the values with outliers moved towards the median of five neighbours; steps stay in place."""
+    """Return the values with outliers moved towards the median of five neighbours.
+
+    Steps stay in place.
+    """
     medians = [statistics.median(values[max(0, i - 2) : i + 3]) for i in range(len(values))]
     return [m + max(-most, min(most, v - m)) for v, m in zip(values, medians, strict=True)]
 
@@ -68,7 +73,10 @@ def _cuts(values: list[float], penalty: float) -> list[int]:
 
 
 def _large_enough(values: list[float], cuts: list[int], smallest: float) -> list[int]:
-    """Return the cuts whose steps are at least `smallest`: the smallest step is removed until all are."""
+    """Return the cuts whose steps are at least `smallest`.
+
+    The smallest step is removed until all are.
+    """
     while cuts:
         edges = [0, *cuts, len(values)]
         levels = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]

@@ -1,4 +1,7 @@
-"""Which is faster, by how much, and does that exceed the smallest effect of interest? Targets of a run, or two runs."""
+"""Which is faster, by how much, and does that exceed the smallest effect of interest?
+
+Compares targets of a run, or two runs. Pure.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ SMALLEST_SHARE = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """Something that is compared. ratio: compared on logarithms; otherwise as it is, for shares that may be zero."""
+    """Something that is compared.
+
+    ratio: on logarithms; otherwise as it is, for shares that may be zero.
+    """
 
     name: ComparedMetric
     value: Callable[[Metrics], float | None]
@@ -45,7 +51,10 @@ METRICS = [
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One of the two sides of a comparison: its name, its case, and its trials without the INVALID ones."""
+    """One of the two sides of a comparison.
+
+    Its name, its case, and its trials without the INVALID ones.
+    """
 
     name: str
     case: CaseResult
@@ -68,7 +77,10 @@ class Side:
 
 
 def compare(trials: list[Trial], cases: list[CaseResult], baseline: str, smallest_effect: float) -> list[Comparison]:
-    """Compare every other target with the baseline, under each load that both have; paired by block."""
+    """Compare every other target with the baseline, under each load that both have.
+
+    Paired by block.
+    """
     by_name = {case.case: case for case in cases}
     comparisons: list[Comparison] = []
     for case in cases:
@@ -175,7 +187,9 @@ def _described(side: Side, of_a_run: bool) -> str:
 
 
 def decide(effect: Effect, p_adjusted: float, border: float, more_is_better: bool) -> Conclusion:
-    """Return the conclusion against the smallest effect of interest (`border`, on the scale of the effect).
+    """Return the conclusion against the smallest effect of interest.
+
+    border: the smallest effect, on the scale of the effect.
 
     FASTER and SLOWER: significant over the family of metrics, and the estimate exceeds the smallest effect.
     EQUIVALENT: the whole interval is within it. Everything else is INCONCLUSIVE.

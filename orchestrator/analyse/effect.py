@@ -1,4 +1,7 @@
-"""How different are two sides, with what uncertainty? On the scale of logarithms (ratios) or as it is (shares). Pure."""
+"""How different are two sides, and how certain is that? Pure.
+
+On the scale of logarithms for ratios, as it is for shares.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ MOST_TRIALS = 200
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Candidate minus baseline, on the scale of the values that were given (differences of logarithms are log ratios).
+    """Candidate minus baseline, on the scale of the values.
+
+    Differences of logarithms are log ratios.
 
     interval: 95 %, by Student's t, Welch's where the sides are not paired. p_permutation: exact, Monte-Carlo with a fixed
     seed above 65 536 arrangements; no assumption, but few trials cannot make it small. p_t: two-sided, of the same t.
@@ -53,7 +58,9 @@ def paired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | No
 
 
 def unpaired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | None:
-    """Return the effect over unpaired trials, shapes (n,) and (m,); None without at least two on each side.
+    """Return the effect over unpaired trials, shapes (n,) and (m,).
+
+    None without at least two on each side.
 
     Welch 1947: the sides may vary differently.
     """
@@ -77,7 +84,10 @@ def unpaired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | 
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for multiple comparisons (Holm 1979): below 0.05 holds for the whole family."""
+    """Return p-values adjusted for multiple comparisons (Holm 1979).
+
+    Below 0.05 holds for the whole family.
+    """
     order = sorted(range(len(p_values)), key=lambda i: p_values[i])
     adjusted, highest = [0.0] * len(p_values), 0.0
     for rank, i in enumerate(order):
@@ -87,10 +97,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def trials_needed(effect: Effect, border: float, family: int) -> int | None:
-    """Return how many pairs, or trials on each side, would settle it at this mean and spread; None: over MOST_TRIALS.
+    """Return how many pairs, or trials on each side, would settle it at this mean and spread.
 
-    Enough for the difference to be significant among `family` metrics where it is beyond the border, else for the interval
-    to lie within it.
+    None: more than MOST_TRIALS.
+
+    Enough for the difference to be significant among `family` metrics where it is beyond the
+    border, else for the interval to lie within it.
     """
     centre = abs(effect.interval.estimate)
     beyond = centre >= border

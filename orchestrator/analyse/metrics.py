@@ -42,14 +42,20 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
 
 
 def concurrency(facts: TrialFacts, merged: Merged, window_s: float) -> float | None:
-    """Return the mean number of requests under way: the sum of service times over the window's length (Little 1961)."""
+    """Return the mean number of requests under way.
+
+    The sum of service times over the window's length (Little 1961).
+    """
     if facts.case.duration_us is None or facts.case.rate_per_s is not None or window_s <= 0:
         return None
     return sum(counts.total_us for counts in merged.service.values()) / (window_s * 1e6)
 
 
 def window_length_s(facts: TrialFacts) -> float:
-    """Return the window's length; for a load bound by requests, from the first start to the last end on one clock."""
+    """Return the window's length.
+
+    For a load bound by requests, from the first start to the last end on one clock.
+    """
     if facts.window_start_us is not None and facts.window_end_us is not None:
         return (facts.window_end_us - facts.window_start_us) / 1e6
     sent = [agent for agent in facts.agents if agent.first_start_us]
@@ -78,12 +84,15 @@ def statuses(agents: list[AgentFacts]) -> dict[str, int]:
 
 
 def unlogged(agent: AgentFacts) -> int | None:
-    """Return the requests that were started and have no row; None when h2load printed no summary."""
+    """Return the requests that were started and have no row.
+
+    None when h2load printed no summary.
+    """
     return None if agent.started is None else agent.started - agent.rows
 
 
 def censored(agent: AgentFacts) -> int:
-    """Return an upper bound on the requests that started inside the window and outlasted the observation.
+    """Return an upper bound on the requests of the window that outlasted the observation.
 
     A slot that a logged request held across the window's end cannot hold another; and what has no row is at most what was
     started and not done.
@@ -96,7 +105,7 @@ def censored(agent: AgentFacts) -> int:
 
 
 def times(h: HdrCounts) -> Times:
-    """Return the percentiles with enough requests behind them (10/(1-q)), the exact maximum and mean; µs."""
+    """Return percentiles with at least 10/(1-q) requests behind them, exact maximum and mean; µs."""
     n = h.n
     values: Times = {
         str(name): float(h.quantile_us(q)) if n * (1 - q) >= 10 - 1e-9 else None for name, q in QUANTILES.items()
@@ -107,7 +116,10 @@ def times(h: HdrCounts) -> Times:
 
 
 def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
-    """Return the quantile above which response times are lower bounds (requests never ended, slots ran out); None: none."""
+    """Return the quantile above which response times are lower bounds; None: none are.
+
+    Requests never ended, or slots ran out.
+    """
     if merged.response is None or merged.response.n == 0:
         return None
     unfinished = sum(agent.missing or 0 for agent in facts.agents)
@@ -117,7 +129,10 @@ def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
 
 
 def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCost:
-    """Return the counters' differences over the window; `answered`: requests that were answered in it."""
+    """Return the counters' differences over the window.
+
+    answered: requests that were answered in it.
+    """
     opening, closing, last = server.opening, server.closing, server.last
     if last is None:
         return ServerCost(restarts=None if server.state == ServerState.EXTERNAL else server.restarts)
@@ -182,7 +197,7 @@ def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, win
 
 
 def per_interval(merged: Merged) -> list[list[float | None]]:
-    """Return [interval, ok, http_error, failed, p50_us, p99_us] of service time, in order of time."""
+    """Return [interval, ok, http_error, failed, p50_us, p99_us] of service time, by interval."""
     by_class = {name: dict(series.intervals()) for name, series in merged.series.items()}
     rows: list[list[float | None]] = []
     for k in sorted({k for series in by_class.values() for k in series}):

@@ -9,7 +9,10 @@ from orchestrator.slo import ERRORS, THROUGHPUT, Metric, Term
 
 
 def objectives(case: CaseResult, terms: Sequence[Term]) -> list[Objective]:
-    """Judge each term by the case's estimate: response time in the open loop, service time in the closed loop."""
+    """Judge each term by the case's estimate.
+
+    Response time in the open loop, service time in the closed loop.
+    """
     judged = []
     for term in terms:
         value = measured(case, term)
@@ -34,7 +37,7 @@ def interval_of(case: CaseResult, metric: Metric) -> Interval | None:
 
 
 def outcome(cases: Sequence[CaseResult]) -> Outcome | None:
-    """Return PASS when every objective of every case is met, FAIL when one is not, None when there is none."""
+    """Return PASS when every objective is met, FAIL when one is not, None without any."""
     met = [objective.passed for case in cases for objective in case.slo]
     if not met:
         return None

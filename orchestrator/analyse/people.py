@@ -1,4 +1,7 @@
-"""Numbers as a person reads them: a unit, and at most three significant digits where the number is an estimate."""
+"""Numbers as a person reads them.
+
+A unit, and at most three significant digits where the number is an estimate.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ UNKNOWN = "n/a"
 
 
 def digits(value: float | None) -> str:
-    """Return a number with three significant digits, and thousands separated: 0.123, 12.3, 1,230."""
+    """Return a number with three significant digits, and thousands separated.
+
+    0.123, 12.3, 1,230.
+    """
     if value is None:
         return UNKNOWN
     if not math.isfinite(value) or value == 0:

@@ -1,4 +1,7 @@
-"""Are the numbers precise enough to stop repeating? Pure; docs/adr/0009 says what that does to the interval."""
+"""Are the numbers precise enough to stop repeating? Pure.
+
+docs/adr/0009 explains what stopping early does to the interval.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ FEWEST = 2
 
 @dataclass(frozen=True, slots=True)
 class Precision:
-    """What an adaptive campaign asks for. narrower_than: width of the whole interval, as a share of the estimate.
+    """What an adaptive campaign asks for.
 
+    narrower_than: width of the whole interval, as a share of the estimate.
     at_least, at_most: number of blocks. budget_us: for all trials; None: no limit.
     """
 
@@ -28,14 +32,20 @@ class Precision:
 
 
 def value_of(metrics: Metrics, metric: Metric) -> float | None:
-    """Return a metric of one trial by the name that objectives use: response time in the open loop."""
+    """Return a metric of one trial by the name that objectives use.
+
+    Response time in the open loop.
+    """
     if metric == THROUGHPUT:
         return metrics.throughput_per_s
     return (metrics.response_time_us or metrics.service_time_us).get(metric)
 
 
 def width(interval: Interval | None) -> float | None:
-    """Return the width of an interval as a share of its estimate; None where there is no interval."""
+    """Return the width of an interval as a share of its estimate.
+
+    None where there is no interval.
+    """
     if interval is None or interval.low is None or interval.high is None:
         return None
     return (interval.high - interval.low) / interval.estimate
@@ -68,7 +78,8 @@ class Progress:
     def too_wide(self) -> dict[str, float]:
         """Return the cases that more trials can make precise enough, and how wide each still is.
 
-        Cases whose metric is withheld, or that lack two valid trials after at_least blocks, are left out.
+        Cases whose metric is withheld, or that lack two valid trials after at_least blocks, are
+        left out.
         """
         widths = {case: width(geometric_mean(self._values.get(case, []))) for case in self._hopeful()}
         return {case: w for case, w in widths.items() if w is not None and w >= self.wanted.narrower_than}

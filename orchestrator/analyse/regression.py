@@ -1,4 +1,7 @@
-"""Limits for a comparison, such as 'throughput<-5%, p99>10%, errors>0.1%': what counts as a regression. Pure."""
+"""Limits for a comparison, such as 'throughput<-5%, p99>10%, errors>0.1%'.
+
+What counts as a regression. Pure.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ _METRICS = {
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A change that is a regression: of a metric, below or above a share. text: as it was written."""
+    """A change of a metric, below or above a share, that is a regression. text: as written."""
 
     text: str
     metric: str
@@ -54,8 +57,9 @@ def _limit(text: str) -> Limit:
 def gates(comparisons: Sequence[Comparison], wanted: Sequence[Limit]) -> list[Gate]:
     """Check comparisons against limits, case by case.
 
-    FAILED: the estimate exceeds the limit, and the difference is significant over the metrics of its case. UNDECIDED: it
-    exceeds the limit, but that may be noise. change: of the ratio; for errors the difference in shares of all requests.
+    FAILED: the estimate exceeds the limit, and the difference is significant over the metrics of
+    its case. UNDECIDED: it exceeds the limit, but that may be noise. change: of the ratio; for
+    errors the difference in shares of all requests.
     """
     cases = dict.fromkeys((c.target, c.load) for c in comparisons)
     return [

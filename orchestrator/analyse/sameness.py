@@ -1,4 +1,7 @@
-"""What differs between two runs, so that their numbers are not comparable. Pure: works on what run folders hold."""
+"""What differs between two runs, so that their numbers are not comparable.
+
+Pure: works on what run folders hold.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ OF_THE_LIMITS = ("cpus", "memory_bytes", "cpuset")
 OF_THE_LOAD = (
     "model", "protocol", "clients", "streams", "agents", "requests", "rate_per_s", "duration_us", "warm_up_us", "tail_us",
 )  # fmt: skip
-# Keys of a target or load in the campaign that are compared by value above, or that do not affect any number.
+# Keys of a target or load in the campaign that are compared by value above, or that do not affect
+# any number.
 COVERED = {
     "targets": {"build", "image", "limits", "ready", "expect"},
     "loads": {*OF_THE_LOAD, "rate", "duration", "warm_up", "tail", "timeout"},

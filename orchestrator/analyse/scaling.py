@@ -1,4 +1,6 @@
-"""How does throughput grow with the number of clients? The Universal Scalability Law over closed loads. Pure.
+"""How does throughput grow with the number of clients? Pure.
+
+The Universal Scalability Law over closed loads:
 
 X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1))     (Gunther 2007; sigma: contention, kappa: coherency)
 
@@ -14,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agents.generators.contract import Model
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
-from orchestrator.facts import Model
 from orchestrator.result import FindingCode, Interval, Severity, Trial, Verdict, worst
 
 if TYPE_CHECKING:
@@ -31,9 +33,11 @@ NO_KAPPA = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One number of clients: throughput and mean service time over its trials; busy: share of clients, by Little's law.
+    """One number of clients: throughput and mean service time over its trials.
 
-    trials: those behind the numbers; invalid: the others. verdict: the worst of the former, with their findings.
+    busy: share of clients with a request under way, by Little's law.
+    trials: those behind the numbers; invalid: the others. verdict: the worst of the former, with
+    their findings.
     """
 
     clients: int
@@ -48,8 +52,10 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """A target's fit. best_clients: N*, None where kappa may be 0. knee: clients with the most throughput per service time.
+    """A target's fit.
 
+    best_clients: N*, None where kappa may be 0. knee: clients with the most throughput per service
+    time.
     fitted_per_s: the law's throughput at each point. reason: why there is no fit.
     """
 
@@ -65,12 +71,17 @@ class Scaling:
 
     @property
     def idle(self) -> list[int]:
-        """Numbers of clients of which some were idle (Little's law): the clients are the limit there, not the server."""
+        """Numbers of clients of which some were idle (Little's law).
+
+        The clients are the limit there, not the server.
+        """
         return [point.clients for point in self.points if point.busy is not None and point.busy < FEWEST_BUSY]
 
 
 def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
-    """Fit the law to the timed closed loads of a target, by least squares on log X; intervals by bootstrap over trials.
+    """Fit the law to the timed closed loads of a target, by least squares on log X.
+
+    Intervals by bootstrap over trials.
 
     Trials are resampled within their number of clients. INVALID trials do not count.
     """
@@ -130,7 +141,7 @@ def _fitted(target: str, points: list[Point], rates: dict[int, list[float]], kne
 
 
 def _resampled(logs: dict[int, np.ndarray], draw: np.random.Generator) -> list[tuple[int, float]]:
-    """Return geometric means over trials drawn with replacement, as many as there were of each number of clients."""
+    """Return geometric means over trials drawn with replacement, by number of clients."""
     return [(n, math.exp(float(draw.choice(values, values.size).mean()))) for n, values in sorted(logs.items())]
 
 
@@ -147,13 +158,17 @@ def peak(rate: float, sigma: float, kappa: float) -> float:
 def fit(
     points: Sequence[tuple[int, float]], start: tuple[float, float, float] | None = None
 ) -> tuple[float, float, float]:
-    """Return (lambda, sigma, kappa) of the least squares on logarithms: lambda > 0, 0 <= sigma <= 1, kappa >= 0."""
+    """Return (lambda, sigma, kappa) of the least squares on logarithms.
+
+    Lambda > 0, 0 <= sigma <= 1, kappa >= 0.
+    """
     import numpy as np
     from scipy.optimize import least_squares
 
     n = np.array([clients for clients, _ in points], dtype=np.float64)
     logs = np.log([x for _, x in points])
-    # Fitted: the logarithm of lambda, and kappa in units of 1/N^2, so that all three have the same scale.
+    # Fitted: the logarithm of lambda, and kappa in units of 1/N^2, so that all three have the same
+    # scale.
     largest = float(n.max())
 
     def off(p: np.ndarray) -> np.ndarray:

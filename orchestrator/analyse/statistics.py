@@ -1,4 +1,7 @@
-"""Uncertainty over trials: the trial is the unit of replication. Never an interval from requests inside one trial."""
+"""Uncertainty over trials: the trial is the unit of replication.
+
+Never an interval from requests inside one trial.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ CONFIDENCE = 0.95
 
 
 def t_quantile(level: float, degrees: float) -> float:
-    """Return the quantile of Student's t. scipy.stats has the same function, but takes a second longer to import."""
+    """Return the quantile of Student's t.
+
+    Scipy.stats has the same function, but takes a second longer to import.
+    """
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, level))
@@ -25,7 +31,9 @@ def two_sided_p(t: float, degrees: float) -> float:
 
 
 def geometric_mean(values: Sequence[float]) -> Interval | None:
-    """Return the geometric mean with a t-interval on the logarithms; no interval from fewer than two values.
+    """Return the geometric mean with a t-interval on the logarithms.
+
+    No interval from fewer than two values.
 
     Return None without values, or if one is not above zero and has no logarithm.
     """

@@ -1,4 +1,7 @@
-"""Is a series of equal intervals steady? Finds a trend, or a beginning that differs from the rest. Pure."""
+"""Is a series of equal intervals steady? Finds a trend, or a beginning that differs from the rest.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,10 @@ DRIFT = 0.10
 def doubt(values: list[float]) -> dict[str, float] | None:
     """Return what speaks against a steady series; None when nothing does, or when it is too short.
 
-    values: above zero, one per interval, shape (n,). 'drift': the change over the series as a share, by the Theil-Sen
-    slope of the logarithms (Sen 1968), when its 95 % interval excludes 0. 'settled_after': how many intervals at the
-    beginning White's MSER (1997) would cut off, when that is half of them or more.
+    values: above zero, one per interval, shape (n,). 'drift': the change over the series as a
+    share, by the Theil-Sen slope of the logarithms (Sen 1968), when its 95 % interval excludes 0.
+    'settled_after': how many intervals at the beginning White's MSER (1997) would cut off, when
+    that is half of them or more.
     """
     if len(values) < FEWEST:
         return None
@@ -37,7 +41,8 @@ def doubt(values: list[float]) -> dict[str, float] | None:
 def mser(values: list[float]) -> int:
     """Return how many values to cut off so that the mean of the rest is known best.
 
-    argmin of sum((x - mean)^2) / (n - d)^2 over the number d of values that are cut off (MSER, White 1997).
+    argmin of sum((x - mean)^2) / (n - d)^2 over the number d of values that are cut off (MSER,
+    White 1997).
 
     At least a quarter of the values stays.
     """

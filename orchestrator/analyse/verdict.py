@@ -30,7 +30,7 @@ _OF_THE_SERVER = {
 
 
 def no_fault_of_the_server(trial: Trial) -> str | None:
-    """Return why a trial can be retried: hosts or agents made it INVALID. None: it counts as it is."""
+    """Return why a trial can be retried: hosts or agents made it INVALID; None: it counts."""
     invalid = [finding for finding in trial.findings if finding.severity is Severity.INVALID]
     if any(finding.code in _OF_THE_SERVER for finding in invalid):
         return None
@@ -49,7 +49,10 @@ def of_findings(findings: Sequence[Finding | CaseFinding]) -> Verdict:
 
 
 def of_case(trials: list[Verdict], required: int) -> Verdict:
-    """Return the worst of the trials that are not INVALID; INVALID when fewer than `required` remain."""
+    """Return the worst of the trials that are not INVALID.
+
+    INVALID when fewer than `required` remain.
+    """
     remaining = [verdict for verdict in trials if verdict is not Verdict.INVALID]
     if len(remaining) < required:
         return Verdict.INVALID

@@ -24,7 +24,7 @@ from orchestrator.report.capacity import board
 from orchestrator.result import Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_with_retries
-from orchestrator.search.engine import Ask, Ending, Kind
+from orchestrator.search.records import Ask, Ending, Kind
 from orchestrator.spec.checks import Loaded
 from orchestrator.spec.models import Saturate
 from orchestrator.stored.documents import Origin, SearchPlan

@@ -1,4 +1,7 @@
-"""A search for capacity as a page: the probes, the curve, the capacity, the limit reached first; and while it runs."""
+"""A search for capacity as a page: the probes, the curve, the capacity, the limit reached first.
+
+And while it runs.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,10 @@ SHOWN_TIMES = (Metric.P50, Metric.P90, Metric.P99)
 
 
 def render(search: Saturation) -> list[Any]:
-    """Return what rich prints: the probes in the order of their rates, the curve, then the answer."""
+    """Return what rich prints.
+
+    The probes in the order of their rates, the curve, then the answer.
+    """
     from rich.text import Text
 
     times = (f"{name} ms" for name in SHOWN_TIMES)
@@ -45,14 +51,20 @@ def answers(search: Saturation) -> list[str]:
 
 
 def limit_reached(search: Saturation) -> list[str]:
-    """Return the objective that failed first and the bottleneck, in one line; none if no objective failed."""
+    """Return the objective that failed first and the bottleneck, in one line.
+
+    None if no objective failed.
+    """
     if search.gave_way is None:
         return []
     return [f"limit reached: {search.gave_way} · bottleneck: {search.resource or 'unknown'}"]
 
 
 def board(targets: Sequence[Saturation], last: str) -> Any:
-    """Return what is shown during a search: a line for each target, and the curve of the one that was probed last."""
+    """Return what is shown during a search.
+
+    A line for each target, and the curve of the one that was probed last.
+    """
     from rich.console import Group
     from rich.text import Text
 

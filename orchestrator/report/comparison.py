@@ -70,7 +70,10 @@ def _case(c: Comparison) -> str:
 
 
 def _numbers(c: Comparison) -> tuple[str, str, str]:
-    """Return the change, its interval and the adjusted p-value; of an error share in percentage points."""
+    """Return the change, its interval and the adjusted p-value.
+
+    Of an error share in percentage points.
+    """
     if c.ratio is not None:
         change, unit = Interval(c.ratio.estimate - 1, (c.ratio.low or 0) - 1, (c.ratio.high or 0) - 1), "%"
     elif c.difference is not None:
@@ -92,7 +95,7 @@ def _reasons(shown: list[Comparison]) -> list[str]:
 
 
 def _incomparable(comparisons: list[Comparison]) -> list[str]:
-    """Return each reason once, with every difference on a line of its own, and the option that allows it."""
+    """Return each reason once, with a line per difference and the option that allows it."""
     lines: list[str] = []
     reported: set[tuple[str, str]] = set()
     for c in comparisons:
@@ -136,7 +139,11 @@ def markdown(compared: Compared) -> str:
 
 
 def junit(compared: Compared) -> str:
-    """Return the XML: a failed gate is a failure, a case that cannot be compared an error, an undecided gate is skipped."""
+    """Return the XML.
+
+    A failed gate is a failure, a case that cannot be compared an error, an undecided gate is
+    skipped.
+    """
     suite = Suite(f"volley compare {compared.baseline} {compared.candidate}")
     for case in dict.fromkeys(_case(c) for c in compared.comparisons):
         own = [c for c in compared.comparisons if _case(c) == case]

@@ -1,6 +1,9 @@
-"""The curve of a search for capacity: rate against the objective that failed first; drawn for a terminal and for a page.
+"""The curve of a search for capacity: rate against the objective that failed first.
 
-The terminal's is drawn by hand: the one maintained library with both axes exits when a shape lies off its canvas.
+Drawn for a terminal and for a page.
+
+The terminal's is drawn by hand: the one maintained library with both axes exits when a shape lies
+off its canvas.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from enum import StrEnum
 from typing import Any
 
 from orchestrator.result import Interval, Probe, Saturation
-from orchestrator.search.engine import Kind
+from orchestrator.search.records import Kind
 from orchestrator.slo import ERRORS, TIMES, Metric, Term
 
 WIDTH, HEIGHT = 70, 14
@@ -47,9 +50,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What is drawn: the points, the objective's limit, the capacity. label: of the y axis, with its unit.
+    """What is drawn: the points, the objective's limit, the capacity.
 
-    logarithmic: the y axis is; the x axis always is. hidden: probes without a value, because nothing was answered.
+    label: of the y axis, with its unit.
+    logarithmic: the y axis is; the x axis always is. hidden: probes without a value, because
+    nothing was answered.
     """
 
     target: str
@@ -62,7 +67,10 @@ class Curve:
 
 
 def curve_of(search: Saturation) -> Curve:
-    """Return what to draw: the objective that failed first, else the first one about a time, else p99 alone."""
+    """Return what to draw.
+
+    The objective that failed first, else the first one about a time, else p99 alone.
+    """
     term = _shown(search)
     metric = Metric.P99 if term is None else term.metric
     share = metric == ERRORS
@@ -92,7 +100,10 @@ def _shown(search: Saturation) -> Term | None:
 
 
 def drawn(curve: Curve) -> Any:
-    """Return the curve drawn with characters, for rich; an empty text where there is nothing to draw yet."""
+    """Return the curve drawn with characters, for rich.
+
+    An empty text where there is nothing to draw yet.
+    """
     from rich.text import Text
 
     if not curve.points:
@@ -125,7 +136,10 @@ def drawn(curve: Curve) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Numbers from low to high on this many cells; numbers outside fall on the first or last one."""
+    """Numbers from low to high on this many cells.
+
+    Numbers outside fall on the first or last one.
+    """
 
     low: float
     high: float
@@ -176,7 +190,10 @@ def _levels(curve: Curve, up: _Axis) -> list[tuple[float, str]]:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Return a handful of round numbers within: 1, 2 and 5 times powers of ten, or finer where those are too few."""
+    """Return a handful of round numbers within.
+
+    1, 2 and 5 times powers of ten, or finer where those are too few.
+    """
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     rounds = [step * 10.0**decade for decade in decades for step in _STEPS]
     within = [at for at in rounds if low <= at <= high]

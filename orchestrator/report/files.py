@@ -1,4 +1,7 @@
-"""The files of a finished run that people and tools read: summary.json, the tables, what CI shows, report.html."""
+"""The files of a finished run that people and tools read.
+
+Summary.json, the tables, what CI shows, report.html.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from orchestrator.stored.reading import read_environment
 
 
 def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
-    """Write summary.json, the tables, what CI shows (summary.md and junit.xml), and for a search report.html."""
+    """Write summary.json, the tables, summary.md and junit.xml, and for a search report.html."""
     store = RunStore(folder)
     store.write_json(SUMMARY_FILE, to_document(summary))
     tables.write_all(folder, summary, trials)

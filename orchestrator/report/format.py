@@ -25,7 +25,10 @@ def milliseconds(us: float | None) -> str:
 
 
 def shown_time(case: CaseResult) -> tuple[Time, dict[str, Interval | None]]:
-    """Return which time of a case is shown first and judged, and its values: response time in the open loop."""
+    """Return which time of a case is shown first and judged, and its values.
+
+    Response time in the open loop.
+    """
     if case.response_time_us is not None:
         return Time.RESPONSE, case.response_time_us
     return Time.SERVICE, case.service_time_us

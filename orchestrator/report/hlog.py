@@ -1,4 +1,7 @@
-"""Counters for other tools: HdrHistogram's V2 encoding, and .hlog files that its log processors read."""
+"""Counters for other tools.
+
+HdrHistogram's V2 encoding, and .hlog files that its log processors read.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ from orchestrator.merge import Merged, merge
 
 
 def encode_v2(counts: Ints) -> str:
-    """Return counters, shape (COUNTERS,), as HdrHistogram V2, compressed, base64. Raise UsageError without hdrhistogram."""
+    """Return counters, shape (COUNTERS,), as HdrHistogram V2, compressed, base64.
+
+    Raise UsageError without hdrhistogram.
+    """
     oracle_class = _hdr_histogram()
     oracle = oracle_class(LOWEST_US, HIGHEST_US, SIGNIFICANT_DIGITS)
     np.ctypeslib.as_array(oracle.counts)[:] = counts
@@ -45,7 +51,9 @@ def _hdr_histogram() -> Any:
 
 
 def lines(facts: TrialFacts, merged: Merged) -> Iterator[str]:
-    """Yield the lines of one trial's .hlog: service times by interval, tagged by class; values in µs, Interval_Max in ms.
+    """Yield the lines of one trial's .hlog: service times by interval, tagged by class.
+
+    Values in µs, Interval_Max in ms.
 
     Start stamps are seconds since the start of the window on the coordinator's clock.
     """

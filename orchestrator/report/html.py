@@ -1,4 +1,7 @@
-"""report.html of a search for capacity: one file that needs no network, with a curve of each target to zoom into."""
+"""report.html of a search for capacity.
+
+One file that needs no network, with a curve of each target to zoom into.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ HEIGHT = 460
 
 
 def page(summary: Summary, environment: Environment | None) -> str:
-    """Return the page. Names and messages come from files and servers, so the template escapes them."""
+    """Return the page.
+
+    Names and messages come from files and servers, so the template escapes them.
+    """
     import jinja2
     from plotly.offline import get_plotlyjs
 
@@ -70,7 +76,8 @@ def _chart(drawn: curve.Curve, name: str) -> str:
                 text=[_hover_text(point.probe) for point in points],
                 hovertemplate="%{x:.0f}/s: %{y:.3g}<br>%{text}<extra></extra>",
             )
-    # Explicit ranges: plotly's own include the line and band, which have no end on a logarithmic axis.
+    # Explicit ranges: plotly's own include the line and band, which have no end on a logarithmic
+    # axis.
     rates = [point.x_per_s for point in drawn.points] or [1.0]
     heights = [point.y for point in drawn.points] + [drawn.limit or 1.0]
     across, up = _ends(rates), _ends(heights)

@@ -1,4 +1,7 @@
-"""Progress on stderr: one line per event; on a terminal also a live line below them, and a picture at times."""
+"""Progress on stderr: one line per event.
+
+On a terminal also a live line below them, and a picture at times.
+"""
 
 from __future__ import annotations
 

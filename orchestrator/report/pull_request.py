@@ -1,4 +1,7 @@
-"""What CI shows: a Markdown summary for a pull request, and a JUnit file with one test per case and objective."""
+"""What CI shows.
+
+A Markdown summary for a pull request, and a JUnit file with one test per case and objective.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from orchestrator.report.finding import spoiling, tag, words
 from orchestrator.report.format import measured, objective_text, shown_time, with_interval
 from orchestrator.report.junit import Result, Suite
 from orchestrator.result import CaseResult, Comparison, Outcome, Saturation, Severity, Summary, Time, Verdict
-from orchestrator.search.engine import Ending
+from orchestrator.search.records import Ending
 from orchestrator.slo import Metric
 
 

@@ -25,7 +25,10 @@ GATE_STYLE = {
 
 
 def table(*columns: str) -> Any:
-    """Return an empty Markdown table for rich. The first column is left-aligned, the others are right-aligned."""
+    """Return an empty Markdown table for rich.
+
+    The first column is left-aligned, the others are right-aligned.
+    """
     from rich import box
     from rich.table import Table
 

@@ -1,4 +1,7 @@
-"""What `volley sweep` and `volley scaling` print: throughput by number of clients, the fitted law and its meaning."""
+"""What `volley sweep` and `volley scaling` print.
+
+Throughput by number of clients, the fitted law and its meaning.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,9 @@ def to_document(summary: Summary) -> dict[str, object]:
 
 
 def _saturation(search: Saturation) -> dict[str, object]:
-    """Return a search; its probes keep the former name of response_time_us, because format 1 stays readable."""
+    """Return a search.
+
+    Its probes keep the former name of response_time_us, because format 1 stays readable.
+    """
     probes = [{**to_plain(probe), "times_us": dict(probe.response_time_us)} for probe in search.curve]
     return {**to_plain(search), "curve": probes}

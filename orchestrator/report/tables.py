@@ -1,4 +1,7 @@
-"""trials.csv, trials.parquet, cases.csv, comparisons.csv: one row per trial, case and comparison; units are in names."""
+"""trials.csv, trials.parquet, cases.csv, comparisons.csv: one row per trial, case and comparison.
+
+Units are in names.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The page on the terminal: tables that can be pasted into a chat, and the findings that affect their numbers."""
+"""The page on the terminal.
+
+Tables that can be pasted into a chat, and the findings that affect their numbers.
+"""
 
 from __future__ import annotations
 
@@ -86,7 +89,10 @@ def _counts_table(summary: Summary) -> Any:
 
 
 def _cost_table(summary: Summary) -> Any:
-    """Return the table of what the requests cost the server: means per trial, and the peak of all trials."""
+    """Return the table of what the requests cost the server.
+
+    Means per trial, and the peak of all trials.
+    """
     rows = table("cost", "CPU µs/req", "req per CPU s", "req/s per MiB", "peak MiB", "throttled")
     for case in summary.cases:
         server = case.server
@@ -143,7 +149,10 @@ def _objectives(case: CaseResult) -> list[Any]:
 
 
 def _comparisons(comparisons: Sequence[Comparison]) -> list[Any]:
-    """Return one line for each comparison; those that cannot be made for the same reason share a line."""
+    """Return one line for each comparison.
+
+    Those that cannot be made for the same reason share a line.
+    """
     lines: list[Any] = []
     shown = set()
     for c in comparisons:

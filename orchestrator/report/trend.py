@@ -1,4 +1,7 @@
-"""What `volley trend` prints: one metric of a case over many runs, and what changed at its change points."""
+"""What `volley trend` prints.
+
+One metric of a case over many runs, and what changed at its change points.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from orchestrator.result.finding import Verdict
 from orchestrator.result.trial import Interval, Times
-from orchestrator.search.engine import Ending, Kind, LimitedBy
+from orchestrator.search.records import Ending, Kind, LimitedBy
 from orchestrator.slo import Term
 
 
@@ -30,9 +30,10 @@ class Bottleneck(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """One probe of a search for capacity. response_time_us: response times; failed: the objectives that it did not meet.
+    """One probe of a search for capacity. failed: the objectives that it did not meet.
 
-    limited_by: what other than the server failed, so that the probe does not count. resource: the bottleneck in words.
+    limited_by: what other than the server failed, so that the probe does not count. resource: the
+    bottleneck in words.
     """
 
     trial: int
@@ -51,11 +52,13 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Saturation:
-    """How much load one target takes under an objective. Rates per second. terms: the objective, one by one.
+    """How much load one target takes under an objective. Rates per second.
 
-    confirmed: a soak at the interval's lower end held and a step above it did not. held_per_s: the highest rate that
-    passed. gave_way: the objective that failed first; bottleneck, resource: what the server ran out of there, and in words.
-    start_per_s: the closed-loop throughput at which the search began.
+    terms: the objective, one by one.
+    confirmed: a soak at the interval's lower end held and a step above it did not. held_per_s: the
+    highest rate that passed. gave_way: the objective that failed first; bottleneck, resource: what
+    the server ran out of there, and in words. start_per_s: the closed-loop throughput at which the
+    search began.
     """
 
     target: str

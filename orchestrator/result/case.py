@@ -21,7 +21,10 @@ class CaseEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """An objective and whether it was met. limit: µs, a share, or per second. measured None: unknown, and so not met."""
+    """An objective and whether it was met. limit: µs, a share, or per second. measured None.
+
+    Unknown, and so not met.
+    """
 
     text: str
     metric: str
@@ -32,11 +35,13 @@ class Objective:
 
 @dataclass(frozen=True, slots=True)
 class CaseResult:
-    """One case over its trials. The numbers come from the trials that are not INVALID; counts are over all that ran.
+    """One case over its trials. The numbers come from the trials that are not INVALID.
 
-    trials: planned. used: behind the numbers. start_skew_us: the largest stretch between the first requests of the
-    agents of one trial; clock_bound_us: the loosest bound on a host's clock. None where there was nothing to measure.
-    response_time_us: open loop only.
+    Counts are over all that ran.
+
+    trials: planned. used: behind the numbers. start_skew_us: the largest stretch between the first
+    requests of the agents of one trial; clock_bound_us: the loosest bound on a host's clock. None
+    where there was nothing to measure. response_time_us: open loop only.
     """
 
     case: str

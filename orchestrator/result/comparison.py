@@ -75,12 +75,14 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Candidate over baseline for one metric under one load: two targets of a run, or one target of two runs.
+    """Candidate over baseline for one metric under one load.
 
-    ratio: of the metric; for error_share, which can be zero, `difference` instead, in shares of all requests.
-    p_value: of the permutation test. p_holm: of the t-test (paired by block inside a run, Welch's between runs), adjusted
-    for the metrics that were compared (Holm); it decides. All are None when they cannot be compared, and differences
-    says why not.
+    Two targets of a run, or one target of two runs.
+
+    ratio: of the metric; for error_share, which can be zero, `difference` instead, in shares of all
+    requests. p_value: of the permutation test. p_holm: of the t-test (paired by block inside a run,
+    Welch's between runs), adjusted for the metrics that were compared (Holm); it decides. All are
+    None when they cannot be compared, and differences says why not.
     """
 
     metric: ComparedMetric
@@ -121,7 +123,10 @@ class Compared:
 
     @property
     def outcome(self) -> Outcome | None:
-        """FAIL when a gate failed, PASS when none did; None without gates, or where none could be checked."""
+        """FAIL when a gate failed, PASS when none did.
+
+        None without gates, or where none could be checked.
+        """
         if not self.gates or all(gate.state is GateState.NOT_COMPARED for gate in self.gates):
             return None
         failed = any(gate.state is GateState.FAILED for gate in self.gates)
@@ -138,7 +143,8 @@ class Compared:
 class Point:
     """One run of a trend. value None: INVALID, or withheld. time: None of throughput.
 
-    change: against the level before, as a share, in the first run of a new level; differences: what else changed there.
+    change: against the level before, as a share, in the first run of a new level; differences: what
+    else changed there.
     """
 
     run: str

@@ -35,7 +35,10 @@ class Outcome(StrEnum):
 
 
 class FindingCode(StrEnum):
-    """Every finding there is. analyse/findings/registry.py has the words of each, docs/findings.md explains them."""
+    """Every finding there is.
+
+    Analyse/findings/registry.py has the words of each, docs/findings.md explains them.
+    """
 
     SERVER_OOM_KILL = "server-oom-kill"
     SERVER_MEMORY_THRASH = "server-memory-thrash"
@@ -83,7 +86,10 @@ class FindingCode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A machine-readable doubt about one trial. sentence: what happened, for a person; hint: what to do about it."""
+    """A machine-readable doubt about one trial.
+
+    sentence: what happened, for a person. hint: what to do about it.
+    """
 
     code: FindingCode
     severity: Severity
@@ -94,7 +100,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class CaseFinding:
-    """A finding with the trials that have it; facts, hint and sentence are those of the first with the worst severity."""
+    """A finding with the trials that have it.
+
+    Facts, hint and sentence are those of the first with the worst severity.
+    """
 
     code: FindingCode
     severity: Severity

@@ -21,12 +21,13 @@ class Time(StrEnum):
 Times = dict[str, float | None]
 
 
-# The names that trial.json had first: it keeps them beside the present ones, because format 1 stays readable.
+# The names that trial.json had first: it keeps them beside the present ones, because format 1 stays
+# readable.
 FORMER_NAMES = {"service_us": "service_time_us", "response_us": "response_time_us", "lag_us": "send_lag_us"}
 
 
 def with_former_names(metrics: Mapping[str, object]) -> dict[str, object]:
-    """Return plain metrics, those of their endpoints included, with the former names of their times as well."""
+    """Return plain metrics and their endpoints, with the former names of their times as well."""
     plain = {**metrics, **{old: metrics[new] for old, new in FORMER_NAMES.items() if new in metrics}}
     if isinstance(endpoints := metrics.get("endpoints"), list):
         plain["endpoints"] = [with_former_names(endpoint) for endpoint in endpoints]
@@ -35,7 +36,10 @@ def with_former_names(metrics: Mapping[str, object]) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """An estimate over trials with its 95 % interval; low and high are None when there are too few trials for one."""
+    """An estimate over trials with its 95 % interval.
+
+    Low and high are None when there are too few trials for one.
+    """
 
     estimate: float
     low: float | None
@@ -44,9 +48,12 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """What became of the requests that count. In a load bound by requests, ok + http_error + failed is what was planned.
+    """What became of the requests that count.
 
-    censored: upper bound on the requests that started inside the window and had not ended when the observation did.
+    In a load bound by requests, ok + http_error + failed is what was planned.
+
+    censored: upper bound on the requests that started inside the window and had not ended when the
+    observation did.
     """
 
     ok: int = 0
@@ -70,8 +77,8 @@ class Requests:
 class ServerCost:
     """What the server used inside the window; None: not metered, or there was nothing to divide by.
 
-    requests_per_cpu_s: answers for each second of CPU time, which is the throughput of one full core.
-    requests_per_s_per_mib: throughput by peak memory.
+    requests_per_cpu_s: answers for each second of CPU time, which is the throughput of one full
+    core. requests_per_s_per_mib: throughput by peak memory.
     """
 
     cpu_us_per_request: float | None = None
@@ -89,7 +96,10 @@ class ServerCost:
 
 @dataclass(frozen=True, slots=True)
 class AgentLine:
-    """One agent's part, kept beside the merged result. p50 and p99 are of service time; skew is first start minus T0."""
+    """One agent's part, kept beside the merged result. p50 and p99 are of service time.
+
+    Skew is first start minus T0.
+    """
 
     agent: str
     requests: int
@@ -115,12 +125,12 @@ class Endpoint:
 class Metrics:
     """One trial's numbers, from merged counters.
 
-    statuses: requests of the window by HTTP status ('-1': the stream failed).
-    endpoints: one each when the load has several paths, else none.
-    response_time_us, send_lag_us: open loop only. lower_bound_from: quantiles above this are lower bounds, because
-    some requests never ended.
+    statuses: requests of the window by HTTP status ('-1': the stream failed). endpoints: one each
+    when the load has several paths, else none. response_time_us, send_lag_us: open loop only.
+    lower_bound_from: quantiles above this are lower bounds, because some requests never ended.
     series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
-    concurrency: mean requests under way in a timed closed load, from service times (Little's law); None for others.
+    concurrency: mean requests under way in a timed closed load, from service times (Little's law);
+    None for others.
     """
 
     throughput_per_s: float

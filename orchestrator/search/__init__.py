@@ -1,1 +1,1 @@
-"""The search for capacity as pure arithmetic: ask for a rate, be told the outcome, state an interval."""
+"""The search for capacity as pure arithmetic: it asks for a rate, takes the outcome, and states an interval."""

@@ -1,11 +1,12 @@
-"""What is believed of a capacity after probes that may be wrong, and which rate to probe next. Pure.
+"""The posterior of a capacity after probes that may be wrong, and the rate to probe next. Pure.
 
-Near the capacity it is a matter of luck whether a probe passes, and now and then one is wrong for no reason at all. So the
-search is that of psychophysics for a threshold: the probability of passing falls from (1 - LAPSE_FAIL) to LAPSE_PASS around
-the capacity, over a width that is not known either, and every answer updates what is believed of both (QUEST, Watson and
-Pelli 1983). The next rate is the one whose answer is expected to tell the most (the psi method, Kontsevich and Tyler 1999).
-That alone brackets anew where an answer contradicts the ones before, repeats near the edge, and probes up and down.
-docs/adr/0011 has what was measured.
+Near the capacity chance decides whether a probe passes, and now and then an answer is wrong without
+a reason. The search therefore uses the threshold method of psychophysics. The probability of
+passing falls from (1 - LAPSE_FAIL) to LAPSE_PASS around the capacity, over an unknown width, and
+every answer updates the posterior of both (QUEST, Watson and Pelli 1983). The next rate is the one
+whose answer is expected to be most informative (the psi method, Kontsevich and Tyler 1999). This
+also reopens the bracket when an answer contradicts earlier ones, repeats near the edge, and probes
+up and down. docs/adr/0011 has the measurements.
 """
 
 from __future__ import annotations
@@ -18,27 +19,28 @@ if TYPE_CHECKING:
 
 # A probe below the capacity that fails (a hiccup), one above it that passes.
 LAPSE_FAIL, LAPSE_PASS = 0.05, 0.005
-# Capacity is where three of four probes pass: short probes flatter (the p99 of a few seconds is below the true one more
-# often than not), and the edge is softer where they do. In standard deviations of the edge.
+# Capacity is where three of four probes pass: short probes are optimistic (the p99 of a few seconds
+# is usually below the true one), and the edge is softer where they are. In standard deviations of
+# the edge.
 AT_CAPACITY = 0.674
-# A server that is still warming up answers for itself and not for what it will be: so many of the first answers may be
-# worth nothing. How likely it is that some are, spread evenly over how many.
+# A server that is still warming up is not yet the server that is measured, so its first answers may
+# be worthless: the probability that some are, spread evenly over up to this many.
 COLD, COLD_AT_MOST = 0.1, 6
 # How soft the edge may be: standard deviation of the logarithm of the rate at which a probe fails.
 WIDTHS = (0.003, 0.01, 0.03)
-# More than is claimed, because the width and the lapses are guesses.
+# A little more than 95 %, because the width and the lapses are guesses.
 CONFIDENCE = 0.96
-# The grid of capacities: as many times beyond the bracket, where it is the less likely the further out (by e in so much of
-# the logarithm), and so many points in each asked precision.
+# The grid of capacities extends the bracket by this factor, where the prior falls by e over this
+# much of the logarithm. POINTS: grid points per wanted precision.
 BEYOND, FADES = 4.0, 0.5
 POINTS = 8
 CANDIDATES = 41
-# Of the belief: a point of the grid with less is left out of what is reckoned.
+# Grid points with less of the posterior than this are left out of the computation.
 NEGLIGIBLE = 1e-7
 
 
 class Belief:
-    """What is believed of the capacity, the width of its edge, and how many first answers are worth nothing; on a grid."""
+    """The posterior of the capacity, its edge's width and the worthless first answers, on a grid."""
 
     def __init__(self, low: float, high: float, precision: float) -> None:
         import numpy as np
@@ -46,7 +48,7 @@ class Belief:
         step = math.log1p(precision) / POINTS
         self._grid: np.ndarray = np.arange(math.log(low / BEYOND), math.log(high * BEYOND) + step, step)
         self._widths = np.asarray(WIDTHS)
-        # How a probe ends on one point of the grid while the capacity is on another: a matter of how far they are apart.
+        # Whether a probe at one grid point passes depends only on its distance to the capacity.
         apart = np.arange(1 - self._grid.size, self._grid.size) * step
         self._passing: np.ndarray = _passing(apart, 0.0, self._widths[:, None])
         cold = np.log(np.array([1 - COLD, *[COLD / COLD_AT_MOST] * COLD_AT_MOST]))
@@ -56,11 +58,11 @@ class Belief:
         self._answers = 0
 
     def update(self, rate: float, passed: bool) -> None:
-        """Learn from a probe."""
+        """Update the posterior with the answer of a probe."""
         import numpy as np
 
         p = _passing(self._grid[None, :], math.log(rate), self._widths[:, None])
-        # Where this answer is one of those that are worth nothing, it was as likely as the other.
+        # If this is one of the worthless answers, both outcomes were equally likely.
         first = self._answers + 1
         self._log[:first] += np.log(p if passed else 1 - p)
         self._log[first:] += math.log(0.5)
@@ -68,29 +70,35 @@ class Belief:
         self._log -= self._log.max()
 
     def weights(self) -> np.ndarray:
-        """The posterior, shape (widths, grid)."""
+        """Return the posterior, shape (widths, grid)."""
         import numpy as np
 
         weights = np.exp(self._log).sum(axis=0)
         return np_array(weights / weights.sum())
 
     def interval(self) -> tuple[float, float, float]:
-        """Give (low, median, high) of the capacity, per second: the shortest interval with CONFIDENCE of the belief."""
+        """Return (low, median, high) of the capacity, per second.
+
+        The shortest interval with CONFIDENCE of the posterior.
+        """
         import numpy as np
 
         mass = np.concatenate([[0.0], self.weights().sum(axis=0).cumsum()])
-        # Of each point, as the first of an interval: the first one behind it that makes it hold enough.
+        # For each point as the start of an interval: the first end that makes it hold enough.
         ends = np.searchsorted(mass, mass[:-1] + CONFIDENCE)
         lengths = np.where(ends < mass.size, ends - np.arange(ends.size), mass.size)
         first = int(np.argmin(lengths))
-        # Half a step out: a point of the grid stands for what is around it.
+        # Half a step out, because a grid point stands for its surroundings.
         half = (self._grid[1] - self._grid[0]) / 2
         places = self._grid[first] - half, np.interp(0.5, mass[1:], self._grid), self._grid[ends[first] - 1] + half
         low, middle, high = (math.exp(float(x)) for x in places)
         return low, min(max(low, middle), high), high
 
     def beyond(self) -> int | None:
-        """Say whether much of the belief lies at the lower (-1) or upper (1) end of the grid."""
+        """Return the end of the grid, lower (-1) or upper (1), with much of the posterior.
+
+        None if neither.
+        """
         mass = self.weights().sum(axis=0)
         edge = max(1, mass.size // 50)
         if mass[:edge].sum() > 0.1:
@@ -98,15 +106,15 @@ class Belief:
         return 1 if mass[-edge:].sum() > 0.1 else None
 
     def most_telling(self, highest: float) -> float:
-        """Give the rate whose answer is expected to leave the least entropy in the capacity (the psi method)."""
+        """Return the rate whose answer is expected to leave the least entropy (the psi method)."""
         import numpy as np
 
         weights = self.weights()
-        # Late in a search next to nothing is believed of most of the grid.
+        # Late in a search most of the grid has almost none of the posterior.
         believed = np.flatnonzero(weights.sum(axis=0) > NEGLIGIBLE)
         begin, end = int(believed[0]), int(believed[-1]) + 1
         weights = weights[:, begin:end]
-        # Where the answer is open: what is believed certain tells nothing.
+        # Only rates whose answer is uncertain are candidates.
         ends = begin + np.searchsorted(weights.sum(axis=0).cumsum(), [0.01, 0.99])
         last = int(np.searchsorted(self._grid, math.log(highest), side="right")) - 1
         rates = np.linspace(float(ends[0]), float(ends[1]), CANDIDATES).round().astype(int)
@@ -122,7 +130,7 @@ class Belief:
 
 
 def _passing(capacity: np.ndarray, rate: np.ndarray | float, width: np.ndarray | float) -> np.ndarray:
-    """Probability that a probe passes; capacity and rate as logarithms."""
+    """Return the probability that a probe passes; capacity and rate as logarithms."""
     from scipy.special import ndtr
 
     below = ndtr((capacity - rate) / width + AT_CAPACITY)
@@ -130,7 +138,7 @@ def _passing(capacity: np.ndarray, rate: np.ndarray | float, width: np.ndarray |
 
 
 def _entropy(joint: np.ndarray) -> np.ndarray:
-    """Entropy of each row's posterior times the probability of its answer, shape (rows,)."""
+    """Return each row's posterior entropy times the probability of its answer, shape (rows,)."""
     import numpy as np
 
     shares = joint.sum(axis=1)
@@ -140,7 +148,7 @@ def _entropy(joint: np.ndarray) -> np.ndarray:
 
 
 def np_array(value: object) -> np.ndarray:
-    """Give an array its type back: scipy's functions lose it."""
+    """Return an array with its type, which scipy's functions lose."""
     import numpy as np
 
     return np.asarray(value)

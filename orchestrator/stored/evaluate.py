@@ -10,7 +10,7 @@ from orchestrator.analyse.capacity import replay
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Outcome, Summary, Trial, worst
-from orchestrator.search.engine import Ending
+from orchestrator.search.records import Ending
 from orchestrator.stored.documents import CampaignPlan, SearchPlan
 from orchestrator.stored.reading import read_plan, read_trials
 

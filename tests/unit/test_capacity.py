@@ -12,7 +12,7 @@ from orchestrator.campaign.target import TargetSearch, load_of, requests_needed,
 from orchestrator.cli.exit import exit_code
 from orchestrator.report.capacity import render
 from orchestrator.result import Bottleneck, Metrics, Requests, ServerCost, Summary
-from orchestrator.search.engine import Kind
+from orchestrator.search.records import Kind
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import terms
 from orchestrator.stored.evaluate import Finished

@@ -14,7 +14,7 @@ from orchestrator.cli.app import app, invoke
 from orchestrator.cli.exit import NEVER_MET, NOT_REACHED, NOT_STARTED
 from orchestrator.cli.results_compare import Kind
 from orchestrator.result import DifferenceKind, FindingCode
-from orchestrator.search.engine import Ending
+from orchestrator.search.records import Ending
 
 ROOT = Path(__file__).parents[2]
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")

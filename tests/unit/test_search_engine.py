@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from orchestrator.search.engine import Answer, Bounds, Ending, Kind, Search
+from orchestrator.search.engine import Search
+from orchestrator.search.records import Answer, Bounds, Ending, Kind
 from tests.unit import queues
 
 PRECISION = 0.03

@@ -1,4 +1,7 @@
-"""Doubts about one trial: each a pure function of its facts and numbers. docs/measurement.md has the table of them."""
+"""Doubts about one trial: each a pure function of its facts and numbers.
+
+docs/findings.md explains them.
+"""
 
 from __future__ import annotations
 

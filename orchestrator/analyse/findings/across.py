@@ -25,7 +25,7 @@ def host_changed(trials: list[Trial]) -> list[CaseFinding]:
 
 
 def not_precise(case: CaseResult, precision: Precision | None) -> list[CaseFinding]:
-    """An adaptive campaign ended, and this case's interval is wider than requested, or there is none."""
+    """An adaptive campaign ended with a wider interval than requested, or without one."""
     if precision is None or not case.used:
         return []
     reached = width(interval_of(case, precision.metric))

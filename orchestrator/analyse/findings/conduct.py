@@ -10,7 +10,10 @@ from orchestrator.result import Facts, Finding, FindingCode, Metrics, Severity
 
 
 def commands_failed(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """A command failed: before the trial nothing was sent; after it the next trial may be affected."""
+    """A command failed: before the trial nothing was sent.
+
+    After it the next trial may be affected.
+    """
     for done in facts.commands:
         if done.status == 0:
             continue

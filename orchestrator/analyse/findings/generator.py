@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agents.generators.contract import Model
 from agents.records import AgentFacts, HostRole
 from orchestrator.analyse.findings.registry import finding
-from orchestrator.facts import Model, TrialFacts
+from orchestrator.facts import TrialFacts
 from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Severity
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
@@ -37,7 +38,10 @@ def host_of(agent: str) -> str:
 
 
 def generator(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The generator near the limit of its core, or of its calibrated ceiling: the number would be about h2load."""
+    """The generator near the limit of its core, or of its calibrated ceiling.
+
+    The number would be about h2load.
+    """
     for agent in facts.agents:
         wanted = wanted_share(agent)
         numbers: dict[str, Fact] = {"agent": agent.agent, "busiest_share_of_a_core": agent.cpu_busiest}
@@ -70,7 +74,10 @@ def mean_cpu(agent: AgentFacts) -> float:
 
 
 def wanted_share(agent: AgentFacts) -> float:
-    """Return the share of a core that an agent needed: its busiest second, or its mean plus the time it waited."""
+    """Return the share of a core that an agent needed.
+
+    Its busiest second, or its mean plus the time it waited.
+    """
     if not agent.waiting_share:
         return agent.cpu_busiest
     return max(agent.cpu_busiest, mean_cpu(agent) + agent.waiting_share)
@@ -103,7 +110,10 @@ def host_steal(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def network(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """A link near its speed, or one that loses data: packets dropped by the interface, segments sent again."""
+    """A link near its speed, or one that loses data.
+
+    Packets dropped by the interface, segments sent again.
+    """
     for use in facts.hosts:
         dropped = use.dropped_packets / max(1, use.packets)
         again = use.segments_sent_again / max(1, use.sent_segments)

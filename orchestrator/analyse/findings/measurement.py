@@ -1,15 +1,19 @@
-"""Doubts about the measurement: completeness, clocks, start, steadiness, agents that differ from the others."""
+"""Doubts about the measurement.
+
+Completeness, clocks, start, steadiness, agents that differ from the others.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agents.generators.contract import Model
 from agents.records import Ended, ServerState
 from orchestrator.analyse import steady
 from orchestrator.analyse.findings.generator import host_of
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.analyse.metrics import censored, unlogged
-from orchestrator.facts import Model, TrialFacts
+from orchestrator.facts import TrialFacts
 from orchestrator.result import QUANTILES, AgentLine, Fact, Facts, Finding, FindingCode, Metrics, Severity
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
@@ -24,7 +28,8 @@ CENSORED_SHARE = 0.001
 FEWEST_BUSY, MOST_BUSY = 0.85, 1.1
 # The law holds for a steady stream: in a window of few service times the edges dominate.
 SERVICE_TIMES_IN_WINDOW = 20
-# An agent's share of the tail against its share of all requests, and the distance from chance in standard deviations.
+# An agent's share of the tail against its share of all requests, and the distance from chance in
+# standard deviations.
 IMBALANCE = 2.0
 IMBALANCE_SIGMA = 5.0
 FEWEST_IN_TAIL = 20
@@ -39,7 +44,8 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         numbers: Facts = {"planned": facts.case.agents, "reported": len(facts.agents)}
         yield finding(FindingCode.AGENT_LOST, INVALID, numbers, "missing")
     for agent in facts.agents:
-        # In the open loop a server that cannot keep up makes the load outlast its window; other findings report that.
+        # In the open loop a server that cannot keep up makes the load outlast its window; other
+        # findings report that.
         overran = agent.ended == Ended.WATCHDOG and facts.case.model == Model.OPEN
         if agent.ended != Ended.FINISHED and not overran:
             numbers = {
@@ -57,7 +63,10 @@ def _last_line(output: str) -> str:
 
 
 def counts(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Proofs of completeness: rows are what h2load reports as done, and unfinished requests fit into the slots."""
+    """Proofs of completeness.
+
+    Rows are what h2load reports as done, and unfinished requests fit into the slots.
+    """
     for agent in facts.agents:
         for error in agent.errors:
             yield finding(FindingCode.COUNTS_MISMATCH, INVALID, {"agent": agent.agent, "error": error}, "error")
@@ -116,7 +125,10 @@ def start_skew(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def littles_law(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Mean service time times throughput is the number of requests under way: all slots, if none idles (Little 1961)."""
+    """Mean service time times throughput is the number of requests under way.
+
+    All slots, if none idles (Little 1961).
+    """
     if metrics is None or metrics.concurrency is None or not metrics.service_time_us["mean"]:
         return
     if metrics.window_s * 1e6 < SERVICE_TIMES_IN_WINDOW * metrics.service_time_us["mean"]:
@@ -161,7 +173,8 @@ def agent_imbalance(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
         share = line.requests / total
         if not share or line.share_of_tail is None or line.share_of_tail <= IMBALANCE * share:
             continue
-        # Binomial: with many agents and few requests in the tail, twice the expected share occurs by chance.
+        # Binomial: with many agents and few requests in the tail, twice the expected share occurs
+        # by chance.
         sigma = (line.share_of_tail - share) * tail / max(1e-9, tail * share * (1 - share)) ** 0.5
         if sigma < IMBALANCE_SIGMA:
             continue

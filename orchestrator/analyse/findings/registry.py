@@ -1,7 +1,8 @@
 """The registry of findings: the words of every code, and the one way to make a finding.
 
-To add a finding: a member of result.FindingCode; an Entry in words/; a rule that yields finding(CODE, severity, facts) and
-stands in RULES of findings/__init__.py; a section in docs/findings.md; a test that provokes it.
+To add a finding: a member of result.FindingCode; an Entry in words/; a rule that yields
+finding(CODE, severity, facts) and stands in RULES of findings/__init__.py; a section in
+docs/findings.md; a test that provokes it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ REGISTRY: dict[FindingCode, Entry] = {
 
 
 def finding(code: FindingCode, severity: Severity, facts: Facts | None = None, wording: str = "") -> Finding:
-    """Return a finding about one trial. wording: which of the code's wordings fits. Raise KeyError if there is none."""
+    """Return a finding about one trial. wording: which of the code's wordings fits.
+
+    Raise KeyError if there is none.
+    """
     sentence, fix = _render(_wording(code, wording), facts or {})
     return Finding(code, severity, facts or {}, fix, sentence)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agents.generators.contract import Protocol
 from agents.hostmeter import HostUse
 from agents.records import HostRole, ServerState
 from orchestrator.analyse.findings.registry import finding
-from orchestrator.facts import Protocol, TrialFacts
+from orchestrator.facts import TrialFacts
 from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Severity
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
@@ -16,12 +17,15 @@ INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity
 THRASH_FULL = 0.97
 THRASH_FAULTS = 1000
 ERROR_SHARE = 0.01
-# Bodies that must all be equal: single odd responses in the warm-up may shift the mean by this share.
+# Bodies that must all be equal: single odd responses in the warm-up may shift the mean by this
+# share.
 BODY_TOLERANCE = 0.005
-# Silence at the end of the window that is no chance: as a share of it, and in longest service times.
+# Silence at the end of the window that is no chance: as a share of it, and in longest service
+# times.
 SILENT_OF_WINDOW = 0.1
 SILENT_SERVICE_TIMES = 2
-# Connections opened per client: above this the server closed some. A host also opens some of its own.
+# Connections opened per client: above this the server closed some. A host also opens some of its
+# own.
 REOPENED = 2
 OPENED_OTHERWISE_PER_S = 20
 
@@ -73,7 +77,7 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
 
 
 def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The server no longer answers after the load, answers differently, or fell silent during it."""
+    """The server no longer answers after the load, answers differently, or fell silent."""
     server = facts.server
     numbers: Facts = {"when": "after the load", "detail": server.afterwards_detail}
     if server.afterwards == ServerState.NOT_READY:
@@ -86,7 +90,10 @@ def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
 
 
 def _silent_s(facts: TrialFacts, metrics: Metrics) -> float:
-    """Return for how long before the window's end no request was started; 0 where that may be chance. Timed loads."""
+    """Return for how long before the window's end no request was started.
+
+    0 where that may be chance. Timed loads.
+    """
     if facts.case.duration_us is None or not metrics.series or facts.case.rate_per_s is not None:
         return 0.0
     last = max(row[0] or 0.0 for row in metrics.series)

@@ -1,4 +1,7 @@
-"""The words of a finding: a sentence and a fix with places for its facts, which are written for a person."""
+"""The words of a finding.
+
+A sentence and a fix with places for its facts, which are written for a person.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +68,8 @@ _FORMATTER = _ForPeople()
 class Wording:
     """One way to word a finding. sentence: what happened; fix: what the reader can do now.
 
-    Both may hold {fact:format}, or be functions where the names of the facts are not known beforehand.
+    Both may hold {fact:format}, or be functions where the names of the facts are not known
+    beforehand.
     """
 
     sentence: str | Callable[[Facts], str]
@@ -79,7 +83,10 @@ class Wording:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A finding in the registry. severities: those that it can have. wordings: by name; "" is the usual one."""
+    """A finding in the registry. severities: those that it can have. wordings: by name.
+
+    "" is the usual one.
+    """
 
     code: FindingCode
     severities: tuple[Severity, ...]
