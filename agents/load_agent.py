@@ -293,6 +293,7 @@ def _with_rebuilt(facts: AgentFacts, rebuilt: Scheduled) -> AgentFacts:
         late_us=rebuilt.late_us,
         lower_bound=rebuilt.lower_bound,
         largest_burst=rebuilt.largest_burst,
+        waited_for_slot=rebuilt.waited,
     )
 
 

@@ -9,22 +9,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agents.clock import OffsetBound
+from agents.generators.contract import Arrivals, Model, Protocol
 from agents.hostmeter import HostUse
-from agents.records import AgentFacts, HostDescription, ServerFacts
-
-
-class Model(StrEnum):
-    """How a load is driven."""
-
-    CLOSED = "closed"
-    OPEN = "open"
-
-
-class Protocol(StrEnum):
-    """What the generator speaks."""
-
-    HTTP1 = "http1"
-    HTTP2 = "http2"
+from agents.records import AgentFacts, GeneratorKind, HostDescription, ServerFacts
 
 
 class When(StrEnum):
@@ -47,7 +34,8 @@ class HostClock:
 class Case:
     """One target under one load, as planned: totals over all agents, without objectives and statistics.
 
-    requests or duration_us is set. external: the target is a URL that is already up.
+    requests or duration_us is set. external: the target is a URL that is already up. clients: in the open loop the most
+    connections. program: the command line of a generator of the user's. timeout_us: per request. seed: of random arrivals.
     """
 
     name: str
@@ -67,6 +55,11 @@ class Case:
     memory_bytes: int | None
     external: bool = False
     cpuset: str | None = None
+    generator: GeneratorKind = GeneratorKind.H2LOAD
+    program: list[str] = field(default_factory=list)
+    arrivals: Arrivals = Arrivals.EVEN
+    timeout_us: int | None = None
+    seed: int = 0
 
     @property
     def load_us(self) -> int | None:

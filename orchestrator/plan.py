@@ -7,12 +7,14 @@ import hashlib
 import json
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agents.records import Assignment
+from agents.generators.contract import Arrivals, Model, Protocol
+from agents.records import Assignment, GeneratorKind
 from orchestrator.errors import UsageError
-from orchestrator.facts import Case, Model, Protocol, Traffic
-from orchestrator.spec.models import Campaign, Load, Target
+from orchestrator.facts import Case, Traffic
+from orchestrator.spec.generator import choose, most_clients
+from orchestrator.spec.models import Campaign, Load, Program, Target
 
 # An agent is ended this long after its load should have ended.
 MARGIN_US = 3_000_000
@@ -60,7 +62,7 @@ def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
     Raises UsageError when it leaves no case.
     """
     cases = [
-        make_case(name, target, load_name, load, load.agents or campaign.agents)
+        make_case(name, target, load_name, load, load.agents or campaign.agents, campaign.seed)
         for name, target in campaign.targets.items()
         for load_name, load in campaign.loads.items()
         if wanted(f"{name}/{load_name}", campaign.include, campaign.exclude)
@@ -90,15 +92,16 @@ def wanted(case: str, include: list[str] | None, exclude: list[str]) -> bool:
     return included and not any(fnmatch.fnmatch(case, glob) for glob in exclude)
 
 
-def make_case(target_name: str, target: Target, load_name: str, load: Load, agents: int) -> Case:
-    """Return the case of a target under a load."""
+def make_case(target_name: str, target: Target, load_name: str, load: Load, agents: int, seed: int) -> Case:
+    """Return the case of a target under a load. seed: the campaign's, for arrivals at random."""
+    generator = choose(load, agents)
     return Case(
         name=f"{target_name}/{load_name}",
         target=target_name,
         load=load_name,
         model=Model(load.model),
         protocol=Protocol(load.protocol),
-        clients=load.clients,
+        clients=most_clients(load, generator, agents),
         streams=load.streams,
         agents=agents,
         requests=load.requests,
@@ -110,6 +113,11 @@ def make_case(target_name: str, target: Target, load_name: str, load: Load, agen
         memory_bytes=target.limits.memory,
         external=target.url is not None,
         cpuset=target.limits.cpuset,
+        generator=generator,
+        program=load.generator.command if isinstance(load.generator, Program) else [],
+        arrivals=Arrivals(load.arrivals),
+        timeout_us=load.timeout,
+        seed=seed,
     )
 
 
@@ -119,50 +127,66 @@ def split(total: int, parts: int) -> list[int]:
     return [share + (1 if i < rest else 0) for i in range(parts)]
 
 
-def load_time_us(case: Case, timeout_us: int) -> int:
-    """Return how long the load of one trial may last at most."""
-    return timeout_us if case.load_us is None else case.load_us
+def load_time_us(case: Case, give_up_us: int) -> int:
+    """Return how long the load of one trial may last at most. give_up_us: the limit of one that requests end."""
+    return give_up_us if case.load_us is None else case.load_us
 
 
 def assign(
-    case: Case, traffic: Traffic, timeout_us: int, run: str, agents: list[str], cores: list[int | None]
+    case: Case, traffic: Traffic, give_up_us: int, run: str, trial: int, agents: list[str], cores: list[int | None]
 ) -> list[Assignment]:
     """Split a case's totals over its agents, so that no client, request or part of the rate is lost.
 
-    The URLs of the traffic are dealt out to the agents in turn. timeout_us: the limit for a load that a number of
+    The URLs of the traffic are dealt out to the agents in turn. give_up_us: the limit for a load that a number of
     requests ends. agents: names, shape (case.agents,); cores: the core of each, None for any.
+
+    Open loop: agent i of n sends at R/n, its first request i/R after T0, so that all agents together are one stream at R.
     """
-    clients = split(case.clients, len(agents))
-    requests = [None] * len(agents) if case.requests is None else split(case.requests, len(agents))
-    limit = load_time_us(case, timeout_us) + (0 if case.duration_us is None else MARGIN_US)
+    n = len(agents)
+    clients = split(case.clients, n)
+    requests = [None] * n if case.requests is None else split(case.requests, n)
+    limit = load_time_us(case, give_up_us) + (0 if case.duration_us is None else MARGIN_US)
+    common = Assignment(
+        agent="",
+        run=run,
+        url="",
+        clients=0,
+        give_up_us=limit,
+        window_start_us=case.warm_up_us,
+        window_end_us=None if case.duration_us is None else case.warm_up_us + case.duration_us,
+        duration_us=case.load_us,
+        rate_per_s=None if case.rate_per_s is None else case.rate_per_s / n,
+        http2=traffic.protocol is Protocol.HTTP2,
+        streams=case.streams,
+        method=traffic.method,
+        headers=traffic.headers,
+        body=traffic.body,
+        generator=case.generator,
+        program=case.program,
+        agents=n,
+        arrivals=case.arrivals,
+        timeout_us=case.timeout_us,
+    )
     shares = []
     for i, agent in enumerate(agents):
-        rate = None if case.rate_per_s is None else case.rate_per_s * clients[i] / case.clients
-        count, duration = requests[i], None
-        if case.load_us is not None:
-            if rate is None:
-                duration = case.load_us
-            else:
-                # Each connection sends the same number, enough to last to the end of the tail.
-                count = clients[i] * math.ceil(rate / clients[i] * case.load_us / 1e6)
-        shares.append(
-            Assignment(
-                agent=agent,
-                run=run,
-                url=traffic.urls[i % len(traffic.urls)],
-                clients=clients[i],
-                give_up_us=limit,
-                window_start_us=case.warm_up_us,
-                window_end_us=None if case.duration_us is None else case.warm_up_us + case.duration_us,
-                requests=count,
-                duration_us=duration,
-                rate_per_s=rate,
-                http2=traffic.protocol is Protocol.HTTP2,
-                streams=case.streams,
-                method=traffic.method,
-                headers=traffic.headers,
-                body=traffic.body,
-                core=cores[i],
-            )
+        share = replace(
+            common,
+            agent=agent,
+            url=traffic.urls[i % len(traffic.urls)],
+            clients=clients[i],
+            requests=requests[i],
+            core=cores[i],
+            # Independent of the other agents and trials, and the same whenever the campaign is run again.
+            seed=random.Random(f"{case.seed}/{trial}/{i}").getrandbits(31),
+            first_due_ns=0 if case.rate_per_s is None else round(i * 1e9 / case.rate_per_s),
         )
+        shares.append(_for_h2load(share) if case.generator is GeneratorKind.H2LOAD else share)
     return shares
+
+
+def _for_h2load(share: Assignment) -> Assignment:
+    """Return an open loop in h2load's terms: each connection sends the same number, enough to last through the tail."""
+    if share.rate_per_s is None or share.duration_us is None:
+        return share
+    per_client = math.ceil(share.rate_per_s / share.clients * share.duration_us / 1e6)
+    return replace(share, requests=share.clients * per_client, duration_us=None)

@@ -40,7 +40,8 @@ class Scheduled:
     """One agent's open loop over the requests *due* inside the window.
 
     response and lag are in µs; response is of the successful answers, and of what was due and never logged, at its age.
-    missing: due inside the window and never logged. lower_bound: connections were busy when requests were due, so that the
+    missing: due inside the window and never logged. waited: those, and the requests that were later than h2load's timer
+    explains: no slot was free. lower_bound: connections were busy when requests were due, so that the
     rank matching understates the tail. uneven: requests sent further than late_us from an even schedule, what h2load's timer
     does included; largest_burst: the most sent within one millisecond.
     """
@@ -49,6 +50,7 @@ class Scheduled:
     lag: HdrCounts
     due: int
     missing: int
+    waited: int
     lower_bound: bool
     uneven: int
     late_us: int
@@ -110,6 +112,7 @@ def reconstruct(rows: Rows, load: OpenLoad, window: tuple[int, int], observed_un
         lag=lags,
         due=total,
         missing=int(waiting.size),
+        waited=late,
         lower_bound=load.connections > 1 and late > LATE_SHARE * max(total, 1),
         uneven=uneven(start[seen], load.rate_per_s, late_us),
         late_us=late_us,

@@ -167,6 +167,6 @@ def _estimate_s(plan: Plan, loaded: Loaded) -> tuple[float, float]:
         if trial.block < campaign.least_repetitions:
             low += fixed + (URL_S if target.url else CONTAINER_S) + pause
         around = [c.timeout for c in (*campaign.before, *campaign.after) if fnmatch.fnmatch(trial.case.name, c.cases)]
-        longest = (fixed or load.timeout / 1e6) + (URL_S if target.url else target.ready.timeout / 1e6)
+        longest = (fixed or load.give_up / 1e6) + (URL_S if target.url else target.ready.timeout / 1e6)
         high += longest + pause + sum(around) / 1e6
     return low, high

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 from orchestrator.analyse.capacity import LONGEST_S, NOTHING, Wanted, answer, asked_of, conclude, probe, within
 from orchestrator.facts import Case
 from orchestrator.plan import make_case
 from orchestrator.result import QUANTILES, Probe, Saturation, Trial
-from orchestrator.search.engine import Ask, Kind, Search
+from orchestrator.search.engine import Search
+from orchestrator.search.records import Ask, Kind
 from orchestrator.slo import Term
 from orchestrator.spec.models import Campaign, Load, Saturate
 from orchestrator.spec.slo import terms
@@ -16,9 +15,6 @@ from orchestrator.spec.slo import terms
 ESTIMATE_CLIENTS, ESTIMATE_US = 32, 3_000_000
 # The load that shows whether a server has recovered lasts a third of a window, but at least this long.
 LIGHT_US = 1_000_000
-# Requests per second on one connection of the open model: few enough that h2load's timer does not bunch them.
-PER_CLIENT = 10.0
-MOST_CLIENTS = 2_000
 # A search ends after this many failed starts of a fresh server in a row, whatever the rate.
 GIVE_UP_AFTER = 2
 
@@ -58,7 +54,8 @@ def load_of(template: Load, kind: Kind, rate: float, wanted: Wanted, asked: Satu
     light_us = min(wanted.window_us, max(LIGHT_US, wanted.window_us // 3))
     window = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: light_us}.get(kind, wanted.window_us)
     needed_us = 0.0 if kind is Kind.REFERENCE else 1.2e6 * wanted.needed / rate
-    clients = min(MOST_CLIENTS, max(template.agents or 1, math.ceil(rate / PER_CLIENT)))
+    # As many connections as the rate needs are opened; the load may limit them.
+    clients = template.clients if template.model == "open" else None
     opened = {"model": "open", "clients": clients, "rate": rate, "requests": None}
     lasting = {
         "duration": round(min(LONGEST_S * 1e6, max(window, needed_us))),
@@ -96,7 +93,8 @@ class TargetSearch:
     def case(self, kind: Kind, rate: float) -> Case:
         """Return the case of a probe. rate: per second."""
         load = self.load(kind, rate)
-        return make_case(self.name, self._campaign.targets[self.name], kind, load, self._template.agents or 1)
+        target, agents = self._campaign.targets[self.name], self._template.agents or 1
+        return make_case(self.name, target, kind, load, agents, self._campaign.seed)
 
     def load(self, kind: Kind, rate: float) -> Load:
         """Return the load of a probe. rate: per second."""

@@ -7,8 +7,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from agents.container import ServerSpec
+from agents.generators.contract import Protocol
 from agents.probe import Expect, Request
-from orchestrator.facts import Protocol, Traffic
+from orchestrator.facts import Traffic
 from orchestrator.spec.models import Load, Target, resolve
 
 

@@ -131,27 +131,48 @@ class Target(Model):
         return self
 
 
+def _generator_kind(value: Any) -> str:
+    return "mapping" if isinstance(value, dict | Program) else "name"
+
+
+class Program(Model):
+    """A generator of your own that follows the generator contract (docs/reference/generators.md)."""
+
+    command: Annotated[list[str], Field(min_length=1)]
+    """The program and its arguments, run on every load host."""
+
+
 class Load(Model):
     """How a target is driven. Clients, requests and rate are totals over all agents."""
 
     model: Literal["closed", "open"] = "closed"
     """closed: each client sends its next request when the last one is answered. open: requests are due at a rate."""
     protocol: Literal["http1", "http2"] = "http1"
-    clients: Annotated[int, Field(ge=1, le=100_000)]
-    """Connections; in the open model the connections over which the rate is spread."""
+    clients: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Closed model: connections, each with one request at a time. Open model: the most connections; as many as are needed
+    are opened."""
     streams: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Concurrent streams per connection (HTTP/2)."""
     requests: Annotated[int, Field(ge=1, le=10**12)] | None = None
     """Closed model: stop after this many requests. The window is the whole run and there is no warm-up."""
     rate: Rate | None = None
     """Open model: requests due per second."""
+    arrivals: Literal["even", "poisson"] = "even"
+    """Open model: requests are due evenly, or at random times (a Poisson process, drawn from the campaign's seed)."""
+    generator: Annotated[
+        Annotated[Program, Tag("mapping")] | Annotated[Literal["auto", "h2load", "paced"], Tag("name")],
+        Discriminator(_generator_kind),
+    ] = "auto"
+    """What sends the requests. auto: paced for open loads over HTTP/1.1, h2load for the rest; or {command: [...]}."""
     duration: Window | None = None
     """Length of the window."""
     warm_up: Duration | None = None
     """Before the window; by default the longer of 1 s and a tenth of the duration."""
     tail: Duration = 2_000_000
     """How long the load continues after the window, so that slow requests that started inside are seen."""
-    timeout: Duration = 60_000_000
+    timeout: Duration | None = None
+    """A request without an answer after this time counts as failed. With h2load no request times out."""
+    give_up: Duration = 60_000_000
     """Ends a load with a number of requests that does not end by itself."""
     paths: Annotated[list[UrlPath], Field(min_length=1)] | None = None
     """Paths to drive instead of the target's own: each by agents of its own, so that each has its own times."""
@@ -167,6 +188,10 @@ class Load(Model):
         if self.model == "closed":
             if (self.requests is None) == (self.duration is None):
                 raise ValueError("a closed load needs 'requests' or 'duration': set exactly one of them")
+            if self.clients is None:
+                raise ValueError("a closed load needs 'clients': add clients, the number of connections")
+            if self.arrivals != "even":
+                raise ValueError("'arrivals' belongs to the open model: add model: open")
             if self.rate is not None:
                 raise ValueError("'rate' belongs to the open model: add model: open")
             if self.requests is not None and self.warm_up is not None:
@@ -177,6 +202,13 @@ class Load(Model):
                 raise ValueError(f"an open load needs 'rate' and 'duration': add {' and '.join(missing)}")
             if self.requests is not None:
                 raise ValueError("an open load ends after 'duration': remove 'requests'")
+        if self.protocol == "http2" and self.generator == "paced":
+            raise ValueError("the generator paced speaks HTTP/1.1 only: use generator: h2load")
+        if self.generator == "h2load":
+            if self.arrivals == "poisson":
+                raise ValueError("h2load cannot send at random times: omit 'generator', or use arrivals: even")
+            if self.timeout is not None:
+                raise ValueError("h2load does not time requests out: omit 'generator', or omit 'timeout'")
         if self.protocol == "http1" and self.streams != 1:
             raise ValueError("HTTP/1.1 has one request at a time on a connection: remove 'streams', or use http2")
         return self

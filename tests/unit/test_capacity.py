@@ -239,7 +239,7 @@ def test_exit_codes_of_a_search(endings, code):
 
 
 def test_the_load_of_a_probe_grows_with_its_rate():
-    """Few requests a second on each connection; a window long enough for the percentile; a soak that is longer."""
+    """A window long enough for the percentile; a soak that is longer; as many connections as are needed."""
     campaign = from_plain(
         {
             "campaign": "c",
@@ -258,7 +258,7 @@ def test_the_load_of_a_probe_grows_with_its_rate():
     closed = load_of(template, Kind.ESTIMATE, 1.0, wanted, asked)
     light = load_of(template, Kind.REFERENCE, 20.0, wanted, asked)
 
-    assert (slow.clients, fast.clients, slow.duration, fast.duration) == (2, 500, 60_000_000, 10_000_000)
+    assert (slow.clients, fast.clients, slow.duration, fast.duration) == (None, None, 60_000_000, 10_000_000)
     assert soak.duration == 30_000_000
     assert light.duration < fast.duration
     assert (closed.model, closed.rate, closed.requests) == ("closed", None, None)

@@ -43,8 +43,18 @@ def test_further_columns_are_ignored():
 
 @pytest.mark.parametrize(
     "bad",
-    [b"1\t2\t200\t3\n", b"\n", b"a\t2\t200\t3\t0\n", b"1\t2\t-8\t3\t0\n", b"1\t2\t1000\t3\t0\n", b"1\t\t200\t3\t0\n"]
-    + [b"1\t2\t--\t3\t0\n", b"1 2 200 3 0\n", b"-1\t2\t200\t3\t0\n", b"1\t2\t200\t3\t0x\n"],
+    [
+        b"1\t2\t200\t3\n",
+        b"\n",
+        b"a\t2\t200\t3\t0\n",
+        b"1\t2\t-8\t3\t0\n",
+        b"1\t2\t1000\t3\t0\n",
+        b"1\t\t200\t3\t0\n",
+        b"1\t2\t--\t3\t0\n",
+        b"1 2 200 3 0\n",
+        b"-1\t2\t200\t3\t0\n",
+        b"1\t2\t200\t3\t0x\n",
+    ],
 )
 def test_a_line_that_is_not_a_row_is_refused_with_its_place(bad):
     """The byte of the file at which it starts, and what it is."""

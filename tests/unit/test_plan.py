@@ -6,9 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.generators.contract import Arrivals, Protocol
+from agents.records import GeneratorKind
 from orchestrator.errors import UsageError
-from orchestrator.facts import Protocol, Traffic
+from orchestrator.facts import Traffic
 from orchestrator.plan import assign, make_plan, split
+from orchestrator.spec.generator import MOST_OPEN_CLIENTS
 from orchestrator.spec.models import Campaign
 
 TRAFFIC = Traffic(["http://h/", "http://h/b"], Protocol.HTTP1, "POST", [["X-Secret", "s3cret"]], b"body")
@@ -80,20 +83,47 @@ def test_totals_of_a_load_are_split_without_loss(agents, clients, requests):
     spec = campaign(loads={"l": {"clients": clients, "requests": requests}}, agents=agents)
     case = make_plan(spec).cases[0]
 
-    shares = assign(case, TRAFFIC, 60_000_000, "r", [str(i) for i in range(agents)], [None] * agents)
+    shares = assign(case, TRAFFIC, 60_000_000, "r", 1, [str(i) for i in range(agents)], [None] * agents)
 
     assert (sum(s.clients for s in shares), sum(s.requests for s in shares)) == (clients, requests)
     assert all(s.requests >= s.clients for s in shares) or requests < clients + agents
 
 
-def test_an_open_load_is_split_by_clients_and_lasts_to_the_end_of_its_tail():
-    """The rates add up; each connection sends a whole number, enough for warm-up, window and tail."""
-    spec = campaign(
-        loads={"o": {"model": "open", "rate": "100/s", "clients": 7, "duration": "4s", "warm_up": "1s", "tail": "1s"}}
-    )
-    case = make_plan(spec).cases[0]
+OPEN = {"model": "open", "rate": "100/s", "duration": "4s", "warm_up": "1s", "tail": "1s"}
 
-    shares = assign(case, TRAFFIC, 60_000_000, "r", ["0", "1"], [None, None])
+
+def shares_of(agents, **load):
+    case = make_plan(campaign(loads={"o": OPEN | load}, agents=agents)).cases[0]
+    return case, assign(case, TRAFFIC, 60_000_000, "r", 1, [str(i) for i in range(agents)], [None] * agents)
+
+
+@pytest.mark.parametrize("agents", [1, 3, 4])
+def test_agents_of_an_open_load_are_one_stream(agents):
+    """Each sends at the same rate, and the first requests are 1/R apart: together they are due evenly at R."""
+    case, shares = shares_of(agents)
+
+    due_ns = sorted(s.first_due_ns + k * 1e9 / s.rate_per_s for s in shares for k in range(5))
+    assert due_ns == pytest.approx([k * 1e7 for k in range(5 * agents)], abs=1)
+    assert all(s.duration_us == 6_000_000 and s.requests is None for s in shares)
+    assert (shares[0].window_start_us, shares[0].window_end_us) == (1_000_000, 5_000_000)
+    assert {s.generator for s in shares} == {GeneratorKind.PACED} == {case.generator}
+    assert sum(s.clients for s in shares) == case.clients == MOST_OPEN_CLIENTS
+
+
+def test_random_arrivals_are_drawn_from_the_campaigns_seed():
+    """The same for the same campaign, trial and agent; other ones for another."""
+    case, shares = shares_of(3, arrivals="poisson")
+    again = assign(case, TRAFFIC, 1, "another run", 1, ["0", "1", "2"], [None] * 3)
+    next_trial = assign(case, TRAFFIC, 1, "r", 2, ["0", "1", "2"], [None] * 3)
+
+    assert {s.arrivals for s in shares} == {Arrivals.POISSON}
+    assert [s.seed for s in shares] == [s.seed for s in again]
+    assert len({s.seed for s in (*shares, *next_trial)}) == 6
+
+
+def test_h2load_gets_whole_numbers_of_requests():
+    """Each of its connections sends the same number, enough for warm-up, window and tail."""
+    _, shares = shares_of(2, generator="h2load", clients=7)
 
     assert sum(s.rate_per_s for s in shares) == pytest.approx(100)
     assert [s.clients for s in shares] == [4, 3]
@@ -101,14 +131,37 @@ def test_an_open_load_is_split_by_clients_and_lasts_to_the_end_of_its_tail():
         assert s.requests % s.clients == 0
         assert s.requests / s.rate_per_s >= 6
         assert s.duration_us is None
-    assert (shares[0].window_start_us, shares[0].window_end_us) == (1_000_000, 5_000_000)
+
+
+@pytest.mark.parametrize(
+    ("load", "generator", "clients"),
+    [
+        ({}, "paced", MOST_OPEN_CLIENTS),
+        ({"clients": 30}, "paced", 30),
+        ({"protocol": "http2"}, "h2load", 10),
+        ({"rate": "30000/s"}, "h2load", 3_000),
+        ({"rate": "30000/s", "arrivals": "poisson"}, "paced", MOST_OPEN_CLIENTS),
+        ({"generator": "h2load"}, "h2load", 10),
+        ({"generator": {"command": ["mine", "-x"]}}, "command", MOST_OPEN_CLIENTS),
+        ({"model": "closed", "rate": None, "clients": 5}, "h2load", 5),
+        ({"model": "closed", "rate": None, "clients": 5, "method": "HEAD"}, "paced", 5),
+        ({"model": "closed", "rate": None, "clients": 5, "timeout": "1s"}, "paced", 5),
+        ({"model": "closed", "rate": None, "clients": 5, "generator": "paced"}, "paced", 5),
+    ],
+)
+def test_each_load_has_the_generator_that_can_send_it(load, generator, clients):
+    """And as many connections as that needs, unless the load says how many."""
+    case, shares = shares_of(2, **load)
+
+    assert (case.generator, case.clients) == (generator, clients)
+    assert all(s.program == (["mine", "-x"] if generator == "command" else []) for s in shares)
 
 
 def test_the_urls_are_dealt_out_and_everything_else_is_the_same_for_all():
     """One request to every endpoint in turn; what can hold secrets is not in the repr."""
     case = make_plan(campaign(agents=3)).cases[0]
 
-    shares = assign(case, TRAFFIC, 60_000_000, "r", ["0", "1", "2"], [None, 4, 5])
+    shares = assign(case, TRAFFIC, 60_000_000, "r", 1, ["0", "1", "2"], [None, 4, 5])
 
     assert [s.url for s in shares] == ["http://h/", "http://h/b", "http://h/"]
     assert {(s.method, s.body, str(s.headers)) for s in shares} == {("POST", b"body", "[['X-Secret', 's3cret']]")}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.facts import Protocol
+from agents.generators.contract import Protocol
 from orchestrator.run.targets import request_to, traffic_of
 from orchestrator.spec.models import Load, Target
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agents.generators.contract import Protocol
+from agents.cgroup import THRASH_FAULTS
 from agents.hostmeter import HostUse
 from agents.records import HostRole, ServerState
 from orchestrator.analyse.findings.registry import finding
@@ -13,9 +14,6 @@ from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Seve
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
 
-# At the limit the kernel pages program text in and out again, and the server makes no progress.
-THRASH_FULL = 0.97
-THRASH_FAULTS = 1000
 ERROR_SHARE = 0.01
 # Bodies that must all be equal: single odd responses in the warm-up may shift the mean by this
 # share.
@@ -45,13 +43,9 @@ def server_memory(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Findin
     memory_and_cpu = memory | {"cpu_s": round(last.cpu_us / 1e6, 2), "kernel_cpu_s": round(last.cpu_system_us / 1e6, 2)}
     if last.oom_kills:
         yield finding(FindingCode.SERVER_OOM_KILL, INVALID, memory)
-    elif (
-        facts.server.state == ServerState.NOT_READY
-        and peak >= THRASH_FULL * limit
-        and last.major_faults >= THRASH_FAULTS
-    ):
+    elif facts.server.state == ServerState.NOT_READY and last.fills_limit(peak) and last.major_faults >= THRASH_FAULTS:
         yield finding(FindingCode.SERVER_MEMORY_THRASH, INVALID, memory_and_cpu, "starting")
-    elif metrics is not None and facts.server.opening is not None and peak >= THRASH_FULL * limit:
+    elif metrics is not None and facts.server.opening is not None and last.fills_limit(peak):
         faults = last.major_faults - facts.server.opening.major_faults
         if faults >= THRASH_FAULTS:
             numbers = memory_and_cpu | {"major_faults_in_window": faults}

@@ -1,0 +1,46 @@
+"""Which generator sends a load, and over how many connections at most. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from agents.records import GeneratorKind
+from orchestrator.spec.models import Load, Program
+
+# What one agent of paced sends on one core without being late for more than a few requests; docs/measurement.md.
+PACED_MOST_PER_S = 10_000.0
+# The open loop opens connections as they are needed: an upper limit against a server that answers no more.
+MOST_OPEN_CLIENTS = 10_000
+# h2load paces each connection with a timer of 10 ms: few enough requests a second that it does not send several at once,
+# and slots for answers of up to 50 ms when two requests may be under way for each that is due.
+H2LOAD_PER_CLIENT = 10.0
+
+
+def choose(load: Load, agents: int) -> GeneratorKind:
+    """Return the generator of a load; 'auto' depends on the load.
+
+    paced sends open loads over HTTP/1.1, as long as each agent's part of the rate is within what it can send, and closed
+    ones that h2load cannot: HEAD requests and requests with a timeout.
+    """
+    if isinstance(load.generator, Program):
+        return GeneratorKind.COMMAND
+    if load.generator != "auto":
+        return GeneratorKind(load.generator)
+    if load.protocol != "http1":
+        return GeneratorKind.H2LOAD
+    if load.rate is None:
+        special = load.method == "HEAD" or load.timeout is not None
+        return GeneratorKind.PACED if special else GeneratorKind.H2LOAD
+    needs_paced = load.arrivals == "poisson" or load.timeout is not None
+    within = load.rate / agents <= PACED_MOST_PER_S
+    return GeneratorKind.PACED if within or needs_paced else GeneratorKind.H2LOAD
+
+
+def most_clients(load: Load, generator: GeneratorKind, agents: int) -> int:
+    """Return the most connections of a load, over all agents: what it says, else a default for its generator."""
+    if load.clients is not None:
+        return load.clients
+    assert load.rate is not None, "a closed load has clients"
+    if generator is not GeneratorKind.H2LOAD:
+        return max(MOST_OPEN_CLIENTS, agents)
+    return min(MOST_OPEN_CLIENTS, max(agents, math.ceil(load.rate / H2LOAD_PER_CLIENT)))
