@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,12 +116,14 @@ def require(*tools: str) -> None:
 
 @pytest.fixture
 def scratch_is_clean() -> Iterator[None]:
-    """The test leaves no request log behind."""
+    """Check that the test leaves no request log behind. Such tests take turns, because they share /dev/shm."""
 
     def left() -> set[str]:
-        # Those of the guard's tests may run beside this one.
+        # Tests of the guard may run at the same time.
         return {name for name in os.listdir("/dev/shm") if re.match("volley-(?!guard-test)", name)}
 
-    before = left()
-    yield
-    assert left() <= before
+    with open(Path(tempfile.gettempdir()) / "volley-tests-scratch.lock", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        before = left()
+        yield
+        assert left() <= before

@@ -43,6 +43,7 @@ def test_bases_are_images_and_no_stages_or_variables(tmp_path):
     assert context(tmp_path).bases() == ["python:3.13-slim", "debian:trixie"]
 
 
+@pytest.mark.process
 def test_a_packed_context_is_an_archive_to_docker(tmp_path):
     """Docker looks at the first 512 bytes only: they are a whole header."""
     out = io.BytesIO()
