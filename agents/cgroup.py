@@ -8,6 +8,10 @@ from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+# A server thrashes when its memory fills this share of the limit and the kernel has to read this many
+# pages of program text back in.
+THRASH_FULL = 0.97
+THRASH_FAULTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,10 @@ class Counters:
     memory_limit_bytes: int = 0
     oom_kills: int = 0
     major_faults: int = 0
+
+    def fills_limit(self, used_bytes: int) -> bool:
+        """Return whether this much memory leaves the server no room below its limit."""
+        return self.memory_limit_bytes > 0 and used_bytes >= THRASH_FULL * self.memory_limit_bytes
 
 
 class Cgroup:

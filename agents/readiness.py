@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from agents import probe
-from agents.cgroup import Counters
+from agents.cgroup import THRASH_FAULTS, Counters
 from agents.container import ContainerState, ServerSpec
 from agents.probe import Checked, Request, Unanswered
 from agents.records import ServerState
@@ -17,10 +17,8 @@ POLL_S = 0.1
 ANSWER_TIMEOUT_S = 2.0
 # A server that cannot become ready is given up early. Workers killed this often are a loop, not an accident.
 HOPELESS_OOM_KILLS = 10
-# Thrashing: at the limit for this long, while the kernel keeps paging program text in and out.
+# A server that thrashes while it starts (cgroup.py: THRASH_FAULTS in this time) will not get ready.
 THRASH_S = 10.0
-THRASH_FULL = 0.97
-THRASH_FAULTS_PER_S = 100
 # Settled: the server uses less than this share of a core; workers that still start up are not the steady server.
 SETTLED_SHARE = 0.2
 SETTLE_INTERVAL_S = 0.4
@@ -36,7 +34,7 @@ class MemoryWatch:
         """Take one more reading, at at_s on a monotonic clock; return why the server has no chance, None if it has one."""
         if now.oom_kills >= HOPELESS_OOM_KILLS:
             return f"{now.oom_kills} processes were killed for memory before any answer"
-        if not (now.memory_limit_bytes > 0 and now.memory_bytes >= THRASH_FULL * now.memory_limit_bytes):
+        if not now.fills_limit(now.memory_bytes):
             self._full_since = None
             return None
         if self._full_since is None:
@@ -45,7 +43,7 @@ class MemoryWatch:
         since_s, before = self._full_since
         if (elapsed_s := at_s - since_s) < THRASH_S:
             return None
-        if now.major_faults - before.major_faults >= THRASH_FAULTS_PER_S * elapsed_s:
+        if now.major_faults - before.major_faults >= THRASH_FAULTS * elapsed_s / THRASH_S:
             return f"at its memory limit for {elapsed_s:.0f} s, paging, without any answer"
         self._full_since = (at_s, now)
         return None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.generators.contract import Protocol
 from agents.cgroup import THRASH_FAULTS
+from agents.generators.contract import Protocol
 from agents.hostmeter import HostUse
 from agents.records import HostRole, ServerState
 from orchestrator.analyse.findings.registry import finding
