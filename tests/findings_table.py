@@ -1,7 +1,7 @@
-"""A table at the end of a test run: each finding, the tests that provoked it, the tests in which it had to stay silent.
+"""A table at the end of a test run: each finding with the tests that provoke it and its controls.
 
-A test says so by a marker: provokes("code", ...) or silent("code", ..., but=[...]). Tests in tests/unit provoke with made-up
-facts, all others with real parts.
+Markers name them: provokes("code", ...) or silent("code", ..., but=[...]). Tests in tests/unit use
+made-up facts, all others use real parts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SILENT: dict[str, dict[str, str]] = defaultdict(dict)
 
 
 def mark(item: pytest.Item, report: pytest.TestReport) -> None:
-    """Put into a test's report what it says of findings: it may have run in another process."""
+    """Add a test's findings to its report, because it may have run in another process."""
     for name in ("provokes", "silent"):
         for marker in item.iter_markers(name):
             codes = sorted(set(marker.args) - set(marker.kwargs.get("but", [])))
@@ -24,28 +24,28 @@ def mark(item: pytest.Item, report: pytest.TestReport) -> None:
 
 
 def note(report: pytest.TestReport) -> None:
-    """Remember what a test that has run says of findings."""
+    """Record the findings of a test that has run."""
     name = f"{report.nodeid.split('/')[1]}::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
     for kind, table in (("provokes", PROVOKED), ("silent", SILENT)):
         for codes in (value for key, value in report.user_properties if key == kind):
             for code in str(codes).split():
-                # One bad set of parameters is enough.
+                # One failed set of parameters makes the test failed.
                 if table[code].get(name, "passed") == "passed":
                     table[code][name] = report.outcome
 
 
 def write(terminal: Any) -> None:
-    """Print the table, if any such test ran."""
+    """Print the table if any such test ran."""
     codes = sorted({*PROVOKED, *SILENT})
     if not codes:
         return
     terminal.section("finding -> provoked -> control")
     for code in codes:
-        terminal.write_line(f"{code:22} {_told(PROVOKED[code])} -> {_told(SILENT[code])}")
+        terminal.write_line(f"{code:22} {_tests(PROVOKED[code])} -> {_tests(SILENT[code])}")
 
 
-def _told(tests: dict[str, str]) -> str:
-    """Real parts first: they say more."""
+def _tests(tests: dict[str, str]) -> str:
+    """Return the tests in words, those with real parts first."""
     if not tests:
         return "NOT IN THIS RUN"
     bad = sorted(name for name, outcome in tests.items() if outcome != "passed")

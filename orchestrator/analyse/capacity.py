@@ -132,17 +132,17 @@ def asked_of(trial: Trial) -> Ask:
     return Ask(Kind(case.load), case.rate_per_s or 0.0)
 
 
-def probe(asked: Ask, told: Answer, trial: Trial, terms: Sequence[Term]) -> Probe:
+def probe(asked: Ask, reply: Answer, trial: Trial, terms: Sequence[Term]) -> Probe:
     """Return one point of the curve."""
-    limit = None if told.passed or told.limited_by else bottleneck(trial)
+    limit = None if reply.passed or reply.limited_by else bottleneck(trial)
     metrics = trial.metrics
     times = {} if metrics is None else metrics.response_time_us or metrics.service_time_us
     return Probe(
         trial=trial.facts.number,
         kind=asked.kind,
         rate_per_s=asked.rate_per_s,
-        passed=told.passed,
-        limited_by=told.limited_by,
+        passed=reply.passed,
+        limited_by=reply.limited_by,
         failed=failed_terms(trial, terms),
         throughput_per_s=None if metrics is None else metrics.throughput_per_s,
         response_time_us={str(name): times.get(name) for name in TIMES},
@@ -209,9 +209,9 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     probes = []
     for trial in trials[1:]:
         search.ask()
-        asked, told = asked_of(trial), answer(trial, wanted.terms)
-        search.tell(told, asked)
-        probes.append(probe(asked, told, trial, wanted.terms))
+        asked, reply = asked_of(trial), answer(trial, wanted.terms)
+        search.tell(reply, asked)
+        probes.append(probe(asked, reply, trial, wanted.terms))
     search.ask()
     return conclude(target, wanted, search.found(), probes, start)
 

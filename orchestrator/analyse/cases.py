@@ -101,9 +101,9 @@ def _endpoints(metrics: list[Metrics]) -> list[CaseEndpoint]:
     paths = list(dict.fromkeys(endpoint.path for m in metrics for endpoint in m.endpoints))
     combined = []
     for path in paths:
-        each = [endpoint for m in metrics for endpoint in m.endpoints if endpoint.path == path]
-        rates = geometric_mean([endpoint.throughput_per_s for endpoint in each])
-        combined.append(CaseEndpoint(path, rates, _intervals([endpoint.service_time_us for endpoint in each])))
+        own = [endpoint for m in metrics for endpoint in m.endpoints if endpoint.path == path]
+        rates = geometric_mean([endpoint.throughput_per_s for endpoint in own])
+        combined.append(CaseEndpoint(path, rates, _intervals([endpoint.service_time_us for endpoint in own])))
     return combined
 
 

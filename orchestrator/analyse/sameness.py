@@ -73,10 +73,10 @@ def _parts(base: Circumstances, new: Circumstances, case: str) -> Iterator[Diffe
     """What only digests are kept of; not where a run has none (volley bench)."""
     if not base.parts or not new.parts:
         return
-    one = base.cases[case]
+    planned = base.cases[case]
     for section, name, kind in (
-        ("targets", one.target, DifferenceKind.TARGET),
-        ("loads", one.load, DifferenceKind.LOAD),
+        ("targets", planned.target, DifferenceKind.TARGET),
+        ("loads", planned.load, DifferenceKind.LOAD),
     ):
         prefix = f"{section}.{name}."
         keys = sorted(key for key in {*base.parts, *new.parts} if key.startswith(prefix))

@@ -181,5 +181,5 @@ def fit(
     first = [float(np.max(logs - np.log(n))), 0.05, 0.05]
     if start is not None:
         first = [math.log(start[0]), min(max(start[1], 1e-6), 1 - 1e-6), max(start[2] * largest**2, 1e-6)]
-    found = least_squares(off, first, jac=slopes, bounds=([-np.inf, 0, 0], [np.inf, 1, np.inf]))
-    return math.exp(float(found.x[0])), float(found.x[1]), float(found.x[2]) / largest**2
+    solution = least_squares(off, first, jac=slopes, bounds=([-np.inf, 0, 0], [np.inf, 1, np.inf]))
+    return math.exp(float(solution.x[0])), float(solution.x[1]), float(solution.x[2]) / largest**2

@@ -48,7 +48,7 @@ def page(summary: Summary, environment: Environment | None) -> str:
 class _Search:
     """What the template shows of one search. rows: each probe with its columns."""
 
-    found: Saturation
+    result: Saturation
     answers: list[str]
     rows: list[tuple[Probe, list[str]]]
     chart: str

@@ -17,40 +17,40 @@ from orchestrator.report.rows import VERDICT_STYLE, table
 from orchestrator.result import FORMAT, Interval
 
 
-def render(found: Scaling) -> list[Any]:
+def render(fit: Scaling) -> list[Any]:
     """Return what rich prints."""
     from rich.text import Text
 
-    rows = table(found.target, "verdict", "trials", "req/s", "fit req/s", "mean service time ms", "clients busy")
-    for i, p in enumerate(found.points):
+    rows = table(fit.target, "verdict", "trials", "req/s", "fit req/s", "mean service time ms", "clients busy")
+    for i, p in enumerate(fit.points):
         rows.add_row(
             _clients(p.clients),
             Text(p.verdict, style=VERDICT_STYLE[p.verdict]),
             f"{p.trials}/{p.trials + p.invalid}",
             digits(p.throughput_per_s),
-            digits(found.fitted_per_s[i]) if found.fitted_per_s else UNKNOWN,
+            digits(fit.fitted_per_s[i]) if fit.fitted_per_s else UNKNOWN,
             milliseconds(p.service_time_us),
             percent(p.busy),
         )
-    return [rows, *(f"{found.target}: {line}" for line in [*_doubts(found), *_law(found)])]
+    return [rows, *(f"{fit.target}: {line}" for line in [*_doubts(fit), *_law(fit)])]
 
 
-def _doubts(found: Scaling) -> list[str]:
+def _doubts(fit: Scaling) -> list[str]:
     """Return the findings by number of clients, and where the clients themselves were the limit."""
-    lines = [f"{_clients(p.clients)}: [{', '.join(p.findings)}]" for p in found.points if p.findings]
-    if found.idle:
-        at = ", ".join(str(clients) for clients in found.idle)
+    lines = [f"{_clients(p.clients)}: [{', '.join(p.findings)}]" for p in fit.points if p.findings]
+    if fit.idle:
+        at = ", ".join(str(clients) for clients in fit.idle)
         few = f"fewer than {percent(FEWEST_BUSY)} of them had a request under way"
         lines.append(f"at {at} clients {few} (Little's law), so the fit partly describes the clients")
     return lines
 
 
-def _law(found: Scaling) -> list[str]:
-    if found.lambda_per_s is None or found.sigma is None or found.kappa is None:
-        return [f"no fit: {found.reason}"]
-    one, most = _range(found.lambda_per_s), found.best_clients
+def _law(fit: Scaling) -> list[str]:
+    if fit.lambda_per_s is None or fit.sigma is None or fit.kappa is None:
+        return [f"no fit: {fit.reason}"]
+    one, most = _range(fit.lambda_per_s), fit.best_clients
     lines = [
-        f"one client {one} req/s, contention {_range(found.sigma)}, coherency {_range(found.kappa)} (universal scalability "
+        f"one client {one} req/s, contention {_range(fit.sigma)}, coherency {_range(fit.kappa)} (universal scalability "
         "law, 95 % by bootstrap over trials)"
     ]
     if most is None:
@@ -59,7 +59,7 @@ def _law(found: Scaling) -> list[str]:
         lines.append(f"maximum throughput at {_range(most)} clients; more clients make it slower")
     return [
         *lines,
-        f"knee: best ratio of throughput to service time at {_clients(found.knee or 0)} (Kleinrock's power)",
+        f"knee: best ratio of throughput to service time at {_clients(fit.knee or 0)} (Kleinrock's power)",
     ]
 
 

@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 class FindingCode(StrEnum):
     """Every finding there is.
 
-    Analyse/findings/registry.py has the words of each, docs/findings.md explains them.
+    analyse/findings/registry.py has the words of each, docs/findings.md explains them.
     """
 
     SERVER_OOM_KILL = "server-oom-kill"
