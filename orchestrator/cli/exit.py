@@ -20,16 +20,18 @@ from orchestrator.errors import (
     Several,
     VolleyError,
 )
+from orchestrator.result import FindingCode, Outcome, Severity, Verdict
+from orchestrator.search.records import Ending
 
 if TYPE_CHECKING:
     from orchestrator.result import Compared
     from orchestrator.stored.evaluate import Finished
 
-# Codes of findings, and endings of searches, that mean that nothing was measured. The enums they are members of are
-# slow to import; a test compares them.
-NOT_STARTED = frozenset({"server-not-ready", "server-exited", "not-run", "command-failed"})
-NOT_REACHED = frozenset({"not recovered", "not started"})
-NEVER_MET = "never met"
+# Findings and endings that mean that nothing was measured.
+NOT_STARTED = frozenset(
+    {FindingCode.SERVER_NOT_READY, FindingCode.SERVER_EXITED, FindingCode.NOT_RUN, FindingCode.COMMAND_FAILED}
+)
+NOT_REACHED = frozenset({Ending.NOT_RECOVERED, Ending.NOT_STARTED})
 
 _signals: list[int] = []
 
@@ -110,21 +112,23 @@ def exit_code(finished: Finished) -> int:
     summary = finished.summary
     if summary.saturation:
         return _search_code({target.ending for target in summary.saturation})
-    if summary.verdict != "INVALID":
-        return EXIT_FAILED if summary.outcome == "FAIL" else EXIT_OK
-    reasons = {finding.code for case in summary.cases for finding in case.findings if finding.severity == "invalid"}
+    if summary.verdict != Verdict.INVALID:
+        return EXIT_FAILED if summary.outcome == Outcome.FAIL else EXIT_OK
+    reasons = {
+        finding.code for case in summary.cases for finding in case.findings if finding.severity == Severity.INVALID
+    }
     measured = any(trial.metrics is not None for trial in finished.trials)
     return EXIT_UNREACHABLE if reasons <= NOT_STARTED and not measured else EXIT_INVALID
 
 
-def _search_code(endings: set[str]) -> int:
+def _search_code(endings: set[Ending]) -> int:
     if endings & NOT_REACHED:
         return EXIT_UNREACHABLE
-    return EXIT_FAILED if NEVER_MET in endings else EXIT_OK
+    return EXIT_FAILED if Ending.NEVER_MET in endings else EXIT_OK
 
 
 def compare_exit_code(compared: Compared) -> int:
     """Return the exit code for a comparison: 99 for a regression, 3 if something could not be compared."""
-    if compared.outcome == "FAIL":
+    if compared.outcome == Outcome.FAIL:
         return EXIT_FAILED
     return EXIT_OK if compared.comparable else EXIT_INVALID

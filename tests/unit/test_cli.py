@@ -11,10 +11,6 @@ import pytest
 import typer
 
 from orchestrator.cli.app import app, invoke
-from orchestrator.cli.exit import NEVER_MET, NOT_REACHED, NOT_STARTED
-from orchestrator.cli.results_compare import Kind
-from orchestrator.result import DifferenceKind, FindingCode
-from orchestrator.search.records import Ending
 
 ROOT = Path(__file__).parents[2]
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
@@ -209,10 +205,3 @@ def test_help_is_the_documented_one(volley, golden, monkeypatch):
     assert max(map(len, text.splitlines())) <= 80
     assert not re.search(r"(?i)python|root|orchestrator", text)
     golden("help.txt", text)
-
-
-def test_words_that_stand_for_slow_enums():
-    """Exit codes and options name members of enums that are slow to import."""
-    assert set(FindingCode) >= NOT_STARTED
-    assert set(Ending) >= NOT_REACHED | {NEVER_MET}
-    assert set(map(str, Kind)) == set(map(str, DifferenceKind))
