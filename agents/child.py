@@ -152,6 +152,9 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    status = main()
+    try:
+        status = main()
+    except SystemExit as end:
+        status = int(end.code or 0)
     # A call that could not be aborted (a pull of an image) must not hold the process up.
     os._exit(status)
