@@ -71,7 +71,7 @@ def pytest_runtest_call(item: pytest.Item):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item):
-    """Say in its report which findings a test provokes."""
+    """Add the findings that a test provokes to its report."""
     report = yield
     if report.when == "call":
         findings_table.mark(item, report)
@@ -85,7 +85,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
-    """Print the table of findings, and what tests have to tell: record_property("print", ...)."""
+    """Print the table of findings, and the lines of tests: record_property("print", ...)."""
     findings_table.write(terminalreporter)
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     lines = [str(text) for report in reports for name, text in report.user_properties if name == "print"]

@@ -18,7 +18,7 @@ class NotPure(AssertionError):
 
 
 class _Guard:
-    """The audit hook. Python has no way to remove one, so that it is told when it applies."""
+    """The audit hook. Python cannot remove one, so it is switched on and off."""
 
     def __init__(self) -> None:
         self.attempts: list[str] | None = None

@@ -16,7 +16,7 @@ from orchestrator.spec.units import Duration, Rate, Share, Size, duration_text
 
 # Of a search for capacity: finer takes thousands of probes, coarser is what the first bracket says.
 FINEST, COARSEST = 0.002, 0.5
-# Shorter windows hold too few requests to tell anything, and are within the error of the clocks.
+# Shorter windows hold too few requests, and are as short as the errors of the clocks.
 SHORTEST_WINDOW_US = 10_000
 
 

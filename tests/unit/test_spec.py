@@ -239,7 +239,7 @@ def test_a_value_that_cannot_be_run_is_refused(tmp_path, old, new, where, what):
 
 
 def test_shipped_campaigns_are_valid():
-    """What README tells people to run."""
+    """The README names them."""
     campaigns = sorted((Path(__file__).parents[2] / "configs" / "campaigns").glob("*.yaml"))
 
     assert {load(path).campaign.campaign for path in campaigns} >= {"flask-vs-fastapi", "flask-vs-fastapi-fair"}
