@@ -1,0 +1,156 @@
+"""The steps of a trial, over hosts that only note what they are asked: the order, and what happens on every way out."""
+
+from pathlib import Path
+
+import pytest
+
+from agents.clock import OffsetBound
+from agents.probe import Checked
+from agents.records import ServerFacts, ServerState
+from orchestrator.errors import HostError
+from orchestrator.fleet.hosts import HostLost, Placed
+from orchestrator.plan import make_plan
+from orchestrator.run import load
+from orchestrator.run.commands import around
+from orchestrator.run.inputs import TrialInput
+from orchestrator.run.trial import run_trial
+from orchestrator.spec.models import Campaign
+from tests.fakes.handles import NotedLoad, NotedServer
+from tests.unit.facts import agent_facts, result
+
+# The host's clock is an hour ahead.
+AHEAD_NS = 3_600_000_000_000
+LEFT = ["gen.cancel", "gen.discard", "web.abort", "web.stop"]
+
+
+@pytest.fixture(autouse=True)
+def _clocks(monkeypatch):
+    bound = OffsetBound(AHEAD_NS - 10, AHEAD_NS + 10, 20, 32, 0)
+    monkeypatch.setattr(load.clock, "probe", lambda address, port: bound)
+
+
+class World:
+    """One server host and one load host with one agent."""
+
+    def __init__(self, **load_changes):
+        plain = {
+            "campaign": "c",
+            "targets": {"t": {"image": "i", "port": 80, "path": "/x"}},
+            "loads": {"l": {"clients": 4, "duration": "2s", "warm_up": "1s", "tail": "1s"} | load_changes},
+            "before": [{"run": "prepare"}],
+            "after": [{"run": "tidy"}],
+            "agents": 1,
+            "repetitions": 1,
+        }
+        self.campaign = Campaign.model_validate(plain)
+        self.calls = []
+        self.server = NotedServer(self.calls, "web")
+        self.load = NotedLoad(self.calls, "gen", results=[result(agent_facts(), [1_000] * 10)])
+
+    def run(self, folder=Path()):
+        spec = self.campaign
+        plan = make_plan(spec).trials[0]
+        item = TrialInput(
+            plan, spec.targets["t"], spec.loads["l"], "i", folder, "run", around=around(spec, plan.case.name)
+        )
+        hosts = {"web": self.server, "gen": self.load}
+        return run_trial(item, Placed(self.server, [self.load], [[None]], hosts), lambda event: None)
+
+
+def test_the_steps_of_a_trial_and_their_order():
+    """Armed before T0 is known, metered once it is; asked again when the load is over; nothing is left."""
+    world = World(paths=["/x", "/y"])
+    output = world.run()
+
+    asked = "gen.check http://198.18.0.1:80"
+    assert world.calls[:-4] == [
+        "web.run_command prepare", "web.start", f"{asked}/y", "gen.arm", "gen.release_at", "web.meter", "gen.wait",
+        "gen.collect", *world.calls[8:10], "web.finish", f"{asked}/x", "web.run_command tidy", "web.log",
+    ]  # fmt: skip
+    assert sorted(world.calls[8:10]) == ["gen.use", "web.use"]
+    assert sorted(world.calls[-4:]) == LEFT
+    assert list(output.facts.stages_us) == ["before", "server", "clocks", "arm", "load", "collect", "after", "leave"]
+    assert (output.facts.error, output.server_log) == (None, b"log")
+    assert output.facts.server.afterwards == ServerState.READY
+
+
+def test_hosts_are_told_in_their_own_clock_and_the_result_is_on_ours():
+    """T0 and the window an hour later there; first and last request an hour earlier here."""
+    world = World()
+    output = world.run()
+    facts = output.facts
+
+    assert world.load.t0_ns == facts.t0_ns + AHEAD_NS
+    assert facts.window_start_us == facts.t0_ns // 1000 + 1_000_000
+    assert facts.window_end_us == facts.window_start_us + 2_000_000
+    assert world.server.window == (facts.window_start_us * 1000 + AHEAD_NS, facts.window_end_us * 1000 + AHEAD_NS)
+    assert output.agents[0].facts.first_start_us == agent_facts().first_start_us - AHEAD_NS // 1000
+
+
+@pytest.mark.parametrize("at", ["arm", "wait", "collect"])
+def test_a_host_that_is_lost_under_load_is_a_result_without_numbers(at):
+    """The error says which; the others are left as they were."""
+    world = World()
+    world.load.fail[at] = HostLost("host gen: its actor is gone")
+    output = world.run()
+
+    assert output.facts.error == "host gen: its actor is gone"
+    assert (output.facts.agents, output.agents) == ([], [])
+    assert "web.run_command tidy" in world.calls
+    assert sorted(world.calls[-4:]) == LEFT
+
+
+def test_what_makes_every_trial_impossible_is_raised_after_all_was_left():
+    """No h2load, no engine: the next trial would end in the same way."""
+    world = World()
+    world.load.fail["arm"] = HostError("host gen: h2load is missing")
+    with pytest.raises(HostError, match="h2load is missing"):
+        world.run()
+
+    assert sorted(world.calls[-4:]) == LEFT
+
+
+def test_a_server_that_does_not_become_ready_is_not_loaded():
+    """Its state is the result, its log is kept, and the commands after are run."""
+    world = World()
+    world.server.facts = ServerFacts(ServerState.EXITED, "exit code 1")
+    output = world.run()
+
+    assert (output.facts.server.state, output.facts.error) == (ServerState.EXITED, "exit code 1")
+    assert world.calls[:-4] == ["web.run_command prepare", "web.start", "web.run_command tidy", "web.log"]
+    assert output.server_log == b"log"
+
+
+def test_an_endpoint_that_answers_otherwise_is_not_loaded():
+    """Further endpoints are asked, too; which one it was is said."""
+    world = World(paths=["/x", "/y"])
+    world.load.checked = Checked(ServerState.MISMATCH, "status 404")
+    output = world.run()
+
+    assert output.facts.server.state == ServerState.MISMATCH
+    assert output.facts.error == "http://198.18.0.1:80/y: status 404"
+    assert "gen.arm" not in world.calls
+
+
+def test_a_command_that_fails_before_a_trial_ends_it_before_the_server_starts():
+    """What it should have prepared is missing."""
+    world = World()
+    world.server.status = 3
+    output = world.run()
+
+    assert output.facts.server.state == ServerState.NOT_STARTED
+    assert [command.status for command in output.facts.commands] == [3, 3]
+    assert "web.start" not in world.calls
+    assert sorted(world.calls[-4:]) == LEFT
+
+
+def test_the_body_is_read_once(tmp_path, monkeypatch):
+    """And it is what every agent sends and every check asks with."""
+    (tmp_path / "body").write_bytes(b"{}")
+    reads, read = [], Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: reads.append(path) or read(path))
+    world = World(body_file="body", paths=["/x", "/y"])
+    world.run(tmp_path)
+
+    assert reads == [tmp_path / "body"]
+    assert [(sent.method, sent.body) for sent in world.load.armed] == [("POST", b"{}")]
