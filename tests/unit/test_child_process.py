@@ -5,11 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from agents.child import Lane
 from agents.records import HostRole
 from orchestrator.errors import HostError
 from orchestrator.fleet.child_process import Child, Children
@@ -110,6 +112,7 @@ def test_what_a_killed_child_leaves_is_removed_by_the_guard():
 COORDINATOR = """
 import sys, time
 from pathlib import Path
+from agents.child import Lane
 from agents.records import HostRole
 from orchestrator.fleet.child_process import Child
 from tests.unit.test_child_process import RUN, armed
@@ -163,3 +166,31 @@ def test_closing_twice_is_closing_once():
 
     assert child.close()
     assert child.close()
+
+
+def test_a_lane_drops_what_waits_and_aborts_what_has_begun():
+    """Again and again: a call that has only just begun may forget the first abort."""
+    lane, begun, aborts, ended, dropped = Lane(1), threading.Event(), threading.Semaphore(0), [], []
+
+    def call():
+        begun.set()
+        for _ in range(3):
+            aborts.acquire()
+        ended.append("call")
+
+    lane.add(call)
+    lane.add(lambda: dropped.append("next"))
+    assert begun.wait(10)
+
+    assert lane.close(aborts.release, 20.0)
+    assert (ended, dropped) == (["call"], [])
+
+
+def test_a_lane_does_not_wait_for_ever():
+    """A call that cannot be aborted, such as the pull of an image, must not hold the process up."""
+    lane, begun, over = Lane(1), threading.Event(), threading.Event()
+    lane.add(lambda: (begun.set(), over.wait(30)))
+    assert begun.wait(10)
+
+    assert not lane.close(lambda: None, 0.2)
+    over.set()
