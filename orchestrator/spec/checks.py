@@ -44,7 +44,7 @@ class Checks:
         """Note the variables that could not be replaced."""
         for one in missing:
             self.incomplete.add(one.location)
-            self.add(one.location, one.what, "set the variable, or give a default: ${NAME:-value}")
+            self.add(one.location, one.what, one.hint)
 
     def model(self, kind: type[M], data: dict[str, Any]) -> M | None:
         """Return the data as a model, or None after noting everything that is wrong with it."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ConfigurationError, Problem
+from orchestrator.slo import shown
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
@@ -88,7 +90,10 @@ def _tree(text: str) -> Any:
 
     constructor, parser = YAML(typ="rt").get_constructor_parser(text)
     try:
-        node = constructor.composer.get_single_node()
+        with warnings.catch_warnings():
+            # YAML allows an anchor to be used again; ruamel warns on stderr.
+            warnings.simplefilter("ignore")
+            node = constructor.composer.get_single_node()
         if node is None:
             return None
         _accept(node, [], [0])
@@ -120,11 +125,22 @@ def _accept(node: Node, above: list[Node], count: list[int]) -> None:
     if tag == _DATE:
         node.ctag = type(node.ctag)(suffix=_TEXT)
     elif tag not in _PLAIN:
-        raise Refused(f"unknown tag '{tag.replace(_CORE, '!!')}'", "remove the tag", node)
+        raise Refused(f"unknown tag {shown(tag.replace(_CORE, '!!'))}", "remove the tag", node)
     if isinstance(node.value, str):
         if tag != _TEXT and _HUGE.search(node.value):
             raise Refused("a number has thousands of digits", "write a smaller number", node)
         return
+    _refuse_duplicates(node)
     for child in node.value:
         for inner in child if isinstance(child, tuple) else (child,):
             _accept(inner, [*above, node], count)
+
+
+def _refuse_duplicates(node: Node) -> None:
+    """Raise Refused for a key that occurs twice. ruamel's own message would show both values."""
+    keys = [pair[0] for pair in node.value if isinstance(pair, tuple) and isinstance(pair[0].value, str)]
+    seen: set[str] = set()
+    for key in keys:
+        if key.value in seen and key.tag != _CORE + "merge":
+            raise Refused(f"duplicate key {shown(key.value)}", "remove one of the two", key)
+        seen.add(key.value)

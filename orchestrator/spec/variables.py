@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.slo import shown
 from orchestrator.spec.units import as_text
 
 Location = tuple[Any, ...]
@@ -26,10 +27,11 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Unset:
-    """A ${NAME} that could not be replaced: where, and why."""
+    """A ${NAME} that could not be replaced: where, why, and what to do."""
 
     location: Location
     what: str
+    hint: str
 
 
 def interpolate(value: Any, names: Names, location: Location, unset: list[Unset]) -> Any:
@@ -60,14 +62,18 @@ def literal(value: Any) -> Any:
 
 
 def _expanded(text: str, names: Names, location: Location, unset: list[Unset]) -> str:
-    from expandvars import ExpandvarsException, expand
+    from expandvars import ExpandvarsException, ParameterNullOrNotSet, UnboundVariable, expand
 
     expander: Any = expand
     try:
         return str(expander(text, nounset=True, environ=names.all()))
-    except ExpandvarsException as error:
-        unset.append(Unset(location, str(error)))
-        return text
+    except (UnboundVariable, ParameterNullOrNotSet) as error:
+        what = f"variable {shown(str(error.args[0]).partition(':')[0])} is not set"
+        unset.append(Unset(location, what, "set the variable, or give a default: ${NAME:-value}"))
+    except ExpandvarsException:
+        what = f"{shown(text)} is not a valid use of a variable"
+        unset.append(Unset(location, what, "write ${NAME} or ${NAME:-value}; write \\$ for a dollar sign"))
+    return text
 
 
 def _is_script(location: Location) -> bool:

@@ -67,7 +67,7 @@ exclude: ["*"]
     [
         ("a: [", ":1:5", "expected the node content"),
         ("- 1", "", "is not a mapping"),
-        ("campaign: a\ncampaign: b\n", ":2:1", "duplicate key"),
+        ("campaign: a\ncampaign: b\n", ":2", "duplicate key 'campaign'"),
         ("", "", "is not a mapping"),
         ("a: 1\nb: !!omap [c: 1]\n", ":2", "unknown tag '!!omap'"),
         ("a: !mine 1\n", ":1", "unknown tag '!mine'"),
@@ -100,9 +100,19 @@ def test_variables_come_from_the_environment(tmp_path):
     (problem,) = problems(tmp_path, text, environment={})
     loaded = load(tmp_path / "c.yaml", environment={"PORT": "81"})
 
-    assert "PORT" in problem[1]
+    assert problem[1] == "variable 'PORT' is not set"
     assert "give a default" in problem[2]
     assert loaded.campaign.targets["up"].url == "http://localhost:81/"
+
+
+@pytest.mark.parametrize("text", ["${", "${X", "${!X}"])
+def test_a_variable_that_cannot_be_read(tmp_path, text):
+    """The value as written, and the forms that there are."""
+    ((where, what, hint),) = problems(tmp_path, GOOD + f"description: 'a {text} b'\n", environment={})
+
+    assert where == ":7: description"
+    assert what == f"'a {text} b' is not a valid use of a variable"
+    assert "${NAME:-value}" in hint
 
 
 def test_variables_of_the_file(tmp_path):
