@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.clock import wall_minus_monotonic_ns
+from agents.records import HostRole
 
 INTERVAL_S = 1.0
 # The network namespace of this thread rather than of its process: a lab host is a namespace.
@@ -54,7 +55,7 @@ class HostUse:
     """
 
     host: str
-    role: str
+    role: HostRole
     seconds: float
     cores: int
     busy_share: float
@@ -125,7 +126,7 @@ class HostMeter:
             held=_held(_text(self._net / "sockstat")),
         )
 
-    def use(self, host: str, role: str) -> HostUse | None:
+    def use(self, host: str, role: HostRole) -> HostUse | None:
         """Return what happened between start() and stop(); None with fewer than two samples."""
         if len(self._samples) < 2:
             return None
@@ -147,7 +148,7 @@ class HostMeter:
 
 
 def summarise(
-    samples: list[Sample], host: str, role: str, speeds: dict[str, int | None], ports: int, governor: str | None
+    samples: list[Sample], host: str, role: HostRole, speeds: dict[str, int | None], ports: int, governor: str | None
 ) -> HostUse:
     """Return the differences between samples: totals from the first to the last, and a series."""
     first, last = samples[0], samples[-1]

@@ -171,7 +171,7 @@ class LoadHost(CommandHost):
     def use(self) -> HostUse | None:
         """Stop metering the host; return its use since T0, None when there was too little to see."""
         self._meter.stop()
-        return self._meter.use(self._name, HostRole.LOAD.value)
+        return self._meter.use(self._name, HostRole.LOAD)
 
     def cancel(self) -> None:
         """End every generator soon; results so far can still be collected."""

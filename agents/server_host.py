@@ -138,7 +138,7 @@ class ServerHost(CommandHost):
     def use(self) -> HostUse | None:
         """Stop metering the host; return its use since meter(), None when there was too little to see."""
         self._meter.stop()
-        return self._meter.use(self._name, HostRole.SERVER.value)
+        return self._meter.use(self._name, HostRole.SERVER)
 
     def finish(self) -> ServerFacts:
         """Read the counters for the last time, look at the container, and return all that is known of the server."""
