@@ -1,4 +1,8 @@
-"""How the command ends: signals, errors and summaries, each with its exit code."""
+"""How the command ends: signals, errors and summaries, each with its exit code.
+
+Records of results are imported inside the functions: this module is loaded before Volley has checked
+that the package `agents`, which they import, is its own.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +24,11 @@ from orchestrator.errors import (
     Several,
     VolleyError,
 )
-from orchestrator.result import FindingCode, Outcome, Severity, Verdict
-from orchestrator.search.records import Ending
 
 if TYPE_CHECKING:
     from orchestrator.result import Compared
+    from orchestrator.search.records import Ending
     from orchestrator.stored.evaluate import Finished
-
-# Findings and endings that mean that nothing was measured.
-NOT_STARTED = frozenset(
-    {FindingCode.SERVER_NOT_READY, FindingCode.SERVER_EXITED, FindingCode.NOT_RUN, FindingCode.COMMAND_FAILED}
-)
-NOT_REACHED = frozenset({Ending.NOT_RECOVERED, Ending.NOT_STARTED})
 
 _signals: list[int] = []
 
@@ -109,6 +106,8 @@ def exit_code(finished: Finished) -> int:
 
     An INVALID result is 3, or 4 if its only problem is that a server did not start. A missed objective is 99.
     """
+    from orchestrator.result import FindingCode, Outcome, Severity, Verdict
+
     summary = finished.summary
     if summary.saturation:
         return _search_code({target.ending for target in summary.saturation})
@@ -118,17 +117,27 @@ def exit_code(finished: Finished) -> int:
         finding.code for case in summary.cases for finding in case.findings if finding.severity == Severity.INVALID
     }
     measured = any(trial.metrics is not None for trial in finished.trials)
-    return EXIT_UNREACHABLE if reasons <= NOT_STARTED and not measured else EXIT_INVALID
+    not_started = {
+        FindingCode.SERVER_NOT_READY,
+        FindingCode.SERVER_EXITED,
+        FindingCode.NOT_RUN,
+        FindingCode.COMMAND_FAILED,
+    }
+    return EXIT_UNREACHABLE if reasons <= not_started and not measured else EXIT_INVALID
 
 
 def _search_code(endings: set[Ending]) -> int:
-    if endings & NOT_REACHED:
+    from orchestrator.search.records import Ending
+
+    if endings & {Ending.NOT_RECOVERED, Ending.NOT_STARTED}:
         return EXIT_UNREACHABLE
     return EXIT_FAILED if Ending.NEVER_MET in endings else EXIT_OK
 
 
 def compare_exit_code(compared: Compared) -> int:
     """Return the exit code for a comparison: 99 for a regression, 3 if something could not be compared."""
+    from orchestrator.result import Outcome
+
     if compared.outcome == Outcome.FAIL:
         return EXIT_FAILED
     return EXIT_OK if compared.comparable else EXIT_INVALID

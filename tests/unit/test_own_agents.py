@@ -1,11 +1,13 @@
 """Volley starts only with its own package `agents`: another distribution has one of the same name."""
 
+import subprocess
 import sys
 
 import pytest
 
 from orchestrator.cli import own_agents
 from orchestrator.errors import EXIT_USAGE, UsageError
+from tests.conftest import ROOT
 
 FOREIGN = "raise SystemExit('a foreign package was imported')\n"
 
@@ -55,3 +57,22 @@ def test_check_does_not_import_the_package(monkeypatch):
     own_agents.require_own_agents()
 
     assert own_agents.PACKAGE not in sys.modules
+
+
+@pytest.mark.process
+def test_command_refuses_to_start(tmp_path):
+    """One error with a hint, exit code 2. The foreign package is never imported, as it may fail or be slow."""
+    (tmp_path / "agents").mkdir()
+    (tmp_path / "agents" / "__init__.py").write_text(FOREIGN)
+    code = "import sys; sys.argv = ['volley', 'doctor']; from orchestrator.cli.app import main; main()"
+
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True, cwd="/"
+    )
+
+    assert done.returncode == EXIT_USAGE, done.stderr
+    assert done.stdout == ""
+    message, hint = done.stderr.splitlines()
+    assert message.startswith("error: ")
+    assert f"{tmp_path}/agents belongs to another project" in message
+    assert hint.startswith("  -> install Volley")
