@@ -43,7 +43,7 @@ def test_a_build_that_fails(tmp_path):
         "run", tiny_campaign(tmp_path, 18312, target={"build": str(context)}), "--out", str(tmp_path / "runs")
     )
 
-    told(done, 4, "docker build of", "failed", "returned a non-zero code: 1", "mend the Dockerfile")
+    told(done, 4, "docker build of", "failed", "returned a non-zero code: 1", "fix the Dockerfile")
     assert set(containers()) <= set(before)
 
 
@@ -53,7 +53,7 @@ def test_no_docker_engine(tmp_path):
 
     done = volley("run", tiny_campaign(tmp_path, 18313), "--out", str(tmp_path / "runs"), env=environment)
 
-    told(done, 4, "the Docker engine does not answer", "deploy/engine.sh up")
+    told(done, 4, "the Docker engine does not answer", "systemctl start docker")
 
 
 def without_h2load(tmp_path: Path) -> dict[str, str]:

@@ -13,7 +13,7 @@ from orchestrator.spec.models import Target
 from tests.handles_contract import CONTRACT, Hosts, a_container_is_started_metered_and_removed
 from tests.integration.machine import TINY
 
-PORT = 18311
+PORT = 18331
 TARGET = Target.model_validate({"build": str(TINY), "port": PORT})
 
 
