@@ -121,6 +121,20 @@ class HdrCounts:
             squares_us2=self.squares_us2 + other.squares_us2,
         )
 
+    def without(self, other: HdrCounts) -> HdrCounts:
+        """Return the counters less those of a part of them. The maximum is that of the highest counter left."""
+        counts = self.counts - other.counts
+        left = np.flatnonzero(counts)
+        highest = int(highest_equivalent_us(int(left[-1]))) if left.size else 0
+        return HdrCounts(
+            counts=counts,
+            overflow=self.overflow - other.overflow,
+            minimum_us=self.minimum_us,
+            maximum_us=min(self.maximum_us, highest),
+            total_us=self.total_us - other.total_us,
+            squares_us2=self.squares_us2 - other.squares_us2,
+        )
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, HdrCounts):
             return NotImplemented
@@ -140,8 +154,11 @@ class HdrCounts:
         n = self.n
         if n == 0:
             raise ValueError("an empty histogram has no quantile")
-        cumulative = np.cumsum(self.counts)
-        index = int(np.searchsorted(cumulative, rank_of(quantile, n)))
+        return self.value_at(rank_of(quantile, n))
+
+    def value_at(self, rank: int) -> int:
+        """Return the value of a rank, from 1 for the smallest, in µs: the highest equivalent value of its counter."""
+        index = int(np.searchsorted(np.cumsum(self.counts), rank))
         if index >= COUNTERS:
             return self.maximum_us
         return min(int(highest_equivalent_us(index)), self.maximum_us)

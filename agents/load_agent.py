@@ -221,12 +221,10 @@ class LoadAgent:
         assert recorder is not None, "result() before follow()"
         rebuilt = None if self._rebuilt is None else self._rebuilt.result(recorder.tally.last_end_us)
         facts = self._facts(recorder)
-        if rebuilt is not None:
-            return AgentResult(
-                _with_rebuilt(facts, rebuilt), recorder.service, recorder.series, rebuilt.response, rebuilt.lag
-            )
+        counters = recorder if rebuilt is None else rebuilt
+        facts = _with_arrivals(facts, recorder) if rebuilt is None else _with_rebuilt(facts, rebuilt)
         return AgentResult(
-            _with_arrivals(facts, recorder), recorder.service, recorder.series, recorder.response, recorder.lag
+            facts, recorder.service, recorder.series, counters.response, counters.lag, counters.unanswered
         )
 
     def _facts(self, recorder: Recorder) -> AgentFacts:
@@ -280,6 +278,7 @@ class LoadAgent:
             connects=account.connects,
             most_connections=account.most_connections,
             retried=account.retried,
+            drain_us=recorder.drain_us(slots) if task.requests is not None and task.rate_per_s is None else None,
             hung=0 if recorder.occupancy is None else recorder.occupancy.hung(slots, p99_us),
         )
 
@@ -301,13 +300,14 @@ def _with_arrivals(facts: AgentFacts, recorder: Recorder) -> AgentFacts:
     if recorder.arrivals is None:
         return facts
     counts = recorder.arrivals.close()
+    missing = 0 if recorder.unanswered is None else recorder.unanswered.n
     return replace(
         facts,
         due=counts.due,
-        missing=recorder.tally.unanswered,
+        missing=missing,
         late=counts.late,
         late_us=recorder.arrivals.late_us,
-        lower_bound=recorder.tally.unanswered > 0,
+        lower_bound=missing > 0,
         early=counts.early,
         off_schedule=counts.off_schedule,
         largest_burst=counts.largest_burst,

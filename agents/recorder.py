@@ -19,6 +19,9 @@ CLASSES = (OK, HTTP_ERROR, STREAM_FAILED)
 # Was due and has no answer: it stands in the response times at its age, a lower bound.
 UNANSWERED = np.array([Failure.TIMEOUT, Failure.UNANSWERED, Failure.UNSENT])
 
+# Ends of requests that are kept for drain_us().
+KEPT_ENDS = 4096
+
 _NEVER = np.iinfo(np.int64).max
 
 
@@ -41,7 +44,6 @@ class Tally:
     Where rows hold due times a request belongs to the window in which it was due, sent or not; then never_sent stays 0.
     boundary counts the rows inside the window whose status h2load lost (0): they are in no class.
     crossing counts rows that started in the window and ended after it: slots seen occupied at its end.
-    unanswered counts those that were due in the window and have no answer: they stand in the response times at their age.
     first_start_us and last_end_us span all rows that were sent, on the load host's clock; 0 while there are none.
     """
 
@@ -51,7 +53,6 @@ class Tally:
     never_sent: int = 0
     boundary: int = 0
     crossing: int = 0
-    unanswered: int = 0
     statuses: dict[int, int] = field(default_factory=dict)
     first_start_us: int = 0
     last_end_us: int = 0
@@ -61,7 +62,8 @@ class Recorder:
     """Adds rows, in chunks of any size and in any order, to counters per class and per second of the window.
 
     With a schedule (an open loop whose rows hold due times) response time and send lag are recorded as well. Response time
-    is of the same population as service time, the successful answers, and of what was due and never answered.
+    is of the same population as service time, the successful answers, and of what was due and never answered, at its age;
+    `unanswered` holds the latter alone.
     """
 
     def __init__(self, window: Window, schedule: Schedule | None = None) -> None:
@@ -71,8 +73,10 @@ class Recorder:
         self.series = {name: Series() for name in CLASSES}
         self.response = None if schedule is None else HdrCounts()
         self.lag = None if schedule is None else HdrCounts()
+        self.unanswered = None if schedule is None else HdrCounts()
         self.arrivals = None if schedule is None else ArrivalCheck(schedule)
         until_us = window.observed_until_us
+        self._last_ends = np.zeros(0, dtype=np.int64)
         timed = schedule is None and window.end_us is not None and until_us is not None and until_us > window.end_us
         self.occupancy = Occupancy(window.end_us or 0, until_us or 0) if timed else None
 
@@ -89,6 +93,9 @@ class Recorder:
             tally.last_end_us = max(tally.last_end_us, int(end.max()))
             if self.occupancy is not None:
                 self.occupancy.add(on_the_wire.start_us, end)
+            if self.window.end_us is None:
+                ends = np.concatenate([self._last_ends, end])
+                self._last_ends = np.partition(ends, -KEPT_ENDS)[-KEPT_ENDS:] if ends.size > KEPT_ENDS else ends
         if self.response is not None and rows.due_us is not None:
             inside = self._inside(rows, rows.due_us)
             if len(inside):
@@ -98,6 +105,16 @@ class Recorder:
         inside = self._inside(on_the_wire, on_the_wire.start_us)
         if len(inside):
             self._classify(inside.start_us - self.window.start_us, inside.status, inside.service_us)
+
+    def drain_us(self, slots: int) -> int:
+        """Return how long at the end of a load bound by a count fewer than `slots` requests were left.
+
+        Each slot has a share of the count. With equal servers for all, the last request of each ends at about the same time.
+        """
+        if self._last_ends.size <= slots or slots > KEPT_ENDS:
+            return 0
+        ends = np.sort(self._last_ends)
+        return int(ends[-1] - ends[-slots])
 
     def _inside(self, rows: Rows, instant_us: Ints) -> Rows:
         """Return the rows whose instant, shape (n,), lies in the window, and count the others."""
@@ -118,13 +135,14 @@ class Recorder:
         assert self.response is not None
         assert self.lag is not None
         assert self.arrivals is not None
+        assert self.unanswered is not None
         due, start, status, service = rows.due_us, rows.start_us, rows.status, rows.service_us
         sent = start > 0
         lag = np.where(sent, np.maximum(start - due, 0), 0)
         # What was never sent has its time from when it was due already.
         response = service + lag
         unanswered = np.isin(status, UNANSWERED)
-        self.tally.unanswered += int(unanswered.sum())
+        self.unanswered.record(response[unanswered])
         self.lag.record(lag[sent])
         self.response.record(response[unanswered | ((status >= 100) & (status < 400))])
         self.arrivals.add(due, start)

@@ -121,7 +121,8 @@ class AgentFacts:
     after they were due. early, off_schedule: sent before they were due; due times that are not on the task's schedule.
     largest_burst, largest_due: the most requests sent, and due, within one millisecond of the window.
     waited_for_slot, connects, most_connections, retried: the generator's summary; None: it does not say.
-    hung: slots of a closed loop that had no answer any more at the window's end.
+    hung: slots of a closed loop without an answer any more at the window's end.
+    drain_us: how long, at the end of a load bound by a count, fewer requests than slots were left.
     """
 
     agent: str
@@ -175,6 +176,7 @@ class AgentFacts:
     most_connections: int | None = None
     retried: int | None = None
     hung: int = 0
+    drain_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

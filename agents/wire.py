@@ -32,13 +32,17 @@ class BadFrame(ValueError):
 
 @dataclass(slots=True)
 class AgentResult:
-    """One agent's facts and counters. response and lag are None in the closed model."""
+    """One agent's facts and counters. response, lag and unanswered are None in the closed loop.
+
+    unanswered: the part of response that is of requests without an answer, at their age.
+    """
 
     facts: AgentFacts
     service: dict[str, HdrCounts]
     series: dict[str, Series]
     response: HdrCounts | None = None
     lag: HdrCounts | None = None
+    unanswered: HdrCounts | None = None
 
 
 def encode(payload: dict[str, Any]) -> bytes:
@@ -108,6 +112,7 @@ def pack_result(result: AgentResult) -> dict[str, Any]:
         "series": {name: _pack_series(s) for name, s in result.series.items()},
         "response": None if result.response is None else _pack_counts(result.response),
         "lag": None if result.lag is None else _pack_counts(result.lag),
+        "unanswered": None if result.unanswered is None else _pack_counts(result.unanswered),
     }
 
 
@@ -126,6 +131,8 @@ def unpack_result(payload: dict[str, Any]) -> AgentResult:
             series={name: _unpack_series(s) for name, s in payload["series"].items()},
             response=None if payload["response"] is None else _unpack_counts(payload["response"]),
             lag=None if payload["lag"] is None else _unpack_counts(payload["lag"]),
+            # Not in runs of version 0.1.
+            unanswered=None if payload.get("unanswered") is None else _unpack_counts(payload["unanswered"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, BadRecord) as error:
         if isinstance(error, BadFrame):

@@ -39,7 +39,8 @@ class OpenLoad:
 class Scheduled:
     """One agent's open loop over the requests *due* inside the window.
 
-    response and lag are in µs; response is of the successful answers, and of what was due and never logged, at its age.
+    response, unanswered and lag are in µs. response is of the successful answers, and of what was due and never logged, at
+    its age; unanswered is of the latter alone.
     missing: due inside the window and never logged. waited: those, and the requests that were later than h2load's timer
     explains: no slot was free. lower_bound: connections were busy when requests were due, so that the
     rank matching understates the tail. uneven: requests sent further than late_us from an even schedule, what h2load's timer
@@ -47,6 +48,7 @@ class Scheduled:
     """
 
     response: HdrCounts
+    unanswered: HdrCounts
     lag: HdrCounts
     due: int
     missing: int
@@ -99,16 +101,18 @@ def reconstruct(rows: Rows, load: OpenLoad, window: tuple[int, int], observed_un
     inside = (due >= window[0]) & (due < window[1])
     seen = inside[: start.size]
     answered = seen & (status >= 100) & (status < 400)
-    response, lags = HdrCounts(), HdrCounts()
+    response, unanswered, lags = HdrCounts(), HdrCounts(), HdrCounts()
     response.record(lag[answered] + service[answered])
     lags.record(lag[seen])
     waiting = np.maximum(observed_until_us - due[start.size :][inside[start.size :]], 0)
     response.record(waiting)
+    unanswered.record(waiting)
     late = int((lag[seen] > 2 * TICK_US).sum()) + int(waiting.size)
     total = int(inside.sum())
     late_us = max(LATE_US, round(LATE_OF_GAP * 1e6 / load.rate_per_s))
     return Scheduled(
         response=response,
+        unanswered=unanswered,
         lag=lags,
         due=total,
         missing=int(waiting.size),

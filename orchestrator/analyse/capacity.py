@@ -102,7 +102,9 @@ def failed_terms(trial: Trial, terms: Sequence[Term]) -> list[str]:
 def _value(metrics: Metrics, term: Term) -> float | None:
     if term.metric == ERRORS:
         return metrics.requests.error_share
-    return value_of(metrics, term.metric)
+    if term.metric in metrics.beyond:
+        return None
+    return metrics.objective_time_us.get(term.metric) or value_of(metrics, term.metric)
 
 
 def answer(trial: Trial, terms: Sequence[Term]) -> Answer:

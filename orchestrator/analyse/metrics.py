@@ -9,7 +9,7 @@ import numpy as np
 from agents.cgroup import Counters
 from agents.histogram import HdrCounts, highest_equivalent_us, rank_of
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
-from agents.records import AgentFacts, ServerFacts, ServerState
+from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState
 from agents.series import Sparse
 from agents.wire import AgentResult
 from orchestrator.facts import TrialFacts
@@ -23,6 +23,7 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
     window_s = window_length_s(facts)
     ok = merged.service[OK]
     requests = count_requests(facts, merged)
+    judged, beyond = objective_times(successes(merged), requests)
     return Metrics(
         throughput_per_s=ok.n / window_s if window_s > 0 else 0.0,
         window_s=window_s,
@@ -38,6 +39,8 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
         series_interval_s=merged.series[OK].interval_s,
         series=per_interval(merged),
         concurrency=concurrency(facts, merged, window_s),
+        objective_time_us=judged,
+        beyond=beyond,
     )
 
 
@@ -71,7 +74,43 @@ def count_requests(facts: TrialFacts, merged: Merged) -> Requests:
         return Requests(ok, http_error, facts.case.requests - ok - http_error, 0)
     lost = sum(max(0, (unlogged(agent) or 0) - agent.slots) for agent in facts.agents)
     failed = merged.service[STREAM_FAILED].n + sum(a.never_sent + a.boundary for a in facts.agents) + lost
+    failed += sum(agent.hung + _not_logged(agent) for agent in facts.agents)
     return Requests(ok, http_error, failed, sum(censored(agent) for agent in facts.agents))
+
+
+def _not_logged(agent: AgentFacts) -> int:
+    """Return the requests that were due, were never answered, and have no row: h2load's log has none for them."""
+    return (agent.missing or 0) if agent.generator == GeneratorKind.H2LOAD else 0
+
+
+def successes(merged: Merged) -> HdrCounts:
+    """Return the times of the successful answers: response time in the open loop, service time in the closed loop."""
+    if merged.response is None:
+        return merged.service[OK]
+    return merged.response if merged.unanswered is None else merged.response.without(merged.unanswered)
+
+
+def objective_times(answered: HdrCounts, requests: Requests) -> tuple[Times, list[str]]:
+    """Return the percentiles that objectives are judged by, in µs, and the names of those that have no value.
+
+    A request without a successful answer counts as slower than any limit, so that failing fast never makes a percentile
+    better. A percentile that falls on such a request has no value: no limit is met. None: withheld, as in times().
+    """
+    total = answered.n + requests.unsuccessful
+    values: Times = {}
+    beyond: list[str] = []
+    for name, q in QUANTILES.items():
+        rank = rank_of(q, total)
+        values[name] = None
+        if total and rank > answered.n:
+            beyond.append(name)
+        elif total * (1 - q) >= 10 - 1e-9:
+            values[name] = float(answered.value_at(rank))
+    values[Metric.MAX] = float(answered.maximum_us) if answered.n else None
+    values[Metric.MEAN] = answered.mean_us() if answered.n else None
+    if requests.unsuccessful:
+        beyond.append(Metric.MAX)
+    return values, beyond
 
 
 def statuses(agents: list[AgentFacts]) -> dict[str, int]:
@@ -97,9 +136,9 @@ def censored(agent: AgentFacts) -> int:
     A slot that a logged request held across the window's end cannot hold another; and what has no row is at most what was
     started and not done.
     """
-    if agent.missing is not None:
-        return agent.missing
-    free = max(0, agent.slots - agent.crossing)
+    if agent.missing is not None or agent.generator != GeneratorKind.H2LOAD:
+        return 0  # each has its row, or is counted as failed
+    free = max(0, agent.slots - agent.crossing - agent.hung)
     missing = unlogged(agent)
     return free if missing is None else max(0, min(free, missing))
 
@@ -123,9 +162,10 @@ def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
     if merged.response is None or merged.response.n == 0:
         return None
     unfinished = sum(agent.missing or 0 for agent in facts.agents)
-    late = sum(agent.late or 0 for agent in facts.agents if agent.lower_bound)
-    share = max(unfinished, late) / merged.response.n
-    return 1 - share if share else None
+    # Rank matching understates the tail when h2load's connections were busy.
+    waited = sum(agent.waited_for_slot or 0 for agent in facts.agents if agent.generator == GeneratorKind.H2LOAD)
+    share = max(unfinished, waited) / merged.response.n
+    return max(0.0, 1 - share) if share else None
 
 
 def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from orchestrator.analyse import people
 from orchestrator.result import CaseResult, Interval, Objective, Outcome
 from orchestrator.slo import ERRORS, THROUGHPUT, Metric, Term
 
@@ -11,22 +12,32 @@ from orchestrator.slo import ERRORS, THROUGHPUT, Metric, Term
 def objectives(case: CaseResult, terms: Sequence[Term]) -> list[Objective]:
     """Judge each term by the case's estimate.
 
-    Response time in the open loop, service time in the closed loop.
+    Response time in the open loop, service time in the closed loop. Requests without a successful answer count as slower
+    than any limit, so that a server never meets an objective by failing fast.
     """
     judged = []
     for term in terms:
         value = measured(case, term)
         estimate = None if value is None else value.estimate
-        judged.append(Objective(term.text, term.metric, term.limit, value, term.met_by(estimate)))
+        reason = _beyond(case) if term.metric in case.beyond else ""
+        judged.append(Objective(term.text, term.metric, term.limit, value, term.met_by(estimate), reason))
     return judged
 
 
+def _beyond(case: CaseResult) -> str:
+    return f"{people.percent(case.requests.error_share)} of requests had no successful answer"
+
+
 def measured(case: CaseResult, term: Term) -> Interval | None:
-    """Return what a term is about; None if it was withheld or not measured."""
+    """Return what a term is about; None if it was withheld, not measured, or falls on a request that failed."""
     if term.metric == ERRORS:
         share = case.requests.error_share
         return None if share is None else Interval(share, None, None)
-    return interval_of(case, term.metric)
+    if term.metric == THROUGHPUT:
+        return case.throughput_per_s
+    if term.metric in case.beyond:
+        return None
+    return case.objective_time_us.get(term.metric) or interval_of(case, term.metric)
 
 
 def interval_of(case: CaseResult, metric: Metric) -> Interval | None:

@@ -43,6 +43,8 @@ def objective_text(case: CaseResult, objective: Objective) -> str:
 
 def measured(objective: Objective) -> str:
     """Return what was measured, in the unit of the objective."""
+    if objective.reason:
+        return objective.reason
     if objective.measured is None:
         return UNKNOWN
     if objective.metric == THROUGHPUT:

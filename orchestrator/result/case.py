@@ -21,9 +21,9 @@ class CaseEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """An objective and whether it was met. limit: µs, a share, or per second. measured None.
+    """An objective and whether it was met. limit: µs, a share, or per second.
 
-    Unknown, and so not met.
+    measured None: not known, and so not met. reason: why a value that could be known does not count.
     """
 
     text: str
@@ -31,6 +31,7 @@ class Objective:
     limit: float
     measured: Interval | None
     passed: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,8 @@ class CaseResult:
 
     trials: planned. used: behind the numbers. start_skew_us: the largest stretch between the first
     requests of the agents of one trial; clock_bound_us: the loosest bound on a host's clock. None
-    where there was nothing to measure. response_time_us: open loop only.
+    where there was nothing to measure. response_time_us: open loop only. objective_time_us, beyond: as in
+    Metrics, over the trials.
     """
 
     case: str
@@ -60,6 +62,8 @@ class CaseResult:
     endpoints: list[CaseEndpoint] = field(default_factory=list)
     findings: list[CaseFinding] = field(default_factory=list)
     slo: list[Objective] = field(default_factory=list)
+    objective_time_us: dict[str, Interval | None] = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

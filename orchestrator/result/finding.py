@@ -65,6 +65,9 @@ class FindingCode(StrEnum):
     BURSTY_ARRIVALS = "bursty-arrivals"
     RATE_NOT_REACHED = "rate-not-reached"
     SEND_LAG = "send-lag"
+    OUT_OF_SLOTS = "out-of-slots"
+    HUNG_SLOTS = "hung-slots"
+    CLIENTS_IDLE = "clients-idle"
 
     AGENT_LOST = "agent-lost"
     COUNTS_MISMATCH = "counts-mismatch"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.facts import TrialFacts
@@ -131,6 +131,8 @@ class Metrics:
     series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
     concurrency: mean requests under way in a timed closed load, from service times (Little's law);
     None for others.
+    objective_time_us: what objectives are judged by: percentiles over all requests, where one without
+    a successful answer is slower than any limit. beyond: those that fall on such requests.
     """
 
     throughput_per_s: float
@@ -147,6 +149,8 @@ class Metrics:
     series_interval_s: int
     series: list[list[float | None]]
     concurrency: float | None = None
+    objective_time_us: Times = field(default_factory=dict)
+    beyond: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

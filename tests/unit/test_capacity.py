@@ -40,6 +40,7 @@ def trial(rate=100.0, p99_ms=10.0, answered=None, errors=0, kind="probe", number
         throughput_per_s=per_s,
         window_s=5.0,
         response_time_us=times,
+        objective_time_us=times,
         requests=Requests(ok=round(5 * per_s), http_error=errors),
     )
     kept = [f for f in judged.findings if f.code in CODES]

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from agents.cgroup import Counters
 from agents.clock import OffsetBound
+from agents.histogram import HdrCounts
 from orchestrator.analyse import verdict
 from orchestrator.analyse.cases import case_result, judge
 from orchestrator.facts import CommandDone, HostClock
@@ -28,20 +30,37 @@ def steady_agents(**changes):
 
 
 def open_agents(**changes):
-    good = {"planned": None, "due": 500, "missing": 0, "late": 0, "started": 500}
+    good = {"planned": None, "due": 500, "missing": 0, "late": 0, "late_us": 1_000, "largest_burst": 1, "started": 500}
+    good |= {"generator": "paced", "waited_for_slot": 0}
     return [agent_facts(**good | changes), agent_facts(agent="local/1", **good)]
 
 
-OPEN = {"window_start_us": T0_US + 2_000_000, "window_end_us": T0_US + 7_000_000, "agents": open_agents()}
+OPEN = {
+    "case": steady_case(model="open", rate_per_s=200.0),
+    "window_start_us": T0_US + 2_000_000,
+    "window_end_us": T0_US + 7_000_000,
+    "agents": open_agents(),
+}
 
 
-def trial(http_errors=0, **changes):
+def trial(http_errors=0, lag_us=None, **changes):
     facts = trial_facts(**changes)
     # In a window of 5 s forty slots that are always busy answer a thousand requests in 200 ms each.
     timed = facts.window_end_us is not None
     service = [200_000 if timed else 1_000] * (500 - http_errors)
     results = [result(agent, service, [500] * http_errors, seconds=5 if timed else 1) for agent in facts.agents]
+    if lag_us is not None:
+        results = [with_lag(each, service, lag_us) for each in results]
     return judge(facts, results)
+
+
+def with_lag(of_agent, service, lag_us):
+    """The result of an agent that sent every request late."""
+    lags = np.full(len(service), lag_us, dtype=np.int64)
+    of_agent.response, of_agent.lag = HdrCounts(), HdrCounts()
+    of_agent.response.record(lags + np.array(service))
+    of_agent.lag.record(lags)
+    return of_agent
 
 
 def clocks(before, after):
@@ -75,7 +94,12 @@ PROVOKED = {
     "agent-lost": ("invalid", {"agents": [agent_facts()]}),
     "counts-mismatch": ("invalid", {"agents": [agent_facts(done=501), agent_facts(agent="local/1")]}),
     "requests-lost": ("invalid", {**STEADY, "agents": steady_agents(), "case": steady_case(), "number": 9}),
-    "clients-lost": ("invalid", {**STEADY, "agents": steady_agents(sockets_fewest=19)}),
+    "clients-lost": (
+        "invalid",
+        {**STEADY, "case": steady_case(protocol="http2"), "agents": steady_agents(sockets_fewest=19)},
+    ),
+    "hung-slots": ("suspect", {**STEADY, "agents": steady_agents(hung=2)}),
+    "clients-idle": ("suspect", {"agents": [agent_facts(drain_us=400_000), agent_facts(agent="local/1")]}),
     "stream-failures": ("suspect", {"agents": [agent_facts(request_failures=4), agent_facts(agent="local/1")]}),
     "generator-cpu": ("suspect", {"agents": [agent_facts(cpu_busiest=0.75), agent_facts(agent="local/1")]}),
     "clock-bound": ("suspect", {"clocks": clocks(WIDE, WIDE)}),
@@ -85,19 +109,10 @@ PROVOKED = {
         {"agents": [agent_facts(), agent_facts(agent="local/1", first_start_us=T0_US + 300_000)]},
     ),
     "censored-tail": ("suspect", {**STEADY, "agents": steady_agents(done=500)}),
-    "bursty-arrivals": ("suspect", {"case": steady_case(model="open", rate_per_s=8000.0), **OPEN}),
-    "rate-not-reached": (
-        "suspect",
-        {
-            "case": steady_case(model="open", rate_per_s=100.0),
-            **OPEN,
-            "agents": open_agents(rows=400, done=400, started=400),
-        },
-    ),
-    "send-lag": (
-        "suspect",
-        {"case": steady_case(model="open", rate_per_s=100.0), **OPEN, "agents": open_agents(late=50, lower_bound=True)},
-    ),
+    "bursty-arrivals": ("suspect", {**OPEN, "agents": open_agents(late=60, largest_burst=7)}),
+    "rate-not-reached": ("suspect", {**OPEN, "agents": open_agents(due=400)}),
+    "out-of-slots": ("suspect", {**OPEN, "agents": open_agents(waited_for_slot=2, late=500)}),
+    "send-lag": ("suspect", {**OPEN, "lag_us": 30_000}),
     "host-steal": ("suspect", {"hosts": [host_use(steal_share=0.2)]}),
     "network-saturated": ("suspect", {"hosts": [host_use(link_share=0.95)]}),
     "ephemeral-ports": ("invalid", {"hosts": [host_use(ports=30)]}),
@@ -261,6 +276,41 @@ def test_http2_connections_that_go_away_under_a_living_server():
     )
 
     assert {"clients-lost", "keepalive-limit"} <= codes(judged)
+
+
+@pytest.mark.silent("bursty-arrivals", "send-lag", "out-of-slots", "rate-not-reached", "hung-slots", "clients-idle")
+def test_an_open_loop_that_is_on_time_has_no_doubts():
+    """A few late requests, and what every timer adds; a closed load whose clients end together."""
+    judged = trial(**OPEN | {"agents": open_agents(late=20, largest_burst=2)}, lag_us=900)
+
+    assert codes(judged) <= {"too-few-samples", "shared-host", "server-throttled"}
+    assert "clients-idle" not in codes(trial(agents=[agent_facts(drain_us=60_000), agent_facts(agent="local/1")]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "lag_us", "severity", "words"),
+    [
+        ({"agents": open_agents(early=3)}, 0, "suspect", "before they were due"),
+        ({"agents": open_agents(off_schedule=3)}, 0, "suspect", "not on the schedule"),
+        ({"agents": open_agents(late=300, generator="h2load")}, 0, "suspect", "10 ms timer of h2load"),
+        ({}, 300_000, "invalid", "p50 of the send lag is 300 ms of a response time of 500 ms"),
+    ],
+)
+@pytest.mark.provokes("bursty-arrivals", "send-lag")
+def test_arrivals_that_are_not_those_of_the_schedule(changes, lag_us, severity, words):
+    """Whatever the generator, and with the reason in words."""
+    judged = trial(**OPEN | changes, lag_us=lag_us)
+    found = [f for f in judged.findings if f.code in ("bursty-arrivals", "send-lag")]
+
+    assert [f.severity for f in found] == [severity]
+    assert words in found[0].sentence
+
+
+def test_no_free_slot_explains_late_sends():
+    """Its finding stands alone: the generator's timing is not to blame."""
+    judged = trial(**OPEN | {"agents": open_agents(waited_for_slot=50, late=400)}, lag_us=300_000)
+
+    assert {"bursty-arrivals", "send-lag", "out-of-slots"} & codes(judged) == {"out-of-slots"}
 
 
 @pytest.mark.silent(*PROVOKED, *NUMBERS, "errors", "no-success", but=["too-few-samples"])

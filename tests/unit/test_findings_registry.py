@@ -57,8 +57,13 @@ def further():
     yield trial(hosts=[host_use(dropped_packets=100)])
     yield trial(hosts=[host_use(steal_share=0.05)])
     yield trial(**STEADY, agents=[replace(steady_agents()[0], crossing=19, started=501), steady_agents()[1]])
-    opened = {**OPEN, "case": steady_case(model="open", rate_per_s=100.0)}
-    yield trial(**{**opened, "agents": open_agents(late=50)})
+    for agents in ({"early": 3}, {"off_schedule": 3}, {"late": 300, "generator": "h2load"}):
+        yield trial(**{**OPEN, "agents": open_agents(**agents)})
+    yield trial(**OPEN, lag_us=300_000)
+    many = steady_case(model="open", rate_per_s=200.0, protocol="http2", streams=5)
+    yield trial(**{**OPEN, "case": many, "agents": open_agents(waited_for_slot=9)})
+    yield trial(**STEADY, agents=steady_agents(hung=30))
+    yield trial(agents=[agent_facts(drain_us=150_000), SECOND])
     for ended in ("died", "watchdog", "rate-breaker", "cancelled", "malformed-log"):
         yield trial(agents=[agent_facts(ended=ended), SECOND])
     yield trial(error="host gone", agents=[], t0_ns=None)

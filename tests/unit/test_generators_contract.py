@@ -185,7 +185,7 @@ def test_a_summary_that_is_refused(line, message):
 
 
 def test_an_unknown_reason_is_refused():
-    """A failure that nobody would count must not get lost."""
+    """A failure that would not be counted must not get lost."""
     with pytest.raises(BadMessage, match="'failed' has an unknown reason 'dns': use failed, timeout, reset, "):
         parse_summary('{"sent": 1, "done": 0, "failed": {"dns": 1}}')
 

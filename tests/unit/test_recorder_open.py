@@ -54,7 +54,7 @@ def test_failing_fast_leaves_the_response_time_and_no_answer_does_not():
     assert seen.response.n == 0
     seen.add(rows((1500, 10, -2, 500), (1600, 10, -6, 900), (1700, None, -7, 1200)))
 
-    assert seen.response.n == seen.tally.unanswered == 3
+    assert seen.response.n == seen.unanswered.n == 3
     assert seen.response.total_us == 510_000 + 910_000 + 1_200_000
     assert seen.service[STREAM_FAILED].n == 7
     assert seen.tally.statuses == {-3: 1, -4: 1, -5: 1, -1: 1, -2: 1, -6: 1, -7: 1}
@@ -79,5 +79,6 @@ def test_chunks_in_any_order_give_the_same():
 
     assert whole.response == parts.response
     assert whole.lag == parts.lag
+    assert whole.unanswered == parts.unanswered
     assert whole.tally == parts.tally
     assert whole.series == parts.series

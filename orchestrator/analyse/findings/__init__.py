@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from orchestrator.analyse.findings import conduct, generator, measurement, server
+from orchestrator.analyse.findings import arrivals, conduct, generator, measurement, server
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics
 
@@ -30,6 +30,8 @@ RULES: list[Rule] = [
     measurement.counts,
     generator.ephemeral_ports,
     generator.clients_lost,
+    generator.hung_slots,
+    generator.clients_idle,
     server.connections_ended,
     server.failed_requests,
     generator.generator,
@@ -38,7 +40,7 @@ RULES: list[Rule] = [
     measurement.host_keys,
     measurement.clocks,
     measurement.start_skew,
-    generator.open_model,
+    arrivals.arrivals,
     measurement.censored_tail,
     measurement.littles_law,
     measurement.not_steady,

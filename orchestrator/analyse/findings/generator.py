@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.generators.contract import Model
+from agents.generators.contract import Model, Protocol
 from agents.records import AgentFacts, HostRole
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.facts import TrialFacts
@@ -27,9 +27,10 @@ DROPPED_SHARE = 0.001
 SENT_AGAIN_SHARE = 0.01
 FEWEST_SEGMENTS = 1000
 PORTS_FULL = 0.9
-RATE_TOLERANCE = 0.02
-# h2load's pacing timer ticks every 10 ms: above this a client sends several requests at once.
-MOST_PER_CLIENT = 100
+# With more slots than this hanging, what is left is another load.
+MOST_HUNG = 0.5
+# The share of a run bound by requests in which fewer requests than clients were left.
+IDLE_SHARE, IDLE_SUSPECT = 0.10, 0.25
 
 
 def host_of(agent: str) -> str:
@@ -147,11 +148,12 @@ def ephemeral_ports(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
 
 
 def clients_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Fewer connections than clients while the load ran."""
+    """Connections that h2load lost and does not open again. Over HTTP/1.1 it does: then slots that hang show the loss."""
     for agent in facts.agents:
         clients = agent.slots // max(1, facts.case.streams)
         held = agent.sockets_fewest
-        if held is not None and held < clients and facts.case.duration_us is not None and not _staggering(facts):
+        counts = facts.case.protocol == Protocol.HTTP2 and facts.case.duration_us is not None
+        if counts and held is not None and held < clients and not _staggering(facts):
             numbers: Facts = {"agent": agent.agent, "clients": clients, "held_fewest": held}
             yield finding(FindingCode.CLIENTS_LOST, INVALID, numbers)
         if agent.request_failures:
@@ -164,26 +166,20 @@ def _staggering(facts: TrialFacts) -> bool:
     return facts.case.model is Model.OPEN
 
 
-def open_model(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The rate was not kept, or requests were sent late."""
-    if metrics is None or facts.case.rate_per_s is None:
+def hung_slots(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Slots of a closed loop that had no answer any more: as many clients fewer than the load asked for."""
+    hung, slots = sum(agent.hung for agent in facts.agents), sum(agent.slots for agent in facts.agents)
+    if hung:
+        numbers: Facts = {"hung": hung, "slots": slots}
+        yield finding(FindingCode.HUNG_SLOTS, INVALID if hung > MOST_HUNG * slots else SUSPECT, numbers)
+
+
+def clients_idle(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """A load bound by a number of requests, at the end of which most clients had none left."""
+    if metrics is None or facts.case.requests is None or metrics.window_s <= 0:
         return
-    if (per_client := facts.case.rate_per_s / facts.case.clients) > MOST_PER_CLIENT:
-        numbers: Facts = {"rate_per_client": round(per_client, 1), "most": MOST_PER_CLIENT}
-        yield finding(FindingCode.BURSTY_ARRIVALS, SUSPECT, numbers)
-    due = sum(agent.due or 0 for agent in facts.agents)
-    sent = sum(a.rows - a.before - a.after for a in facts.agents)
-    if due and abs(sent / due - 1) > RATE_TOLERANCE:
-        numbers = {"due": due, "sent": sent, "rate_per_s": facts.case.rate_per_s}
-        yield finding(FindingCode.RATE_NOT_REACHED, SUSPECT, numbers)
-    late = sum(agent.late or 0 for agent in facts.agents)
-    if due and late / due > 0.01:
-        numbers = {"late": late, "due": due, "p99_lag_us": (metrics.send_lag_us or {}).get("p99")}
-        if _lower_bound(facts):
-            yield finding(FindingCode.SEND_LAG, SUSPECT, numbers, "lower bound")
-        else:
-            yield finding(FindingCode.SEND_LAG, INFORMATION, numbers)
-
-
-def _lower_bound(facts: TrialFacts) -> bool:
-    return any(agent.lower_bound for agent in facts.agents)
+    drain_s = max((agent.drain_us or 0 for agent in facts.agents), default=0) / 1e6
+    share = drain_s / metrics.window_s
+    if share > IDLE_SHARE:
+        numbers: Facts = {"share_of_run": round(share, 3), "drain_s": round(drain_s, 3)}
+        yield finding(FindingCode.CLIENTS_IDLE, SUSPECT if share > IDLE_SUSPECT else INFORMATION, numbers)

@@ -120,14 +120,64 @@ ENTRIES = [
         },
     ),
     Entry(
+        FindingCode.HUNG_SLOTS,
+        (SUSPECT, INVALID),
+        {
+            "": Wording(
+                "{hung:count} of {slots:client|clients} had no answer any more at the end. They are counted as failed.",
+                "Check server.log: the server stopped answering on some connections, or they were cut.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.CLIENTS_IDLE,
+        (INFORMATION, SUSPECT),
+        {
+            "": Wording(
+                "For the last {share_of_run:percent} of the run ({drain_s:s}) some clients had no requests left while "
+                "others still worked, so the throughput is not at full concurrency.",
+                "Use a load with a duration instead of a number of requests.",
+            )
+        },
+    ),
+    Entry(
+        FindingCode.OUT_OF_SLOTS,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "{waited:count} of {due:request|requests} were sent late because all {slots:connection|connections} were "
+                "busy. That is the generator's limit, not the server's.",
+                "Raise clients, or leave it out so that as many connections as needed are opened.",
+            ),
+            "streams": Wording(
+                "{waited:count} of {due:request|requests} were sent late because all {slots:stream|streams} were busy. "
+                "That is the generator's limit, not the server's.",
+                "Raise clients or streams, and the server's limit of concurrent streams.",
+            ),
+        },
+    ),
+    Entry(
         FindingCode.BURSTY_ARRIVALS,
         (SUSPECT,),
         {
             "": Wording(
-                "Each client sends {rate_per_client:digits} requests/s. h2load sends at most every 10 ms, so requests "
-                "arrive in bursts.",
-                "Use more clients, so that each sends at most {most:count} requests/s.",
-            )
+                "{late:count} of {due:request|requests} were sent more than {late_us:us} late, up to {burst:count} within "
+                "1 ms: the arrivals were bunched.",
+                "Use more agents or more load hosts: the generator had too little CPU.",
+            ),
+            "h2load": Wording(
+                "The 10 ms timer of h2load bunched the arrivals: {late:count} of {due:request|requests} were sent more than "
+                "{late_us:us} off the schedule, up to {burst:count} within 1 ms.",
+                "Use HTTP/1.1 and more agents, so that the generator paced can send this rate.",
+            ),
+            "early": Wording(
+                "{early:count} of {due:request|requests} were sent before they were due.",
+                "Fix the generator: a request must not leave before its due time.",
+            ),
+            "schedule": Wording(
+                "{off_schedule:count} of {due:due time|due times} are not on the schedule of the load.",
+                "Fix the generator, then run: volley generator check COMMAND.",
+            ),
         },
     ),
     Entry(
@@ -135,23 +185,19 @@ ENTRIES = [
         (SUSPECT,),
         {
             "": Wording(
-                "{sent:count} requests were sent where {due:count} were due ({rate_per_s:digits}/s).",
-                "Lower the rate or use more clients: the server or the clients cannot keep up with it.",
+                "{due:request|requests} were due in the window where {expected:count} should have been.",
+                "Check the generator: volley generator check COMMAND.",
             )
         },
     ),
     Entry(
         FindingCode.SEND_LAG,
-        (INFORMATION, SUSPECT),
+        (SUSPECT, INVALID),
         {
             "": Wording(
-                "{late:count} of {due:request|requests} were sent more than 20 ms late. Response time includes the wait.",
-                "Use more clients, so that one is free when a request is due.",
-            ),
-            "lower bound": Wording(
-                "{late:count} of {due:request|requests} were sent more than 20 ms late, and the highest response times "
-                "are lower bounds.",
-                "Use more clients, so that one is free when a request is due.",
+                "The generator sent requests late: the {percentile:metric} of the send lag is {lag_us:us} of a response "
+                "time of {response_us:us}.",
+                "Use more agents or more load hosts, or give the generator cores of its own.",
             ),
         },
     ),
