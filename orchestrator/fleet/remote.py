@@ -13,7 +13,7 @@ from agents.images import Build, ImageFacts
 from agents.load_host import Armed, Progress
 from agents.probe import Checked, Expect, Request
 from agents.records import Assignment, HostDescription, ServerFacts, from_plain, to_plain
-from agents.shells import CommandShell, LoadShell, ServerShell
+from agents.shells import CommandShell, LoadShell, Plain, ServerShell
 from agents.wire import AgentResult, decode_stream, unpack_result
 from orchestrator.fleet.handles import Pending
 
@@ -226,9 +226,9 @@ class RemoteServer(RemoteCommand):
         self._at.begin(ServerShell.abort).result(CONTROL_TIMEOUT_S)
 
 
-def _server_facts(plain: dict[str, Any]) -> ServerFacts:
+def _server_facts(plain: Plain) -> ServerFacts:
     return from_plain(ServerFacts, plain)
 
 
-def _use(plain: dict[str, Any] | None) -> HostUse | None:
+def _use(plain: Plain | None) -> HostUse | None:
     return None if plain is None else from_plain(HostUse, plain)
