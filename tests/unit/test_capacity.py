@@ -1,4 +1,4 @@
-"""From trials to a capacity: what passes, what is not counted, what gave way; what is planned for a rate. No host."""
+"""From trials to a capacity: what passes, what is not counted, what the limit was; what is planned for a rate. No host."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +51,7 @@ CODES = {"server-oom-kill", "server-exited", "generator-cpu", "network-saturated
 
 
 def test_a_probe_passes_when_all_is_met():
-    """And when it keeps up, which nobody has to write: a backlog that has not reached the limit yet is one."""
+    """And when it keeps up, which is always an objective: a backlog grows before the times show it."""
     assert answer(trial(), TERMS).passed
     assert failed_terms(trial(p99_ms=60), TERMS) == ["p99 < 50ms"]
     assert failed_terms(trial(errors=50), TERMS) == ["errors < 1%"]
@@ -177,7 +177,7 @@ def test_a_search_that_asked_otherwise_is_taken_as_it_was():
 
 
 def test_a_search_that_was_stopped_says_so():
-    """What is known so far, and how to go on; no word of probes that were used up."""
+    """What is known so far, and how to continue; nothing about a probe budget."""
     target, trials, _ = searched(700)
     early, late = (replay("t", trials[:n], wanted_of(target._asked)) for n in (2, 8))
 

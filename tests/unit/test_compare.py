@@ -103,7 +103,7 @@ def test_more_errors_are_a_difference_in_points(tmp_path):
 
 
 def test_a_change_that_may_be_noise_is_undecided_and_says_how_much_more(tmp_path):
-    """Two trials a side, 6 % apart: beyond the limit, and nobody knows."""
+    """Two trials a side, 6 % apart: beyond the limit, but that may be noise."""
     found = compared(run(tmp_path, "a", trials=2), run(tmp_path, "b", 1.06, trials=2, seed=9), fail_on="throughput<-3%")
 
     assert [g.state for g in found.gates] == ["undecided"]
@@ -196,16 +196,16 @@ def test_runs_without_a_common_case(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("throughput", "is not a limit"),
         ("p95>5%", "unknown metric 'p95'"),
         ("throughput<5%", "would fail without any change"),
     ],
 )
-def test_a_limit_that_makes_no_sense_is_told(text, told):
+def test_a_limit_that_makes_no_sense_is_refused(text, message):
     """What was written, and how to write it."""
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         regression.limits(text)
 
 
@@ -235,7 +235,7 @@ def test_the_command_line(tmp_path):
 
 
 def test_a_page_says_what_would_settle_it():
-    """Nothing to show is no crash."""
+    """An empty comparison has a page."""
     empty = Compared("a", "b", [], [], [])
 
     assert empty.outcome is None

@@ -1,4 +1,4 @@
-"""The curve of a search: what is drawn on the terminal, in the page, and while it goes on."""
+"""The curve of a search: what is drawn on the terminal, in the page, and during a search."""
 
 import io
 import re
@@ -127,7 +127,7 @@ def test_the_html_page_says_what_the_terminal_says_and_needs_no_network():
 
 
 def test_while_it_goes_on_a_terminal_shows_the_curve_and_a_pipe_its_lines(monkeypatch, capsys):
-    """The picture is not even made where nobody sees it."""
+    """The picture is only made for a terminal."""
     made = []
 
     def picture():

@@ -167,14 +167,14 @@ def test_a_finding_is_provoked_with_its_severity(code):
 
 @pytest.mark.provokes("host-changed")
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "what"),
     [
         ({"hosts": [host_use(kernel="6.2")]}, "kernel of local"),
         ({"hosts": [host_use(governor="powersave")]}, "governor of local"),
         ({"server": server_facts(image="sha256:2")}, "image"),
     ],
 )
-def test_a_host_that_changes_between_repetitions(changes, told):
+def test_a_host_that_changes_between_repetitions(changes, what):
     """The case is SUSPECT and names the trials that are unlike the first."""
     trials = [trial(**STEADY, agents=steady_agents()), trial(**STEADY, agents=steady_agents(), number=2, **changes)]
 
@@ -183,7 +183,7 @@ def test_a_host_that_changes_between_repetitions(changes, told):
 
     assert summed.verdict is Verdict.SUSPECT
     assert [f.trials for f in found] == [[2]]
-    assert list(found[0].facts) == [told]
+    assert list(found[0].facts) == [what]
 
 
 @pytest.mark.silent("host-changed")
@@ -268,7 +268,7 @@ def test_a_speed_that_an_interface_only_states_is_not_believed():
 
 @pytest.mark.provokes("keepalive-limit")
 def test_http2_connections_that_go_away_under_a_living_server():
-    """h2load does not open them anew: the server answers, and clients are lost."""
+    """h2load does not reopen them: the server answers, and clients are lost."""
     judged = trial(
         **{**STEADY, "case": steady_case(protocol="http2")},
         agents=steady_agents(sockets_fewest=3),
@@ -344,7 +344,7 @@ def test_thrashing_needs_faults_and_a_full_limit():
 @pytest.mark.provokes("errors", "no-success")
 @pytest.mark.parametrize(("errors", "severity"), [(1, "information"), (50, "suspect"), (500, "invalid")])
 def test_errors_weigh_by_their_share(errors, severity):
-    """A few are counted; many make another workload; nothing but errors is no measurement."""
+    """A few are counted; many make another workload; nothing but errors measures nothing."""
     judged = trial(http_errors=errors)
     found = [f for f in judged.findings if f.code in ("errors", "no-success")]
 

@@ -22,7 +22,7 @@ def codes(judged):
 
 
 def over_seconds(counts, service_us=1_000, **changes):
-    """A timed trial of one agent with so many requests of so many µs in each second of its window."""
+    """A timed trial of one agent with this many requests of this many µs in each second of its window."""
     lasting = len(counts) * 1_000_000
     agent = agent_facts(
         planned=None, rows=sum(counts), done=sum(counts), started=sum(counts) + 20, crossing=20, slots=20,
@@ -109,7 +109,7 @@ def test_a_window_that_settles_late_is_not_steady():
 
 
 def test_a_short_window_is_not_judged_for_steadiness():
-    """Seven intervals are no trend."""
+    """Seven intervals cannot show a trend."""
     assert steady.doubt([100 - 10 * k for k in range(steady.FEWEST - 1)]) is None
 
 
@@ -124,7 +124,7 @@ def test_steadiness_is_seldom_doubted_without_a_reason():
 
 @pytest.mark.provokes("server-unresponsive")
 def test_silence_before_the_end_of_the_window_is_invalid():
-    """Seven good seconds and three without any answer are no mean of ten."""
+    """A mean over ten seconds would hide that nothing was answered in the last three."""
     judged = over_seconds([FULL_RATE] * 7 + [0] * 3)
 
     assert {f.code: f.severity for f in judged.findings}["server-unresponsive"] is Severity.INVALID

@@ -26,7 +26,7 @@ def test_terms_are_read_with_their_units():
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("p99", "write it as 'p99 < 50ms"),
         ("p98 < 5ms", "use p50, p90"),
@@ -35,9 +35,9 @@ def test_terms_are_read_with_their_units():
         ("", "not an objective"),
     ],
 )
-def test_what_is_no_objective_is_told_with_what_would_be(text, told):
+def test_an_error_says_how_to_write_an_objective(text, message):
     """What, and what would be right."""
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=message):
         terms(text)
 
 
@@ -56,10 +56,10 @@ def test_a_campaign_with_wrong_objectives_is_told_all_at_once(tmp_path):
     )
     with pytest.raises(ConfigurationError) as caught:
         load(file)
-    told = " ".join(f"{problem.where} {problem.what}" for problem in caught.value.problems)
+    problems = " ".join(f"{problem.where} {problem.what}" for problem in caught.value.problems)
 
-    assert "'b/*' matches no case" in told
-    assert "'p99 5ms' is not an objective" in told
+    assert "'b/*' matches no case" in problems
+    assert "'p99 5ms' is not an objective" in problems
 
 
 def summed(slo, **changes):
