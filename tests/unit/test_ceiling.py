@@ -19,7 +19,7 @@ FOUND = Ceiling("gen1", 12_000.0, Limit.GENERATOR, 50.0, 14_000.0, "gen2", "1.52
 
 
 def climb(ramp, limit, what=Limit.GENERATOR, bad=()):
-    """Let a host with this limit answer; `bad`: steps that fail whatever the rate. Give the rates that were asked for."""
+    """Let a host with this limit answer; `bad`: steps that fail whatever the rate. Return the rates that were asked for."""
     asked = []
     while (rate := ramp.ask()) is not None:
         asked.append(rate)
@@ -115,7 +115,7 @@ def test_a_dry_run_says_how_many_agents_a_rate_needs(rate, needed):
 
 
 def test_a_lower_bound_is_filled_up_by_cpu_time():
-    """Where the trivial server gave way first, h2load's own CPU time says more."""
+    """Where the trivial server was the limit, h2load's own CPU time says more."""
     assert replace(FOUND, limited_by=Limit.SERVER).usable_per_s == 14_000
     assert FOUND.usable_per_s == 12_000
 
