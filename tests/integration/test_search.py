@@ -57,10 +57,10 @@ def test_a_search_where_the_objective_is_always_met_and_one_whose_server_dies(tm
 
     assert done.returncode == 4, done.stderr
     assert (always["ending"], always["held_per_s"], always["capacity_per_s"]) == ("always met", 200.0, None)
-    assert "always: at least 200/s: the objective was met up to the highest rate that was allowed" in done.stderr
+    assert "always: at least 200/s: the objective was met at every rate up to --highest" in done.stderr
     assert dies["ending"] == "not recovered"
     assert dies["capacity_per_s"] is None
-    assert "dies: the server did not come back after a probe that failed" in done.stderr
+    assert "dies: the server did not recover after a failed probe" in done.stderr
     assert always["probes"] + dies["probes"] <= 14
 
 
