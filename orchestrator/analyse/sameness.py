@@ -70,7 +70,7 @@ def _of_the_case(base: Circumstances, new: Circumstances, case: str) -> Iterator
 
 
 def _parts(base: Circumstances, new: Circumstances, case: str) -> Iterator[Difference]:
-    """What only digests are kept of; not where a run has none (volley bench)."""
+    """Yield differences of campaign parts of which only digests are kept; none for volley bench."""
     if not base.parts or not new.parts:
         return
     planned = base.cases[case]

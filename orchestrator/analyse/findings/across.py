@@ -10,7 +10,7 @@ from orchestrator.result import CaseFinding, CaseResult, Facts, FindingCode, Sev
 
 
 def host_changed(trials: list[Trial]) -> list[CaseFinding]:
-    """Kernel or governor of a host, or the image's digest, differ between repetitions."""
+    """Find hosts or images that differ between repetitions: kernel, governor, image digest."""
     known: dict[str, str | None] = {}
     different: dict[str, list[str | None]] = {}
     numbers = set()
@@ -25,7 +25,7 @@ def host_changed(trials: list[Trial]) -> list[CaseFinding]:
 
 
 def not_precise(case: CaseResult, precision: Precision | None) -> list[CaseFinding]:
-    """An adaptive campaign ended with a wider interval than requested, or without one."""
+    """Find an interval that is wider than an adaptive campaign requested, or missing."""
     if precision is None or not case.used:
         return []
     reached = width(interval_of(case, precision.metric))

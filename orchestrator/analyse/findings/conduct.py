@@ -10,7 +10,7 @@ from orchestrator.result import Facts, Finding, FindingCode, Metrics, Severity
 
 
 def commands_failed(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """A command failed: before the trial nothing was sent.
+    """Find failed commands. If one failed before the trial, no load was sent.
 
     After it the next trial may be affected.
     """
@@ -25,6 +25,6 @@ def commands_failed(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
 
 
 def retried(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The trial was attempted before, and hosts or agents were lost."""
+    """Report earlier attempts at the trial, in which hosts or agents were lost."""
     if facts.tries:
         yield finding(FindingCode.RETRIED, Severity.INFORMATION, {"failed_tries": facts.tries})

@@ -39,7 +39,7 @@ def host_of(agent: str) -> str:
 
 
 def generator(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The generator near the limit of its core, or of its calibrated ceiling.
+    """Find agents near the limit of their core, or of their calibrated ceiling.
 
     The number would be about h2load.
     """
@@ -85,7 +85,7 @@ def wanted_share(agent: AgentFacts) -> float:
 
 
 def shared_host(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Server and agents on one machine: information while cores are free."""
+    """Report server and agents on one machine: information while cores are free."""
     if not facts.shared_host or facts.t0_ns is None:
         return
     waiting = max((agent.waiting_share for agent in facts.agents), default=0.0)
@@ -101,7 +101,7 @@ def shared_host(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
 
 
 def host_steal(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The hypervisor gave a host's cores to other VMs."""
+    """Find hosts whose hypervisor gave CPU time to other VMs."""
     for use in facts.hosts:
         if use.seconds < SHORTEST_S or use.steal_share <= STEAL_NOTED:
             continue
@@ -111,7 +111,7 @@ def host_steal(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def network(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """A link near its speed, or one that loses data.
+    """Find links near their speed, and links that lose data.
 
     Packets dropped by the interface, segments sent again.
     """
@@ -131,7 +131,7 @@ def network(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def ephemeral_ports(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """A host without enough ports for its clients."""
+    """Find hosts without enough ports for their clients."""
     for use in facts.hosts:
         if use.role != HostRole.LOAD or not use.ports:
             continue
@@ -148,7 +148,10 @@ def ephemeral_ports(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
 
 
 def clients_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Connections that h2load lost and does not open again. Over HTTP/1.1 it does: then slots that hang show the loss."""
+    """Find connections that h2load lost and does not reopen.
+
+    Over HTTP/1.1 it reopens them, and hung slots show the loss.
+    """
     for agent in facts.agents:
         clients = agent.slots // max(1, facts.case.streams)
         held = agent.sockets_fewest
@@ -167,7 +170,7 @@ def _staggering(facts: TrialFacts) -> bool:
 
 
 def hung_slots(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Slots of a closed loop that had no answer any more: as many clients fewer than the load asked for."""
+    """Find slots of a closed loop that no longer got an answer: clients that the load lacked."""
     hung, slots = sum(agent.hung for agent in facts.agents), sum(agent.slots for agent in facts.agents)
     if hung:
         numbers: Facts = {"hung": hung, "slots": slots}
@@ -175,7 +178,7 @@ def hung_slots(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def clients_idle(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """A load bound by a number of requests, at the end of which most clients had none left."""
+    """Find loads bound by requests at whose end most clients had none left."""
     if metrics is None or facts.case.requests is None or metrics.window_s <= 0:
         return
     drain_s = max((agent.drain_us or 0 for agent in facts.agents), default=0) / 1e6

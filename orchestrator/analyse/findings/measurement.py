@@ -36,7 +36,7 @@ FEWEST_IN_TAIL = 20
 
 
 def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """An agent was planned and has no complete result."""
+    """Find agents that were planned and have no complete result."""
     if facts.error is not None and facts.server.state in (ServerState.READY, ServerState.EXTERNAL):
         yield finding(FindingCode.AGENT_LOST, INVALID, {"error": facts.error})
         return
@@ -63,7 +63,7 @@ def _last_line(output: str) -> str:
 
 
 def counts(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Proofs of completeness.
+    """Check the proofs of completeness.
 
     Rows are what h2load reports as done, and unfinished requests fit into the slots.
     """
@@ -83,13 +83,13 @@ def counts(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def host_keys(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Hosts whose keys were unknown and accepted (host_keys: accept-new)."""
+    """Report hosts whose keys were unknown and accepted (host_keys: accept-new)."""
     if facts.accepted_keys:
         yield finding(FindingCode.HOST_KEY_ACCEPTED, INFORMATION, {"hosts": facts.accepted_keys})
 
 
 def clocks(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Clocks whose bound is too loose, or that were stepped."""
+    """Find clocks whose bound is too loose, or that were stepped."""
     for host in facts.clocks:
         uncertain_us = host.before.half_width_ns / 1000
         if metrics is not None and 2 * uncertain_us > CLOCK_BOUND_OF_WINDOW * metrics.window_s * 1e6:
@@ -112,7 +112,7 @@ def clocks(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def start_skew(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """An agent started late: this cuts into the window, or into a short load bound by requests."""
+    """Find an agent that started so late that it cuts into the window, or into a short load."""
     if metrics is None:
         return
     skews = [line.start_skew_us for line in metrics.agents if line.start_skew_us is not None]
@@ -125,7 +125,7 @@ def start_skew(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def littles_law(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Mean service time times throughput is the number of requests under way.
+    """Check Little's law: mean service time times throughput is the number of requests under way.
 
     All slots, if none idles (Little 1961).
     """
@@ -145,7 +145,7 @@ def littles_law(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
 
 
 def not_steady(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The numbers have a trend over the window, or only settle late in it."""
+    """Find a trend over the window, or numbers that only settle late in it."""
     if metrics is None or facts.case.duration_us is None:
         return
     whole = int(metrics.window_s / metrics.series_interval_s)
@@ -162,7 +162,7 @@ def not_steady(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def agent_imbalance(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """One agent owns the tail: the merged p99 is then about its host, or its network."""
+    """Find an agent that owns the tail: the merged p99 is then about its host or its network."""
     if metrics is None:
         return
     total = sum(line.requests for line in metrics.agents)
@@ -203,7 +203,7 @@ def _explained(far_us: int, line: AgentLine, metrics: Metrics) -> bool:
 
 
 def censored_tail(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Requests started inside the window and were not seen to end."""
+    """Report requests that started inside the window and were not seen to end."""
     if metrics is None or not metrics.requests.censored:
         return
     missing, total = metrics.requests.censored, metrics.requests.ok + metrics.requests.http_error
@@ -217,7 +217,7 @@ def censored_tail(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Findin
 
 
 def too_few_samples(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Percentiles were withheld."""
+    """Report percentiles that were withheld."""
     if metrics is None:
         return
     withheld = [name for name in QUANTILES if metrics.service_time_us[name] is None]
@@ -228,6 +228,6 @@ def too_few_samples(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
 
 
 def no_warm_up(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The window begins with the first request ever."""
+    """Report a window that begins with the first request of the run."""
     if facts.t0_ns is not None and facts.case.warm_up_us == 0:
         yield finding(FindingCode.NO_WARMUP, INFORMATION)

@@ -29,7 +29,7 @@ OPENED_OTHERWISE_PER_S = 20
 
 
 def server_memory(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Killed for memory (also when only a worker died), or thrashing at the limit."""
+    """Find a server killed for memory (even if only a worker died), or thrashing at its limit."""
     last = facts.server.last
     if last is None or not last.memory_limit_bytes:
         return
@@ -53,7 +53,7 @@ def server_memory(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Findin
 
 
 def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The server was never ready, exited, restarted, answered something else, or was not tried."""
+    """Find a server that was never ready, exited, restarted, answered wrongly, or was not tried."""
     server = facts.server
     numbers: dict[str, Fact] = {"detail": server.detail, "after_s": round(server.ready_after_us / 1e6, 1)}
     if server.state == ServerState.NOT_READY and not any(server_memory(facts, metrics)):
@@ -71,7 +71,7 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
 
 
 def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The server no longer answers after the load, answers differently, or fell silent."""
+    """Find a server that stopped answering, or answers differently after the load."""
     server = facts.server
     numbers: Facts = {"when": "after the load", "detail": server.afterwards_detail}
     if server.afterwards == ServerState.NOT_READY:
@@ -98,7 +98,7 @@ def _silent_s(facts: TrialFacts, metrics: Metrics) -> float:
 
 
 def body_size(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Responses that should all be the same size differ from the one that was checked."""
+    """Find responses under load that differ in size from the one that was checked."""
     wanted = facts.server.body_bytes
     if metrics is None or wanted is None or metrics.requests.http_error or metrics.requests.failed:
         return
@@ -115,7 +115,7 @@ def body_size(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 
 def server_throttled(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """A CPU limit throttled the server: information where the campaign set the limit."""
+    """Report a CPU limit that throttled the server: information if the campaign set it."""
     if metrics is None or not metrics.server.throttled_ratio:
         return
     numbers: Facts = {
@@ -129,7 +129,7 @@ def server_throttled(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fin
 
 
 def failed_requests(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """No request succeeded, or enough failed to make the rest a different workload."""
+    """Report failed requests: all of them, or enough to make the rest a different workload."""
     if metrics is None:
         return
     r = metrics.requests
@@ -149,7 +149,7 @@ def failed_requests(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
 
 
 def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """The server closes connections after one response, or after a number of them."""
+    """Find a server that closes connections after one response, or after a number of them."""
     if metrics is None:
         return
     rows = sum(agent.rows for agent in facts.agents)
