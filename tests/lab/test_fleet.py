@@ -112,7 +112,7 @@ def calibrated(tmp_path, inventory):
     done = volley("hosts", "calibrate", "--hosts", inventory, "--up-to", "500", "--json")
     assert done.returncode == 0, done.stderr
     found = {each["host"]: each for each in json.loads(done.stdout)}
-    kept = Path(done.stderr.rpartition("kept in ")[2].strip())
+    kept = Path(done.stderr.rpartition("stored in ")[2].strip())
     try:
         dry = volley("run", world.campaign(tmp_path), "--hosts", inventory, "--dry-run")
     finally:
@@ -186,7 +186,7 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
         down = volley("hosts", "down", "--hosts", inventory)
     assert down.returncode == 0
     assert down.stdout.startswith("down: fleet-")
-    assert volley("hosts", "down", "--hosts", inventory).stdout == "no fleet of this inventory is up\n"
+    assert volley("hosts", "down", "--hosts", inventory).stdout == "no fleet of this inventory is running\n"
 
 
 def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
