@@ -162,7 +162,7 @@ def main() -> int:
         if summary is not None:
             say(summary)
     except BrokenPipeError:
-        return 1  # nobody is there to read it
+        return 1  # Volley has closed its end
     except (Unable, BadMessage, BadRequest) as error:
         sys.stderr.write(f"paced: {error}\n")
         return 1

@@ -51,7 +51,7 @@ class Pool:
     """Opens connections to one address, at most `limit` at a time.
 
     connecting: attempts under way, oldest first. most: most connections open at once. connect_ns: how long connecting
-    takes, smoothed. blocked_until_ns: no connection that nobody waits for is opened before.
+    takes, smoothed. blocked_until_ns: no spare connection is opened before.
     """
 
     __slots__ = (
@@ -124,14 +124,14 @@ class Pool:
         return True
 
     def drop(self, connection: Connection) -> None:
-        """Close an open connection. One that never carried an answer delays the next that nobody waits for."""
+        """Close an open connection. One that never carried an answer delays the next spare one."""
         self.open -= 1
         if not connection.served:
             self.slow_down()
         connection.close()
 
     def slow_down(self) -> None:
-        """Double the delay before the next connection that nobody waits for."""
+        """Double the delay before the next spare connection, one that no request waits for."""
         self._backoff_ns = min(max(2 * self._backoff_ns, BACKOFF_FIRST_NS), BACKOFF_MOST_NS)
         self.blocked_until_ns = monotonic_ns() + self._backoff_ns
 

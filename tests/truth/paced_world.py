@@ -305,6 +305,13 @@ async def never_answers(talk: Talk) -> None:
     talk._server.closed_by_client += 1
 
 
+async def closes_on_the_second(talk):
+    """Answer one request, read another and close in order."""
+    await talk.request()
+    await talk.write(OK)
+    await talk.request()
+
+
 @contextmanager
 def server_process(**options: object) -> Iterator[str]:
     """Run a fast server of tests.truth.servers in a process of its own; yield its URL."""
