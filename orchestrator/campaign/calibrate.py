@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agents.records import AgentFacts, GeneratorKind
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.ceiling import FIRST_PER_S, Ramp, failure
-from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, MOST_PER_CLIENT, mean_cpu
+from orchestrator.analyse.ceiling import FIRST_PER_S, Limit, Ramp, failure
+from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, mean_cpu
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.errors import Shortage
-from orchestrator.fleet.ceilings import Ceiling, LimitedBy, keep
+from orchestrator.fleet.ceilings import CALIBRATED, Ceiling, LimitedBy, keep
 from orchestrator.fleet.handles import LoadHandle
 from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.place import Placement
@@ -27,6 +28,8 @@ from orchestrator.spec.inline import LOAD, TARGET, calibration_step
 from orchestrator.spec.inventory import TRIVIAL
 
 Tell = Callable[[str], None]
+# h2load's pacing timer ticks every 10 ms: more often than this a connection sends several requests at once.
+MOST_PER_CLIENT = 100
 FEWEST_CLIENTS = 10
 
 
@@ -44,7 +47,10 @@ def pairs(load_hosts: list[str]) -> list[Pair]:
 
 
 def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceiling], Path]:
-    """Calibrate every load host up to a rate, one after the other; store and return the ceilings. Raises VolleyError."""
+    """Calibrate every load host for every generator up to a rate, one after the other; store and return the ceilings.
+
+    Raises VolleyError.
+    """
     names = [machine.name for machine in hosts.machines() if machine.slots]
     if not names:
         raise Shortage("no host has the role 'load'", "add 'load' to the roles of a host in the inventory")
@@ -55,8 +61,20 @@ def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceilin
         fleet.up(tell)
         for pair in pairs(names):
             with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.actors.loads, pair, hosts) as url:
-                found.append(_ceiling(pair, placed, url, run, up_to_per_s, tell))
+                settings = [Setting(pair, generator, placed, url, run) for generator in CALIBRATED]
+                found += [_ceiling(setting, up_to_per_s, tell) for setting in settings]
     return found, keep(hosts.inventory, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What all steps of one ramp share. url: of the trivial server; run: the name of the calibration."""
+
+    pair: Pair
+    generator: GeneratorKind
+    placed: Placed
+    url: str
+    run: str
 
 
 @contextmanager
@@ -71,44 +89,63 @@ def _server(loads: dict[str, LoadHandle], pair: Pair, hosts: Hosts) -> Iterator[
         answerer.end_trivial()
 
 
-def _ceiling(pair: Pair, placed: Placed, url: str, run: str, up_to_per_s: float, tell: Tell) -> Ceiling:
+def _ceiling(setting: Setting, up_to_per_s: float, tell: Tell) -> Ceiling:
+    sender, answerer = setting.pair.sender, setting.pair.answerer
     ramp, base_p50_us, best = Ramp(up_to_per_s), None, None
     while (rate := ramp.ask()) is not None:
-        trial = _step(rate, placed, url, run)
+        trial = _step(rate, setting)
         why = failure(trial, base_p50_us)
-        metrics = trial.metrics
-        p50_us = metrics.service_time_us["p50"] if metrics else None
-        shown = "no answer" if p50_us is None else f"p50 {p50_us / 1000:.2f} ms"
-        busy = max((agent.cpu_busiest for agent in trial.facts.agents), default=0.0)
-        ended = "held" if why is None else f"limited by the {why}"
-        tell(f"{pair.sender}: {rate:.0f}/s: {shown}, {busy:.0%} of a core, {ended}")
+        tell(f"{sender}: {setting.generator} at {rate:,.0f}/s: {_seen(trial, why)}")
         if why is None:
-            base_p50_us = base_p50_us or p50_us
+            base_p50_us = base_p50_us or _p50_us(trial)
             best = trial
         ramp.tell(why)
     if best is None:
         raise Shortage(
-            f"host {pair.sender}: not even {FIRST_PER_S:.0f}/s could be sent to a trivial server on {pair.answerer}",
+            f"host {sender}: {setting.generator} could not send even {FIRST_PER_S:.0f}/s "
+            f"to a trivial server on {answerer}",
             "end other programs that run there, then check it: volley hosts check",
         )
-    agent = best.facts.agents[0]
-    cpu_us = agent.cpu_us / max(1, agent.rows)
+    return _of_last_step(setting, ramp, best.facts.agents[0])
+
+
+def _of_last_step(setting: Setting, ramp: Ramp, agent: AgentFacts) -> Ceiling:
+    """Return the ceiling that a ramp found. agent: of the fastest step that held."""
     return Ceiling(
-        host=pair.sender,
+        host=setting.pair.sender,
         per_s=round(ramp.best_per_s),
         limited_by=LimitedBy(ramp.limited_by),
-        cpu_us_per_request=round(cpu_us, 2),
+        cpu_us_per_request=round(agent.cpu_us / max(1, agent.rows), 2),
         by_cpu_per_s=round(ramp.best_per_s * GENERATOR_SUSPECT / max(mean_cpu(agent), 1e-6)),
-        served_from=pair.answerer,
-        h2load=agent.version,
+        served_from=setting.pair.answerer,
+        h2load=agent.version if setting.generator is GeneratorKind.H2LOAD else None,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
+        generator=setting.generator,
     )
 
 
-def _step(rate: float, placed: Placed, url: str, run: str) -> Trial:
-    clients = max(FEWEST_CLIENTS, math.ceil(rate / (MOST_PER_CLIENT / 2)))
-    campaign = calibration_step(url, rate, clients)
+def _step(rate_per_s: float, setting: Setting) -> Trial:
+    campaign = calibration_step(setting.url, rate_per_s, setting.generator, _clients(rate_per_s, setting.generator))
     plan = make_plan(campaign)
-    item = TrialInput(plan.trials[0], campaign.targets[TARGET], campaign.loads[LOAD], None, Path.cwd(), run)
-    output = run_trial(item, placed, lambda event: None)
+    item = TrialInput(plan.trials[0], campaign.targets[TARGET], campaign.loads[LOAD], None, Path.cwd(), setting.run)
+    output = run_trial(item, setting.placed, lambda event: None)
     return judge(output.facts, output.agents)
+
+
+def _clients(rate_per_s: float, generator: GeneratorKind) -> int | None:
+    """Return the connections of a step; None for paced, which opens as many as it needs."""
+    if generator is GeneratorKind.PACED:
+        return None
+    return max(FEWEST_CLIENTS, math.ceil(rate_per_s / (MOST_PER_CLIENT / 2)))
+
+
+def _p50_us(trial: Trial) -> float | None:
+    return trial.metrics.service_time_us["p50"] if trial.metrics else None
+
+
+def _seen(trial: Trial, why: Limit | None) -> str:
+    """Return one step in words: median service time, CPU, and how it ended."""
+    p50_us = _p50_us(trial)
+    shown = "no answer" if p50_us is None else f"p50 {p50_us / 1000:.2f} ms"
+    busy = max((agent.cpu_busiest for agent in trial.facts.agents), default=0.0)
+    return f"{shown}, {busy:.0%} of a core, " + ("held" if why is None else f"limited by the {why}")

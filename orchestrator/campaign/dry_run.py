@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import fnmatch
-import math
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agents.records import to_plain
+from orchestrator.campaign.capability import Capability
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.trials import CampaignTrials, planned_trials
 from orchestrator.facts import Case
 from orchestrator.fleet import ceilings
-from orchestrator.fleet.ceilings import Ceiling
-from orchestrator.fleet.place import Placement
+from orchestrator.fleet.ceilings import Ceiling, Key
 from orchestrator.plan import Plan
 from orchestrator.result import FORMAT
 from orchestrator.spec.checks import Loaded
@@ -21,6 +21,7 @@ from orchestrator.stored.documents import PlannedTrial
 
 # What bringing the hosts up takes; starting a container; asking a URL once.
 HOSTS_UP_S, CONTAINER_S, URL_S = 8.0, 3, 1
+WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,10 @@ class RequestCount:
 
 @dataclass(frozen=True, slots=True)
 class DryRun:
-    """The document of a dry run: the plan, and what is known of its hosts. agents_needed: None where unknown."""
+    """The document of a dry run: the plan, and what is known of its hosts. ceilings: one per host and generator.
+
+    By case: agents_needed, None where unknown; agents_to_keep_paced, None unless its rate is what made h2load send it.
+    """
 
     format: int
     campaign: str
@@ -51,14 +55,15 @@ class DryRun:
     trials: list[PlannedTrial]
     placement: dict[str, PlacedCase]
     agents_needed: dict[str, int | None]
+    agents_to_keep_paced: dict[str, int | None]
     requests: RequestCount
-    ceilings: dict[str, Ceiling]
+    ceilings: list[Ceiling]
 
 
 def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, object]:
     """Return the dry run for programs. Raises Shortage, UsageError."""
     work, known = CampaignTrials.planned(loaded, only, hosts), ceilings.known(hosts.inventory)
-    plan = work.plan
+    plan, capabilities = work.plan, _capabilities(work, known)
     dry_run = DryRun(
         format=FORMAT,
         campaign=plan.campaign,
@@ -67,9 +72,10 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, obj
         cases=plan.cases,
         trials=planned_trials(plan),
         placement={name: PlacedCase(placed.server, placed.agents) for name, placed in work.placements.items()},
-        agents_needed={case.name: agents_needed(case, work.placements[case.name], known) for case in plan.cases},
+        agents_needed={each.case.name: each.agents_needed() for each in capabilities},
+        agents_to_keep_paced={each.case.name: each.agents_to_keep_paced() for each in capabilities},
         requests=requests_of(plan, plan.blocks),
-        ceilings=known,
+        ceilings=list(known.values()),
     )
     return to_plain(dry_run)
 
@@ -81,8 +87,9 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     yield (
         f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
     )
-    for case in plan.cases:
-        yield from _case_lines(case, work.placements[case.name], known)
+    calibrate = "volley doctor --calibrate" if hosts.inventory is None else "volley hosts calibrate --hosts INVENTORY"
+    for capability in _capabilities(work, known):
+        yield from _case_lines(capability, calibrate)
     yield "order: " + " ".join(f"{trial.number}:{trial.case.name}" for trial in plan.trials)
     yield "slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
     least, most = requests_of(plan, loaded.campaign.least_repetitions), requests_of(plan, plan.blocks)
@@ -104,22 +111,25 @@ def requests_of(plan: Plan, blocks: int) -> RequestCount:
     return RequestCount(counted, unknown)
 
 
-def agents_needed(case: Case, placement: Placement, known: dict[str, Ceiling]) -> int | None:
-    """Return how many agents the rate of a case needs on the weakest of its hosts.
-
-    None without a rate, or where a host was never calibrated.
-    """
-    if case.rate_per_s is None or not set(placement.agents) <= set(known):
-        return None
-    weakest = min(known[host].usable_per_s for host in placement.agents)
-    return math.ceil(case.rate_per_s / (ceilings.USED * weakest))
+def _capabilities(work: CampaignTrials, known: Mapping[Key, Ceiling]) -> list[Capability]:
+    loads, placements = work.loaded.campaign.loads, work.placements
+    return [Capability(case, loads[case.load], placements[case.name], known) for case in work.plan.cases]
 
 
-def _case_lines(case: Case, placement: Placement, known: dict[str, Ceiling]) -> Iterator[str]:
+def _case_lines(capability: Capability, calibrate: str) -> Iterator[str]:
+    case, placement = capability.case, capability.placement
     yield f"  {_load_in_words(case)}"
     agents = ", ".join(f"{host} {count}" for host, count in placement.agents.items())
     yield f"    server on {placement.server or case.target}; agents on {agents}"
-    yield f"    {_capability(case, placement, known)}"
+    for sentence in capability.sentences(calibrate):
+        yield textwrap.fill(
+            sentence,
+            WIDTH,
+            initial_indent=" " * 4,
+            subsequent_indent=" " * 6,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
 
 
 def _in_words(requests: RequestCount) -> str:
@@ -131,18 +141,6 @@ def _in_words(requests: RequestCount) -> str:
 def _load_s(case: Case) -> float:
     """Return how long a timed load lasts; 0 for a load bounded by requests."""
     return (case.load_us or 0) / 1e6
-
-
-def _capability(case: Case, placement: Placement, known: dict[str, Ceiling]) -> str:
-    """Return what the agents of a case can send, as far as calibration found it."""
-    if not set(placement.agents) <= set(known):
-        return "what an agent can send there is not known: volley hosts calibrate (here: volley doctor --calibrate)"
-    rates = ", ".join(f"{host} {known[host].usable_per_s:.0f}/s" for host in placement.agents)
-    needed = agents_needed(case, placement, known)
-    if needed is None:
-        return f"an agent can send: {rates}; a server that answers more needs more agents"
-    short = "" if needed <= case.agents else f", and it has {case.agents}"
-    return f"an agent can send: {rates}; this case needs ≥ {needed} agent{'s' * (needed > 1)}{short}"
 
 
 def _load_in_words(case: Case) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from agents.records import GeneratorKind
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
 from orchestrator.fleet.nodes import LOOPBACK
@@ -56,9 +57,10 @@ class Hosts:
         machines = [machine for machine in self.machines() if machine.name in used]
         return Fleet(run, nodes_for(run, self.inventory, self.folder, machines), machines, chosen, others)
 
-    def ceilings_per_s(self) -> dict[str, float]:
-        """Return the highest rate of one agent by host, where calibration found the generator to be the limit."""
-        known = ceilings.known(self.inventory)
-        return {
-            name: ceiling.per_s for name, ceiling in known.items() if ceiling.limited_by == ceilings.LimitedBy.GENERATOR
-        }
+    def ceilings_per_s(self) -> dict[GeneratorKind, dict[str, float]]:
+        """Return the highest rate of one agent by generator and host, where calibration found the generator's limit."""
+        found: dict[GeneratorKind, dict[str, float]] = {}
+        for (host, generator), ceiling in ceilings.known(self.inventory).items():
+            if ceiling.limited_by == ceilings.LimitedBy.GENERATOR:
+                found.setdefault(generator, {})[host] = ceiling.per_s
+        return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -154,15 +155,19 @@ def _up_to_per_s(text: str) -> float:
 
 
 def _sentence(ceiling: Ceiling) -> str:
-    cost = f"{ceiling.cpu_us_per_request:.1f} µs of CPU per request, h2load {ceiling.h2load}"
+    """Return a ceiling in one sentence, in lines of at most 80 columns. --json has the rest."""
+    agent = f"{ceiling.host}: one agent of {ceiling.generator}"
     if ceiling.limited_by == "generator":
-        what = f"one agent can send {ceiling.per_s:,.0f} req/s; beyond that h2load is the bottleneck"
-    else:
-        server = f"the trivial server on {ceiling.served_from} reached its limit first"
-        why = server if ceiling.limited_by == "server" else "the calibration ended at --up-to"
-        estimate = f"by its CPU time, about {ceiling.by_cpu_per_s:,.0f} req/s"
-        what = f"one agent can send at least {ceiling.per_s:,.0f} req/s: {why}; {estimate}"
-    return f"{ceiling.host}: {what} ({cost})"
+        cost = f"{ceiling.cpu_us_per_request:.1f} µs of CPU each"
+        return _filled(f"{agent} can send {ceiling.per_s:,.0f} req/s ({cost})")
+    server = f"the trivial server on {ceiling.served_from} reached its limit first"
+    why = server if ceiling.limited_by == "server" else "the calibration ended at --up-to"
+    estimate = f"by its CPU time about {ceiling.by_cpu_per_s:,.0f} req/s"
+    return _filled(f"{agent} can send at least {ceiling.per_s:,.0f} req/s, {estimate}: {why}")
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 80, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 @hosts_app.command()

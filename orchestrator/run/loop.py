@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from agents.records import ServerState
+from agents.records import GeneratorKind, ServerState
 from orchestrator.errors import HostError
 from orchestrator.facts import Case
 from orchestrator.fleet.hosts import HostLost, Placed
@@ -44,7 +44,7 @@ class RetryPolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What all trials of a run share."""
+    """What all trials of a run share. ceilings_per_s: by generator and host."""
 
     campaign: Campaign
     folder: Path
@@ -52,7 +52,7 @@ class RunContext:
     images: dict[str, str]
     reserve: Reserve
     accepted_keys: list[str] = field(default_factory=list)
-    ceilings_per_s: dict[str, float] = field(default_factory=dict)
+    ceilings_per_s: dict[GeneratorKind, dict[str, float]] = field(default_factory=dict)
 
     def input(self, trial: TrialPlan, load: Load | None = None) -> TrialInput:
         """Return the input of one trial. load: replaces the load of the campaign."""
@@ -65,7 +65,7 @@ class RunContext:
             self.folder,
             self.run,
             self.accepted_keys,
-            self.ceilings_per_s,
+            self.ceilings_per_s.get(case.generator, {}),
             around(self.campaign, case.name),
         )
 

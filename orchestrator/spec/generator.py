@@ -36,6 +36,12 @@ def choose(load: Load, agents: int) -> GeneratorKind:
     return GeneratorKind.PACED if within or needs_paced else GeneratorKind.H2LOAD
 
 
+def is_too_fast_for_paced(load: Load, agents: int) -> bool:
+    """Return whether h2load sends a load for no other reason than its rate, which is above what these agents can pace."""
+    could_be_paced = load.generator == "auto" and load.protocol == "http1" and load.rate is not None
+    return could_be_paced and choose(load, agents) is GeneratorKind.H2LOAD
+
+
 def most_clients(load: Load, generator: GeneratorKind, agents: int) -> int:
     """Return the most connections of a load, over all agents: what it says, else a default for its generator."""
     if load.clients is not None:

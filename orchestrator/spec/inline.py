@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents.records import GeneratorKind
 from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.slo import share, shown
 from orchestrator.spec.checks import Checks, Loaded
@@ -29,7 +30,7 @@ SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
 # What a sweep keeps of a campaign's first load, and leaves out of the campaign: parts that depend on its loads.
 KEPT = ("protocol", "streams", "paths", "method", "headers", "body_file")
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
-# One step of calibration: long enough for h2load's CPU time to be sampled once, short enough to wait for.
+# One step of calibration: long enough for the generator's CPU time to be sampled once, short enough to wait for.
 STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_200_000), Micros(300_000), Micros(200_000)
 
 
@@ -216,13 +217,17 @@ def _numbers(text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def calibration_step(url: str, rate_per_s: float, clients: int) -> Campaign:
-    """Return one step of calibration: an open load of one agent. Raise ConfigurationError."""
+def calibration_step(url: str, rate_per_s: float, generator: GeneratorKind, clients: int | None = None) -> Campaign:
+    """Return one step of calibration: an open load of one agent. Raise ConfigurationError.
+
+    clients: the most connections; None where the generator opens as many as it needs.
+    """
     times = {"duration": STEP_WINDOW, "warm_up": STEP_WARM_UP, "tail": STEP_TAIL}
+    load = {"model": "open", "rate": rate_per_s, "generator": generator.value, **times}
     data = {
         "campaign": "calibrate",
         "targets": {TARGET: {"url": url}},
-        "loads": {LOAD: {"model": "open", "rate": rate_per_s, "clients": clients, **times}},
+        "loads": {LOAD: load if clients is None else load | {"clients": clients}},
         "agents": 1,
         "repetitions": 1,
     }

@@ -1,21 +1,28 @@
-"""Calibration without a host: the ramp, what makes a step fail, what is kept, and what a dry run makes of it."""
+"""Calibration without a host: the ramp, what makes a step fail, what is kept, and who shows it."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
+from agents.records import GeneratorKind
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.ceiling import Limit, Ramp, failure
 from orchestrator.campaign.calibrate import pairs
-from orchestrator.campaign.dry_run import agents_needed
-from orchestrator.facts import Case
-from orchestrator.fleet import ceilings
+from orchestrator.campaign.hosts import Hosts
+from orchestrator.cli.hosts import _sentence
+from orchestrator.fleet import ceilings, doctor
 from orchestrator.fleet.ceilings import Ceiling
-from orchestrator.fleet.place import Placement
+from orchestrator.fleet.place import LOCAL
+from orchestrator.plan import make_plan
+from orchestrator.run.loop import RunContext
 from orchestrator.spec.inventory import Inventory
+from orchestrator.spec.models import Campaign
 from tests.unit.facts import T0_US, agent_facts, result, steady_case, trial_facts
 
 FOUND = Ceiling("gen1", 12_000.0, Limit.GENERATOR, 50.0, 14_000.0, "gen2", "1.52", "2026-11-22T00:00:00+00:00")
+OF_PACED = replace(FOUND, per_s=9_500.0, h2load=None, generator=GeneratorKind.PACED)
+H2LOAD, PACED = GeneratorKind.H2LOAD, GeneratorKind.PACED
 
 
 def climb(ramp, limit, what=Limit.GENERATOR, bad=()):
@@ -67,13 +74,13 @@ def test_a_host_that_can_send_nothing():
     assert (ramp.best_per_s, ramp.limited_by) == (0, Limit.SERVER)
 
 
-def step(service_us=1_000, due=500, **changes):
-    agent = agent_facts(planned=None, due=due, missing=0, late=0, started=500, **changes)
+def step(service_us=1_000, due=500, answered=500, **changes):
+    agent = agent_facts(**{"planned": None, "due": due, "missing": 0, "late": 0, "started": 500, **changes})
     facts = trial_facts(
         case=steady_case(model="open", rate_per_s=100.0, agents=1, clients=20),
         window_start_us=T0_US + 2_000_000, window_end_us=T0_US + 7_000_000, agents=[agent],
     )  # fmt: skip
-    return judge(facts, [result(agent, [service_us] * 500, seconds=5)])
+    return judge(facts, [result(agent, [service_us] * answered, seconds=5)])
 
 
 @pytest.mark.parametrize(
@@ -91,27 +98,97 @@ def test_what_gave_way(trial, what):
     assert failure(trial, base_p50_us=1_000) == what
 
 
+def paced_step(**changes):
+    return step(**{"generator": PACED, "late_us": 1_000, "waited_for_slot": 0, **changes})
+
+
+@pytest.mark.parametrize(
+    ("trial", "what"),
+    [
+        (paced_step(), None),
+        (paced_step(late=25), None),
+        (paced_step(late=26), Limit.GENERATOR),
+        (paced_step(late=26, waited_for_slot=1), None),
+        (paced_step(late=26, waited_for_slot=None), Limit.GENERATOR),
+        (paced_step(late=500, late_us=None), None),
+        (paced_step(cpu_busiest=0.8), Limit.GENERATOR),
+        (paced_step(answered=475), None),
+        (paced_step(answered=474), Limit.SERVER),
+        (paced_step(answered=474, late=26, waited_for_slot=300), Limit.SERVER),
+        (paced_step(service_us=9_000), Limit.SERVER),
+        (step(late=500, late_us=1_000, waited_for_slot=0), None),
+    ],
+)
+def test_what_reached_its_limit_under_paced(trial, what):
+    """Late sends are the generator's while it has slots; missing answers the server's. h2load is late by its timer."""
+    assert failure(trial, base_p50_us=1_000) == what
+
+
 def test_what_was_found_is_kept_by_inventory(tmp_path, monkeypatch):
     """Another inventory knows nothing of it; a host that is calibrated again replaces itself only."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     one = Inventory.model_validate({"hosts": {"gen1": {"roles": ["load"]}}})
     other = Inventory.model_validate({"hosts": {"gen9": {"roles": ["load"]}}})
-    ceilings.keep(one, [FOUND, replace(FOUND, host="gen2")])
+    ceilings.keep(one, [FOUND, OF_PACED, replace(FOUND, host="gen2")])
     ceilings.keep(one, [replace(FOUND, per_s=9_000.0)])
 
-    assert {name: each.per_s for name, each in ceilings.known(one).items()} == {"gen1": 9_000.0, "gen2": 12_000.0}
+    assert {key: each.per_s for key, each in ceilings.known(one).items()} == {
+        ("gen1", H2LOAD): 9_000.0, ("gen1", PACED): 9_500.0, ("gen2", H2LOAD): 12_000.0,
+    }  # fmt: skip
+    assert ceilings.known(one)["gen1", PACED] == OF_PACED
     assert ceilings.known(other) == ceilings.known(None) == {}
 
 
-@pytest.mark.parametrize(("rate", "needed"), [(10_000.0, 1), (30_000.0, 3), (None, None)])
-def test_a_dry_run_says_how_many_agents_a_rate_needs(rate, needed):
-    """Nine tenths of the ceiling of the weakest host; nothing where there is no rate."""
-    case = steady_case(model="open" if rate else "closed", rate_per_s=rate)
-    assert isinstance(case, Case)
-    known = {"gen1": FOUND, "gen2": replace(FOUND, host="gen2", per_s=40_000.0)}
+def test_a_file_from_before_paced_reads_as_h2load(tmp_path, monkeypatch):
+    """It has no generator."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    file = ceilings.keep(None, [FOUND])
+    stored = json.loads(file.read_text())
+    del stored[0]["generator"]
+    file.write_text(json.dumps(stored))
 
-    assert agents_needed(case, Placement("web1", {"gen1": 1, "gen2": 1}), known) == needed
-    assert agents_needed(case, Placement("web1", {"gen1": 1, "gen3": 1}), known) is None
+    assert ceilings.known(None) == {("gen1", H2LOAD): FOUND}
+
+
+def test_a_trial_stores_the_ceilings_of_its_generator(tmp_path, monkeypatch):
+    """Those that are no lower bounds; none for a program of the user's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    ceilings.keep(None, [FOUND, OF_PACED, replace(FOUND, host="gen2", limited_by=Limit.SERVER)])
+    loads = {
+        "steady": {"clients": 4, "duration": "5s"},
+        "open": {"model": "open", "rate": "50/s", "duration": "2s"},
+        "own": {"model": "open", "rate": "50/s", "duration": "2s", "generator": {"command": ["x"]}},
+    }
+    campaign = Campaign.model_validate({"campaign": "c", "targets": {"a": {"url": "http://h/"}}, "loads": loads})
+    context = RunContext(campaign, tmp_path, "run", {}, pytest.fail, ceilings_per_s=Hosts().ceilings_per_s())
+
+    stored = {trial.case.load: context.input(trial).ceilings_per_s for trial in make_plan(campaign).trials}
+
+    assert stored == {"steady": {"gen1": 12_000.0}, "open": {"gen1": 9_500.0}, "own": {}}
+
+
+@pytest.mark.parametrize("found", [FOUND, OF_PACED, replace(OF_PACED, limited_by=Limit.SERVER)])
+def test_a_ceiling_is_one_sentence_that_names_its_generator(found):
+    """At 80 columns; a lower bound says why it is one."""
+    lines = _sentence(found).splitlines()
+
+    assert lines[0].startswith(f"gen1: one agent of {found.generator} can send ")
+    assert max(len(line) for line in lines) <= 80
+    assert ("the trivial server on gen2" in " ".join(lines)) == (found.limited_by == Limit.SERVER)
+
+
+def test_the_doctor_has_one_line_for_each_generator(tmp_path, monkeypatch):
+    """What was measured here, or the command that measures it; 23 columns are before it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    ceilings.keep(None, [replace(OF_PACED, host=LOCAL)])
+
+    lines = [check.found for check in doctor.ceiling_checks()]
+
+    assert lines == [
+        "h2load is not measured yet: volley doctor --calibrate",
+        "one agent of paced can send 9,500 req/s (2026-11-22)",
+    ]
+    assert all(len(line) <= 80 - 23 for line in lines)
 
 
 def test_a_lower_bound_is_filled_up_by_cpu_time():

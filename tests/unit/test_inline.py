@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.records import GeneratorKind
 from orchestrator.campaign.origin import parts_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.plan import make_plan
+from orchestrator.spec.generator import MOST_OPEN_CLIENTS
 from orchestrator.spec.inline import (
     SEARCH_OPTIONS,
     Bench,
@@ -38,7 +40,18 @@ def test_a_rate_reaches_the_plan_unchanged(rate):
     (case,) = make_plan(bench(Bench(URL, 40, 3, rate=repr(rate))).campaign).cases
 
     assert case.rate_per_s == rate
-    assert calibration_step(URL, rate, 10).loads["load"].rate == rate
+    assert calibration_step(URL, rate, GeneratorKind.H2LOAD, 10).loads["load"].rate == rate
+
+
+@pytest.mark.parametrize(
+    ("generator", "clients", "most"), [(GeneratorKind.H2LOAD, 400, 400), (GeneratorKind.PACED, None, MOST_OPEN_CLIENTS)]
+)
+@pytest.mark.parametrize("rate", [500.0, 64_000.0])
+def test_a_step_of_calibration_has_the_generator_that_is_calibrated(rate, generator, clients, most):
+    """Whatever the rate: above what one agent of paced usually sends the plan would choose h2load by itself."""
+    (case,) = make_plan(calibration_step(URL, rate, generator, clients)).cases
+
+    assert (case.generator, case.clients, case.agents) == (generator, most, 1)
 
 
 @pytest.mark.parametrize(("typed", "rate"), [("1000000", 1e6), ("123456.7", 123456.7), ("6000/min", 100), ("1e6", 1e6)])
