@@ -130,9 +130,10 @@ def calibrate(hosts: InventoryFile, up_to: UpTo = HIGHEST_CALIBRATION, as_json: 
 
 def show_ceilings(hosts: Hosts, up_to: str, as_json: bool) -> None:
     """Calibrate hosts and print the result. up_to: a rate, as typed. Raise UsageError, VolleyError."""
+    up_to_per_s = _up_to_per_s(up_to)
     from orchestrator.campaign.calibrate import calibrate as measure
 
-    ceilings, file = measure(hosts, _up_to_per_s(up_to), _note)
+    ceilings, file = measure(hosts, up_to_per_s, _note)
     _note(f"stored in {file}")
     if as_json:
         typer.echo(json.dumps([asdict(ceiling) for ceiling in ceilings], indent=2))
