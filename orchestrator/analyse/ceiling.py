@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from agents.records import AgentFacts, GeneratorKind
-from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, wanted_share
+from orchestrator.analyse.findings.generator import GENERATOR_INVALID, GENERATOR_SUSPECT, wanted_share
 from orchestrator.result import Metrics, Trial
 
 FIRST_PER_S = 500.0
-REFINEMENTS = 2
+# Quadrupling needs half as many steps as doubling, and three halvings leave the same precision: 2 ** 0.25.
+GROWTH = 4.0
+REFINEMENTS = 3
 # A step may fail because of one bad second of the machine, so it is tried this often.
-TRIES = 3
+TRIES = 2
+# With fewer answers than this share of what was due, a bad second explains nothing.
+CERTAIN_SHARE = 0.7
 # A step is short: a pause of 20 ms at its edge is already 2 %.
 RATE_KEPT = 0.05
 # paced is at its limit when it sends more than this late while it has free slots.
@@ -31,9 +35,8 @@ class Limit(StrEnum):
 
 @dataclass(slots=True)
 class Ramp:
-    """A ramp that doubles the rate until a step fails, then halves the gap a few times.
+    """A ramp that quadruples the rate until a step fails, then halves the gap a few times, on a logarithmic scale.
 
-    Halving is on a logarithmic scale.
     ask() returns the next rate, None at the end; tell() takes what made the step fail, None when it held.
     """
 
@@ -49,24 +52,24 @@ class Ramp:
         """Return the rate of the next step, per second."""
         return self._next
 
-    def tell(self, failure: Limit | None) -> None:
-        """Take the result of the last step that ask() returned."""
+    def tell(self, failure: Limit | None, certain: bool = False) -> None:
+        """Take the result of the last step that ask() returned. certain: a failure that is not tried again."""
         assert self._next is not None
         if failure is None:
             self.best_per_s, self._failures = self._next, 0
         else:
             self._failures += 1
-            if self._failures < TRIES:
+            if self._failures < TRIES and not certain:
                 return
             self._failed_per_s, self.limited_by, self._failures = self._next, failure, 0
         self._next = self._choose()
 
     def _choose(self) -> float | None:
         if math.isinf(self._failed_per_s):
-            if self.best_per_s * 2 > self.most_per_s:
+            if self.best_per_s >= self.most_per_s:
                 self.limited_by = Limit.NOTHING  # a lower bound
                 return None
-            return self.best_per_s * 2
+            return min(self.best_per_s * GROWTH, self.most_per_s)
         if not self.best_per_s or self._refined == REFINEMENTS:
             return None
         self._refined += 1
@@ -82,12 +85,35 @@ def failure(trial: Trial, base_p50_us: float | None) -> Limit | None:
     agents = trial.facts.agents
     if metrics is None or not any(agent.rows for agent in agents):
         return Limit.SERVER
-    busy = max(wanted_share(agent) for agent in agents)
+    busy = max(wanted_share(_under_load(agent)) for agent in agents)
     if busy > GENERATOR_SUSPECT or _sends_late(agents):
         return Limit.GENERATOR
     p50 = metrics.service_time_us["p50"]
     slower = base_p50_us is not None and (p50 is None or p50 > SLOWER * base_p50_us + SLOWER_US)
     return Limit.SERVER if slower or not _is_kept(agents, metrics) else None
+
+
+def is_certain(trial: Trial) -> bool:
+    """Return whether a step that failed would fail again: the generator filled its core, or much was not answered."""
+    metrics, agents = trial.metrics, trial.facts.agents
+    if metrics is None:
+        return False
+    due, answered = sum(agent.due or 0 for agent in agents), metrics.requests.ok + metrics.requests.http_error
+    return any(agent.cpu_busiest > GENERATOR_INVALID for agent in agents) or answered < CERTAIN_SHARE * due
+
+
+def cpu_share(agent: AgentFacts) -> float:
+    """Return the share of a core that an agent used under load, without what it needed to start.
+
+    paced starts a Python interpreter before T0: 0.1 s, which is much of a step and nothing in a trial.
+    """
+    sampled = [shares for shares in agent.thread_cpu.values() if shares]
+    return sum(sum(shares) / len(shares) for shares in sampled) if sampled else agent.cpu_busiest
+
+
+def _under_load(agent: AgentFacts) -> AgentFacts:
+    """Return an agent with the CPU time of its load alone."""
+    return replace(agent, cpu_us=round(cpu_share(agent) * (agent.last_end_us - agent.first_start_us)))
 
 
 def _sends_late(agents: list[AgentFacts]) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from agents.records import AgentFacts, GeneratorKind
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.ceiling import FIRST_PER_S, Limit, Ramp, failure
-from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT, mean_cpu
+from orchestrator.analyse.ceiling import FIRST_PER_S, Limit, Ramp, cpu_share, failure, is_certain
+from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.errors import Shortage
 from orchestrator.fleet.ceilings import CALIBRATED, Ceiling, LimitedBy, keep
@@ -99,7 +99,7 @@ def _ceiling(setting: Setting, up_to_per_s: float, tell: Tell) -> Ceiling:
         if why is None:
             base_p50_us = base_p50_us or _p50_us(trial)
             best = trial
-        ramp.tell(why)
+        ramp.tell(why, is_certain(trial))
     if best is None:
         raise Shortage(
             f"host {sender}: {setting.generator} could not send even {FIRST_PER_S:.0f}/s "
@@ -111,12 +111,13 @@ def _ceiling(setting: Setting, up_to_per_s: float, tell: Tell) -> Ceiling:
 
 def _of_last_step(setting: Setting, ramp: Ramp, agent: AgentFacts) -> Ceiling:
     """Return the ceiling that a ramp found. agent: of the fastest step that held."""
+    share = cpu_share(agent)
     return Ceiling(
         host=setting.pair.sender,
         per_s=round(ramp.best_per_s),
         limited_by=LimitedBy(ramp.limited_by),
-        cpu_us_per_request=round(agent.cpu_us / max(1, agent.rows), 2),
-        by_cpu_per_s=round(ramp.best_per_s * GENERATOR_SUSPECT / max(mean_cpu(agent), 1e-6)),
+        cpu_us_per_request=round(share * 1e6 / ramp.best_per_s, 2),
+        by_cpu_per_s=round(ramp.best_per_s * GENERATOR_SUSPECT / max(share, 1e-6)),
         served_from=setting.pair.answerer,
         h2load=agent.version if setting.generator is GeneratorKind.H2LOAD else None,
         at=datetime.now(UTC).isoformat(timespec="seconds"),

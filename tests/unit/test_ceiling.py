@@ -7,7 +7,7 @@ import pytest
 
 from agents.records import GeneratorKind
 from orchestrator.analyse.cases import judge
-from orchestrator.analyse.ceiling import Limit, Ramp, failure
+from orchestrator.analyse.ceiling import Limit, Ramp, cpu_share, failure, is_certain
 from orchestrator.campaign.calibrate import pairs
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.cli.hosts import _sentence
@@ -37,7 +37,7 @@ def climb(ramp, limit, what=Limit.GENERATOR, bad=()):
 
 @pytest.mark.parametrize("limit", [500, 700, 12_345, 90_000])
 def test_the_ceiling_is_found_within_a_fifth_and_never_above(limit):
-    """Doubling, and two halvings of the last gap: 2 ** 0.25."""
+    """Quadrupling, and three halvings of the last gap: 2 ** 0.25."""
     ramp = Ramp(512_000)
 
     climb(ramp, limit)
@@ -60,17 +60,34 @@ def test_a_ramp_that_never_fails_ends_and_says_so():
     """The rate that was asked for is not exceeded."""
     ramp = Ramp(4_000)
 
-    assert climb(ramp, 10**9) == [500, 1000, 2000, 4000]
+    assert climb(ramp, 10**9) == [500, 2000, 4000]
     assert (ramp.best_per_s, ramp.limited_by) == (4000, Limit.NOTHING)
 
 
-def test_a_host_that_can_send_nothing():
-    """Three tries, then the end."""
-    ramp = Ramp(
-        4_000,
-    )
+def test_the_rate_that_was_allowed_is_refined_below_when_it_fails():
+    """It is the last step up."""
+    ramp = Ramp(4_000)
 
-    assert climb(ramp, 0, Limit.SERVER) == [500, 500, 500]
+    assert climb(ramp, 3_000)[:3] == [500, 2000, 4000]
+    assert 3_000 / 2**0.25 <= ramp.best_per_s <= 3_000
+
+
+def test_a_failure_beyond_doubt_is_not_tried_again():
+    """Where others are."""
+    certain, doubtful = Ramp(512_000), Ramp(512_000)
+    for ramp in (certain, doubtful):
+        ramp.tell(None)
+    certain.tell(Limit.GENERATOR, certain=True)
+    doubtful.tell(Limit.GENERATOR)
+
+    assert (certain.ask(), doubtful.ask()) == (1_000, 2_000)
+
+
+def test_a_host_that_can_send_nothing():
+    """Two tries, then the end."""
+    ramp = Ramp(4_000)
+
+    assert climb(ramp, 0, Limit.SERVER) == [500, 500]
     assert (ramp.best_per_s, ramp.limited_by) == (0, Limit.SERVER)
 
 
@@ -122,6 +139,31 @@ def paced_step(**changes):
 def test_what_reached_its_limit_under_paced(trial, what):
     """Late sends are the generator's while it has slots; missing answers the server's. h2load is late by its timer."""
     assert failure(trial, base_p50_us=1_000) == what
+
+
+@pytest.mark.parametrize(
+    ("trial", "certain"),
+    [
+        (paced_step(late=26), False),
+        (paced_step(cpu_busiest=0.86), True),
+        (paced_step(answered=350), False),
+        (paced_step(answered=349), True),
+        (judge(trial_facts(agents=[], error="lost"), []), False),
+    ],
+)
+def test_what_would_fail_again(trial, certain):
+    """A full core, or far too few answers; one bad second is neither."""
+    assert is_certain(trial) == certain
+
+
+def test_cpu_time_of_the_start_is_not_that_of_the_load():
+    """One second of load at half a core, by two threads, and 0.3 s before it; without a sample, what is known."""
+    agent = agent_facts(cpu_us=800_000, cpu_busiest=0.41, thread_cpu={1: [0.39, 0.41], 2: [0.1, 0.1], 3: []})
+
+    assert cpu_share(agent) == pytest.approx(0.5)
+    assert cpu_share(agent_facts(cpu_us=800_000, cpu_busiest=0.41)) == 0.41
+    assert failure(paced_step(cpu_us=1_000_000, waiting_share=0.1, thread_cpu={1: [0.5]}), None) is None
+    assert failure(paced_step(cpu_us=1_000_000, waiting_share=0.3, thread_cpu={1: [0.5]}), None) is Limit.GENERATOR
 
 
 def test_what_was_found_is_kept_by_inventory(tmp_path, monkeypatch):
