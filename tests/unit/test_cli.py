@@ -201,7 +201,7 @@ def test_help_is_the_documented_one(volley, golden, monkeypatch):
 
     text = "\n".join(line.rstrip() for line in "".join(pages).splitlines()) + "\n"
 
-    assert len(pages) == 22
+    assert len(pages) == 24
     assert max(map(len, text.splitlines())) <= 80
     assert not re.search(r"(?i)python|root|orchestrator", text)
     golden("help.txt", text)
