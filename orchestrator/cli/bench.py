@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from agents.generators.contract import Arrivals
 from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet
 from orchestrator.cli.progress import show_run
@@ -17,8 +18,15 @@ app = typer.Typer()
 def bench(
     url: Annotated[str, typer.Argument(metavar="URL", help="A server that is already up.")],
     clients: Annotated[
-        int, typer.Option("-c", "--clients", metavar="N", help="Number of connections, over all agents.")
-    ] = 40,
+        int | None,
+        typer.Option(
+            "-c",
+            "--clients",
+            metavar="N",
+            help="Number of connections, over all agents (default 40). Open loop: the most connections "
+            "(default: as many as are needed).",
+        ),
+    ] = None,
     requests: Annotated[
         int | None, typer.Option("-n", "--requests", metavar="N", help="Stop after this many requests.")
     ] = None,
@@ -29,6 +37,22 @@ def bench(
     rate: Annotated[
         str | None,
         typer.Option("--rate", metavar="RATE", help="Open loop: requests due, e.g. 500, 500/s or 30000/min."),
+    ] = None,
+    arrivals: Annotated[
+        Arrivals,
+        typer.Option("--arrivals", help="Open loop: requests are due evenly or at random times (Poisson)."),
+    ] = Arrivals.EVEN,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="DURATION", help="A request without an answer after this time has failed."),
+    ] = None,
+    generator: Annotated[
+        str | None,
+        typer.Option(
+            "--generator",
+            metavar="NAME",
+            help="What sends the requests: h2load, paced, or a command that follows the generator contract.",
+        ),
     ] = None,
     http2: Annotated[bool, typer.Option("--http2/--http1", help="The protocol.")] = False,
     streams: Annotated[
@@ -61,6 +85,9 @@ def bench(
             requests=requests,
             duration=duration,
             rate=rate,
+            arrivals=arrivals,
+            timeout=timeout,
+            generator=generator,
             http2=http2,
             streams=streams,
             agents=agents,

@@ -28,7 +28,7 @@ OnlyCases = Annotated[
 OnlyTargets = Annotated[
     str | None, typer.Option("--only", metavar="GLOB", help="Search only the targets that match, e.g. 'flask*'.")
 ]
-Agents = Annotated[int | None, typer.Option("--agents", metavar="N", help="Number of h2load processes (default 2).")]
+Agents = Annotated[int | None, typer.Option("--agents", metavar="N", help="Number of generator processes (default 2).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 UpTo = Annotated[str, typer.Option("--up-to", metavar="RATE", help="Highest rate to try, at least 500/s.")]

@@ -6,11 +6,13 @@ A value is read from its option once, into a typed value. It reaches the campaig
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agents.generators.contract import Arrivals
 from agents.records import GeneratorKind
 from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.slo import share, shown
@@ -23,7 +25,8 @@ T = TypeVar("T")
 
 # The names of the one target and the one load.
 TARGET, LOAD = "url", "load"
-AGENTS = 2
+AGENTS, CLIENTS = 2, 40
+GENERATORS = ("h2load", "paced")
 WINDOW = Micros(10_000_000)
 # A search takes over the protocol and the agents of its load; the rest does not matter to it.
 SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
@@ -36,14 +39,20 @@ STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_200_000), Micros(200_000), Micro
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What `volley bench` was asked for. duration, rate: as typed; headers: 'NAME: VALUE'."""
+    """What `volley bench` was asked for. duration, rate, timeout: as typed; headers: 'NAME: VALUE'.
+
+    generator: a name, or a command line; None: what suits the load.
+    """
 
     url: str
-    clients: int
+    clients: int | None
     repeat: int
     requests: int | None = None
     duration: str | None = None
     rate: str | None = None
+    arrivals: Arrivals = Arrivals.EVEN
+    timeout: str | None = None
+    generator: str | None = None
     http2: bool = False
     streams: int = 1
     agents: int | None = None
@@ -72,7 +81,8 @@ class Search:
 
 _BENCH = {
     "url": "URL", "status": "--expect-status", "clients": "-c", "requests": "-n", "duration": "-d", "rate": "--rate",
-    "streams": "-m", "headers": "-H", "agents": "--agents", "repetitions": "--repeat",
+    "streams": "-m", "arrivals": "--arrivals", "timeout": "--timeout",
+    "generator": "--generator", "headers": "-H", "agents": "--agents", "repetitions": "--repeat",
 }  # fmt: skip
 _SEARCH = {key: f"--{key}" for key in ("slo", "precision", "window", "highest", "budget", "agents")} | {"url": "URL"}
 # By the path in a campaign file: the option that stands for it.
@@ -121,9 +131,16 @@ def bench(asked: Bench) -> Loaded:
                 line.refuse("-n", f"cannot be combined with {option}", "use one of them")
     if asked.streams != 1 and not asked.http2:
         line.refuse("-m", "HTTP/1.1 has one request at a time on a connection", "add --http2, or omit -m")
+    if asked.arrivals is not Arrivals.EVEN and asked.rate is None:
+        line.refuse("--arrivals", "belongs to the open loop", "add --rate")
+    if asked.generator == "h2load" and (asked.timeout is not None or asked.arrivals is Arrivals.POISSON):
+        option = "--arrivals poisson" if asked.timeout is None else "--timeout"
+        line.refuse(option, "is not possible with h2load", "omit --generator, or use paced")
+    if asked.generator == "paced" and asked.http2:
+        line.refuse("--http2", "is not possible with paced, which speaks HTTP/1.1", "omit --generator")
     if line.problems:
         raise ConfigurationError(line.problems)
-    agents = max(1, min(AGENTS, asked.clients)) if asked.agents is None else asked.agents
+    agents = max(1, min(AGENTS, asked.clients or CLIENTS)) if asked.agents is None else asked.agents
     expect = {} if asked.expect_status is None else {"expect": {"status": asked.expect_status}}
     data = {
         "campaign": "bench",
@@ -136,17 +153,34 @@ def bench(asked: Bench) -> Loaded:
 
 
 def _bench_load(asked: Bench, line: _Line) -> dict[str, Any]:
-    load: dict[str, Any] = {"clients": asked.clients, "protocol": "http2" if asked.http2 else "http1"}
-    load |= {"streams": asked.streams}
+    load: dict[str, Any] = {"protocol": "http2" if asked.http2 else "http1", "streams": asked.streams}
+    if asked.clients is not None or asked.rate is None:
+        load["clients"] = CLIENTS if asked.clients is None else asked.clients
+    if asked.timeout is not None:
+        load["timeout"] = line.read("--timeout", duration_us, asked.timeout, WINDOW)
+    if asked.generator is not None:
+        load["generator"] = asked.generator
+        if asked.generator not in ("auto", *GENERATORS):
+            load["generator"] = {"command": line.read("--generator", words, asked.generator, [asked.generator])}
     if asked.requests is not None:
         load["requests"] = asked.requests
     else:
         load["duration"] = WINDOW if asked.duration is None else line.read("-d", duration_us, asked.duration, WINDOW)
     if asked.rate is not None:
         load |= {"model": "open", "rate": line.read("--rate", rate_per_s, asked.rate, 1.0)}
+    if asked.arrivals is not Arrivals.EVEN:
+        load["arrivals"] = str(asked.arrivals)
     if headers := dict(_header(text, line) for text in asked.headers):
         load["headers"] = headers
     return load
+
+
+def words(text: str) -> list[str]:
+    """Return a command line as a shell splits it. Raise ValueError when that cannot be."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"is not a command line, {str(error).lower()}: close every quotation mark") from None
 
 
 def _header(text: str, line: _Line) -> tuple[str, str]:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents.generators.contract import Arrivals
 from agents.records import GeneratorKind
 from orchestrator.campaign.origin import parts_of
 from orchestrator.errors import ConfigurationError
@@ -133,3 +134,38 @@ def test_a_sweep_has_one_load_for_each_number_of_clients(tmp_path):
         ("c4", 4, 2, 3, 500_000, None),
     ]
     assert list(sweep(URL, "1,2", "5s", 3).campaign.loads) == ["c1", "c2"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({}, {"clients": 40, "generator": "h2load"}),
+        ({"rate": "497"}, {"clients": MOST_OPEN_CLIENTS, "generator": "paced"}),
+        ({"rate": "497", "clients": 7}, {"clients": 7, "generator": "paced"}),
+        ({"rate": "497", "arrivals": Arrivals.POISSON}, {"arrivals": "poisson"}),
+        ({"timeout": "1500ms"}, {"timeout_us": 1_500_000, "generator": "paced"}),
+        ({"generator": "paced"}, {"generator": "paced"}),
+        ({"generator": "mine --port '1 2'"}, {"generator": "command", "program": ["mine", "--port", "1 2"]}),
+    ],
+)
+def test_bench_says_how_requests_arrive_and_who_sends_them(asked, expected):
+    """As many connections as needed in the open loop, unless the command line says how many."""
+    (case,) = make_plan(bench(Bench(**({"url": URL, "clients": None, "repeat": 3} | asked))).campaign).cases
+
+    assert {name: getattr(case, name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "option"),
+    [
+        ({"timeout": "5"}, "--timeout"),
+        ({"generator": "mine 'x"}, "--generator"),
+        ({"arrivals": Arrivals.POISSON}, "--arrivals"),
+        ({"generator": "h2load", "timeout": "5s"}, "--timeout"),
+        ({"generator": "h2load", "rate": "5", "arrivals": Arrivals.POISSON}, "--arrivals poisson"),
+        ({"generator": "paced", "http2": True}, "--http2"),
+    ],
+)
+def test_what_bench_cannot_do_is_refused_by_option(asked, option):
+    """A duration has a unit; a closed load has no arrivals; h2load has no timeout."""
+    assert places(bench, Bench(URL, None, 3, **asked)) == [option]
