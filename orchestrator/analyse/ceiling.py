@@ -16,12 +16,14 @@ GROWTH = 4.0
 REFINEMENTS = 3
 # A step may fail because of one bad second of the machine, so it is tried this often.
 TRIES = 2
-# With fewer answers than this share of what was due, a bad second explains nothing.
-CERTAIN_SHARE = 0.7
 # A step is short: a pause of 20 ms at its edge is already 2 %.
 RATE_KEPT = 0.05
 # paced is at its limit when it sends more than this late while it has free slots.
 LATE_SHARE = 0.05
+# With more late sends than this share, a bad second explains nothing.
+CERTAINLY_LATE_SHARE = 0.5
+# Nor with fewer answers than this share of what was due.
+CERTAIN_SHARE = 0.7
 SLOWER, SLOWER_US = 2.0, 500.0
 
 
@@ -94,12 +96,13 @@ def failure(trial: Trial, base_p50_us: float | None) -> Limit | None:
 
 
 def is_certain(trial: Trial) -> bool:
-    """Return whether a step that failed would fail again: the generator filled its core, or much was not answered."""
+    """Return whether a step that failed would fail again: the generator filled its core, or far too much went wrong."""
     metrics, agents = trial.metrics, trial.facts.agents
     if metrics is None:
         return False
     due, answered = sum(agent.due or 0 for agent in agents), metrics.requests.ok + metrics.requests.http_error
-    return any(agent.cpu_busiest > GENERATOR_INVALID for agent in agents) or answered < CERTAIN_SHARE * due
+    full = any(agent.cpu_busiest > GENERATOR_INVALID for agent in agents)
+    return full or answered < CERTAIN_SHARE * due or _sends_late(agents, CERTAINLY_LATE_SHARE)
 
 
 def cpu_share(agent: AgentFacts) -> float:
@@ -116,13 +119,13 @@ def _under_load(agent: AgentFacts) -> AgentFacts:
     return replace(agent, cpu_us=round(cpu_share(agent) * (agent.last_end_us - agent.first_start_us)))
 
 
-def _sends_late(agents: list[AgentFacts]) -> bool:
+def _sends_late(agents: list[AgentFacts], allowed: float = LATE_SHARE) -> bool:
     """Return whether paced sent too many requests late by itself. h2load's are as uneven as its timer at any rate."""
     timed = [a for a in agents if a.generator is GeneratorKind.PACED and a.late_us is not None]
     late, due = sum(agent.late or 0 for agent in timed), sum(agent.due or 0 for agent in timed)
     # A request that waits for a slot is late because of the server.
     waited = any(agent.waited_for_slot for agent in timed)
-    return not waited and late > LATE_SHARE * due
+    return not waited and late > allowed * due
 
 
 def _is_kept(agents: list[AgentFacts], metrics: Metrics) -> bool:

@@ -144,7 +144,9 @@ def test_what_reached_its_limit_under_paced(trial, what):
 @pytest.mark.parametrize(
     ("trial", "certain"),
     [
-        (paced_step(late=26), False),
+        (paced_step(late=250), False),
+        (paced_step(late=251), True),
+        (paced_step(late=251, waited_for_slot=1), False),
         (paced_step(cpu_busiest=0.86), True),
         (paced_step(answered=350), False),
         (paced_step(answered=349), True),
@@ -152,7 +154,7 @@ def test_what_reached_its_limit_under_paced(trial, what):
     ],
 )
 def test_what_would_fail_again(trial, certain):
-    """A full core, or far too few answers; one bad second is neither."""
+    """A full core, far too few answers, most requests late; one bad second is none of that."""
     assert is_certain(trial) == certain
 
 
