@@ -16,9 +16,9 @@ from agents.arrivals import Schedule
 from agents.generators import choice
 from agents.generators.adapter import Generator, NotArmed
 from agents.generators.contract import Arrivals
+from agents.generators.h2load import Capabilities
 from agents.generators.h2load_schedule import OpenLoad, RebuiltSchedule, Scheduled
 from agents.guard import RUN_VARIABLE
-from agents.h2load import Capabilities
 from agents.recorder import OK, Recorder, Window
 from agents.records import AgentFacts, Assignment, Ended, GeneratorKind
 from agents.requestlog import LogTail

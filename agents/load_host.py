@@ -9,10 +9,11 @@ import threading
 import time
 from dataclasses import dataclass
 
-from agents import h2load, probe
+from agents import probe
 from agents.clock import ClockResponder
 from agents.command import CommandHost
 from agents.gate import wait_until
+from agents.generators import h2load
 from agents.hostmeter import HostMeter, HostUse
 from agents.load_agent import LoadAgent
 from agents.probe import Checked, Expect, Request

@@ -21,6 +21,8 @@ from agents.series import Series, Sparse
 
 VERSION = 1
 MAX_BYTES = 64 << 20
+# What msgpack reads: a map whose values are checked where they are used.
+Payload = dict[str, Any]
 _HEADER = struct.Struct("!4sHI")
 _MAGIC = b"VLYF"
 _MAX_COUNT = 1 << 62
@@ -45,7 +47,7 @@ class AgentResult:
     unanswered: HdrCounts | None = None
 
 
-def encode(payload: dict[str, Any]) -> bytes:
+def encode(payload: Payload) -> bytes:
     """Make one frame. Raises BadFrame when it would be longer than MAX_BYTES."""
     body: bytes = msgpack.packb(payload, use_bin_type=True)
     if len(body) > MAX_BYTES:
@@ -53,7 +55,7 @@ def encode(payload: dict[str, Any]) -> bytes:
     return _HEADER.pack(_MAGIC, VERSION, len(body)) + body
 
 
-def decode(data: bytes) -> dict[str, Any]:
+def decode(data: bytes) -> Payload:
     """Read exactly one frame. Raises BadFrame."""
     payload, rest = _next(data)
     if rest:
@@ -61,7 +63,7 @@ def decode(data: bytes) -> dict[str, Any]:
     return payload
 
 
-def _next(data: bytes) -> tuple[dict[str, Any], bytes]:
+def _next(data: bytes) -> tuple[Payload, bytes]:
     if len(data) < _HEADER.size:
         raise BadFrame(f"truncated: {len(data)} bytes are less than a frame's header")
     magic, version, length = _HEADER.unpack_from(data)
@@ -83,15 +85,15 @@ def _next(data: bytes) -> tuple[dict[str, Any], bytes]:
     return payload, data[_HEADER.size + length :]
 
 
-def encode_stream(payloads: Iterable[dict[str, Any]]) -> bytes:
+def encode_stream(payloads: Iterable[Payload]) -> bytes:
     """Make a stream of frames with its end frame."""
     frames = [encode(payload) for payload in payloads]
     return b"".join([*frames, encode({"kind": "end", "frames": len(frames)})])
 
 
-def decode_stream(data: bytes) -> list[dict[str, Any]]:
+def decode_stream(data: bytes) -> list[Payload]:
     """Read a whole stream. Raises BadFrame, also when the end frame is missing or counts other frames than there are."""
-    payloads: list[dict[str, Any]] = []
+    payloads: list[Payload] = []
     while data:
         payload, data = _next(data)
         if payload.get("kind") == "end":
@@ -102,7 +104,7 @@ def decode_stream(data: bytes) -> list[dict[str, Any]]:
     raise BadFrame(f"truncated: the stream has no end frame after {len(payloads)} frames")
 
 
-def pack_result(result: AgentResult) -> dict[str, Any]:
+def pack_result(result: AgentResult) -> Payload:
     """Turn an agent's result into a frame's payload."""
     return {
         "kind": "agent",
@@ -116,7 +118,7 @@ def pack_result(result: AgentResult) -> dict[str, Any]:
     }
 
 
-def unpack_result(payload: dict[str, Any]) -> AgentResult:
+def unpack_result(payload: Payload) -> AgentResult:
     """Read an agent's result back. Raises BadFrame for anything that is not exactly that."""
     try:
         if payload["kind"] != "agent":
@@ -157,7 +159,7 @@ def _unpack_sparse(packed: Any) -> Sparse:
     return Sparse(np.cumsum(np.array(steps, dtype=np.int64)), np.array(counts, dtype=np.int64))
 
 
-def _pack_counts(h: HdrCounts) -> dict[str, Any]:
+def _pack_counts(h: HdrCounts) -> Payload:
     # A sum of squares can exceed 64 bits, which msgpack has no number for.
     return {
         "counts": _pack_sparse(Sparse.of(h.counts)),
@@ -169,7 +171,7 @@ def _pack_counts(h: HdrCounts) -> dict[str, Any]:
     }
 
 
-def _unpack_counts(packed: dict[str, Any]) -> HdrCounts:
+def _unpack_counts(packed: Payload) -> HdrCounts:
     if set(packed) != {"counts", "overflow", "min", "max", "sum", "squares"}:
         raise BadFrame(f"a histogram with the fields {sorted(packed)}")
     numbers = [packed["overflow"], packed["min"], packed["max"]]
@@ -183,11 +185,11 @@ def _unpack_counts(packed: dict[str, Any]) -> HdrCounts:
     return HdrCounts(_unpack_sparse(packed["counts"]).dense(), overflow, low, high, total, squares)
 
 
-def _pack_series(series: Series) -> dict[str, Any]:
+def _pack_series(series: Series) -> Payload:
     return {"interval_s": series.interval_s, "at": [[k, _pack_sparse(s)] for k, s in series.intervals()]}
 
 
-def _unpack_series(packed: dict[str, Any]) -> Series:
+def _unpack_series(packed: Payload) -> Series:
     interval = packed["interval_s"]
     if type(interval) is not int or interval < 1 or interval & (interval - 1):
         raise BadFrame(f"a series with an interval of {interval} s: powers of two are")

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agents.h2load import parse_output
+from agents.generators.h2load_output import parse_output
 from agents.load_host import LoadHost
 from agents.records import Assignment
 from agents.wire import decode_stream, unpack_result

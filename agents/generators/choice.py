@@ -6,9 +6,9 @@ from pathlib import Path
 
 from agents.generators.adapter import Generator
 from agents.generators.contract import GeneratorTask, Model, Protocol, TaskRequest
+from agents.generators.h2load import Capabilities, H2loadMissing
 from agents.generators.held_h2load import HeldH2load
 from agents.generators.program import PACED, Program
-from agents.h2load import Capabilities, H2loadMissing
 from agents.records import Assignment, GeneratorKind
 
 

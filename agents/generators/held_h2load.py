@@ -7,32 +7,16 @@ import time
 from pathlib import Path
 
 from agents import gate as gates
-from agents import h2load
 from agents.generators.adapter import Account, NotArmed
+from agents.generators.h2load import Capabilities, command
 from agents.generators.h2load_log import parse_lines
+from agents.generators.h2load_output import parse_output
 from agents.generators.process import GeneratorProcess
-from agents.h2load import Capabilities, Drive
 from agents.records import Assignment
 from agents.requestlog import Parse
 
 BLOCKED_WITHIN_S = 10.0
 _SHOWN_CHARACTERS = 300
-
-
-def drive_of(task: Assignment, body_file: Path | None) -> Drive:
-    """Return what h2load is to do for an assignment. body_file: where the body was written, if there is one."""
-    return Drive(
-        url=task.url,
-        clients=task.clients,
-        requests=task.requests,
-        duration_s=None if task.duration_us is None else task.duration_us / 1e6,
-        rate_per_s=task.rate_per_s,
-        http2=task.http2,
-        streams=task.streams,
-        method=task.method,
-        headers=tuple((name, value) for name, value in task.headers),
-        body_file=None if body_file is None else str(body_file),
-    )
 
 
 class HeldH2load:
@@ -73,7 +57,9 @@ class HeldH2load:
         if self._task.body:
             body_file = self._folder / "body"
             body_file.write_bytes(self._task.body)
-        argv = h2load.command(drive_of(self._task, body_file), self._can, str(self._log), self._program)
+        argv = command(
+            self._task, self._can, str(self._log), None if body_file is None else str(body_file), self._program
+        )
         for gate in gates.choose(self._can, self._folder):
             if self._held_by(gate, argv):
                 return
@@ -128,7 +114,7 @@ class HeldH2load:
 
     def account(self) -> Account:
         """Return what h2load's output says; not complete without a summary, whatever its exit status."""
-        said = h2load.parse_output(self.process.text)
+        said = parse_output(self.process.text)
         if said.summary is None:
             return Account(
                 complete=False,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from agents.generators.adapter import NotArmed
-from agents.h2load import H2loadMissing
+from agents.generators.h2load import H2loadMissing
 from agents.images import BuildFailed
 from agents.server_host import EngineUnreachable, PortInUse
 from orchestrator.errors import HostError

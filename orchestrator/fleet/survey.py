@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from agents import h2load
+from agents.generators import h2load
 from agents.records import BadRecord, HostRole, from_plain
 
 FILES_WANTED = 4096

@@ -6,7 +6,7 @@ This works on plain data, so that these problems are reported together with thos
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ Location = tuple[Any, ...]
 MOST_NAMES = 12
 
 
-def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str]]:
+def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
     """Yield (location, what, hint) for parts that contradict each other. Malformed parts are skipped."""
     targets, loads = _mapping(plain, "targets"), _mapping(plain, "loads")
     baseline = _mapping(plain, "compare").get("baseline")
@@ -54,7 +54,7 @@ def wrong_references(plain: dict[str, Any]) -> Iterator[tuple[Location, str, str
         yield ("minimum_valid",), what, f"write a number up to {shown(repetitions)}"
 
 
-def _wrong_globs(plain: dict[str, Any], names: list[str]) -> Iterator[tuple[Location, str, str]]:
+def _wrong_globs(plain: Mapping[str, Any], names: list[str]) -> Iterator[tuple[Location, str, str]]:
     """Yield the globs over case names that match none, and include and exclude if together they leave no case."""
     globs: list[tuple[Location, Any]] = [(("slo", glob), glob) for glob in _mapping(plain, "slo")]
     for key in ("include", "exclude"):
@@ -72,7 +72,7 @@ def _wrong_globs(plain: dict[str, Any], names: list[str]) -> Iterator[tuple[Loca
             yield ("exclude",), "no case is left", f"exclude fewer of: {_list(sorted(included))}"
 
 
-def _homeless_commands(plain: dict[str, Any], targets: dict[str, Any]) -> Iterator[tuple[Location, str, str]]:
+def _homeless_commands(plain: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
     """Yield the commands for the server's host that would run around trials of a URL, which has no such host."""
     urls = [name for name, target in targets.items() if isinstance(target, dict) and "url" in target]
     for key in ("before", "after"):
@@ -84,7 +84,7 @@ def _homeless_commands(plain: dict[str, Any], targets: dict[str, Any]) -> Iterat
                     yield (key, i), what, "set 'host' to another host, or limit 'cases' to other targets"
 
 
-def missing_files(plain: dict[str, Any], folder: Path) -> Iterator[tuple[Location, str, str]]:
+def missing_files(plain: Mapping[str, Any], folder: Path) -> Iterator[tuple[Location, str, str]]:
     """Yield (location, what, hint) for every file and folder that does not exist."""
     hint = f"write a path relative to {folder}"
     for name, target in _mapping(plain, "targets").items():
@@ -130,11 +130,11 @@ def _are(agents: int) -> str:
     return "is 1 agent" if agents == 1 else f"are {shown(agents)} agents"
 
 
-def _sequence(plain: dict[str, Any], key: str) -> list[Any]:
+def _sequence(plain: Mapping[str, Any], key: str) -> list[Any]:
     value = plain.get(key)
     return value if isinstance(value, list) else []
 
 
-def _mapping(plain: dict[str, Any], key: str) -> dict[str, Any]:
+def _mapping(plain: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     value = plain.get(key)
     return value if isinstance(value, dict) else {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -56,33 +56,33 @@ def _own(location: Location, text: str) -> Iterator[Mistake]:
     yield Mistake(location, what, hint)
 
 
-def sentence(kind: str, limits: dict[str, Any], value: Any) -> tuple[str, str]:
+def sentence(kind: str, limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
     """Return what is wrong and what to write, for a kind of error that pydantic reports."""
     speak = _KINDS.get(kind)
     return (f"{shown(value)} is not accepted here", "check the value") if speak is None else speak(limits, value)
 
 
-def _not(what: str, hint: str) -> Callable[[dict[str, Any], Any], tuple[str, str]]:
+def _not(what: str, hint: str) -> Callable[[Mapping[str, Any], Any], tuple[str, str]]:
     return lambda limits, value: (f"{shown(value)} is not {what}", hint)
 
 
-def _bound(words: str, key: str) -> Callable[[dict[str, Any], Any], tuple[str, str]]:
-    def speak(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+def _bound(words: str, key: str) -> Callable[[Mapping[str, Any], Any], tuple[str, str]]:
+    def speak(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
         limit = f"{limits[key]:,}" if isinstance(limits[key], int) else f"{limits[key]:g}"
         return f"{shown(value)} is out of range", f"write a number {words} {limit}"
 
     return speak
 
 
-def _one_of(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+def _one_of(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
     return f"{shown(value)} is not a choice here", f"write one of: {limits['expected'].replace(' or ', ', ')}"
 
 
-def _text(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+def _text(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
     return f"{shown(value)} is not text", "put it in quotes" if isinstance(value, int | float) else "write text"
 
 
-def _empty(limits: dict[str, Any], value: Any) -> tuple[str, str]:
+def _empty(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
     return "is empty", "write at least one entry, or remove the key"
 
 
@@ -92,7 +92,7 @@ _BOOLEAN = _not("true or false", "write true or false")
 _MAPPING = _not("a mapping", "write 'key: value' pairs")
 _LIST = _not("a list", "write it as [a, b], or one '- entry' a line")
 
-_KINDS: dict[str, Callable[[dict[str, Any], Any], tuple[str, str]]] = {
+_KINDS: dict[str, Callable[[Mapping[str, Any], Any], tuple[str, str]]] = {
     "missing": lambda limits, value: ("is missing", "add it"),
     "literal_error": _one_of,
     "greater_than": _bound("above", "gt"),

@@ -2,7 +2,9 @@
 
 import pytest
 
-from agents.h2load import Drive, H2loadMissing, capabilities, command, detect, parse_output, parse_version, stagger
+from agents.generators.h2load import H2loadMissing, capabilities, command, detect, parse_version, stagger
+from agents.generators.h2load_output import parse_output
+from agents.records import Assignment
 from tests.conftest import FAKE_H2LOAD
 
 OLD = """starting benchmark...
@@ -89,12 +91,16 @@ def test_missing_and_old_programs_are_told(monkeypatch):
         detect(FAKE_H2LOAD)
 
 
+def task(clients, **changes):
+    return Assignment(agent="a/0", run="r", url="http://h/", clients=clients, give_up_us=1, **changes)
+
+
 def test_closed_command():
     """A count or a duration in whole milliseconds, never both."""
     can = capabilities((1, 52))
 
-    by_count = command(Drive("http://h/", 40, requests=1000), can, "/log")
-    by_time = command(Drive("http://h/", 40, duration_s=1.5, http2=True, streams=10), can, "/log")
+    by_count = command(task(40, requests=1000), can, "/log")
+    by_time = command(task(40, duration_us=1_500_000, http2=True, streams=10), can, "/log")
 
     assert by_count == [
         "h2load",
@@ -108,18 +114,18 @@ def test_closed_command():
     assert "--duration=1500ms" in by_time
     assert "--max-concurrent-streams=10" in by_time
     with pytest.raises(ValueError, match="exactly one"):
-        command(Drive("http://h/", 40, requests=1, duration_s=1.0), can, "/log")
+        command(task(40, requests=1, duration_us=1_000_000), can, "/log")
 
 
 def test_open_command_staggers_its_connections():
     """One connection per request gap, each at its part of the rate; never -D with --rps."""
-    argv = command(Drive("http://h/", 200, requests=5000, rate_per_s=1000), capabilities((1, 52)), "/log")
+    argv = command(task(200, requests=5000, rate_per_s=1000), capabilities((1, 52)), "/log")
 
     assert {"--rate=1", "--rate-period=1ms", "--rps=5"} <= set(argv)
     with pytest.raises(ValueError, match="fires all clients in phase"):
-        command(Drive("http://h/", 2, duration_s=1.0, rate_per_s=10), capabilities((1, 52)), "/log")
+        command(task(2, duration_us=1_000_000, rate_per_s=10), capabilities((1, 52)), "/log")
     with pytest.raises(ValueError, match=r"1\.43 has no --rps"):
-        command(Drive("http://h/", 2, requests=10, rate_per_s=10), capabilities((1, 43)), "/log")
+        command(task(2, requests=10, rate_per_s=10), capabilities((1, 43)), "/log")
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 7, 100, 250, 333, 1000, 1500, 12345, 250_000])
@@ -141,9 +147,9 @@ def test_no_more_connections_at_a_time_than_there_are_clients(rate, clients):
 
 def test_method_headers_and_body():
     """The Host header has another name in old versions."""
-    drive = Drive("http://h/", 1, requests=1, method="PUT", headers=(("Host", "x"), ("A", "b")), body_file="/body")
+    put = task(1, requests=1, method="PUT", headers=[["Host", "x"], ["A", "b"]])
 
-    old, new = command(drive, capabilities((1, 52)), "/log"), command(drive, capabilities((1, 61)), "/log")
+    old, new = (command(put, capabilities(version), "/log", "/body") for version in ((1, 52), (1, 61)))
 
     assert "--header=:method:PUT" in old
     assert "--header=:host: x" in old

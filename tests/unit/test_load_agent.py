@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from agents import h2load
 from agents.gate import ExecGate, wait_until
+from agents.generators import h2load
 from agents.load_agent import LoadAgent, NotArmed
 from agents.load_host import LoadHost
 from agents.records import Assignment
