@@ -64,11 +64,11 @@ def test_command_refuses_to_start(tmp_path):
     """One error with a hint, exit code 2. The foreign package is never imported, as it may fail or be slow."""
     (tmp_path / "agents").mkdir()
     (tmp_path / "agents" / "__init__.py").write_text(FOREIGN)
-    code = "import sys; sys.argv = ['volley', 'doctor']; from orchestrator.cli.app import main; main()"
 
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True, cwd="/"
-    )
+        [sys.executable, "-m", "orchestrator.cli", "doctor"],
+        env={"PYTHONPATH": f"{tmp_path}:{ROOT}"}, capture_output=True, text=True, cwd="/",
+    )  # fmt: skip
 
     assert done.returncode == EXIT_USAGE, done.stderr
     assert done.stdout == ""
