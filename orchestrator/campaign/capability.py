@@ -49,9 +49,9 @@ class Capability:
         elif self._is_measured(generator):
             yield f"with {generator} an agent can send: {self._rates(generator)}; {self._need()}"
         elif generator is GeneratorKind.PACED:
-            yield f"paced sends about {PACED_MOST_PER_S:,.0f}/s per agent (not measured); {self._need()}"
+            yield f"paced sends {PACED_MOST_PER_S:,.0f}/s per agent (not measured); {self._need()}"
         else:
-            yield f"not known what {generator} can send; run: {calibrate}"
+            yield f"{generator} is not calibrated; run: {calibrate}"
 
     def _is_measured(self, generator: GeneratorKind) -> bool:
         return all((host, generator) in self.known for host in self.placement.agents)
@@ -80,7 +80,7 @@ class Capability:
     def _need(self) -> str:
         needed = self.agents_needed()
         if needed is None:
-            return "a server that answers more needs more agents"
+            return "a faster server needs more agents"
         short = "" if needed <= self.case.agents else f", and it has {self.case.agents}"
         return f"this case needs ≥ {_agents(needed)}{short}"
 

@@ -34,7 +34,7 @@ SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
 KEPT = ("protocol", "streams", "paths", "method", "headers", "body_file")
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
 # One step of calibration: long enough for the generator's CPU time to be sampled once, short enough to wait for.
-STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_200_000), Micros(200_000), Micros(100_000)
+STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_000_000), Micros(200_000), Micros(100_000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,7 +111,7 @@ def test_the_plan_agrees_with_the_number_of_agents_that_keeps_paced(rate):
 @pytest.mark.parametrize(
     ("made", "sentences"),
     [
-        (capability(500, known={}), ["paced sends about 10,000/s per agent (not measured); this case needs ≥ 1 agent"]),
+        (capability(500, known={}), ["paced sends 10,000/s per agent (not measured); this case needs ≥ 1 agent"]),
         (
             capability(20_000),
             ["with paced an agent can send: gen1 12,000/s, gen2 8,000/s; this case needs ≥ 3 agents, and it has 2"],
@@ -123,10 +123,10 @@ def test_the_plan_agrees_with_the_number_of_agents_that_keeps_paced(rate):
                 "with h2load an agent can send: gen1 60,000/s, gen2 40,000/s; this case needs ≥ 1 agent",
             ],
         ),
-        (capability(None, known={}), ["not known what h2load can send; run: volley doctor --calibrate"]),
+        (capability(None, known={}), ["h2load is not calibrated; run: volley doctor --calibrate"]),
         (
             capability(None, hosts=["gen1"]),
-            ["with h2load an agent can send: gen1 60,000/s; a server that answers more needs more agents"],
+            ["with h2load an agent can send: gen1 60,000/s; a faster server needs more agents"],
         ),
         (
             capability(500, generator={"command": ["x"]}),
