@@ -112,23 +112,25 @@ def _broken_gate(model: Model, run: Run, outcome: Outcome) -> Check:
 
 def _judge_all(model: Model, pairs: list[tuple[Run, Outcome]]) -> Iterator[Check]:
     """Yield one check per rule, in the order in which the rules first appear, then the features that are refused."""
+    (basic, first), *others = pairs
+    verdicts = list(_judge(basic, first, set()))
+    # What is broken in the basic run explains what else is wrong in the others.
+    broken = {verdict.rule for verdict in verdicts if verdict.seen is not None and not verdict.seen.kept}
+    for run, outcome in others:
+        verdicts += _judge(run, outcome, broken)
     known: dict[str, Rule] = {}
-    verdicts: dict[str, list[Verdict]] = {}
-    for run, outcome in pairs:
-        for rule in (run.gate, *run.judged):
-            known.setdefault(rule.name, rule)
-        for verdict in _judge(run, outcome):
-            verdicts.setdefault(verdict.rule, []).append(verdict)
+    for run, _ in pairs:
+        known |= {rule.name: rule for rule in (run.gate, *run.judged)}
     for name, rule in known.items():
-        yield _combined(model, rule, verdicts.get(name, []))
+        yield _combined(model, rule, [verdict for verdict in verdicts if verdict.rule == name])
     refused = {run.feature: _refusal(model, run, o) for run, o in pairs if o.refused and run.feature}
     yield from refused.values()
     if model is Model.OPEN:
         yield from _judge_seeds({run.name: outcome for run, outcome in pairs})
 
 
-def _judge(run: Run, outcome: Outcome) -> Iterator[Verdict]:
-    """Yield what one run shows of each of its rules, in order."""
+def _judge(run: Run, outcome: Outcome, broken_before: set[str]) -> Iterator[Verdict]:
+    """Yield what one run shows of each of its rules, in order. broken_before: names of rules broken in the basic run."""
     judged = dict.fromkeys((*run.judged, run.gate))
     if outcome.not_ready:
         optional = outcome.refused and run.feature
@@ -137,7 +139,7 @@ def _judge(run: Run, outcome: Outcome) -> Iterator[Verdict]:
             broken = rule is run.gate and not optional
             yield Verdict(rule.name, run.name, Seen(False, outcome.not_ready) if broken else None, blocked)
         return
-    failed: set[str] = set()
+    failed = set(broken_before)
     for rule in judged:
         causes = [name for name in rule.needs if name in failed]
         seen = None if causes else rule.judge(outcome)

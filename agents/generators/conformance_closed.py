@@ -69,7 +69,7 @@ COUNTED = Rule(
     "makes exactly `count` requests, then ends",
     "Count requests over all slots, failed ones too; end at `count`, also before the duration is over.",
     counted,
-    ("ends", "rows", "nothing-before-go"),
+    ("complete", "nothing-before-go"),
 )
 
 

@@ -75,8 +75,9 @@ def refused(outcome: Outcome) -> Seen:
         return Seen(False, "no row with status -4")
     if outcome.task.model is Model.OPEN:
         return Seen(not start_us.any(), f"start_us is not 0 in {np.count_nonzero(start_us)} rows of {len(status)}")
-    early = start_us < (outcome.t0_ns + outcome.wall_ns) // 1000 - CLOCK_MS * 1000
-    return Seen(not early.any(), f"start_us is 0 or before T0 in {early.sum()} rows of {len(status)}")
+    # Whether a start lies before T0 is judged where a server sees it.
+    early = start_us < (outcome.go_ns + outcome.wall_ns) // 1000
+    return Seen(not early.any(), f"start_us is 0 or long before T0 in {early.sum()} rows of {len(status)}")
 
 
 def unanswered(outcome: Outcome) -> Seen:

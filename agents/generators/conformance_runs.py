@@ -59,7 +59,7 @@ def busy(task: GeneratorTask) -> GeneratorTask:
 
 def ended_early(task: GeneratorTask) -> Iterator[Run]:
     """Yield the runs that do not end by themselves, for a long load of either model."""
-    stopped = (rules.READY, rules.QUIET, rules.ROWS, rules.SIGTERM, rules.IN_TIME, rules.SECRETS)
+    stopped = (rules.READY, rules.QUIET, rules.ROWS, rules.SIGTERM, rules.SIGTERM_ROWS, rules.IN_TIME, rules.SECRETS)
     yield Run("SIGTERM", task, stopped, delay_s=0.06, ending=Ending.SIGTERM)
     silent = (rules.READY, rules.QUIET, rules.INPUT_ENDS)
     yield Run("end of input", task, silent, delay_s=0.06, ending=Ending.INPUT_CLOSED)

@@ -96,7 +96,8 @@ class Load:
         try:
             async with asyncio.timeout(self.timeout_s):
                 await slot.open(self.url)
-                self.sent, start_ns = self.sent + 1, time.monotonic_ns()
+            self.sent, start_ns = self.sent + 1, time.monotonic_ns()
+            async with asyncio.timeout(self.timeout_s):  # again: connecting is not part of the request
                 slot.writer.write(self.data[index])
                 status, keep = await read_answer(slot.reader, self.requests[index]["method"])
         except asyncio.CancelledError:  # the end of the run

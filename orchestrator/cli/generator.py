@@ -75,7 +75,7 @@ def _start_hint(command: list[str]) -> str:
     """Return what to do; a path that leads somewhere only from the user's folder is the usual cause."""
     for part in command:
         if not Path(part).is_absolute() and Path(part).is_file():
-            return f"the program starts in an empty folder: write {Path(part).resolve()} instead of {part}"
+            return f"the program starts in an empty folder: write {Path(part).absolute()} instead of {part}"
     return "run the command in an empty folder, type a task, and read its error; the contract has an example task"
 
 

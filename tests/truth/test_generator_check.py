@@ -28,17 +28,29 @@ MISTAKES = {
         "        self.counts[status] += 1\n",
         "        self.counts[status] += 1\n        if self.counts.total() % 10 == 0: self.lines.pop()\n",
     ),
-    "writes the start as due time": (
+    "adds up rounded gaps": (
         Model.OPEN,
         "due-times-even",
-        "due_us, start_us = (ns and (ns + self.wall_ns) // 1000 for ns in (due_ns, start_ns))",
-        "due_us, start_us = (ns and (ns + self.wall_ns) // 1000 for ns in (start_ns or due_ns, start_ns))",
+        "int(k * 1e9 / rate)",
+        "k * int(1e6 / rate) * 1000",
     ),
     "opens more connections than clients": (
         Model.OPEN,
         "slots",
         'len(self.running) < self.task["clients"]',
         'len(self.running) < self.task["clients"] + 1',
+    ),
+    "waits for an answer before it sends what is due": (
+        Model.OPEN,
+        "sends-when-due",
+        'len(self.running) < self.task["clients"]',
+        'len(self.running) < min(3, self.task["clients"])',
+    ),
+    "loses what is under way on SIGTERM": (
+        Model.CLOSED,
+        "sigterm-rows",
+        "loop.add_signal_handler(signal.SIGTERM, ended.cancel)",
+        "signal.signal(signal.SIGTERM, signal.SIG_DFL)",
     ),
     "ignores SIGTERM": (
         Model.CLOSED,
