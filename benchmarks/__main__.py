@@ -1,4 +1,7 @@
-"""Print the figures, side by side in one run, and as ratios."""
+"""Print the figures, side by side in one run, and as ratios.
+
+python -m benchmarks [PART]...: all parts by default.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import fleet, overhead
+from benchmarks import fleet, generators, overhead
 from benchmarks.readers import READERS, write_log
 
 ROWS, ROUNDS = 10_000_000, 3
@@ -74,7 +78,23 @@ def over_hosts() -> None:
     fleet.report()
 
 
+PARTS: dict[str, Callable[[], None]] = {
+    "readers": readers,
+    "overhead": agent_overhead,
+    "generators": generators.report,
+    "hosts": over_hosts,
+}
+
+
+def main(names: list[str]) -> int:
+    """Run the named parts, or all; return the exit status."""
+    if unknown := [name for name in names if name not in PARTS]:
+        print(f"'{unknown[0]}' is not a part. Use: {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    for name in names or PARTS:
+        PARTS[name]()
+    return 0
+
+
 if __name__ == "__main__":
-    readers()
-    agent_overhead()
-    over_hosts()
+    sys.exit(main(sys.argv[1:]))
