@@ -19,6 +19,7 @@ from orchestrator.fleet.handles import LoadHandle, Pending, TrialHandle
 from orchestrator.fleet.hosts import HostLost, at_once
 from orchestrator.plan import MARGIN_US, assign, load_time_us
 from orchestrator.run.events import Event
+from orchestrator.run.generator import settle
 from orchestrator.run.inputs import RunningTrial
 from orchestrator.run.server import check_afterwards
 
@@ -51,6 +52,7 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[A
 
     A host that is lost is an error in the facts; then there are no results. Raises HostError for everything else.
     """
+    facts = settle(trial, facts)
     hosts = _hosts(trial)
     with trial.stages.of("clocks"):
         before = _bounds(hosts)

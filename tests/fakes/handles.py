@@ -6,7 +6,7 @@ from typing import Any
 from agents.command import CommandResult
 from agents.load_host import Armed, Progress
 from agents.probe import Checked
-from agents.records import ServerFacts, ServerState
+from agents.records import HostDescription, HostRole, ServerFacts, ServerState
 from agents.shells import CommandShell, LoadShell
 from agents.wire import AgentResult
 from orchestrator.fleet.remote import RemoteLoad
@@ -76,6 +76,11 @@ class NotedLoad(NotedHost):
     results: list[AgentResult] = field(default_factory=list)
     armed: list[Any] = field(default_factory=list)
     t0_ns: int = 0
+    h2load: str = "1.64"
+
+    def describe(self):
+        self.note("describe")
+        return HostDescription(self.host, HostRole.LOAD, "6.1", [0], 9, h2load=self.h2load)
 
     def check(self, request, expect, timeout_s):
         self.note(f"check {request.url}")

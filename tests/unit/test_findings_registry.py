@@ -45,6 +45,7 @@ def further():
         agents=steady_agents(sockets_fewest=3),
         server=server_facts(afterwards="ready"),
     )
+    yield trial(agents=[agent_facts(connects=25), agent_facts(agent="local/1", connects=25)], case=case(clients=20))
     for errors in (1, 50, 500):
         yield trial(http_errors=errors)
     for agent in ({"cpu_busiest": 0.9, "waiting_share": 0.05}, {"cpu_busiest": 0.3, "waiting_share": 0.5}):

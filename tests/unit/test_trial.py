@@ -47,11 +47,11 @@ class World:
         self.server = NotedServer(self.calls, "web")
         self.load = NotedLoad(self.calls, "gen", results=[result(agent_facts(), [1_000] * 10)])
 
-    def run(self, folder=Path()):
+    def run(self, folder=Path(), **changes):
         spec = self.campaign
         plan = make_plan(spec).trials[0]
         item = TrialInput(
-            plan, spec.targets["t"], spec.loads["l"], "i", folder, "run", around=around(spec, plan.case.name)
+            plan, spec.targets["t"], spec.loads["l"], "i", folder, "run", around=around(spec, plan.case.name), **changes
         )
         hosts = {"web": self.server, "gen": self.load}
         return run_trial(item, Placed(self.server, [self.load], [[None]], hosts), lambda event: None)
@@ -154,3 +154,48 @@ def test_the_body_is_read_once(tmp_path, monkeypatch):
 
     assert reads == [tmp_path / "body"]
     assert [(sent.method, sent.body) for sent in world.load.armed] == [("POST", b"{}")]
+
+
+CLOSES = ServerFacts(ServerState.READY, closes=True)
+
+
+@pytest.mark.parametrize(("h2load", "sender"), [("1.63", "paced"), ("1.64", "h2load"), ("2.0", "h2load")])
+def test_a_server_that_closes_every_connection_is_loaded_by_paced_where_h2load_is_old(h2load, sender):
+    """The facts name the generator that sent the load, and no ceiling of another one."""
+    world = World()
+    world.server.facts, world.load.h2load = CLOSES, h2load
+    facts = world.run(ceilings_per_s={"gen": 1_000.0}).facts
+
+    assert [task.generator for task in world.load.armed] == [facts.case.generator] == [sender]
+    assert facts.ceilings_per_s == ({} if sender == "paced" else {"gen": 1_000.0})
+
+
+def test_an_old_h2load_that_the_campaign_names_is_refused_before_the_load():
+    """With the reason and the fix; the hosts are left as they were."""
+    world = World(generator="h2load")
+    world.server.facts, world.load.h2load = CLOSES, "1.52"
+    with pytest.raises(HostError, match=r"loads\.l: .*h2load 1\.52 on host gen never ends") as raised:
+        world.run()
+
+    assert "omit 'generator'" in raised.value.hint
+    assert "gen.arm" not in world.calls
+    assert sorted(world.calls[-4:]) == LEFT
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        {"requests": 100, "duration": None, "warm_up": None},
+        {"model": "open", "rate": "10/s", "generator": "h2load"},
+        {"protocol": "http2"},
+        {"generator": "paced"},
+    ],
+)
+def test_other_loads_of_such_a_server_keep_their_generator(load):
+    """Only a timed closed load by h2load over HTTP/1.1 does not end: no version is asked for."""
+    world = World(**load)
+    world.server.facts = CLOSES
+    facts = world.run().facts
+
+    assert "gen.describe" not in world.calls
+    assert facts.case.generator == ("paced" if load.get("generator") == "paced" else "h2load")

@@ -136,10 +136,15 @@ ENTRIES = [
     ),
     Entry(
         FindingCode.KEEPALIVE_LIMIT,
-        (SUSPECT,),
+        (INFORMATION, SUSPECT),
         {
             "": Wording(
                 "The server closes a connection after about {requests_per_connection:request|requests}.", _KEEPALIVE
+            ),
+            "many": Wording(
+                "The server closes a connection after about {requests_per_connection:request|requests}.",
+                "They are enough to leave the numbers valid. To measure without it: "
+                "raise the server's limit of requests per connection (nginx: keepalive_requests).",
             ),
             "http2": Wording(
                 "The server closed HTTP/2 connections while it was running, after at most "

@@ -1,0 +1,51 @@
+"""Findings about a server that closes connections, from what the generator or its host counted."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.unit.facts import agent_facts, case, host_use, steady_case
+from tests.unit.test_findings import OPEN, codes, open_agents, trial
+
+pytestmark = pytest.mark.table
+
+
+@pytest.mark.provokes("keepalive-limit")
+@pytest.mark.parametrize(("connects", "severity"), [(50, "suspect"), (30, "suspect"), (25, "information")])
+def test_a_limit_of_requests_per_connection_weighs_by_its_number(connects, severity):
+    """A thousand requests over 100, 60 and 50 connections of 20 clients, which the generator itself counted."""
+    agents = [agent_facts(connects=connects), agent_facts(agent="local/1", connects=connects)]
+
+    judged = trial(case=case(clients=20), agents=agents)
+
+    found = next(f for f in judged.findings if f.code == "keepalive-limit")
+    assert (found.severity, found.facts["connections_opened"]) == (severity, 2 * connects)
+
+
+@pytest.mark.provokes("connection-close")
+def test_a_generator_counts_the_connections_that_end_after_each_answer():
+    """Although the one response before the load did not say so."""
+    agents = [agent_facts(connects=490), agent_facts(agent="local/1", connects=490)]
+
+    assert "connection-close" in codes(trial(agents=agents))
+
+
+@pytest.mark.silent("keepalive-limit", "connection-close")
+@pytest.mark.parametrize("changes", [{}, {"case": steady_case(model="open", rate_per_s=200.0, clients=10_000)}])
+def test_connections_of_other_processes_are_not_the_generators(changes):
+    """The host opened many; the generator two per client, or as many spare ones as idle timeouts explain."""
+    agents = [agent_facts(connects=40, most_connections=20), agent_facts(agent="local/1", connects=40)]
+
+    judged = trial(**{"agents": agents, "hosts": [host_use(opened=5_000)]} | changes)
+
+    assert codes(judged).isdisjoint({"keepalive-limit", "connection-close"})
+
+
+@pytest.mark.provokes("connection-close")
+def test_an_open_loop_is_judged_by_the_connections_that_it_used():
+    """It may use 10 000 clients and used ten: 600 connections are too many."""
+    agents = [replace(agent, connects=300, most_connections=5) for agent in open_agents()]
+
+    judged = trial(**OPEN | {"case": replace(OPEN["case"], clients=10_000), "agents": agents})
+
+    assert "connection-close" in codes(judged)
