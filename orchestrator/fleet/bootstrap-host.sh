@@ -7,7 +7,7 @@
 #   load         h2load
 #   server       Docker engine
 #   coordinator  Python with venv
-#   lab          many hosts on one machine
+#   lab          many hosts on one machine, and the servers of the tests
 #   bench        nginx
 #
 # Without a role: load, server and coordinator. --check installs nothing: it exits with 1 and
@@ -39,6 +39,11 @@ for role in "${roles[@]}"; do
       command -v zstd >/dev/null || missing+=(zstd)
       # The lab compiles a small C library that shifts a host's wall clock.
       command -v cc >/dev/null && echo '#include <time.h>' | cc -E - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
+      # Tests measure stock servers beside wrk.
+      command -v wrk >/dev/null || missing+=(wrk)
+      command -v nginx >/dev/null || missing+=(nginx-light)
+      [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
+      [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
       ;;
     bench) command -v nginx >/dev/null || missing+=(nginx-light) ;;
     load) command -v h2load >/dev/null || missing+=(nghttp2-client) ;;
