@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import random
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from agents.generators.contract import Arrivals, Model, Protocol
@@ -133,15 +134,16 @@ def load_time_us(case: Case, give_up_us: int) -> int:
 
 
 def assign(
-    case: Case, traffic: Traffic, give_up_us: int, run: str, trial: int, agents: list[str], cores: list[int | None]
-) -> list[Assignment]:
-    """Split a case's totals over its agents, so that no client, request or part of the rate is lost.
+    case: Case, traffic: Traffic, give_up_us: int, run: str, trial: int, seats: Mapping[str, Sequence[int | None]]
+) -> dict[str, list[Assignment]]:
+    """Split a case's totals over its agents, so that no client, request or part of the rate is lost; by load host.
 
     The URLs of the traffic are dealt out to the agents in turn. give_up_us: the limit for a load that a number of
-    requests ends. agents: names, shape (case.agents,); cores: the core of each, None for any.
+    requests ends. seats: by load host, the core of each of its agents, None for any.
 
     Open loop: agent i of n sends at R/n, its first request i/R after T0, so that all agents together are one stream at R.
     """
+    agents = [(host, f"{host}/{k}", core) for host, cores in seats.items() for k, core in enumerate(cores)]
     n = len(agents)
     clients = split(case.clients, n)
     requests = [None] * n if case.requests is None else split(case.requests, n)
@@ -167,20 +169,20 @@ def assign(
         arrivals=case.arrivals,
         timeout_us=case.timeout_us,
     )
-    shares = []
-    for i, agent in enumerate(agents):
+    shares: dict[str, list[Assignment]] = {host: [] for host in seats}
+    for i, (host, agent, core) in enumerate(agents):
         share = replace(
             common,
             agent=agent,
             url=traffic.urls[i % len(traffic.urls)],
             clients=clients[i],
             requests=requests[i],
-            core=cores[i],
+            core=core,
             # Independent of the other agents and trials, and the same whenever the campaign is run again.
             seed=random.Random(f"{case.seed}/{trial}/{i}").getrandbits(31),
             first_due_ns=0 if case.rate_per_s is None else round(i * 1e9 / case.rate_per_s),
         )
-        shares.append(_for_h2load(share) if case.generator is GeneratorKind.H2LOAD else share)
+        shares[host].append(_for_h2load(share) if case.generator is GeneratorKind.H2LOAD else share)
     return shares
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
 
 from agents import clock
 from agents.clock import ClockUnreachable, OffsetBound
 from agents.hostmeter import HostUse
 from agents.recorder import OK
-from agents.records import AgentFacts, Assignment
+from agents.records import AgentFacts
 from agents.wire import AgentResult
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
@@ -57,11 +56,12 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[A
     with trial.stages.of("clocks"):
         before = _bounds(hosts)
     facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in hosts])
-    shares = _shares(trial, facts)
+    task, loads = trial.input, trial.placed.loads
+    seats = {load.host: cores for load, cores in zip(loads, trial.placed.cores, strict=True)}
+    shares = assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, seats)
     try:
         with trial.stages.of("arm"):
-            armed = list(zip(trial.placed.loads, shares, strict=True))
-            at_once(lambda pair: pair[0].arm(pair[1]), armed)
+            at_once(lambda load: load.arm(shares[load.host]), loads)
         with trial.stages.of("load"):
             facts = _release(trial, facts, before)
             _wait(trial, facts)
@@ -123,19 +123,6 @@ def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFac
         closing_ns = None if instants.closing_us is None else instants.closing_us * 1000 + shift_ns
         trial.server.meter(instants.opening_us * 1000 + shift_ns, closing_ns)
     return replace(facts, t0_ns=instants.t0_ns, window_start_us=instants.opening_us, window_end_us=instants.closing_us)
-
-
-def _shares(trial: RunningTrial, facts: TrialFacts) -> list[list[Assignment]]:
-    """Return the assignments of each load host's agents."""
-    placed, task = trial.placed, trial.input
-    seats = [
-        (f"{load.host}/{i}", core)
-        for load, cores in zip(placed.loads, placed.cores, strict=True)
-        for i, core in enumerate(cores)
-    ]
-    names, cores = [name for name, _ in seats], [core for _, core in seats]
-    shares = iter(assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, names, cores))
-    return [list(islice(shares, len(each))) for each in placed.cores]
 
 
 def _wait(trial: RunningTrial, facts: TrialFacts) -> None:

@@ -83,7 +83,7 @@ def test_totals_of_a_load_are_split_without_loss(agents, clients, requests):
     spec = campaign(loads={"l": {"clients": clients, "requests": requests}}, agents=agents)
     case = make_plan(spec).cases[0]
 
-    shares = assign(case, TRAFFIC, 60_000_000, "r", 1, [str(i) for i in range(agents)], [None] * agents)
+    shares = shares_on(case, agents)
 
     assert (sum(s.clients for s in shares), sum(s.requests for s in shares)) == (clients, requests)
     assert all(s.requests >= s.clients for s in shares) or requests < clients + agents
@@ -92,9 +92,14 @@ def test_totals_of_a_load_are_split_without_loss(agents, clients, requests):
 OPEN = {"model": "open", "rate": "100/s", "duration": "4s", "warm_up": "1s", "tail": "1s"}
 
 
+def shares_on(case, agents, run="r", trial=1, give_up_us=60_000_000):
+    """The assignments of so many agents on one host."""
+    return assign(case, TRAFFIC, give_up_us, run, trial, {"h": [None] * agents})["h"]
+
+
 def shares_of(agents, **load):
     case = make_plan(campaign(loads={"o": OPEN | load}, agents=agents)).cases[0]
-    return case, assign(case, TRAFFIC, 60_000_000, "r", 1, [str(i) for i in range(agents)], [None] * agents)
+    return case, shares_on(case, agents)
 
 
 @pytest.mark.parametrize("agents", [1, 3, 4])
@@ -113,8 +118,8 @@ def test_agents_of_an_open_load_are_one_stream(agents):
 def test_random_arrivals_are_drawn_from_the_campaigns_seed():
     """The same for the same campaign, trial and agent; other ones for another."""
     case, shares = shares_of(3, arrivals="poisson")
-    again = assign(case, TRAFFIC, 1, "another run", 1, ["0", "1", "2"], [None] * 3)
-    next_trial = assign(case, TRAFFIC, 1, "r", 2, ["0", "1", "2"], [None] * 3)
+    again = shares_on(case, 3, run="another run", give_up_us=1)
+    next_trial = shares_on(case, 3, trial=2)
 
     assert {s.arrivals for s in shares} == {Arrivals.POISSON}
     assert [s.seed for s in shares] == [s.seed for s in again]
@@ -161,11 +166,13 @@ def test_the_urls_are_dealt_out_and_everything_else_is_the_same_for_all():
     """One request to every endpoint in turn; what can hold secrets is not in the repr."""
     case = make_plan(campaign(agents=3)).cases[0]
 
-    shares = assign(case, TRAFFIC, 60_000_000, "r", 1, ["0", "1", "2"], [None, 4, 5])
+    by_host = assign(case, TRAFFIC, 60_000_000, "r", 1, {"a": [None, 4], "b": [5]})
+    shares = [*by_host["a"], *by_host["b"]]
 
     assert [s.url for s in shares] == ["http://h/", "http://h/b", "http://h/"]
     assert {(s.method, s.body, str(s.headers)) for s in shares} == {("POST", b"body", "[['X-Secret', 's3cret']]")}
     assert [s.core for s in shares] == [None, 4, 5]
+    assert [s.agent for s in shares] == ["a/0", "a/1", "b/0"]
     assert not any(secret in repr(TRAFFIC) for secret in ("s3cret", "b'body'"))
 
 
