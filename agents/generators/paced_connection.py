@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import select
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -53,6 +54,7 @@ class Connection(asyncio.Protocol):
         "_extra",
         "_head",
         "_lasts",
+        "_watch",
         "began_ns",
         "due_ns",
         "end_ns",
@@ -86,8 +88,17 @@ class Connection(asyncio.Protocol):
         """Report the connection as open."""
         self.transport = cast(asyncio.Transport, transport)
         self.parser = self._body_parser = HttpResponseParser(self)
+        self._watch = select.poll()
+        self._watch.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
         self.open = True
         self.owner.made(self)
+
+    def ended_by_server(self) -> bool:
+        """Return whether the server has closed a free connection, and the event loop has not come to it yet.
+
+        A request sent now would be answered by a reset, which cannot be told from one that the server meant.
+        """
+        return bool(self._watch.poll(0))
 
     def send(self, request: Prepared, index: int, due_ns: int) -> None:
         """Send a request now."""

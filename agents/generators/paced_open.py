@@ -79,8 +79,7 @@ class OpenLoop(Load):
             due_ns = self._next_due_ns
             self._planned += 1
             index = self.choose()
-            if free:
-                connection = free.pop()
+            if connection := self._free_one():
                 self.send(connection, due_ns, index)
                 now_ns = connection.start_ns
             else:
@@ -91,6 +90,15 @@ class OpenLoop(Load):
             self._timer.arm(fire_ns)
         if len(free) < self.spare:
             self.fill()
+
+    def _free_one(self) -> Connection | None:
+        """Take the free connection that was used last; forget those that the server has closed."""
+        while self.free:
+            connection = self.free.pop()
+            if not connection.ended_by_server():
+                return connection
+            self.pool.drop(connection)
+        return None
 
     def _wait(self, due_ns: int, index: int, now_ns: int) -> None:
         """Queue a request; the oldest one is given up when the queue is full."""

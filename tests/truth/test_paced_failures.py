@@ -1,13 +1,18 @@
 """The generator paced over real sockets: each failure is a row with its reason."""
 
+import asyncio
 import itertools
+import socket
 from collections import Counter
 from dataclasses import replace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import uvloop
 
 from agents.generators.contract import Failure, TaskRequest
+from agents.generators.paced_connection import Connection
 from tests.truth.paced_world import (
     OK,
     answers,
@@ -197,3 +202,22 @@ def test_an_answer_that_is_cut_off_is_a_reset(log, answer):
     with serving(script) as server:
         outcome = carry_out(closed_task(server.url, 1, count=3), log)
     assert outcome.rows.status.tolist() == [Failure.RESET] * 3
+
+
+def test_a_free_connection_that_the_server_has_closed_is_not_used():
+    """The kernel knows of the close before the event loop has come to it: a request sent then would end in a reset."""
+
+    async def closed_behind_the_loop(listener):
+        loop = asyncio.get_running_loop()
+        connection = Connection(Mock())
+        await loop.create_connection(lambda: connection, *listener.getsockname())
+        peer, _ = listener.accept()
+        before = connection.ended_by_server()
+        peer.close()
+        # Nothing is awaited in between: the loop has not seen the end yet.
+        seen = (before, connection.ended_by_server(), connection.owner.lost.called)
+        connection.close()
+        return seen
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        assert uvloop.run(closed_behind_the_loop(listener)) == (False, True, False)
