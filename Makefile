@@ -1,5 +1,5 @@
 # `make demo` and `make test` are the two commands of the README. Every target sets up what it needs.
-.PHONY: help setup python demo lab-demo test unit check bench lock clean
+.PHONY: help setup python demo lab-demo test truth unit check bench lock clean
 .DEFAULT_GOAL := help
 
 # Tests that two cores can run at once, because nothing in them is timed on a quiet machine.
@@ -38,6 +38,10 @@ ifeq ($(ARGS),)
 else
 	.venv/bin/python -m pytest $(ARGS)
 endif
+
+truth: python ## compare Volley with servers of known behaviour (needs .venv and gcc, 8 minutes; ARGS=--help)
+	@command -v gcc >/dev/null || { echo "gcc is missing: run deploy/bootstrap-host.sh lab" >&2; exit 1; }
+	@.venv/bin/python -m tests.truth.table $(ARGS)
 
 bench: setup ## measure Volley itself, beside other load generators
 	@deploy/bootstrap-host.sh lab bench

@@ -30,6 +30,10 @@ void prepare_connections(int epoll) {
     body_bytes = config.endless ? frame + data + 2 : data;
 }
 
+bool is_endless(const struct connection *connection) {
+    return config.endless > 0 && (connection->request + 1) % (size_t)config.endless == 0;
+}
+
 static void watch(struct connection *connection, bool output) {
     struct epoll_event event = {.events = EPOLLIN | (output ? EPOLLOUT : 0), .data.ptr = connection};
     if (connection->watching_output != output) epoll_ctl(poller, EPOLL_CTL_MOD, connection->fd, &event);
@@ -137,7 +141,7 @@ void writable(struct connection *connection) {
 void answer(struct connection *connection, int status) {
     bool closes = config.close_after > 0 && (double)connection->answers + 1 >= config.close_after;
     connection->last = closes || connection->client_closes || config.http10;
-    connection->streaming = config.endless && !connection->head_only;
+    connection->streaming = is_endless(connection) && !connection->head_only;
     if (connection->streaming) record_at(connection->request)->status = NEVER_ANSWERED;
     write_head(connection, status, body_bytes);
     connection->head_sent = connection->body_sent = 0;

@@ -90,7 +90,7 @@ uint32_t path_hash(const struct connection *connection) {
 void write_head(struct connection *connection, int status, size_t body_bytes) {
     bool announced = connection->last && (config.announce != 0 || connection->client_closes);
     char length[64] = "Transfer-Encoding: chunked\r\n";
-    if (!config.endless) snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_bytes);
+    if (!is_endless(connection)) snprintf(length, sizeof length, "Content-Length: %zu\r\n", body_bytes);
     connection->head_bytes = (size_t)snprintf(
         connection->head, sizeof connection->head, "HTTP/1.%c %d %s\r\n%s%s\r\n", config.http10 ? '0' : '1', status,
         status == 200 ? "OK" : "Refused", config.http10 ? "" : length, announced ? "Connection: close\r\n" : "");

@@ -33,7 +33,7 @@
  *   idle_us: FIN after this time without a request.
  *   hang_every, hang_connection: every n-th connection, or the n-th (from 1, in the order of
  *     acceptance), answers hang_after requests and then never again.
- *   endless: the body never ends; chunk_bytes every chunk_every_us.
+ *   endless: the body of every n-th answer never ends (1: all); chunk_bytes every chunk_every_us.
  *   body_bytes: length of every other body.
  *
  * Phases, pauses, slow start and reset_at_us count from the first request, or from the start with

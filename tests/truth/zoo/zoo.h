@@ -100,6 +100,8 @@ uint32_t path_hash(const struct connection *connection);
 void write_head(struct connection *connection, int status, size_t body_bytes);
 
 /* connections.c */
+/* Return whether the body of the answer to the request under way never ends. */
+bool is_endless(const struct connection *connection);
 void prepare_connections(int epoll);
 void accept_all(int listener);
 void readable(struct connection *connection);

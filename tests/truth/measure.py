@@ -1,0 +1,97 @@
+"""One cell of the table of truth: the load, what was reported, what the server's record says, and how far they are apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from agents.generators.contract import Arrivals
+from agents.histogram import HdrCounts
+from agents.recorder import OK
+from orchestrator.merge import merge
+from orchestrator.result import Trial
+from tests.truth.behaviours import BEHAVIOURS, Cell
+from tests.truth.harness import hiccups, run
+from tests.truth.reference import Truth, nearest_rank, truth
+from tests.truth.zoo import serve
+
+# Acceptance 1 of the open loop: share of the truth, and µs.
+BOUNDS = {"p50": (0.02, 100.0), "p90": (0.02, 100.0), "p99": (0.05, 500.0)}
+QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+FLOOR_RATE_PER_S = 700
+Times = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The same percentiles as Volley reports them and as the record has them, in µs."""
+
+    reported: Times
+    true: Times
+
+    def off(self, floor: Times) -> list[str]:
+        """Return the percentiles that are further from the truth than the bounds, when answers cost `floor` on top."""
+        return [name for name in self.true if not 0 <= self._above(name, floor) <= 1]
+
+    def _above(self, name: str, floor: Times) -> float:
+        """Return where the report lies between what is allowed below (0) and above (1)."""
+        share, allowed_us = BOUNDS[name]
+        allowed_us += share * self.true[name]
+        difference_us = self.reported[name] - self.true[name]
+        return (difference_us + allowed_us) / (2 * allowed_us + floor.get(name, 0.0))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A measured cell. stood_still_us: the longest time for which this machine ran nothing, by a witness beside the load."""
+
+    cell: Cell
+    trial: Trial
+    truth: Truth
+    statuses: dict[int, int]
+    response: Pair
+    service: Pair
+    stood_still_us: int
+
+    @property
+    def counts_agree(self) -> bool:
+        """Return whether every request is reported as what the record says of it."""
+        due = sum(agent.due or 0 for agent in self.trial.facts.agents)
+        return due == self.truth.planned and self.statuses == self.truth.statuses
+
+    def off(self, floor: Times) -> list[str]:
+        """Return what lies outside the bounds, in words; nothing when all is well."""
+        found = [] if self.counts_agree else ["counts"]
+        found += [f"response {name}" for name in self.response.off(floor)]
+        return found + [f"service {name}" for name in self.service.off(floor)]
+
+
+def measure(cell: Cell) -> Result:
+    """Load a server of the zoo and compare the report with its record."""
+    behaviour = cell.behaviour
+    with serve(behaviour.kind, **behaviour.parameters) as server, hiccups() as witness:
+        trial, output = run(server.url, agents=cell.agents, **cell.load)
+    record = server.record()
+    true, merged = truth(output, record), merge(output.agents)
+    assert merged.response is not None
+    statuses: dict[int, int] = {}
+    for agent in output.agents:
+        for status, count in agent.facts.statuses.items():
+            statuses[status] = statuses.get(status, 0) + count
+    response = Pair(_reported(merged.response), _true(true.response_us))
+    service = Pair(_reported(merged.service[OK]), _true(true.service_us))
+    return Result(cell, trial, true, statuses, response, service, witness.worst_us)
+
+
+def _reported(counts: HdrCounts) -> Times:
+    # From the counters: pages withhold the p99 of a thousand requests, which is compared all the same.
+    return {name: float(counts.quantile_us(q)) for name, q in QUANTILES.items()} if counts.n else {}
+
+
+def _true(values: object) -> Times:
+    return {name: nearest_rank(values, q) for name, q in QUANTILES.items()} if values.size else {}
+
+
+def floor() -> Times:
+    """Return what an answer without delay takes from sending to receiving, in µs: the share that no record contains."""
+    result = measure(Cell(BEHAVIOURS["no delay"], FLOOR_RATE_PER_S, 1, Arrivals.EVEN))
+    return {name: value - result.service.true[name] for name, value in result.service.reported.items()}
