@@ -19,7 +19,7 @@ def accuracy(outcomes: list[Outcome]) -> None:
     """Print a row per server, rate and generator."""
     for service_us, of_server in groupby(sorted(outcomes, key=_server), key=_server):
         print(f"\nserver answers after {service_us / 1000:g} ms; times off the even schedule in µs, CPU per request")
-        print(HEAD)
+        print(HEAD.rstrip())
         for case, of_case in by_case(list(of_server)):
             print(row(case, of_case), flush=True)
 
@@ -84,13 +84,14 @@ def limit(rate_per_s: float | None, lowest_per_s: float) -> str:
     )
 
 
-def noise(outcomes: list[Outcome]) -> None:
-    """Print what else ran on the machine meanwhile, and how busy the server was."""
+def noise(outcomes: list[Outcome], set_aside: int) -> None:
+    """Print what else ran on the machine during the loads that count, and how busy the server was."""
     seen = [outcome.cpu for outcome in outcomes if outcome.cpu is not None]
     if not seen:
         return
     others, steal = [cpu.others_cores for cpu in seen], [cpu.steal_cores for cpu in seen]
+    print(f"\nnoise: other programs used {median(others):.2f} cores (most: {max(others):.2f}),")
     print(
-        f"\nnoise: other programs used {median(others):.2f} cores (most: {max(others):.2f}), other virtual machines "
-        f"{median(steal):.2f} ({max(steal):.2f})\nthe server used at most {max(cpu.server_cores for cpu in seen):.2f} cores"
+        f"other virtual machines {median(steal):.2f} (most: {max(steal):.2f}); {set_aside} disturbed loads were repeated"
     )
+    print(f"the server used at most {max(cpu.server_cores for cpu in seen):.2f} cores")

@@ -120,6 +120,11 @@ def judge(case: Case, arrived: Record, samples: list[CpuSample]) -> Outcome:
     return Outcome(case, len(arrived) / case.window_s, found, cpu_over(arrived, samples))
 
 
+def disturbed_cores(outcome: Outcome) -> float:
+    """Return how many cores other programs and other virtual machines used during a load; 0 for a failed one."""
+    return outcome.cpu.others_cores + outcome.cpu.steal_cores if outcome.cpu else 0.0
+
+
 def cpu_over(arrived: Record, samples: list[CpuSample]) -> Cpu | None:
     """Return the CPU between the first and the last sample; None without a request between them."""
     first, last = samples[0], samples[-1]

@@ -164,5 +164,5 @@ def versions(peers: list[Peer]) -> dict[str, str]:
     for peer, argv in asked.items():
         if peer in peers:
             done = subprocess.run(argv, capture_output=True, text=True, timeout=30)
-            said[str(peer)] = " ".join((done.stdout or done.stderr).split("\n")[0].split()[:3])
+            said[str(peer)] = " ".join((done.stdout or done.stderr).split("\n")[0].split()[:2])
     return said

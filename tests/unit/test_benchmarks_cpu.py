@@ -8,7 +8,8 @@ import pytest
 from benchmarks import generators_table as table
 from benchmarks.cpu_time import CpuSample
 from benchmarks.evenness import Evenness
-from benchmarks.one_load import Case, Cpu, Outcome, cpu_over, judge
+from benchmarks.generators import REPEATS_IN_ALL, Quiet
+from benchmarks.one_load import Case, Cpu, Outcome, cpu_over, disturbed_cores, judge
 from benchmarks.peers import Peer
 from tests.truth.zoo import Connections, Record
 
@@ -76,3 +77,34 @@ def test_failed_loads_are_counted_and_do_not_enter_the_medians():
 @pytest.mark.parametrize(("rate", "text"), [(None, "below 100/s"), (1414.2, "1,410/s"), (13_454.3, "13,500/s")])
 def test_a_limit_is_rounded_for_a_person(rate, text):
     assert table.limit(rate, 100.0) == text
+
+
+def with_noise(cores) -> Outcome:
+    return Outcome(CASE, 1000.0, outcome().evenness, Cpu(60.0, 0.06, 0.02, cores, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("noise", "kept", "measured"), [([0.05, 0.0], 0.05, 1), ([0.8, 0.02], 0.02, 2), ([0.8, 0.3, 0.5, 0.0], 0.3, 3)]
+)
+def test_a_disturbed_load_is_repeated_at_most_twice_and_kept_aside(noise, kept, measured):
+    loads = iter([with_noise(cores) for cores in noise])
+    quiet = Quiet(lambda case: next(loads))
+
+    assert disturbed_cores(quiet(CASE)) == kept
+    assert sorted(disturbed_cores(each) for each in quiet.set_aside) == sorted(set(noise[:measured]) - {kept})
+
+
+def test_repeats_are_bounded_in_all():
+    """A machine that is never quiet does not make the benchmark longer than planned."""
+    count = 0
+
+    def measure(case):
+        nonlocal count
+        count += 1
+        return with_noise(0.9)
+
+    quiet = Quiet(measure)
+    for _ in range(100):
+        quiet(CASE)
+
+    assert count == 100 + len(quiet.set_aside) == 100 + REPEATS_IN_ALL
