@@ -43,9 +43,10 @@ truth: python ## compare Volley with servers of known behaviour (needs .venv and
 	@command -v gcc >/dev/null || { echo "gcc is missing: run deploy/bootstrap-host.sh lab" >&2; exit 1; }
 	@.venv/bin/python -m tests.truth.table $(ARGS)
 
-bench: setup ## measure Volley itself, beside other load generators
+bench: setup ## measure Volley itself, beside other load generators (ARGS=generators for one part)
 	@deploy/bootstrap-host.sh lab bench
-	.venv/bin/python -m benchmarks
+	@command -v wrk >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -qq --no-install-recommends wrk
+	.venv/bin/python -m benchmarks $(ARGS)
 
 lock: ## resolve deploy/requirements.lock again (needs uv)
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras --group dev pyproject.toml -o deploy/requirements.lock
