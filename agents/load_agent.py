@@ -251,6 +251,7 @@ class LoadAgent:
             statuses=tally.statuses,
             first_start_us=tally.first_start_us,
             last_end_us=tally.last_end_us,
+            first_due_us=tally.first_due_us,
             total=account.total,
             started=account.started,
             done=account.done,

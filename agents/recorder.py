@@ -45,6 +45,7 @@ class Tally:
     boundary counts the rows inside the window whose status h2load lost (0): they are in no class.
     crossing counts rows that started in the window and ended after it: slots seen occupied at its end.
     first_start_us and last_end_us span all rows that were sent, on the load host's clock; 0 while there are none.
+    first_due_us: the first due time, where rows hold due times.
     """
 
     rows: int = 0
@@ -56,6 +57,7 @@ class Tally:
     statuses: dict[int, int] = field(default_factory=dict)
     first_start_us: int = 0
     last_end_us: int = 0
+    first_due_us: int = 0
 
 
 class Recorder:
@@ -96,7 +98,8 @@ class Recorder:
             if self.window.end_us is None:
                 ends = np.concatenate([self._last_ends, end])
                 self._last_ends = np.partition(ends, -KEPT_ENDS)[-KEPT_ENDS:] if ends.size > KEPT_ENDS else ends
-        if self.response is not None and rows.due_us is not None:
+        if self.response is not None and rows.due_us is not None and len(rows):
+            tally.first_due_us = min(tally.first_due_us or _NEVER, int(rows.due_us.min()))
             inside = self._inside(rows, rows.due_us)
             if len(inside):
                 self._record_open(inside)

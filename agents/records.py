@@ -123,6 +123,7 @@ class AgentFacts:
     waited_for_slot, connects, most_connections, retried: the generator's summary; None: it does not say.
     hung: slots of a closed loop without an answer any more at the window's end.
     drain_us: how long, at the end of a load bound by a count, fewer requests than slots were left.
+    first_due_us: when its first request was due, where the generator logs that; else 0.
     """
 
     agent: str
@@ -177,6 +178,7 @@ class AgentFacts:
     retried: int | None = None
     hung: int = 0
     drain_us: int | None = None
+    first_due_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

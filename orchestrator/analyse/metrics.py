@@ -223,7 +223,9 @@ def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, win
         border = merged_ok.quantile_us(0.99)
         above = merged_ok.share_above(border) * merged_ok.n
         share = own.share_above(border) * own.n / above if above else None
-    skew = agent.first_start_us - facts.t0_ns // 1000 if agent.first_start_us and facts.t0_ns else None
+    # Agents of an open loop take turns: the first request of each is due at another time.
+    expected_us = agent.first_due_us or (facts.t0_ns or 0) // 1000
+    skew = agent.first_start_us - expected_us if agent.first_start_us and expected_us else None
     return AgentLine(
         agent=agent.agent,
         requests=own.n,

@@ -98,7 +98,7 @@ class ServerCost:
 class AgentLine:
     """One agent's part, kept beside the merged result. p50 and p99 are of service time.
 
-    Skew is first start minus T0.
+    Skew is the first start minus T0, or minus the first due time in the open loop.
     """
 
     agent: str

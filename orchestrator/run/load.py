@@ -161,4 +161,9 @@ def _uses(trial: RunningTrial) -> list[HostUse]:
 def _on_our_clock(facts: AgentFacts, offset_us: int) -> AgentFacts:
     if not facts.first_start_us:
         return facts
-    return replace(facts, first_start_us=facts.first_start_us - offset_us, last_end_us=facts.last_end_us - offset_us)
+    return replace(
+        facts,
+        first_start_us=facts.first_start_us - offset_us,
+        last_end_us=facts.last_end_us - offset_us,
+        first_due_us=facts.first_due_us - offset_us if facts.first_due_us else 0,
+    )
