@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.arrivals import ArrivalCheck, Schedule
-from agents.generators.contract import Failure
+from agents.generators.contract import WITHOUT_ANSWER
 from agents.histogram import HdrCounts, Ints, index_of
 from agents.occupancy import Occupancy
 from agents.rows import EARLIEST_START_US, Rows
@@ -17,7 +17,7 @@ OK, HTTP_ERROR, STREAM_FAILED = "ok", "http_error", "stream_failed"
 CLASSES = (OK, HTTP_ERROR, STREAM_FAILED)
 
 # Was due and has no answer: it stands in the response times at its age, a lower bound.
-UNANSWERED = np.array([Failure.TIMEOUT, Failure.UNANSWERED, Failure.UNSENT])
+UNANSWERED = np.array(WITHOUT_ANSWER)
 
 # Ends of requests that are kept for drain_us().
 KEPT_ENDS = 4096

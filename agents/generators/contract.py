@@ -45,6 +45,10 @@ class Failure(IntEnum):
     UNSENT = -7
 
 
+# Failures of requests that only had no answer in time. Such a request stands in the response times at its age.
+WITHOUT_ANSWER = (Failure.TIMEOUT, Failure.UNANSWERED, Failure.UNSENT)
+
+
 class Model(StrEnum):
     """Who decides when a request is sent: the answer before it (closed) or the schedule (open)."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from agents.generators.contract import WITHOUT_ANSWER
 from agents.records import HostRole
+from orchestrator.analyse.metrics import not_logged
 from orchestrator.result import Bottleneck, FindingCode, Trial
 
 MEMORY = {FindingCode.SERVER_OOM_KILL, FindingCode.SERVER_MEMORY_THRASH}
@@ -52,9 +54,17 @@ def _of_requests(trial: Trial) -> Bottleneck:
     assert trial.metrics is not None
     if trial.metrics.requests.http_error:
         return Bottleneck.ADMISSION
-    if trial.metrics.requests.failed:
+    # An answer that does not come in time is what a server without a free worker looks like.
+    if trial.metrics.requests.failed > _without_answer(trial):
         return Bottleneck.CONNECTIONS
     return Bottleneck.NOT_METERED if cores_used(trial) is None else Bottleneck.CONCURRENCY
+
+
+def _without_answer(trial: Trial) -> int:
+    """Return the failed requests that only had no answer in time: timed out, unanswered, unsent."""
+    assert trial.metrics is not None
+    logged = sum(trial.metrics.statuses.get(str(int(failure)), 0) for failure in WITHOUT_ANSWER)
+    return logged + sum(agent.hung + not_logged(agent) for agent in trial.facts.agents)
 
 
 def describe(what: Bottleneck, trial: Trial) -> str:

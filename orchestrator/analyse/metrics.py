@@ -74,11 +74,11 @@ def count_requests(facts: TrialFacts, merged: Merged) -> Requests:
         return Requests(ok, http_error, facts.case.requests - ok - http_error, 0)
     lost = sum(max(0, (unlogged(agent) or 0) - agent.slots) for agent in facts.agents)
     failed = merged.service[STREAM_FAILED].n + sum(a.never_sent + a.boundary for a in facts.agents) + lost
-    failed += sum(agent.hung + _not_logged(agent) for agent in facts.agents)
+    failed += sum(agent.hung + not_logged(agent) for agent in facts.agents)
     return Requests(ok, http_error, failed, sum(censored(agent) for agent in facts.agents))
 
 
-def _not_logged(agent: AgentFacts) -> int:
+def not_logged(agent: AgentFacts) -> int:
     """Return the requests that were due, were never answered, and have no row: h2load's log has none for them."""
     return (agent.missing or 0) if agent.generator == GeneratorKind.H2LOAD else 0
 
