@@ -102,7 +102,7 @@ def only_run(out: Path) -> Path:
 # What a busy or borrowed machine does to a measurement, whoever is measured: findings that are right there.
 OF_THE_MACHINE = {
     "shared-host", "host-steal", "generator-cpu", "send-lag", "rate-not-reached", "start-skew", "clock-bound", "not-steady",
-    "littles-law", "agent-imbalance", "censored-tail", "clients-lost",
+    "littles-law", "agent-imbalance", "censored-tail", "clients-lost", "bursty-arrivals", "out-of-slots",
 }  # fmt: skip
 # Above these it was busy; below, nothing excuses a finding.
 STOLEN, WAITING, FREE = 0.02, 0.03, 0.25
