@@ -147,7 +147,9 @@ def _add(parent: Path, folder: str, trial: Trial, agents: list[AgentResult], ser
     if server_log:
         _write(draft / "server.log", server_log)
     for agent in agents:
-        _write(draft / f"{agent.facts.generator}-{agent.facts.agent.replace('/', '-')}.txt", agent.facts.output.encode())
+        _write(
+            draft / f"{agent.facts.generator}-{agent.facts.agent.replace('/', '-')}.txt", agent.facts.output.encode()
+        )
     draft.rename(final)
     _sync(final.parent)
     return final
