@@ -37,13 +37,12 @@ for role in "${roles[@]}"; do
       command -v ip >/dev/null || missing+=(iproute2)
       command -v iptables >/dev/null || missing+=(iptables)
       command -v zstd >/dev/null || missing+=(zstd)
-      # Tests of the open loop measure a real nginx.
-      command -v nginx >/dev/null || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
       # The lab compiles a small C library that shifts a host's wall clock.
       command -v cc >/dev/null && echo '#include <time.h>' | cc -E - >/dev/null 2>&1 || missing+=(gcc libc6-dev)
-      # Tests measure stock servers beside wrk.
+      # Tests measure stock servers beside wrk, and run a generator written in Perl.
       command -v wrk >/dev/null || missing+=(wrk)
-      command -v nginx >/dev/null || missing+=(nginx-light)
+      perl -MJSON::PP -e1 2>/dev/null || missing+=(perl)
+      [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
       [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
       [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
       ;;
