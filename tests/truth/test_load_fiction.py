@@ -52,7 +52,8 @@ def test_wrk2_arrivals_stay_even_while_the_server_is_slow(clients, record_proper
         slow = seen.merged.response.share_above(100_000)
         text = f"wrk2, clients {clients}: {seen.arrivals_line(late_us)}; slow {slow:.4f}; {seen.verdict_line()}"
         record_property("print", text)
-        if np.percentile(np.abs(late_us), 99) <= seen.late_above_us or attempt == ATTEMPTS - 1:
+        even = np.percentile(np.abs(late_us), 99) <= seen.late_above_us and seen.codes.isdisjoint(ARRIVALS)
+        if even or attempt == ATTEMPTS - 1:
             break
 
     noise = 2 * seen.hiccup_us
@@ -63,7 +64,7 @@ def test_wrk2_arrivals_stay_even_while_the_server_is_slow(clients, record_proper
     assert 10_000 <= seen.percentile_us(0.5) <= 10_000 * 1.02 + 500, text
     assert 200_000 <= seen.percentile_us(0.9) <= 200_000 * 1.02 + 500 + noise, text
     assert 200_000 <= seen.percentile_us(0.99) <= 200_000 * 1.05 + 500 + noise, text
-    assert noise or seen.codes.isdisjoint(ARRIVALS), explain(seen.trial)
+    assert seen.codes.isdisjoint(ARRIVALS), explain(seen.trial)
 
 
 @pytest.mark.provokes("out-of-slots")
@@ -166,12 +167,14 @@ def over_https(tmp_path, neighbours, attempt=0):
 
 def test_vegeta_a_client_without_cpu_agrees_or_is_flagged(record_property):
     """A pool of workers with a queue, and phases: the same percentiles from a core of its own and from a part of one."""
-    own, own_text = pooled(0)
+    own, own_true_us, own_text = pooled(0)
     record_property("print", own_text)
-    part, part_text = pooled(NEIGHBOURS)
+    part, _, part_text = pooled(NEIGHBOURS)
     record_property("print", part_text)
 
     assert own.codes.isdisjoint({"out-of-slots", "rate-not-reached"}), explain(own.trial)
+    for quantile, true_us in own_true_us.items():
+        assert own.percentile_us(quantile) == pytest.approx(true_us, rel=0.05, abs=500 + 2 * own.hiccup_us), own_text
     agrees = all(
         part.percentile_us(q) == pytest.approx(own.percentile_us(q), rel=0.05, abs=2_000) for q in (0.5, 0.9, 0.99)
     )
@@ -180,13 +183,13 @@ def test_vegeta_a_client_without_cpu_agrees_or_is_flagged(record_property):
 
 
 def pooled(neighbours):
-    """Load the server of VEGETA from a core with so many neighbours; its response times are those of its record."""
+    """Load the server of VEGETA from a core with so many neighbours: what was reported, the record's percentiles, a line."""
     _, core = cores()
     with serve("phases-pool", **VEGETA) as server, starved(core, neighbours):
         seen = load(server.url, core=core, rate="400/s", duration="3s", warm_up="200ms", tail="800ms")
     record = server.record()
     late_us = seen.late_us(record.arrived_ns)
-    true_us = [response_us(seen, record, quantile) for quantile in (0.5, 0.9, 0.99)]
-    shown = " / ".join(f"{each / 1e3:.2f}" for each in true_us)
+    true_us = {quantile: response_us(seen, record, quantile) for quantile in (0.5, 0.9, 0.99)}
+    shown = " / ".join(f"{each / 1e3:.2f}" for each in true_us.values())
     text = f"vegeta, {neighbours} neighbours: {seen.arrivals_line(late_us)}; {seen.verdict_line()}; record {shown} ms"
-    return seen, text
+    return seen, true_us, text
