@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import select
+import socket
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 # A head that is longer is taken for garbage.
 HEAD_BYTES = 1 << 20
 SWITCHING_PROTOCOLS = 101
+_libc = ctypes.CDLL(None)
 
 
 class Owner(Protocol):
@@ -52,6 +55,7 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_body_parser",
         "_extra",
+        "_fd",
         "_head",
         "_lasts",
         "_watch",
@@ -88,8 +92,9 @@ class Connection(asyncio.Protocol):
         """Report the connection as open."""
         self.transport = cast(asyncio.Transport, transport)
         self.parser = self._body_parser = HttpResponseParser(self)
+        self._fd = transport.get_extra_info("socket").fileno()
         self._watch = select.poll()
-        self._watch.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        self._watch.register(self._fd, select.POLLRDHUP)
         self.open = True
         self.owner.made(self)
 
@@ -125,6 +130,10 @@ class Connection(asyncio.Protocol):
         """Close at once and report nothing any more."""
         self.open = False
         self.start_ns = 0
+        # The event loop closes later. A server that waits for the end of the connection before it serves the next one
+        # (gunicorn's sync workers do) would be slowed down by that.
+        if not self.transport.is_closing():
+            _libc.shutdown(self._fd, socket.SHUT_WR)
         self.transport.abort()
         # The parser refers to this object: without this neither is ever freed while the collector is off.
         del self.parser, self._body_parser
