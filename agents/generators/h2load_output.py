@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+# Printed when the time of a load is over. Some versions then rarely fail to exit, without a summary.
+STOPPED = "Stopped all clients"
+
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _SIZE = rf"{_NUMBER}[KMG]?B"
 _FINISHED = re.compile(rf"^finished in ({_NUMBER})(us|ms|s), ({_NUMBER}) req/s, ({_SIZE})/s$", re.M)

@@ -372,3 +372,13 @@ def test_verdict_of_a_case():
 def test_severity_is_a_word_in_files():
     """What programs compare with."""
     assert [str(s) for s in Severity] == ["information", "suspect", "invalid"]
+
+
+def test_an_h2load_that_ended_its_load_and_does_not_exit():
+    """Its log is complete and its count is missing: a doubt, not a lost agent. With an error in the log it is lost."""
+    stopped = {"ended": "watchdog", "output": "Stopped all clients for thread #0\n", "done": None, "started": None}
+    suspect = trial(**STEADY, agents=[replace(steady_agents()[0], **stopped), steady_agents()[1]])
+    broken = trial(**STEADY, agents=[replace(steady_agents()[0], **stopped, errors=["torn"]), steady_agents()[1]])
+
+    assert [f.severity for f in suspect.findings if f.code == "agent-lost"] == ["suspect"]
+    assert [f.severity for f in broken.findings if f.code == "agent-lost"] == ["invalid"]

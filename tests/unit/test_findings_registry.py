@@ -67,6 +67,8 @@ def further():
     yield trial(agents=[agent_facts(drain_us=150_000), SECOND])
     for ended in ("died", "watchdog", "rate-breaker", "cancelled", "malformed-log"):
         yield trial(agents=[agent_facts(ended=ended), SECOND])
+    stopped = "Stopped all clients for thread #0"
+    yield trial(agents=[agent_facts(ended="watchdog", output=stopped, done=None, started=None), SECOND])
     yield trial(error="host gone", agents=[], t0_ns=None)
     yield trial(agents=[agent_facts(errors=["torn line"]), agent_facts(agent="local/1", boundary=2)])
     yield over_seconds([FULL_RATE * 3 // 4] * 6 + [FULL_RATE] * 4)
@@ -141,7 +143,7 @@ def test_sentences_and_fixes_are_for_a_person(shown):
     """Whole sentences; no names of fields, no Python, no counters of microseconds, no long fractions."""
     for finding in shown[0]:
         for text in (finding.sentence, finding.hint):
-            words = re.sub(r"keepalive_requests|ip_local_port_range|at_most", "", text)
+            words = re.sub(r"keepalive_requests|ip_local_port_range|at_most|give_up", "", text)
             assert not text[0].islower(), text
             assert not re.search(r"[a-z]_[a-z]|\bNone\b|[{}]|µs|\d\.\d{4}|nan", words), text
         assert finding.sentence.endswith("."), finding.sentence

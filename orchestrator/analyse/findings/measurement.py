@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agents.generators.contract import Model
+from agents.generators.h2load_output import STOPPED
 from agents.records import Ended, ServerState
 from orchestrator.analyse import steady
 from orchestrator.analyse.findings.generator import host_of
@@ -47,7 +48,9 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         # In the open loop a server that cannot keep up makes the load outlast its window; other
         # findings report that.
         overran = agent.ended == Ended.WATCHDOG and facts.case.model == Model.OPEN
-        if agent.ended != Ended.FINISHED and not overran:
+        if agent.ended == Ended.WATCHDOG and STOPPED in agent.output and not agent.errors:
+            yield finding(FindingCode.AGENT_LOST, SUSPECT, {"agent": agent.agent, "rows": agent.rows}, "stopped")
+        elif agent.ended != Ended.FINISHED and not overran:
             numbers = {
                 "agent": agent.agent,
                 "ended": agent.ended,

@@ -145,13 +145,13 @@ ENTRIES = [
         (SUSPECT,),
         {
             "": Wording(
-                "{waited:count} of {due:request|requests} were sent late because all {slots:connection|connections} were "
-                "busy. That is the generator's limit, not the server's.",
+                "{waited:request|requests} had to wait because all {slots:connection|connections} were busy. That is the "
+                "generator's limit, not the server's.",
                 "Raise clients, or leave it out so that as many connections as needed are opened.",
             ),
             "streams": Wording(
-                "{waited:count} of {due:request|requests} were sent late because no stream was free. The load allows "
-                "{slots:stream|streams}; the server may allow fewer.",
+                "{waited:request|requests} had to wait because no stream was free. The load allows {slots:stream|streams}; "
+                "the server may allow fewer.",
                 "Raise clients or streams, or the server's limit of concurrent streams.",
             ),
         },

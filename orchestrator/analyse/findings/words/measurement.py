@@ -20,14 +20,19 @@ _COMMAND = "The command {when} the trial failed on host {host} ({how})"
 ENTRIES = [
     Entry(
         FindingCode.AGENT_LOST,
-        (INVALID,),
+        (SUSPECT, INVALID),
         {
             "": Wording("The load was lost: {error}.", _RUN_AGAIN),
             "missing": Wording("Only {reported:count} of {planned:load agent|load agents} reported.", _RUN_AGAIN),
             "died": Wording("Load agent {agent} died.", _AGENT_OUTPUT),
             "watchdog": Wording(
                 "Load agent {agent} did not end in time and was stopped.",
-                "Check whether the server still answered (server.log); raise 'timeout' if it is just slow.",
+                "Check whether the server still answered (server.log); raise 'give_up' if it is just slow.",
+            ),
+            "stopped": Wording(
+                "The h2load of load agent {agent} ended its load in time and then did not exit, so its own count is "
+                "missing. Its log has {rows:row|rows}.",
+                "Install a newer h2load (1.64 or later), or use generator: paced.",
             ),
             "rate-breaker": Wording(
                 "Load agent {agent} was stopped because it sent far more than the schedule allows.", _SLEW
