@@ -230,7 +230,7 @@ def clean(run: str | None) -> Removed:
 
 
 def emit(record: GuardEvent | Removed) -> None:
-    """Write one record as a line of JSON. A coordinator that is gone cannot read it, which is no error."""
+    """Write one record as a line of JSON. A coordinator that is gone cannot read it; that is not an error."""
     with contextlib.suppress(OSError):
         sys.stdout.write(json.dumps(asdict(record)) + "\n")
         sys.stdout.flush()

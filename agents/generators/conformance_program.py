@@ -302,7 +302,7 @@ def _read_all(plan: Plan, outcome: Outcome, running: Running) -> Outcome:
         try:
             summary, no_summary = parse_summary(lines[-1]), ""
         except BadMessage as error:
-            no_summary = f"the last line of standard output is no summary: {error}"
+            no_summary = f"the last line of standard output is not a summary: {error}"
     places = {"standard output": running.said.decode(errors="replace"), "standard error": running.errors}
     leaked = tuple(place for place, text in places.items() if plan.secret and plan.secret in text)
     receipts = tuple(plan.server.receipts) if plan.server else ()
