@@ -61,8 +61,13 @@ defaults
   timeout client 30s
   timeout connect 5s
   timeout server 30s
-frontend static
+frontend proxy
   bind 127.0.0.1:{port}
+  default_backend behind
+backend behind
+  server static 127.0.0.1:{behind}
+frontend static
+  bind 127.0.0.1:{behind}
   http-request return status 200 content-type text/plain string ok
 """
 WSGI = """
@@ -96,7 +101,7 @@ def _apache(folder: Path, port: int) -> list[str]:
 
 
 def _haproxy(folder: Path, port: int) -> list[str]:
-    (folder / "haproxy.conf").write_text(HAPROXY.format(port=port))
+    (folder / "haproxy.conf").write_text(HAPROXY.format(port=port, behind=unused_port()))
     return [tool("haproxy"), "-db", "-f", str(folder / "haproxy.conf")]
 
 
