@@ -20,6 +20,9 @@ from tests.truth.paced_world import (
     unused_port,
 )
 
+# Needs no quiet machine: only what happened is checked, or times with wide bounds.
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def log(tmp_path):

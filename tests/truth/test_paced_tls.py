@@ -19,6 +19,9 @@ from tests.truth.paced_world import (
     serving,
 )
 
+# Needs no quiet machine: only what happened is checked, or times with wide bounds.
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def log(tmp_path):

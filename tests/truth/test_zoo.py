@@ -14,6 +14,9 @@ import pytest
 from tests.truth.zoo import Outcome, Record, serve
 from tests.truth.zoo_client import RESET, load
 
+# Needs no quiet machine: only what happened is checked, or times with wide bounds.
+pytestmark = pytest.mark.process
+
 # Every behaviour that ends each request, with parameters small enough for 60 requests in a moment.
 BEHAVIOURS = {
     "fixed": {"service_us": 1000},

@@ -13,6 +13,9 @@ from tests.truth import zoo
 from tests.truth.zoo import Outcome, Server, ZooError, serve
 from tests.truth.zoo_client import DEADLINE_S, ENDED, REQUEST, RESET, Client, load, until
 
+# Needs no quiet machine: only what happened is checked, or times with wide bounds.
+pytestmark = pytest.mark.process
+
 # Connections
 
 
