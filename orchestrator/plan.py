@@ -14,8 +14,10 @@ from agents.generators.contract import Arrivals, Model, Protocol
 from agents.records import Assignment, GeneratorKind
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, Traffic
+from orchestrator.slo import TIMES, Term
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.models import Campaign, Load, Program, Target
+from orchestrator.spec.slo import terms_for
 
 # An agent is ended this long after its load should have ended.
 MARGIN_US = 3_000_000
@@ -63,7 +65,15 @@ def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
     Raises UsageError when it leaves no case.
     """
     cases = [
-        make_case(name, target, load_name, load, load.agents or campaign.agents, campaign.seed)
+        make_case(
+            name,
+            target,
+            load_name,
+            load,
+            load.agents or campaign.agents,
+            campaign.seed,
+            terms_for(campaign.slo, f"{name}/{load_name}"),
+        )
         for name, target in campaign.targets.items()
         for load_name, load in campaign.loads.items()
         if wanted(f"{name}/{load_name}", campaign.include, campaign.exclude)
@@ -93,8 +103,21 @@ def wanted(case: str, include: list[str] | None, exclude: list[str]) -> bool:
     return included and not any(fnmatch.fnmatch(case, glob) for glob in exclude)
 
 
-def make_case(target_name: str, target: Target, load_name: str, load: Load, agents: int, seed: int) -> Case:
-    """Return the case of a target under a load. seed: the campaign's, for arrivals at random."""
+def make_case(
+    target_name: str,
+    target: Target,
+    load_name: str,
+    load: Load,
+    agents: int,
+    seed: int,
+    objectives: Sequence[Term] = (),
+) -> Case:
+    """Return the case of a target under a load.
+
+    seed: the campaign's, for arrivals at random. objectives: those of the case; h2load needs connections for answers that
+    take as long as they allow.
+    """
+    slowest_us = max((term.limit for term in objectives if term.metric in TIMES), default=0)
     generator = choose(load, agents)
     return Case(
         name=f"{target_name}/{load_name}",
@@ -102,7 +125,7 @@ def make_case(target_name: str, target: Target, load_name: str, load: Load, agen
         load=load_name,
         model=Model(load.model),
         protocol=Protocol(load.protocol),
-        clients=most_clients(load, generator, agents),
+        clients=most_clients(load, generator, agents, slowest_us),
         streams=load.streams,
         agents=agents,
         requests=load.requests,

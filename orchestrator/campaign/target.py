@@ -94,7 +94,7 @@ class TargetSearch:
         """Return the case of a probe. rate: per second."""
         load = self.load(kind, rate)
         target, agents = self._campaign.targets[self.name], self._template.agents or 1
-        return make_case(self.name, target, kind, load, agents, self._campaign.seed)
+        return make_case(self.name, target, kind, load, agents, self._campaign.seed, self._wanted.terms)
 
     def load(self, kind: Kind, rate: float) -> Load:
         """Return the load of a probe. rate: per second."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,11 +14,11 @@ from orchestrator.plan import Plan, TrialPlan, make_plan
 from orchestrator.result import Severity, Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_trials
-from orchestrator.slo import Metric, Term
+from orchestrator.slo import Metric
 from orchestrator.spec.checks import Loaded
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.repeat import Adaptive
-from orchestrator.spec.slo import terms
+from orchestrator.spec.slo import terms_for
 from orchestrator.stored.documents import CampaignPlan, Origin, PlannedTrial
 
 
@@ -72,7 +71,7 @@ class CampaignTrials:
             required_trials=campaign.required_trials,
             baseline=campaign.compare.baseline if campaign.compare else None,
             smallest_effect=campaign.compare.smallest_effect if campaign.compare else None,
-            slo={case.name: terms_of(campaign, case.name) for case in plan.cases},
+            slo={case.name: terms_for(campaign.slo, case.name) for case in plan.cases},
             precision=precision_of(campaign),
         )
 
@@ -120,11 +119,6 @@ def precision_of(campaign: Campaign) -> Precision | None:
         at_most=repetitions.at_most,
         budget_us=repetitions.budget,
     )
-
-
-def terms_of(campaign: Campaign, case: str) -> list[Term]:
-    """Return all objectives of a case."""
-    return [term for glob, text in campaign.slo.items() if fnmatch.fnmatch(case, glob) for term in terms(text)]
 
 
 def _one_line(trial: Trial) -> str:

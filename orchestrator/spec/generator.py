@@ -42,11 +42,16 @@ def is_too_fast_for_paced(load: Load, agents: int) -> bool:
     return could_be_paced and choose(load, agents) is GeneratorKind.H2LOAD
 
 
-def most_clients(load: Load, generator: GeneratorKind, agents: int) -> int:
-    """Return the most connections of a load, over all agents: what it says, else a default for its generator."""
+def most_clients(load: Load, generator: GeneratorKind, agents: int, slowest_us: float = 0) -> int:
+    """Return the most connections of a load, over all agents: what it says, else a default for its generator.
+
+    slowest_us: how long answers may take by the load's objectives. h2load needs 2 * rate * that many slots, so that one is
+    free when a request is due.
+    """
     if load.clients is not None:
         return load.clients
     assert load.rate is not None, "a closed load has clients"
     if generator is not GeneratorKind.H2LOAD:
         return max(MOST_OPEN_CLIENTS, agents)
-    return min(MOST_OPEN_CLIENTS, max(agents, math.ceil(load.rate / H2LOAD_PER_CLIENT)))
+    slots = max(load.rate / H2LOAD_PER_CLIENT, 2 * load.rate * slowest_us / 1e6 / load.streams)
+    return min(MOST_OPEN_CLIENTS, max(agents, math.ceil(slots)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
+from collections.abc import Mapping
 
 from orchestrator.slo import ERRORS, THROUGHPUT, TIMES, Metric, Term, share, shown
 from orchestrator.spec.units import duration_us, rate_per_s
@@ -14,6 +16,11 @@ EXAMPLE = "p99 < 50ms, errors < 0.1%, throughput > 1000/s"
 def terms(text: str) -> list[Term]:
     """Return the comma-separated terms of an objective; all must hold. Raise ValueError if one cannot be read."""
     return [_term(part) for part in text.split(",")]
+
+
+def terms_for(slo: Mapping[str, str], case: str) -> list[Term]:
+    """Return the terms that a campaign's objectives, by glob over case names, set for a case."""
+    return [term for glob, text in slo.items() if fnmatch.fnmatch(case, glob) for term in terms(text)]
 
 
 def _term(text: str) -> Term:

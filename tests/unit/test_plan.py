@@ -182,3 +182,21 @@ def test_how_long_a_load_lasts_is_said_once():
 
     assert burst.load_us is None
     assert steady.load_us == 2_000_000 + 5_000_000 + 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("load", "slo", "clients"),
+    [
+        ({"protocol": "http2"}, "p99 < 500ms, errors < 1%", 100),
+        ({"protocol": "http2"}, "p50 < 10ms", 10),
+        ({"protocol": "http2", "streams": 10}, "p99 < 2s", 40),
+        ({"protocol": "http2", "clients": 3}, "p99 < 2s", 3),
+        ({}, "p99 < 2s", MOST_OPEN_CLIENTS),
+    ],
+)
+def test_h2load_has_slots_for_answers_as_slow_as_the_objective_allows(load, slo, clients):
+    """Twice the rate times the limit, so that one is free when a request is due; the load's own number comes first."""
+    spec = campaign(loads={"o": OPEN | load}, slo={"a/*": slo}, agents=2)
+    case = next(case for case in make_plan(spec).cases if case.target == "a")
+
+    assert case.clients == clients
