@@ -94,7 +94,7 @@ def _lines(checks: list[Check]) -> list[str]:
 def _check_lines(each: Check) -> list[str]:
     mark = MARKS[each.state.value]
     text = each.expected if mark in ("ok", "FAIL") else f"{each.state.value}: {each.seen}"
-    lines = [_cut(f"{mark:<5}{each.name:<{NAME_WIDTH}}{text}")]
+    lines = [_cut(f"{mark:<5}{each.name:<{NAME_WIDTH - 1}} {text}")]
     if mark == "FAIL":
         lines += _wrapped("seen:", f"{each.seen} [{each.run}]") + _wrapped("fix:", each.fix)
     return lines
