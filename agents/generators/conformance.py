@@ -1,7 +1,8 @@
 """The conformance check: runs a program against servers of its own and judges it by the generator contract.
 
 Each run has a server whose replies are decided beforehand and which records what it receives. Rules are judged on what
-the program wrote and on that record. A rule that was broken in one run is broken.
+the program wrote and on that record. A rule that was broken in one run is broken, unless the machine stood still
+during that run and the rule was kept when it was repeated: a program cannot be on time on a machine that is not.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from time import monotonic_ns
 
 from agents.generators import conformance_closed, conformance_open
+from agents.generators.conformance_machine import Watch, watching
 from agents.generators.conformance_program import Limits, NotStarted, Outcome, Plan, carry_out
 from agents.generators.conformance_rules import Rule, Seen
 from agents.generators.conformance_runs import SECRET, Run
@@ -21,6 +24,8 @@ from agents.generators.contract import Model
 
 # Runs that are under way at once. Their loads are light, and every tolerance is far above what they do to each other.
 AT_ONCE = 6
+# How often a run is made whose rules are broken on a machine that stood still.
+ATTEMPTS = 4
 _MODELS = {Model.OPEN: conformance_open, Model.CLOSED: conformance_closed}
 
 
@@ -68,10 +73,10 @@ def check(
     """
     results: list[Check] = []
     reasons: list[str] = []
-    with event_loop() as loop:
+    with event_loop() as loop, watching() as watch:
         for model in models:
             note(f"{model} loop")
-            checks = list(_check_model(argv, model, limits or Limits(), loop))
+            checks = list(_check_model(_Runner(argv, limits or Limits(), loop, watch), model))
             if checks[0].state is State.NOT_SUPPORTED and len(checks) == 1:
                 reasons.append(checks[0].seen)
             results += checks
@@ -80,25 +85,54 @@ def check(
     return results
 
 
-def _check_model(argv: list[str], model: Model, limits: Limits, loop: AbstractEventLoop) -> Iterator[Check]:
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Carries out runs of one program. Its methods raise NotStarted when the program does not exist."""
+
+    argv: list[str]
+    limits: Limits
+    loop: AbstractEventLoop
+    watch: Watch
+
+    def all(self, runs: list[Run]) -> list[Outcome]:
+        """Carry out runs side by side, and those that need it again."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return [
+                self._settle(run, *first) for run, first in zip(runs, list(pool.map(self._once, runs)), strict=True)
+            ]
+
+    def _settle(self, run: Run, outcome: Outcome, disturbed: bool) -> Outcome:
+        """Repeat a run, alone, while the machine may be what broke a rule; return the outcome with the fewest broken."""
+        outcomes = [outcome]
+        while disturbed and _broken(run, outcome) and len(outcomes) < ATTEMPTS:
+            outcome, disturbed = self._once(run)
+            outcomes.append(outcome)
+        return min(outcomes, key=lambda each: _broken(run, each))
+
+    def _once(self, run: Run) -> tuple[Outcome, bool]:
+        """Return what a run left, and whether the machine stood still meanwhile."""
+        begin_ns = monotonic_ns()
+        server = Server(run.replies, run.delay_s) if run.listening else None
+        with serving(self.loop, server) if server else nothing_listens() as url:
+            requests = tuple(replace(request, url=url + request.url) for request in run.task.requests)
+            plan = Plan(replace(run.task, requests=requests), server, run.ending, run.unknown_fields, SECRET)
+            outcome = carry_out(plan, self.argv, self.limits)
+        return outcome, self.watch.stood_still(begin_ns, monotonic_ns())
+
+
+def _broken(run: Run, outcome: Outcome) -> int:
+    """Return how many rules a run shows as broken; a program that refuses a feature breaks none."""
+    return sum(v.seen is not None and not v.seen.kept for v in _judge(run, outcome, set()))
+
+
+def _check_model(runner: _Runner, model: Model) -> Iterator[Check]:
     """Yield the checks of one model; a single one when the program refuses the basic run."""
     basic, others = _MODELS[model].basic(), list(_MODELS[model].runs())
-    first = _outcome(basic, argv, limits, loop)
+    (first,) = runner.all([basic])
     if first.not_ready:
         yield _refusal(model, basic, first) if first.refused else _broken_gate(model, basic, first)
         return
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        pairs = list(zip(others, pool.map(lambda run: _outcome(run, argv, limits, loop), others), strict=True))
-    yield from _judge_all(model, [(basic, first), *pairs])
-
-
-def _outcome(run: Run, argv: list[str], limits: Limits, loop: AbstractEventLoop) -> Outcome:
-    """Carry out one run. Raise NotStarted when the program does not exist."""
-    server = Server(run.replies, run.delay_s) if run.listening else None
-    with serving(loop, server) if server else nothing_listens() as url:
-        requests = tuple(replace(request, url=url + request.url) for request in run.task.requests)
-        plan = Plan(replace(run.task, requests=requests), server, run.ending, run.unknown_fields, SECRET)
-        return carry_out(plan, argv, limits)
+    yield from _judge_all(model, [(basic, first), *zip(others, runner.all(others), strict=True)])
 
 
 def _refusal(model: Model, run: Run, outcome: Outcome) -> Check:

@@ -127,7 +127,8 @@ TIMEOUTS = Rule(
     "status -2 when timeout_us has passed",
     "Limit each whole request to timeout_us, then close its connection and write status -2.",
     timeouts,
-    ("complete", "nothing-before-go"),
+    # Who starts early ends early, before what was sent last is as old as the timeout.
+    ("complete", "nothing-before-go", "starts-at-t0"),
 )
 REFUSED = Rule(
     "refused",
@@ -141,12 +142,12 @@ UNANSWERED = Rule(
     "status -6 for requests under way at the end",
     "At T0 + duration_us write a row of status -6 per request under way; service_us is its age.",
     unanswered,
-    ("complete", "nothing-before-go", "slots"),
+    ("complete", "nothing-before-go", "starts-at-t0", "slots"),
 )
 UNSENT = Rule(
     "unsent",
     "status -7 for requests that found no free slot",
     "At the end write a row of status -7 per waiting request: start_us 0, service_us the time since it was due.",
     unsent,
-    ("complete", "nothing-before-go", "slots"),
+    ("complete", "nothing-before-go", "starts-at-t0", "slots"),
 )

@@ -69,6 +69,7 @@ MODULES = (
     "generators/conformance.py",
     "generators/conformance_closed.py",
     "generators/conformance_failures.py",
+    "generators/conformance_machine.py",
     "generators/conformance_open.py",
     "generators/conformance_program.py",
     "generators/conformance_rules.py",

@@ -12,6 +12,8 @@ from agents.generators.contract import Model
 from orchestrator.cli.app import invoke
 from orchestrator.cli.generator import WIDTH
 
+# It holds beside other work: what the machine does to a run is told apart from what the program does.
+pytestmark = pytest.mark.process
 EXAMPLE = Path(__file__).parents[2] / "configs" / "generators" / "example.py"
 BOTH = (Model.OPEN, Model.CLOSED)
 # Each replaces one piece of the example by a mistake that people make.
