@@ -24,14 +24,13 @@ class Kind(StrEnum):
 class Ending(StrEnum):
     """How a search ended.
 
-    NOT_SUSTAINED: probes passed, but no soak did. LIMITED: by something other than the server. BUDGET: the probes ran out. UNFINISHED:
+    LIMITED: by something other than the server. BUDGET: the probes ran out. UNFINISHED:
     interrupted, can be continued.
     """
 
     CAPACITY = "capacity"
     ALWAYS_MET = "always met"
     NEVER_MET = "never met"
-    NOT_SUSTAINED = "not sustained"
     LIMITED = "limited"
     BUDGET = "budget"
     NOT_RECOVERED = "not recovered"
@@ -40,15 +39,9 @@ class Ending(StrEnum):
 
 
 class LimitedBy(StrEnum):
-    """What other than the server made a probe fail, so that it says nothing about the server.
-
-    CONNECTIONS: every connection was busy when requests were due, and more can be opened: the same
-    rate is asked for again. CLIENTS: the same, but the load's `clients` allows no more.
-    """
+    """What other than the server made a probe fail, so that it says nothing about the server."""
 
     GENERATOR = "generator"
-    CONNECTIONS = "connections"
-    CLIENTS = "clients"
     NETWORK = "network"
     MACHINE = "machine"
 
@@ -97,7 +90,7 @@ class Found:
 
     estimate, low, high: of the capacity, None when there is none. confirmed: a soak at `low`
     passed, and a step above `high` failed. held: the highest rate that passed. limited_by: what
-    reached its limit before the server. soak_failed: the lowest rate at which a soak failed.
+    reached its limit before the server.
     """
 
     ending: Ending
@@ -108,4 +101,3 @@ class Found:
     held: float | None
     limited_by: LimitedBy | None
     probes: int
-    soak_failed: float | None = None
