@@ -6,28 +6,44 @@ passing falls from (1 - LAPSE_FAIL) to LAPSE_PASS around the capacity, over an u
 every answer updates the posterior of both (QUEST, Watson and Pelli 1983). The next rate is the one
 whose answer is expected to be most informative (the psi method, Kontsevich and Tyler 1999). This
 also reopens the bracket when an answer contradicts earlier ones, repeats near the edge, and probes
-up and down. docs/adr/0011 has the measurements.
+up and down. Where probes also tell how many requests violated the objective, shares.py says what
+that implies. docs/adr/0011 has the measurements.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from orchestrator.search import shares
+from orchestrator.search.records import Answer
 
 if TYPE_CHECKING:
     import numpy as np
 
 # A probe below the capacity that fails (a hiccup), one above it that passes.
 LAPSE_FAIL, LAPSE_PASS = 0.05, 0.005
-# Capacity is where three of four probes pass: short probes are optimistic (the p99 of a few seconds
-# is usually below the true one), and the edge is softer where they are. In standard deviations of
-# the edge.
-AT_CAPACITY = 0.674
+# How soft the edge may be: the standard deviation of the logarithm of the rate at which a probe
+# fails, and how much that is believed before any answer. Up to 20 %: probes of a noisy machine, or a
+# percentile that a few bursts decide.
+WIDTHS = {0.003: 0.2, 0.01: 0.24, 0.02: 0.2, 0.04: 0.16, 0.08: 0.1, 0.14: 0.06, 0.2: 0.04}
+# Where on a soft edge the capacity lies, in standard deviations below its middle. Where probes
+# differ by chance, half of them pass at the capacity. Where the window is short for its percentile
+# it flatters: most probes pass there, three of four on a queue and p99, nearly all with p99.9.
+# Pass and fail cannot tell these apart, so without shares the interval covers all.
+PLACES = {0.0: 0.2, 0.7: 0.25, 1.4: 0.2, 2.2: 0.2, 3.0: 0.15}
+# On an edge as hard as this, the place does not matter.
+HARD = 0.005
 # A server that is still warming up is not yet the server that is measured, so its first answers may
-# be worthless: the probability that some are, spread evenly over up to this many.
-COLD, COLD_AT_MOST = 0.1, 6
-# How soft the edge may be: standard deviation of the logarithm of the rate at which a probe fails.
-WIDTHS = (0.003, 0.01, 0.03)
+# be worthless: the probability that some are, spread evenly over up to this many. Those that are
+# this unlikely after a few more answers are left out of the computation.
+COLD, COLD_AT_MOST, NOT_COLD = 0.1, 6, 0.002
+# An answer counts for less than the model says, since the search stops when it looks certain, and
+# pass or fail and the share are two views of the same requests. Measured: see docs/adr/0011.
+TRUST = 0.75
+# What each answer leaves of those before it: a server drifts.
+REMEMBERED = 0.985
 # A little more than 95 %, because the width and the lapses are guesses.
 CONFIDENCE = 0.96
 # The grid of capacities extends the bracket by this factor, where the prior falls by e over this
@@ -39,42 +55,91 @@ CANDIDATES = 41
 NEGLIGIBLE = 1e-7
 
 
-class Belief:
-    """The posterior of the capacity, its edge's width and the worthless first answers, on a grid."""
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One shape of the edge: how wide it is, where the capacity lies on it, and the prior of both."""
 
-    def __init__(self, low: float, high: float, precision: float) -> None:
+    width: float
+    place: float
+    prior: float
+
+
+def _edges() -> list[Edge]:
+    """Return every shape of the edge."""
+    edges = []
+    for width, prior in WIDTHS.items():
+        places = {0.7: 1.0} if width <= HARD else PLACES
+        edges += [Edge(width, place, prior * share) for place, share in places.items()]
+    return edges
+
+
+class Belief:
+    """The posterior of the capacity, the edge, the spread of shares and the worthless first answers, on a grid."""
+
+    def __init__(self, low: float, high: float, precision: float, cold_at_most: int = COLD_AT_MOST) -> None:
+        """Believe in a capacity around low to high, per second. cold_at_most: worthless first answers."""
         import numpy as np
 
         step = math.log1p(precision) / POINTS
         self._grid: np.ndarray = np.arange(math.log(low / BEYOND), math.log(high * BEYOND) + step, step)
-        self._widths = np.asarray(WIDTHS)
+        edges = _edges()
+        self._widths = np.array([edge.width for edge in edges])[:, None]
+        self._places = np.array([edge.place for edge in edges])[:, None]
         # Whether a probe at one grid point passes depends only on its distance to the capacity.
         apart = np.arange(1 - self._grid.size, self._grid.size) * step
-        self._passing: np.ndarray = _passing(apart, 0.0, self._widths[:, None])
-        cold = np.log(np.array([1 - COLD, *[COLD / COLD_AT_MOST] * COLD_AT_MOST]))
-        self._log: np.ndarray = np.zeros((cold.size, self._widths.size, self._grid.size)) + cold[:, None, None]
+        self._passing: np.ndarray = self._passes(apart)
+        cold = np.log([1 - COLD, *[COLD / cold_at_most] * cold_at_most] if cold_at_most else [1.0])
+        # One layer for each number of worthless first answers. Shape (layers, shapes of the edge, grid).
+        self._cold: np.ndarray = np.arange(cold.size)
+        self._log: np.ndarray = np.zeros((cold.size, len(edges), self._grid.size)) + cold[:, None, None]
+        self._log += np.log([edge.prior for edge in edges])[None, :, None]
         outside = np.maximum(math.log(low) - self._grid, self._grid - math.log(high))
         self._log -= np.maximum(0.0, outside) / FADES
-        self._answers = 0
+        self._prior = self._log.copy()
+        # The same for the shapes of the shares, shape (layers, shapes of the shares, grid).
+        self._by_share: np.ndarray = np.zeros((cold.size, shares.SHAPES, self._grid.size))
+        self._answers = self._shares = 0
+        self._seconds = 0.0
+        self._weights: np.ndarray | None = None
 
-    def update(self, rate: float, passed: bool) -> None:
-        """Update the posterior with the answer of a probe."""
+    def update(self, rate: float, answer: Answer, weight: float = 1.0) -> None:
+        """Update the posterior with the answer of a probe. weight: below 1 for one that may be out of date."""
         import numpy as np
 
-        p = _passing(self._grid[None, :], math.log(rate), self._widths[:, None])
+        weight *= TRUST
+        self._log += (1 - REMEMBERED) * (self._prior - self._log)
+        self._by_share *= REMEMBERED
+        p = self._passes(self._grid - math.log(rate))
         # If this is one of the worthless answers, both outcomes were equally likely.
-        first = self._answers + 1
-        self._log[:first] += np.log(p if passed else 1 - p)
-        self._log[first:] += math.log(0.5)
+        counts = self._cold <= self._answers
+        self._log[counts] += weight * np.log(p if answer.passed else 1 - p)
+        self._log[~counts] += weight * math.log(0.5)
+        if (evidence := answer.evidence) is not None and evidence.requests > 0 and evidence.allowed > 0:
+            seconds = evidence.requests / rate
+            self._seconds = self._seconds or seconds
+            likely = shares.likelihood(self._grid - math.log(rate), evidence, seconds / self._seconds)
+            self._by_share[counts] += weight * np.log(likely)
+            self._by_share[~counts] += weight * math.log(shares.unrelated(evidence))
+            self._shares += 1
         self._answers += 1
         self._log -= self._log.max()
+        self._by_share -= self._by_share.max()
+        self._weights = None
 
     def weights(self) -> np.ndarray:
-        """Return the posterior, shape (widths, grid)."""
+        """Return the posterior, shape (shapes of the edge, grid)."""
         import numpy as np
 
-        weights = np.exp(self._log).sum(axis=0)
-        return np_array(weights / weights.sum())
+        if self._weights is None:
+            layers = np.exp(self._log) * np.exp(self._by_share).mean(axis=1)[:, None, :]
+            if self._answers > COLD_AT_MOST:
+                mass = layers.sum(axis=(1, 2))
+                believed = mass > NOT_COLD * mass.sum()
+                layers, self._cold = layers[believed], self._cold[believed]
+                self._prior = self._prior[believed]
+                self._log, self._by_share = self._log[believed], self._by_share[believed]
+            self._weights = np_array(layers.sum(axis=0) / layers.sum())
+        return self._weights
 
     def interval(self) -> tuple[float, float, float]:
         """Return (low, median, high) of the capacity, per second.
@@ -105,6 +170,21 @@ class Belief:
             return -1
         return 1 if mass[-edge:].sum() > 0.1 else None
 
+    def chance(self, rate: float, answer: Answer) -> float:
+        """Return how likely a probe at a rate is to pass or fail like this one."""
+        passing = float((self.weights() * self._passes(self._grid - math.log(rate))).sum())
+        return passing if answer.passed else 1 - passing
+
+    def next_rate(self, highest: float) -> float:
+        """Return the rate to probe next.
+
+        Where shares are known, every other one is the median: there they say most about the
+        capacity, while the rate that tells most of pass and fail lies above it.
+        """
+        if self._shares and self._answers % 2:
+            return min(highest, self.interval()[1])
+        return self.most_telling(highest)
+
     def most_telling(self, highest: float) -> float:
         """Return the rate whose answer is expected to leave the least entropy (the psi method)."""
         import numpy as np
@@ -128,23 +208,25 @@ class Belief:
         left = _entropy(passing) + _entropy(failing)
         return math.exp(float(self._grid[rates[int(np.argmin(left))]]))
 
+    def _passes(self, above: np.ndarray) -> np.ndarray:
+        """Return the chance that a probe passes, shape (shapes of the edge, points).
 
-def _passing(capacity: np.ndarray, rate: np.ndarray | float, width: np.ndarray | float) -> np.ndarray:
-    """Return the probability that a probe passes; capacity and rate as logarithms."""
-    from scipy.special import ndtr
+        above: the logarithm of capacity / rate, shape (points,).
+        """
+        from scipy.special import ndtr
 
-    below = ndtr((capacity - rate) / width + AT_CAPACITY)
-    return np_array(LAPSE_PASS + (1 - LAPSE_FAIL - LAPSE_PASS) * below)
+        below = ndtr(above[None, :] / self._widths + self._places)
+        return np_array(LAPSE_PASS + (1 - LAPSE_FAIL - LAPSE_PASS) * below)
 
 
 def _entropy(joint: np.ndarray) -> np.ndarray:
     """Return each row's posterior entropy times the probability of its answer, shape (rows,)."""
     import numpy as np
 
-    shares = joint.sum(axis=1)
+    shares_of = joint.sum(axis=1)
     # sum q log q = (sum j log j) / s - log s for q = j / s
     logs = np.log(np.maximum(joint, 1e-300))
-    return np_array(shares * np.log(np.maximum(shares, 1e-300)) - (joint * logs).sum(axis=1))
+    return np_array(shares_of * np.log(np.maximum(shares_of, 1e-300)) - (joint * logs).sum(axis=1))
 
 
 def np_array(value: object) -> np.ndarray:

@@ -24,13 +24,14 @@ class Kind(StrEnum):
 class Ending(StrEnum):
     """How a search ended.
 
-    LIMITED: by something other than the server. BUDGET: the probes ran out. UNFINISHED:
-    interrupted, can be continued.
+    NOT_SUSTAINED: probes passed, but no soak did. LIMITED: by something other than the server.
+    BUDGET: the probes ran out. UNFINISHED: interrupted, can be continued.
     """
 
     CAPACITY = "capacity"
     ALWAYS_MET = "always met"
     NEVER_MET = "never met"
+    NOT_SUSTAINED = "not sustained"
     LIMITED = "limited"
     BUDGET = "budget"
     NOT_RECOVERED = "not recovered"
@@ -39,9 +40,15 @@ class Ending(StrEnum):
 
 
 class LimitedBy(StrEnum):
-    """What other than the server made a probe fail, so that it says nothing about the server."""
+    """What other than the server made a probe fail, so that it says nothing about the server.
+
+    CONNECTIONS: every connection was busy when requests were due, and more can be opened: the same
+    rate is asked for again. CLIENTS: the same, but the load's `clients` allows no more.
+    """
 
     GENERATOR = "generator"
+    CONNECTIONS = "connections"
+    CLIENTS = "clients"
     NETWORK = "network"
     MACHINE = "machine"
 
@@ -55,14 +62,28 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Evidence:
+    """How far a probe was from its objective.
+
+    Of `requests`, how many did not meet the objective that came nearest to failing, and the share
+    of them that it allows.
+    """
+
+    violations: float
+    requests: float
+    allowed: float
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the trial showed. limited_by: what other than the server made it fail.
 
-    It then does not count.
+    It then does not count. evidence: None where the objective is not a share of requests.
     """
 
     passed: bool
     limited_by: LimitedBy | None = None
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +111,7 @@ class Found:
 
     estimate, low, high: of the capacity, None when there is none. confirmed: a soak at `low`
     passed, and a step above `high` failed. held: the highest rate that passed. limited_by: what
-    reached its limit before the server.
+    reached its limit before the server. soak_failed: the lowest rate at which a soak failed.
     """
 
     ending: Ending
@@ -101,3 +122,4 @@ class Found:
     held: float | None
     limited_by: LimitedBy | None
     probes: int
+    soak_failed: float | None = None

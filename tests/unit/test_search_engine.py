@@ -5,22 +5,25 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from orchestrator.search.engine import Search
-from orchestrator.search.records import Answer, Bounds, Ending, Kind
-from tests.unit import queues
+from orchestrator.search.records import Answer, Bounds, Ending, Kind, LimitedBy
+from tests.unit import simulated_servers as servers
+from tests.unit.simulated_searches import PRECISION, covered, ramp
 
-PRECISION = 0.03
-ROUNDS = 200
-RAMPS = 30
-SERVERS = {
-    "M/M/1": queues.mm1,
-    "M/D/1": queues.md1,
-    "M/M/2": queues.mm2,
-    "hard limit": queues.hard_limit,
-    "warm-up": queues.warming_up,
-    "M/M/1, 5 % bad probes": lambda: queues.with_bad_probes(queues.mm1()),
-}
+ROUNDS = 25
+# Those that a search is most often wrong about; benchmarks/searches.py has all of them, 200 times each.
+HARD = (
+    "noise 5 %",
+    "M/M/1",
+    "D/M/1",
+    "errors, clumps of 20",
+    "drift -10 %",
+    "good for 10 s only",
+    "cold start",
+    "metastable",
+)
 
 
 def bounds(start, **changes):
@@ -36,63 +39,30 @@ def follow(search, do):
     return search.found()
 
 
-def simulated(server, seed):
-    draw = np.random.default_rng(seed)
-    # The estimate that it starts from is of a closed load: off by a factor of two at worst.
-    search = Search(bounds(server.capacity * draw.uniform(0.5, 2.0)))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HARD)
+def test_an_interval_holds_the_capacity(name, record_property):
+    """In 90 % of the searches that state one; what is confirmed is hardly ever wrong.
 
-    def do(asked):
-        seconds = queues.PROBE_S * (3 if asked.kind is Kind.SOAK else 1)
-        return server.passes(draw, asked.rate_per_s, seconds)
-
-    return follow(search, do)
-
-
-def ramp(server, seed, tries):
-    """A linear ramp of the same precision: steps of twice the half-width, each tried so often; it ends when most fail.
-
-    It knows how wide a step has to be, which the search does not; where in a step the capacity lies is chance.
+    The bounds are those that one in a thousand such series misses where 95 % are right and 3 % are confirmed and wrong.
     """
-    draw, step = np.random.default_rng(seed), 2 * PRECISION * server.capacity
-    rate, probes = step * draw.uniform(0.5, 1.5), 0
-    while rate < 3 * server.capacity:
-        passed = sum(server.passes(draw, rate, queues.PROBE_S) for _ in range(tries))
-        probes += tries
-        if passed <= tries // 2:
-            break
-        rate += step
-    return rate - step <= server.capacity <= rate, probes
+    coverage = covered(name, range(ROUNDS))
+
+    record_property("print", coverage.line())
+    assert coverage.right >= stats.binom.ppf(0.001, coverage.stated, 0.95)
+    assert coverage.stated >= ROUNDS / 2
+    assert coverage.confirmed_and_wrong <= stats.binom.ppf(0.999, ROUNDS, 0.03)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", SERVERS)
-def test_the_capacity_of_a_known_server_is_found(name, record_property):
-    """In at least 90 % of the searches it lies in the interval, and the interval is as narrow as asked; with few probes."""
-    found = []
-    inside = narrow = 0
-    for seed in range(ROUNDS):
-        server = SERVERS[name]()
-        each = simulated(server, seed)
-        found.append(each)
-        inside += each.low <= server.capacity <= each.high
-        narrow += (each.high - each.low) / (each.high + each.low) <= PRECISION
-    probes = float(np.mean([each.probes for each in found]))
-    ramps = {tries: [ramp(SERVERS[name](), seed, tries) for seed in range(RAMPS)] for tries in (1, 3)}
-    # Once, as most people do, is right only where nothing is left to chance; three times is what 5 % of bad probes ask for.
-    right = {tries: np.mean([good for good, _ in those]) for tries, those in ramps.items()}
-    costs = {tries: np.mean([p for _, p in those]) for tries, those in ramps.items()}
+def test_a_hard_limit_takes_fewer_probes_than_a_ramp():
+    """As precise as was asked, confirmed, and without a wrong one."""
+    coverage = covered("hard limit", range(ROUNDS))
+    ramps = [ramp("hard limit", seed, 1)[1] for seed in range(ROUNDS)]
 
-    record_property(
-        "print",
-        f"{name:22} {ROUNDS} searches: in the interval {inside}, narrow enough {narrow}, confirmed {sum(e.confirmed for e in found)}, "
-        f"{probes:.1f} probes; linear ramp: " + ", ".join(
-            f"tried {'once' if tries == 1 else 'three times'} {costs[tries]:.1f} probes, right in {right[tries]:.0%}" for tries in ramps
-        ),
-    )  # fmt: skip
-    assert inside >= 0.9 * ROUNDS
-    assert narrow >= 0.9 * ROUNDS
-    assert probes < costs[3]
-    assert probes < costs[1] or right[1] < inside / ROUNDS
+    assert coverage.right == ROUNDS
+    assert all(each.found.ending is Ending.CAPACITY and each.found.confirmed for each in coverage.outcomes)
+    assert coverage.probes < np.mean(ramps)
 
 
 def limit(per_s):
@@ -143,13 +113,70 @@ def test_an_answer_that_contradicts_opens_the_bracket_again():
 
 
 def test_a_soak_that_fails_is_learned_from():
-    """What holds for ten seconds and not for thirty is not the capacity."""
+    """What holds for ten seconds and not for thirty is not the capacity: after two soaks only soaks count."""
     search = Search(bounds(900.0))
 
     found = follow(search, lambda asked: asked.rate_per_s <= (600 if asked.kind is Kind.SOAK else 700))
 
-    assert found.ending is Ending.CAPACITY
+    assert found.low <= 600 <= found.high < 650
+    assert 600 < found.soak_failed < 630
     assert not found.confirmed
+
+
+def test_a_server_that_holds_no_soak_has_no_capacity():
+    """Every probe below 700 passes and every soak fails."""
+    search = Search(bounds(900.0))
+
+    found = follow(search, lambda asked: asked.kind is not Kind.SOAK and asked.rate_per_s <= 700)
+
+    assert (found.ending, found.estimate, found.low, found.confirmed) == (Ending.NOT_SUSTAINED, None, None, False)
+    assert found.soak_failed < 100
+    assert found.held <= 700
+
+
+def test_a_probe_without_enough_connections_is_asked_for_again():
+    """It says nothing about the server; the same rate comes again until there are enough."""
+    search, opened = Search(bounds(900.0, budget=30)), 10.0
+
+    def do(asked):
+        nonlocal opened
+        if asked.rate_per_s * 0.1 > opened:
+            opened *= 2
+            return Answer(False, limited_by=LimitedBy.CONNECTIONS)
+        return asked.rate_per_s <= 700
+
+    found = follow(search, do)
+    rates = [asked for asked, _ in search.history]
+
+    assert found.low <= 700 <= found.high
+    again = [i for i, (_, answer) in enumerate(search.history) if answer.limited_by is LimitedBy.CONNECTIONS]
+    assert len(again) >= 3
+    assert all(rates[i + 1] == rates[i] for i in again)
+    assert found.probes == len(search.history)
+
+
+def test_connections_that_never_suffice_end_the_search():
+    """Six times as many at one rate, and it counts as a limit like any other."""
+    found = follow(
+        Search(bounds(900.0)),
+        lambda asked: Answer(asked.rate_per_s <= 2000, LimitedBy.CONNECTIONS if asked.rate_per_s > 2000 else None),
+    )
+
+    assert (found.ending, found.limited_by) == (Ending.LIMITED, LimitedBy.CONNECTIONS)
+    assert 1000 < found.held <= 2000
+    assert found.probes <= 40
+
+
+def test_the_limit_of_the_clients_counts_at_once():
+    """It does not change, so the same rate is not asked for twice."""
+    search = Search(bounds(900.0))
+    found = follow(
+        search, lambda asked: Answer(asked.rate_per_s <= 2000, LimitedBy.CLIENTS if asked.rate_per_s > 2000 else None)
+    )
+    refused = [asked.rate_per_s for asked, answer in search.history if answer.limited_by]
+
+    assert (found.ending, found.limited_by) == (Ending.LIMITED, LimitedBy.CLIENTS)
+    assert len(set(refused)) == len(refused)
 
 
 def test_an_objective_that_is_always_met():
@@ -286,12 +313,13 @@ def test_a_server_that_does_not_come_back_ends_the_search():
 
 
 def test_a_budget_is_kept_and_what_is_known_by_then_is_told():
-    """The interval is wider, and true."""
-    found = follow(Search(bounds(900.0, budget=8)), limit(700))
+    """The interval is wider, and true; the last two probes are a soak and a step above all the same."""
+    search = Search(bounds(900.0, budget=8))
+    found = follow(search, limit(700))
 
-    assert (found.ending, found.probes) == (Ending.BUDGET, 8)
+    assert (found.ending, found.probes, found.confirmed) == (Ending.BUDGET, 8, True)
     assert found.low <= 700 <= found.high
-    assert not found.confirmed
+    assert [asked.kind for asked, _ in search.history[-2:]] == [Kind.SOAK, Kind.ABOVE]
 
 
 @pytest.mark.parametrize("factor", [0.02, 50.0])
@@ -300,14 +328,12 @@ def test_a_bad_first_estimate_costs_a_few_probes(factor):
     found = follow(Search(bounds(700 * factor)), limit(700))
 
     assert found.low <= 700 <= found.high
-    assert found.probes <= 30
+    assert found.probes <= 40
 
 
+@pytest.mark.slow
 def test_the_theory_of_the_simulated_servers():
-    """Long simulated runs at the capacity meet the objective just about: the truth that is searched for is one."""
-    draw = np.random.default_rng(2)
-    for server in (queues.mm1(), queues.md1(), queues.mm2()):
-        below = sum(server.passes(draw, server.capacity * 0.97, 200.0) for _ in range(5))
-        above = sum(server.passes(draw, server.capacity * 1.03, 200.0) for _ in range(5))
-        assert (below, above) == (5, 0)
-    assert math.isclose(queues.mm1().capacity, 907.9, rel_tol=1e-4)
+    """Response times of M/M/1 are exponential with rate mu - lambda, so that its capacity is known."""
+    expected = 1000.0 - math.log(100) / 0.05
+
+    assert servers.queue(1, 1, False).capacity(0.0) == pytest.approx(expected, rel=0.005)
