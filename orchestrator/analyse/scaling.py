@@ -1,11 +1,8 @@
-"""How does throughput grow with the number of clients? Pure.
+"""How does throughput grow with the number of clients, and where does it stop? Pure.
 
-The Universal Scalability Law over closed loads:
-
-X(N) = lambda N / (1 + sigma (N - 1) + kappa N (N - 1))     (Gunther 2007; sigma: contention, kappa: coherency)
-
-Beyond N* = sqrt((1 - sigma) / kappa) more clients make it slower. Where the interval of kappa includes 0 no N* is
-reported: the fit always has one, but it means nothing.
+The universal scalability law (usl.py) is fitted to closed loads, and the fit is tested. An optimum is reported only where
+the law fits and throughput measurably falls beyond it. Otherwise the answer is what levels.py sees without a law: a
+plateau, throughput that still rises, or one that falls.
 """
 
 from __future__ import annotations
@@ -14,21 +11,18 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from agents.generators.contract import Model
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
+from orchestrator.analyse.levels import SMALLEST, Shape, Top, top
+from orchestrator.analyse.usl import NO_KAPPA, fitted
 from orchestrator.result import FindingCode, Interval, Severity, Trial, Verdict, worst
-
-if TYPE_CHECKING:
-    import numpy as np
 
 FEWEST_LOADS = 4
 FEWEST_TRIALS = 3
-BOOTSTRAPS = 200
-CONFIDENCE = 0.95
-# Below this a fitted kappa is zero: at a thousand clients it takes away a tenth of a per cent.
-NO_KAPPA = 1e-9
+# The lack-of-fit test: below this p the law does not describe the loads, if it is also off by more than the smallest
+# effect of interest somewhere.
+MISFIT = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +46,11 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """A target's fit.
+    """A target's curve and its fit.
 
-    best_clients: N*, None where kappa may be 0. knee: clients with the most throughput per service
-    time.
-    fitted_per_s: the law's throughput at each point. reason: why there is no fit.
+    top: how throughput ends as clients are added. best_clients: N*, None unless the law fits and throughput falls beyond
+    it. knee: clients with the most throughput per service time. fitted_per_s: the law's throughput at each point.
+    misfit_p: p-value of the lack-of-fit test. reason: why there is no fit, or why it is not used.
     """
 
     target: str
@@ -68,6 +62,8 @@ class Scaling:
     knee: int | None
     fitted_per_s: list[float]
     reason: str = ""
+    top: Top | None = None
+    misfit_p: float | None = None
 
     @property
     def idle(self) -> list[int]:
@@ -79,11 +75,9 @@ class Scaling:
 
 
 def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
-    """Fit the law to the timed closed loads of a target, by least squares on log X.
+    """Fit the law to the timed closed loads of a target, and find the top of its curve.
 
-    Intervals by bootstrap over trials.
-
-    Trials are resampled within their number of clients. INVALID trials do not count.
+    INVALID trials do not count.
     """
     values: dict[int, list[Trial]] = defaultdict(list)
     invalid: Counter[int] = Counter()
@@ -104,8 +98,14 @@ def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
             f"a fit needs timed closed loads with {FEWEST_LOADS} numbers of clients and {FEWEST_TRIALS} trials of each"
         )
         return Scaling(target, points, None, None, None, None, knee, [], why)
-    rates = {n: [t.metrics.throughput_per_s for t in those if t.metrics is not None] for n, those in values.items()}
-    return _fitted(target, points, rates, knee)
+    return _fitted(target, points, {n: _logs(those) for n, those in values.items()}, knee)
+
+
+def _logs(trials: Sequence[Trial]) -> dict[int, float]:
+    """Return log throughput by block, or by position where blocks do not tell the trials apart."""
+    logs = [math.log(t.metrics.throughput_per_s) for t in trials if t.metrics is not None]
+    blocks = [t.facts.block for t in trials if t.metrics is not None]
+    return dict(zip(blocks if len(set(blocks)) == len(blocks) else range(len(logs)), logs, strict=True))
 
 
 def _point(clients: int, trials: list[Trial], invalid: int) -> Point:
@@ -120,66 +120,15 @@ def _point(clients: int, trials: list[Trial], invalid: int) -> Point:
     return Point(clients, count, invalid, verdict, sorted(doubts), throughput, service or 1.0, busy)
 
 
-def _fitted(target: str, points: list[Point], rates: dict[int, list[float]], knee: int | None) -> Scaling:
-    import numpy as np
-
-    clients = sorted(rates)
-    logs = {n: np.log(rates[n]) for n in clients}
-    best = fit([(n, math.exp(float(logs[n].mean()))) for n in clients])
-    drawn = np.array([fit(_resampled(logs, draw), best) for draw in np.random.default_rng(1).spawn(BOOTSTRAPS)])
-    tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile(drawn, [tail, 100 - tail], axis=0)
-    intervals = [Interval(best[i], float(low[i]), float(high[i])) for i in range(3)]
-    most: Interval | None = None
-    if low[2] > NO_KAPPA:
-        ends = np.percentile([peak(*row) for row in drawn], [tail, 100 - tail])
-        # An interval without an upper end only means that there may be no optimum.
-        if math.isfinite(ends[1]):
-            most = Interval(peak(*best), float(ends[0]), float(ends[1]))
-    fitted = [law(n, *best) for n in clients]
-    return Scaling(target, points, intervals[0], intervals[1], intervals[2], most, knee, fitted)
-
-
-def _resampled(logs: dict[int, np.ndarray], draw: np.random.Generator) -> list[tuple[int, float]]:
-    """Return geometric means over trials drawn with replacement, by number of clients."""
-    return [(n, math.exp(float(draw.choice(values, values.size).mean()))) for n, values in sorted(logs.items())]
-
-
-def law(clients: float, rate: float, sigma: float, kappa: float) -> float:
-    """Return X(N), per second."""
-    return rate * clients / (1 + sigma * (clients - 1) + kappa * clients * (clients - 1))
-
-
-def peak(rate: float, sigma: float, kappa: float) -> float:
-    """Return N*, the number of clients with the highest throughput; infinite without coherency."""
-    return math.sqrt((1 - sigma) / kappa) if kappa > NO_KAPPA else math.inf
-
-
-def fit(
-    points: Sequence[tuple[int, float]], start: tuple[float, float, float] | None = None
-) -> tuple[float, float, float]:
-    """Return (lambda, sigma, kappa) of the least squares on logarithms.
-
-    Lambda > 0, 0 <= sigma <= 1, kappa >= 0.
-    """
-    import numpy as np
-    from scipy.optimize import least_squares
-
-    n = np.array([clients for clients, _ in points], dtype=np.float64)
-    logs = np.log([x for _, x in points])
-    # Fitted: the logarithm of lambda, and kappa in units of 1/N^2, so that all three have the same
-    # scale.
-    largest = float(n.max())
-
-    def off(p: np.ndarray) -> np.ndarray:
-        return np.asarray(p[0] + np.log(n) - np.log1p(p[1] * (n - 1) + p[2] / largest**2 * n * (n - 1)) - logs)
-
-    def slopes(p: np.ndarray) -> np.ndarray:
-        below = 1 + p[1] * (n - 1) + p[2] / largest**2 * n * (n - 1)
-        return np.asarray(np.stack([np.ones_like(n), -(n - 1) / below, -n * (n - 1) / largest**2 / below], axis=1))
-
-    first = [float(np.max(logs - np.log(n))), 0.05, 0.05]
-    if start is not None:
-        first = [math.log(start[0]), min(max(start[1], 1e-6), 1 - 1e-6), max(start[2] * largest**2, 1e-6)]
-    solution = least_squares(off, first, jac=slopes, bounds=([-np.inf, 0, 0], [np.inf, 1, np.inf]))
-    return math.exp(float(solution.x[0])), float(solution.x[1]), float(solution.x[2]) / largest**2
+def _fitted(target: str, points: list[Point], logs: dict[int, dict[int, float]], knee: int | None) -> Scaling:
+    law, end = fitted(logs), top(logs)
+    if law.misfit_p < MISFIT and law.misfit > SMALLEST:
+        why = (
+            f"the universal scalability law does not fit: it is off by up to {math.expm1(law.misfit):.0%}, which the "
+            f"spread of the trials does not explain (lack-of-fit p = {law.misfit_p:.2g})"
+        )
+        return Scaling(target, points, None, None, None, None, knee, [], why, end, law.misfit_p)
+    falls = end.shape is Shape.FALLING and (law.kappa.low or 0.0) > NO_KAPPA
+    best = law.peak if falls and law.peak.high is not None and math.isfinite(law.peak.high) else None
+    curve = [law.at(point.clients) for point in points]
+    return Scaling(target, points, law.lambda_per_s, law.sigma, law.kappa, best, knee, curve, "", end, law.misfit_p)

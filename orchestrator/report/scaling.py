@@ -10,8 +10,10 @@ from typing import Any
 
 from agents.records import to_plain
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
+from orchestrator.analyse.levels import Shape, Top
 from orchestrator.analyse.people import UNKNOWN, digits, percent
-from orchestrator.analyse.scaling import NO_KAPPA, Scaling
+from orchestrator.analyse.scaling import Scaling
+from orchestrator.analyse.usl import NO_KAPPA
 from orchestrator.report.format import milliseconds
 from orchestrator.report.rows import VERDICT_STYLE, table
 from orchestrator.result import FORMAT, Interval
@@ -46,21 +48,35 @@ def _doubts(fit: Scaling) -> list[str]:
 
 
 def _law(fit: Scaling) -> list[str]:
-    if fit.lambda_per_s is None or fit.sigma is None or fit.kappa is None:
+    if fit.top is None:
         return [f"no fit: {fit.reason}"]
-    one, most = _range(fit.lambda_per_s), fit.best_clients
-    lines = [
-        f"one client {one} req/s, contention {_range(fit.sigma)}, coherency {_range(fit.kappa)} (universal scalability "
-        "law, 95 % by bootstrap over trials)"
-    ]
-    if most is None:
-        lines.append("no optimum: the data show no coherency cost")
+    lines = [_top(fit, fit.top)]
+    if fit.lambda_per_s is None or fit.sigma is None or fit.kappa is None:
+        lines.append(fit.reason)
     else:
-        lines.append(f"maximum throughput at {_range(most)} clients; more clients make it slower")
+        lines.append(
+            f"one client {_range(fit.lambda_per_s)} req/s, contention {_range(fit.sigma)}, coherency "
+            f"{_range(fit.kappa)} (universal scalability law, 95 % intervals, lack-of-fit p = {fit.misfit_p:.2g})"
+        )
     return [
         *lines,
         f"knee: best ratio of throughput to service time at {_clients(fit.knee or 0)} (Kleinrock's power)",
     ]
+
+
+def _top(fit: Scaling, top: Top) -> str:
+    """Return how throughput ends as clients are added."""
+    most = fit.points[-1].clients
+    if fit.best_clients is not None:
+        return f"maximum throughput at {_range(fit.best_clients)} clients; more clients make it slower"
+    if top.shape is Shape.PLATEAU:
+        return f"plateau at {_range(top.per_s)} req/s from {_clients(top.clients)}"
+    if top.shape is Shape.RISING:
+        return f"throughput still rises at {_clients(most)}, the most that were measured; measure more clients"
+    return (
+        f"highest throughput measured at {_clients(top.clients)}, {_range(top.per_s)} req/s; at {_clients(most)} "
+        f"{percent(top.falls_to)} of it"
+    )
 
 
 def _clients(number: int) -> str:
