@@ -6,23 +6,34 @@ Compares targets of a run, or two runs. Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from orchestrator.analyse.effect import Effect, holm, paired, trials_needed, unpaired
+from orchestrator.analyse.effect import Effect, between_runs, holm, paired, trials_needed, unpaired
 from orchestrator.analyse.statistics import CONFIDENCE
 from orchestrator.result import (
+    BetweenRuns,
     CaseResult,
     ComparedMetric,
     Comparison,
     Conclusion,
     Difference,
+    FindingCode,
     Metrics,
+    Severity,
     Trial,
     Verdict,
 )
 from orchestrator.slo import Metric as Name
 
+# Doubts about the machine. One that only one of two runs has says what differed beside the server.
+OF_THE_MACHINE = {
+    FindingCode.SHARED_HOST,
+    FindingCode.HOST_STEAL,
+    FindingCode.GENERATOR_CPU,
+    FindingCode.NETWORK_SATURATED,
+    FindingCode.HOST_CHANGED,
+}
 # Smallest effect of interest of the share of requests that did not succeed.
 SMALLEST_SHARE = 0.001
 
@@ -91,9 +102,15 @@ def compare(trials: list[Trial], cases: list[CaseResult], baseline: str, smalles
     return comparisons
 
 
-def compare_runs(base: Side, new: Side, smallest_effect: float, differences: list[Difference]) -> list[Comparison]:
-    """Compare one case of two runs, whose trials are not paired."""
-    return Family(base, new, smallest_effect, _unpaired, differences).comparisons()
+def compare_runs(
+    base: Side,
+    new: Side,
+    smallest_effect: float,
+    differences: list[Difference],
+    variation: Mapping[ComparedMetric, BetweenRuns],
+) -> list[Comparison]:
+    """Compare one case of two runs, whose trials are not paired. variation: from run to run, of every metric."""
+    return Family(base, new, smallest_effect, _unpaired, differences, variation).comparisons()
 
 
 Measure = Callable[[dict[int, float], dict[int, float]], Effect | None]
@@ -110,13 +127,17 @@ def _unpaired(old: dict[int, float], new: dict[int, float]) -> Effect | None:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Two cases compared in every metric; p-values are adjusted for all of them together."""
+    """Two cases compared in every metric; p-values are adjusted for all of them together.
+
+    variation: from run to run, for cases of two runs.
+    """
 
     base: Side
     new: Side
     smallest_effect: float
     measure: Measure
     differences: list[Difference] = field(default_factory=list)
+    variation: Mapping[ComparedMetric, BetweenRuns] | None = None
 
     def comparisons(self) -> list[Comparison]:
         """Return one comparison for each metric."""
@@ -139,12 +160,14 @@ class Family:
         errors = ComparedMetric.ERRORS
         spotless = not any(value for side in values[errors] for value in side.values())
         tested = {name: e for name, e in effects.items() if e is not None and not (name == errors and spotless)}
-        adjusted = dict(zip(tested, holm([e.p_t for e in tested.values()]), strict=True))
+        within = dict(zip(tested, holm([e.p_t for e in tested.values()]), strict=True))
+        judged = {name: self._between(name, effect) for name, effect in tested.items()}
+        adjusted = dict(zip(judged, holm([e.p_t for e in judged.values()]), strict=True))
         made = []
         for metric in chosen:
-            effect = tested.get(metric.name)
-            if effect is not None:
-                made.append(self._decided(metric, effect, adjusted[metric.name], len(tested)))
+            if metric.name in tested:
+                p_values = within[metric.name], adjusted[metric.name]
+                made.append(self._decided(metric, (tested[metric.name], judged[metric.name]), p_values, len(tested)))
             elif metric.name == errors and spotless:
                 made.append(self._made(metric, Conclusion.EQUIVALENT, "no errors on either side"))
             else:
@@ -162,22 +185,54 @@ class Family:
             metric.name, case.load, self.base.name, self.new.name, None, None, conclusion, reason, target=case.target
         )
 
-    def _decided(self, metric: Metric, effect: Effect, p: float, family: int) -> Comparison:
+    def _between(self, name: ComparedMetric, effect: Effect) -> Effect:
+        """Return the effect with the variation from run to run in it, for cases of two runs."""
+        if self.variation is None:
+            return effect
+        return between_runs(effect, self.variation[name].deviation, self.variation[name].degrees)
+
+    def _decided(
+        self, metric: Metric, effects: tuple[Effect, Effect], p_values: tuple[float, float], family: int
+    ) -> Comparison:
+        """Return the comparison. effects, p_values: of these trials alone, and with the variation from run to run."""
+        (sample, effect), (p_sample, p) = effects, p_values
         border = math.log1p(self.smallest_effect) if metric.ratio else SMALLEST_SHARE
         conclusion = decide(effect, p, border, metric.more_is_better)
-        made = self._made(metric, conclusion, self._reason(metric, conclusion, effect, border, family))
+        alone = decide(sample, p_sample, border, metric.more_is_better)
+        claims = (Conclusion.FASTER, Conclusion.SLOWER)
+        if (conclusion is Conclusion.INCONCLUSIVE and alone in claims) or (conclusion in claims and self._disturbed()):
+            conclusion = Conclusion.DIFFERS_HERE
+        made = self._made(metric, conclusion, self._reason(metric, conclusion, sample, border, family))
         made = replace(made, p_value=effect.p_permutation, p_holm=p)
+        if self.variation is not None:
+            made = replace(made, between_runs=self.variation[metric.name])
         return replace(made, ratio=effect.ratio) if metric.ratio else replace(made, difference=effect.interval)
+
+    def _disturbed(self) -> list[FindingCode]:
+        """Return the doubts about the machine that only one of two runs has; none within a run."""
+        if self.variation is None:
+            return []
+        old, new = (
+            {f.code for f in side.case.findings if f.severity is not Severity.INFORMATION and f.code in OF_THE_MACHINE}
+            for side in (self.base, self.new)
+        )
+        return sorted(old ^ new)
 
     def _reason(self, metric: Metric, conclusion: Conclusion, effect: Effect, border: float, family: int) -> str:
         what = "pairs" if effect.paired else "trials on each side"
         smallest = f"{self.smallest_effect:.0%}" if metric.ratio else f"{SMALLEST_SHARE:.1%} of the requests"
         reason = f"{effect.trials} {what}; smallest effect of interest {smallest}"
+        if conclusion is Conclusion.DIFFERS_HERE:
+            if disturbed := self._disturbed():
+                return f"{reason}; only one of the runs was disturbed [{', '.join(disturbed)}]: repeat it"
+            return f"{reason}; two runs of one server can differ as much: interleave both in one campaign to claim it"
         if conclusion is not Conclusion.INCONCLUSIVE:
             return reason
         needed = trials_needed(effect, border, family)
         if needed is None:
             return f"{reason}; the difference is about as large, so more repetitions will hardly settle it"
+        if not effect.paired:
+            return f"{reason}; about {needed} repetitions of both, interleaved in one campaign, would settle it"
         more = max(1, needed - effect.trials)
         return f"{reason}; about {more} more repetition{'' if more == 1 else 's'} would settle it"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.analyse.statistics import CONFIDENCE, mean_and_half_width, t_quantile, two_sided_p
 from orchestrator.result import Interval
@@ -15,6 +15,8 @@ from orchestrator.result import Interval
 EXACT_UP_TO = 1 << 16
 MONTE_CARLO = 5_000
 MOST_TRIALS = 200
+# A standard error that is only the rounding of floating-point numbers.
+IDENTICAL = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +26,10 @@ class Effect:
     Differences of logarithms are log ratios.
 
     interval: 95 %, by Student's t, Welch's where the sides are not paired. p_permutation: exact, Monte-Carlo with a fixed
-    seed above 65 536 arrangements; no assumption, but few trials cannot make it small. p_t: two-sided, of the same t.
+    seed above 65 536 arrangements; no assumption, but few trials cannot make it small. p_t: two-sided, of the same t; of
+    identical values, whose spread nothing is known about, it is p_permutation.
     spread: standard deviation such that spread / sqrt(trials) is the standard error. trials: pairs, or the smaller side.
+    degrees: of freedom, of the standard error.
     """
 
     interval: Interval
@@ -34,6 +38,7 @@ class Effect:
     spread: float
     trials: int
     paired: bool
+    degrees: float = math.inf
 
     @property
     def ratio(self) -> Interval:
@@ -53,8 +58,9 @@ def paired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | No
     centre, half = mean_and_half_width(differences)
     assert half is not None
     spread = math.sqrt(math.fsum((value - centre) ** 2 for value in differences) / (n - 1))
-    p_t = _p(centre, spread / math.sqrt(n), n - 1)
-    return Effect(Interval(centre, centre - half, centre + half), sign_flip_p(differences), p_t, spread, n, True)
+    p_flip = sign_flip_p(differences)
+    p_t = _p(centre, spread / math.sqrt(n), n - 1, p_flip)
+    return Effect(Interval(centre, centre - half, centre + half), p_flip, p_t, spread, n, True, n - 1)
 
 
 def unpaired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | None:
@@ -77,9 +83,28 @@ def unpaired(baseline: Sequence[float], candidate: Sequence[float]) -> Effect | 
     degrees = sum(parts) ** 2 / (parts[0] ** 2 / (n - 1) + parts[1] ** 2 / (m - 1)) if error else n + m - 2.0
     half = t_quantile((1 + CONFIDENCE) / 2, degrees) * error
     few = min(n, m)
-    interval = Interval(centre, centre - half, centre + half)
-    return Effect(
-        interval, split_p(baseline, candidate), _p(centre, error, degrees), error * math.sqrt(few), few, False
+    interval, p_split = Interval(centre, centre - half, centre + half), split_p(baseline, candidate)
+    p_t = _p(centre, error, degrees, p_split)
+    return Effect(interval, p_split, p_t, error * math.sqrt(few), few, False, degrees)
+
+
+def between_runs(effect: Effect, deviation: float, degrees: float) -> Effect:
+    """Return the effect of two runs, with the variation from run to run in its interval and p_t.
+
+    deviation: standard deviation from run to run, on the scale of the values, known with these degrees of freedom.
+    Each run has one deviation of its own, which more trials do not average out: 2 deviation^2 is added to the variance
+    (Welch-Satterthwaite for the degrees).
+    """
+    runs, trials = 2 * deviation**2, effect.spread**2 / effect.trials
+    error, centre = math.sqrt(runs + trials), effect.interval.estimate
+    together = (runs + trials) ** 2 / (runs**2 / degrees + trials**2 / effect.degrees) if error else degrees
+    half = t_quantile((1 + CONFIDENCE) / 2, together) * error
+    return replace(
+        effect,
+        interval=Interval(centre, centre - half, centre + half),
+        p_t=_p(centre, error, together, effect.p_permutation),
+        spread=error * math.sqrt(effect.trials),
+        degrees=together,
     )
 
 
@@ -110,6 +135,10 @@ def trials_needed(effect: Effect, border: float, family: int) -> int | None:
     level = 1 - (1 - CONFIDENCE) / (2 * (family if beyond else 1))
     for n in range(2, MOST_TRIALS + 1):
         degrees = n - 1 if effect.paired else 2 * n - 2
+        # Identical values are judged by their permutations: 2 of 2^n signs, or of the splits.
+        fewest_p = 2 / (2**n if effect.paired else math.comb(2 * n, n))
+        if beyond and not effect.spread > IDENTICAL * max(1.0, centre) and fewest_p >= 2 * (1 - level):
+            continue
         if t_quantile(level, degrees) * effect.spread / math.sqrt(n) <= distance:
             return n
     return None
@@ -159,5 +188,8 @@ def split_p(baseline: Sequence[float], candidate: Sequence[float]) -> float:
     return (extreme + 1) / (MONTE_CARLO + 1)
 
 
-def _p(centre: float, error: float, degrees: float) -> float:
-    return two_sided_p(centre / error, degrees) if error else float(centre == 0)
+def _p(centre: float, error: float, degrees: float, p_permutation: float) -> float:
+    """Return the p-value of t = centre / error; of the permutation test where all values are the same but for rounding."""
+    if error > IDENTICAL * max(1.0, abs(centre)):
+        return two_sided_p(centre / error, degrees)
+    return p_permutation if centre else 1.0

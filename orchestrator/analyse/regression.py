@@ -58,8 +58,8 @@ def gates(comparisons: Sequence[Comparison], wanted: Sequence[Limit]) -> list[Ga
     """Check comparisons against limits, case by case.
 
     FAILED: the estimate exceeds the limit, and the difference is significant over the metrics of
-    its case. UNDECIDED: it exceeds the limit, but that may be noise. change: of the ratio; for
-    errors the difference in shares of all requests.
+    its case. UNDECIDED: it exceeds the limit, but that may be noise, or two runs of one server may
+    differ as much. change: of the ratio; for errors the difference in shares of all requests.
     """
     cases = dict.fromkeys((c.target, c.load) for c in comparisons)
     return [
@@ -85,4 +85,5 @@ def _gate(case: str, comparison: Comparison, limit: Limit) -> Gate:
     if not limit.beyond(change):
         return Gate(case, limit.text, GateState.PASSED, change, comparison.reason)
     significant = comparison.p_holm is not None and comparison.p_holm < 1 - CONFIDENCE
+    significant = significant and comparison.conclusion is not Conclusion.DIFFERS_HERE
     return Gate(case, limit.text, GateState.FAILED if significant else GateState.UNDECIDED, change, comparison.reason)

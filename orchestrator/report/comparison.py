@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from agents.records import to_plain
+from orchestrator.analyse.history import FEWEST
 from orchestrator.report.junit import Result, Suite
 from orchestrator.report.rows import CONCLUSION_STYLE, GATE_STYLE, OUTCOME_STYLE, table
 from orchestrator.result import FORMAT, Compared, Comparison, Conclusion, Difference, GateState, Interval
 
 NOT_INTERLEAVED = (
-    "The trials of two runs do not alternate, so anything else that changed between the runs looks like a difference. For "
-    "a reliable claim, compare both as targets of one campaign."
+    "The trials of two runs do not alternate. For a reliable claim, compare both as targets of one campaign."
 )
 _RESULTS = {
     GateState.PASSED: None,
@@ -57,8 +57,26 @@ def render(compared: Compared) -> list[Any]:
     if compared.outcome is not None:
         pieces.append(Text("outcome ").append(compared.outcome, style=OUTCOME_STYLE[compared.outcome]))
     if shown and compared.between_runs:
-        pieces.append(NOT_INTERLEAVED)
+        pieces += [*_variation(shown), NOT_INTERLEAVED]
     return pieces
+
+
+def _variation(shown: list[Comparison]) -> list[str]:
+    """Return what the intervals of two runs include, one line for equal numbers of past runs."""
+    sources: dict[int, dict[str, None]] = {}
+    for c in shown:
+        if c.between_runs is not None and c.ratio is not None:
+            text = f"{100 * c.between_runs.deviation:.1f} % ({c.metric.label})"
+            sources.setdefault(c.between_runs.runs, {})[text] = None
+    lines = []
+    for runs, deviations in sources.items():
+        source = (
+            f"measured on {runs} other runs"
+            if runs
+            else f"assumed, because fewer than {FEWEST} other runs of this case are beside these"
+        )
+        lines.append(f"The intervals include the variation from run to run: {', '.join(deviations)}; {source}.")
+    return lines
 
 
 def _shown(compared: Compared) -> list[Comparison]:
@@ -86,12 +104,12 @@ def _numbers(c: Comparison) -> tuple[str, str, str]:
 
 
 def _reasons(shown: list[Comparison]) -> list[str]:
-    """Return what would settle an inconclusive comparison; one line for equal reasons of a case."""
-    reasons: dict[tuple[str, str], list[str]] = {}
+    """Return what would settle a comparison that is not settled; one line for equal reasons of a case."""
+    reasons: dict[tuple[str, str, str], list[str]] = {}
     for c in shown:
-        if c.conclusion is Conclusion.INCONCLUSIVE:
-            reasons.setdefault((_case(c), c.reason), []).append(c.metric.label)
-    return [f"{case}: {', '.join(metrics)} inconclusive: {reason}" for (case, reason), metrics in reasons.items()]
+        if c.conclusion in (Conclusion.INCONCLUSIVE, Conclusion.DIFFERS_HERE):
+            reasons.setdefault((_case(c), c.conclusion, c.reason), []).append(c.metric.label)
+    return [f"{case}: {', '.join(metrics)} {what}: {reason}" for (case, what, reason), metrics in reasons.items()]
 
 
 def _incomparable(comparisons: list[Comparison]) -> list[str]:
@@ -132,9 +150,9 @@ def markdown(compared: Compared) -> str:
         lines += ["| case | metric | change | 95 % interval | p | |", "|---|---|---:|---:|---:|---|"]
         lines += [f"| {_case(c)} | {c.metric.label} | {' | '.join(_numbers(c))} | {c.conclusion} |" for c in shown]
         lines.append("")
-    lines += [
-        f"- {line}" for line in [*_reasons(shown), *(line.strip() for line in _incomparable(compared.comparisons))]
-    ]
+    notes = [*_variation(shown), NOT_INTERLEAVED] if shown and compared.between_runs else []
+    apart = (line.strip() for line in _incomparable(compared.comparisons))
+    lines += [f"- {line}" for line in [*_reasons(shown), *apart, *notes]]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -12,6 +12,7 @@ OUTCOME_STYLE = {Outcome.PASS: "green", Outcome.FAIL: "bold red"}
 CONCLUSION_STYLE = {
     Conclusion.FASTER: "green",
     Conclusion.SLOWER: "red",
+    Conclusion.DIFFERS_HERE: "yellow",
     Conclusion.EQUIVALENT: "bold",
     Conclusion.INCONCLUSIVE: "bold",
     Conclusion.INCOMPARABLE: "bold",

@@ -6,6 +6,7 @@ On disk they are trial.json, summary.json and the tables.
 from orchestrator.result.capacity import Bottleneck, Probe, Saturation
 from orchestrator.result.case import CaseEndpoint, CaseResult, Objective, Summary
 from orchestrator.result.comparison import (
+    BetweenRuns,
     Compared,
     ComparedMetric,
     Comparison,
@@ -36,6 +37,7 @@ __all__ = [
     "FORMAT",
     "QUANTILES",
     "AgentLine",
+    "BetweenRuns",
     "Bottleneck",
     "CaseEndpoint",
     "CaseFinding",

@@ -10,10 +10,14 @@ from orchestrator.result.trial import Interval, Time
 
 
 class Conclusion(StrEnum):
-    """What a comparison came to, against the smallest effect of interest."""
+    """What a comparison came to, against the smallest effect of interest.
+
+    DIFFERS_HERE: the trials of two runs differ, but runs of one server may differ as much.
+    """
 
     FASTER = "faster"
     SLOWER = "slower"
+    DIFFERS_HERE = "differs in this sample"
     EQUIVALENT = "equivalent"
     INCONCLUSIVE = "inconclusive"
     INCOMPARABLE = "incomparable"
@@ -74,6 +78,19 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class BetweenRuns:
+    """The standard deviation from run to run that a comparison of two runs reckons with.
+
+    deviation: of the logarithm, for errors of the share of all requests. degrees: of freedom. runs: past runs that it was
+    taken from; 0: assumed.
+    """
+
+    deviation: float
+    degrees: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Candidate over baseline for one metric under one load.
 
@@ -81,8 +98,9 @@ class Comparison:
 
     ratio: of the metric; for error_share, which can be zero, `difference` instead, in shares of all
     requests. p_value: of the permutation test. p_holm: of the t-test (paired by block inside a run,
-    Welch's between runs), adjusted for the metrics that were compared (Holm); it decides. All are
-    None when they cannot be compared, and differences says why not.
+    Welch's between runs, with the variation between_runs), adjusted for the metrics that were
+    compared (Holm); it decides. All are None when they cannot be compared, and differences says why
+    not.
     """
 
     metric: ComparedMetric
@@ -97,6 +115,7 @@ class Comparison:
     difference: Interval | None = None
     target: str = ""
     differences: list[Difference] = field(default_factory=list)
+    between_runs: BetweenRuns | None = None
 
 
 @dataclass(frozen=True, slots=True)

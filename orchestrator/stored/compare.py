@@ -13,6 +13,7 @@ from orchestrator.errors import UsageError
 from orchestrator.result import Compared, Comparison
 from orchestrator.stored.documents import CampaignPlan
 from orchestrator.stored.evaluate import Finished, evaluate_run
+from orchestrator.stored.history import variation
 from orchestrator.stored.reading import read_environment, read_plan
 
 SMALLEST_EFFECT = 0.03
@@ -40,7 +41,7 @@ def compare_stored(
     for name in common:
         unlike = [d for d in differences(around[0], around[1], name) if d.kind not in allowed]
         old, now = (Side.of(s.path.name, c[name], s.trials) for s, c in zip(sides, cases, strict=True))
-        found += compare_runs(old, now, effect, unlike)
+        found += compare_runs(old, now, effect, unlike, variation((base, new), around[0], name, allowed))
     alone = sorted(set(cases[0]) ^ set(cases[1]))
     return Compared(base.name, new.name, found, alone, regression.gates(found, asked))
 
