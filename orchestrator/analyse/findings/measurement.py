@@ -158,7 +158,7 @@ def not_steady(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
         values = [rows[k][column] if k in rows else None for k in range(whole)]
         if any(not value for value in values):
             continue
-        doubt = steady.doubt([float(value or 0.0) for value in values])
+        doubt = steady.doubt([float(value or 0.0) for value in values], tested=len(columns))
         if doubt is not None:
             numbers: Facts = {"of": name, "interval_s": metrics.series_interval_s, **doubt}
             yield finding(FindingCode.NOT_STEADY, SUSPECT, numbers, "drift" if "drift" in doubt else "settled")
