@@ -76,7 +76,7 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         load=case.load,
         trials=len(trials),
         used=len(used),
-        verdict=worst([verdict.of_case([t.verdict for t in trials], required), verdict.of_findings(changed)]),
+        verdict=worst([verdict.of_case(trials, required), verdict.of_findings(changed)]),
         throughput_per_s=geometric_mean([m.throughput_per_s for m in shown]),
         service_time_us=_intervals([m.service_time_us for m in shown]),
         response_time_us=_intervals([m.response_time_us or {} for m in shown]) if case.model == Model.OPEN else None,

@@ -27,6 +27,13 @@ _OF_THE_SERVER = {
     FindingCode.RESPONSE_MISMATCH,
     FindingCode.NO_SUCCESS,
 }
+# Besides those: the server hung, or closed the connections on which requests were under way.
+_BY_THE_SERVER = _OF_THE_SERVER | {
+    FindingCode.NOT_RUN,
+    FindingCode.HUNG_SLOTS,
+    FindingCode.CLIENTS_LOST,
+    FindingCode.REQUESTS_LOST,
+}
 
 
 def no_fault_of_the_server(trial: Trial) -> str | None:
@@ -48,12 +55,26 @@ def of_findings(findings: Sequence[Finding | CaseFinding]) -> Verdict:
     return worst([Verdict.VALID, *(_VERDICTS[finding.severity] for finding in findings)])
 
 
-def of_case(trials: list[Verdict], required: int) -> Verdict:
+def failed_by_the_server(trial: Trial) -> bool:
+    """Return whether a trial is INVALID for what the server did: it was killed, exited, hung or answered wrongly.
+
+    A load that the watchdog had to end counts: the server may have been too slow to answer it.
+    """
+    return any(
+        finding.code in _BY_THE_SERVER or finding.facts.get("ended") == Ended.WATCHDOG
+        for finding in trial.findings
+        if finding.severity is Severity.INVALID
+    )
+
+
+def of_case(trials: Sequence[Trial], required: int) -> Verdict:
     """Return the worst of the trials that are not INVALID.
 
-    INVALID when fewer than `required` remain.
+    INVALID when fewer than `required` remain. At most SUSPECT when the server failed in one of the others: what remains
+    are the trials in which it happened not to.
     """
-    remaining = [verdict for verdict in trials if verdict is not Verdict.INVALID]
+    remaining = [trial.verdict for trial in trials if trial.verdict is not Verdict.INVALID]
     if len(remaining) < required:
         return Verdict.INVALID
-    return Verdict.SUSPECT if Verdict.SUSPECT in remaining else Verdict.VALID
+    failed = any(trial.verdict is Verdict.INVALID and failed_by_the_server(trial) for trial in trials)
+    return Verdict.SUSPECT if failed or Verdict.SUSPECT in remaining else Verdict.VALID

@@ -361,12 +361,34 @@ def test_generator_at_the_end_of_its_core_is_invalid():
 
 def test_verdict_of_a_case():
     """As good as what remains; INVALID when too little remains."""
-    valid, suspect, invalid = Verdict.VALID, Verdict.SUSPECT, Verdict.INVALID
+    valid, suspect = trial(**STEADY, agents=steady_agents()), trial(**STEADY, agents=steady_agents(hung=2))
+    invalid = trial(agents=[agent_facts(cpu_busiest=0.9), agent_facts(agent="local/1")])
 
-    assert verdict.of_case([valid, valid, invalid], 2) is valid
-    assert verdict.of_case([valid, suspect, invalid], 2) is suspect
-    assert verdict.of_case([valid, invalid, invalid], 2) is invalid
-    assert verdict.of_case([], 1) is invalid
+    assert [t.verdict for t in (valid, suspect, invalid)] == [Verdict.VALID, Verdict.SUSPECT, Verdict.INVALID]
+    assert verdict.of_case([valid, valid, invalid], 2) is Verdict.VALID
+    assert verdict.of_case([valid, suspect, invalid], 2) is Verdict.SUSPECT
+    assert verdict.of_case([valid, invalid, invalid], 2) is Verdict.INVALID
+    assert verdict.of_case([], 1) is Verdict.INVALID
+
+
+FAILED = {
+    "killed": {"server": server_facts(last=Counters(oom_kills=1, memory_peak_bytes=100, memory_limit_bytes=100))},
+    "exited": {"server": server_facts(state="exited")},
+    "unresponsive": {"server": server_facts(afterwards="not-ready")},
+    "hung": {**STEADY, "agents": steady_agents(hung=30)},
+    "ended": {"agents": [agent_facts(ended="watchdog"), agent_facts(agent="local/1")]},
+}
+
+
+@pytest.mark.parametrize("how", FAILED)
+def test_a_case_in_which_the_server_failed_is_at_most_suspect(how):
+    """In one of three trials: the other two are those in which it happened not to. Its finding shows on the page."""
+    valid, failed = trial(**STEADY, agents=steady_agents()), trial(**FAILED[how], number=2)
+    summed = case_result(valid.facts.case, [valid, failed, valid], required=2)
+
+    assert (valid.verdict, failed.verdict) == (Verdict.VALID, Verdict.INVALID)
+    assert (summed.used, summed.verdict) == (2, Verdict.SUSPECT)
+    assert summed.findings[0].trials == [2]
 
 
 def test_severity_is_a_word_in_files():
