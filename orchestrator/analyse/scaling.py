@@ -8,7 +8,7 @@ plateau, throughput that still rises, or one that falls.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +16,8 @@ from agents.generators.contract import Model
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
 from orchestrator.analyse.levels import SMALLEST, Shape, Top, top
 from orchestrator.analyse.usl import NO_KAPPA, fitted
-from orchestrator.result import FindingCode, Interval, Severity, Trial, Verdict, worst
+from orchestrator.analyse.verdict import failed_by_the_server, of_case
+from orchestrator.result import FindingCode, Interval, Severity, Trial, Verdict
 
 FEWEST_LOADS = 4
 FEWEST_TRIALS = 3
@@ -31,7 +32,7 @@ class Point:
 
     busy: share of clients with a request under way, by Little's law.
     trials: those behind the numbers; invalid: the others. verdict: the worst of the former, with
-    their findings.
+    their findings, and at most SUSPECT when the server failed in one of the others.
     """
 
     clients: int
@@ -80,14 +81,14 @@ def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
     INVALID trials do not count.
     """
     values: dict[int, list[Trial]] = defaultdict(list)
-    invalid: Counter[int] = Counter()
+    invalid: dict[int, list[Trial]] = defaultdict(list)
     for trial in trials:
         case = trial.facts.case
         if case.target != target or case.model != Model.CLOSED or case.duration_us is None:
             continue
         clients = case.clients * case.streams
         if trial.metrics is None or trial.verdict is Verdict.INVALID or trial.metrics.throughput_per_s <= 0:
-            invalid[clients] += 1
+            invalid[clients].append(trial)
         else:
             values[clients].append(trial)
     points = [_point(n, values[n], invalid[n]) for n in sorted(values)]
@@ -108,16 +109,18 @@ def _logs(trials: Sequence[Trial]) -> dict[int, float]:
     return dict(zip(blocks if len(set(blocks)) == len(blocks) else range(len(logs)), logs, strict=True))
 
 
-def _point(clients: int, trials: list[Trial], invalid: int) -> Point:
+def _point(clients: int, trials: list[Trial], invalid: list[Trial]) -> Point:
     metrics = [t.metrics for t in trials if t.metrics is not None]
     count = len(metrics)
     throughput = math.exp(sum(math.log(m.throughput_per_s) for m in metrics) / count)
     service = sum(m.service_time_us["mean"] or 0.0 for m in metrics) / count
     under_way = [m.concurrency for m in metrics if m.concurrency is not None]
     busy = sum(under_way) / len(under_way) / clients if under_way else None
-    doubts = {f.code for t in trials for f in t.findings if f.severity is not Severity.INFORMATION}
-    verdict = worst([t.verdict for t in trials])
-    return Point(clients, count, invalid, verdict, sorted(doubts), throughput, service or 1.0, busy)
+    # Trials in which the server failed are in no number, but in the verdict.
+    judged = [*trials, *(trial for trial in invalid if failed_by_the_server(trial))]
+    doubts = {f.code for t in judged for f in t.findings if f.severity is not Severity.INFORMATION}
+    verdict = of_case(judged, required=1)
+    return Point(clients, count, len(invalid), verdict, sorted(doubts), throughput, service or 1.0, busy)
 
 
 def _fitted(target: str, points: list[Point], logs: dict[int, dict[int, float]], knee: int | None) -> Scaling:

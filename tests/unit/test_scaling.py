@@ -161,12 +161,15 @@ def test_doubts_stand_beside_the_numbers():
         made[5], verdict=Verdict.SUSPECT, findings=[Finding("not-steady", Severity.SUSPECT, {}, "hint")],
         metrics=replace(made[5].metrics, concurrency=0.1),
     )  # fmt: skip
+    killed = Finding("server-oom-kill", Severity.INVALID, {}, "hint")
+    made[10] = replace(made[10], verdict=Verdict.INVALID, findings=[killed])
     found = scaling("flask", made)
-    one, two, *_ = found.points
+    one, two, four, *_ = found.points
     page = "\n".join(str(line) for line in render(found)[1:])
 
     assert (one.trials, one.invalid, one.verdict) == (4, 1, "VALID")
     assert (two.trials, two.invalid, two.verdict, two.findings) == (5, 0, "SUSPECT", ["not-steady"])
+    assert (four.trials, four.invalid, four.verdict, four.findings) == (4, 1, "SUSPECT", ["server-oom-kill"])
     assert found.idle == [2]
     assert "flask: 2 clients: [not-steady]" in page
     assert "at 2 clients fewer than 85 % of them had a request under way" in page
