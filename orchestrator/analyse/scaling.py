@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from agents.generators.contract import Model
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
 from orchestrator.analyse.levels import SMALLEST, Shape, Top, top
-from orchestrator.analyse.usl import NO_KAPPA, fitted
+from orchestrator.analyse.people import percent
+from orchestrator.analyse.usl import NO_KAPPA, Law, fitted
 from orchestrator.analyse.verdict import failed_by_the_server, of_case
 from orchestrator.result import FindingCode, Interval, Severity, Trial, Verdict
 
@@ -123,15 +124,25 @@ def _point(clients: int, trials: list[Trial], invalid: list[Trial]) -> Point:
     return Point(clients, count, len(invalid), verdict, sorted(doubts), throughput, service or 1.0, busy)
 
 
+def describes(law: Law) -> bool:
+    """Return whether the lack-of-fit test, and the distance of the means from the law, allow it."""
+    return law.misfit_p >= MISFIT or law.misfit <= SMALLEST
+
+
+def optimum(law: Law, end: Top) -> Interval | None:
+    """Return the number of clients with the most throughput; None unless the law fits and throughput falls beyond it."""
+    falls = end.shape is Shape.FALLING and (law.kappa.low or 0.0) > NO_KAPPA
+    bounded = law.peak.high is not None and math.isfinite(law.peak.high)
+    return law.peak if describes(law) and falls and bounded else None
+
+
 def _fitted(target: str, points: list[Point], logs: dict[int, dict[int, float]], knee: int | None) -> Scaling:
     law, end = fitted(logs), top(logs)
-    if law.misfit_p < MISFIT and law.misfit > SMALLEST:
+    if not describes(law):
         why = (
-            f"the universal scalability law does not fit: it is off by up to {math.expm1(law.misfit):.0%}, which the "
-            f"spread of the trials does not explain (lack-of-fit p = {law.misfit_p:.2g})"
+            f"the universal scalability law does not fit: it is off by up to {percent(math.expm1(law.misfit))}, which "
+            f"the spread of the trials does not explain (lack-of-fit p = {law.misfit_p:.2g})"
         )
         return Scaling(target, points, None, None, None, None, knee, [], why, end, law.misfit_p)
-    falls = end.shape is Shape.FALLING and (law.kappa.low or 0.0) > NO_KAPPA
-    best = law.peak if falls and law.peak.high is not None and math.isfinite(law.peak.high) else None
-    curve = [law.at(point.clients) for point in points]
+    best, curve = optimum(law, end), [law.at(point.clients) for point in points]
     return Scaling(target, points, law.lambda_per_s, law.sigma, law.kappa, best, knee, curve, "", end, law.misfit_p)
