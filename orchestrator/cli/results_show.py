@@ -47,6 +47,7 @@ def print_out(what: dict[str, Any] | list[Any]) -> None:
         return
     from rich.console import Console
 
-    console = Console(width=WIDE, highlight=False, soft_wrap=True)
+    # Codes of findings stand in brackets, which rich would take for its markup.
+    console = Console(width=WIDE, highlight=False, soft_wrap=True, markup=False)
     for piece in what:
         console.print(piece)

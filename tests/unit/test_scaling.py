@@ -10,6 +10,7 @@ from orchestrator.analyse.cases import judge
 from orchestrator.analyse.levels import Shape, top
 from orchestrator.analyse.scaling import scaling
 from orchestrator.analyse.usl import fit, fitted, law, peak
+from orchestrator.cli.results_show import print_out
 from orchestrator.report.scaling import render
 from orchestrator.result import Finding, Severity, Verdict
 from tests.unit.facts import result, steady_case, trial_facts
@@ -153,7 +154,7 @@ def test_too_little_to_fit_is_said():
     assert scaling("nobody", []).knee is None
 
 
-def test_doubts_stand_beside_the_numbers():
+def test_doubts_stand_beside_the_numbers(capsys):
     """No number without its verdict; INVALID trials are counted and not used; idle clients are not the server's limit."""
     made = trials(1000.0, 0.1, 0.0)
     made[0] = replace(made[0], verdict=Verdict.INVALID)
@@ -165,7 +166,8 @@ def test_doubts_stand_beside_the_numbers():
     made[10] = replace(made[10], verdict=Verdict.INVALID, findings=[killed])
     found = scaling("flask", made)
     one, two, four, *_ = found.points
-    page = "\n".join(str(line) for line in render(found)[1:])
+    print_out(render(found))
+    page = capsys.readouterr().out
 
     assert (one.trials, one.invalid, one.verdict) == (4, 1, "VALID")
     assert (two.trials, two.invalid, two.verdict, two.findings) == (5, 0, "SUSPECT", ["not-steady"])
