@@ -52,7 +52,7 @@ class Scaling:
 
     top: how throughput ends as clients are added. best_clients: N*, None unless the law fits and throughput falls beyond
     it. knee: clients with the most throughput per service time. fitted_per_s: the law's throughput at each point.
-    misfit_p: p-value of the lack-of-fit test. reason: why there is no fit, or why it is not used.
+    misfit_p: p-value of the lack-of-fit test. reason: why the law was not fitted, or is not used.
     """
 
     target: str

@@ -49,7 +49,7 @@ def _doubts(fit: Scaling) -> list[str]:
 
 def _law(fit: Scaling) -> list[str]:
     if fit.top is None:
-        return [f"no fit: {fit.reason}"]
+        return [f"not fitted: {fit.reason}"]
     lines = [_top(fit, fit.top)]
     if fit.lambda_per_s is None or fit.sigma is None or fit.kappa is None:
         lines.append(fit.reason)

@@ -79,7 +79,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class BetweenRuns:
-    """The standard deviation from run to run that a comparison of two runs reckons with.
+    """The standard deviation from run to run that a comparison of two runs includes.
 
     deviation: of the logarithm, for errors of the share of all requests. degrees: of freedom. runs: past runs that it was
     taken from; 0: assumed.

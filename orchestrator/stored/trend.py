@@ -34,7 +34,7 @@ def trend(folder: Path, case: str, metric: str, smallest_effect: float) -> list[
     Raises UsageError when no run has the case, or when the metric is unknown.
     """
     if metric not in METRICS:
-        raise UsageError(f"there is no metric {metric!r}", f"the metrics are: {', '.join(METRICS)}")
+        raise UsageError(f"unknown metric {metric!r}", f"the metrics are: {', '.join(METRICS)}")
     entries: list[_Entry] = []
     seen: dict[str, None] = {}
     for run in runs_in(folder):
@@ -46,7 +46,7 @@ def trend(folder: Path, case: str, metric: str, smallest_effect: float) -> list[
         if case in cases:
             entries.append(_Entry(run, cases[case], _value(cases[case], metric)))
     if not entries:
-        known = f"the cases are: {', '.join(seen)}" if seen else f"there is no finished run in {folder}"
+        known = f"the cases are: {', '.join(seen)}" if seen else f"{folder} has no finished run"
         raise UsageError(f"no run has the case {case!r}", known)
     return _marked(entries, smallest_effect)
 

@@ -124,7 +124,7 @@ def test_the_command_line(history):
     with pytest.raises(UsageError, match="no run has the case") as error:
         trend(history, "flask/burts", "throughput", 0.03)
     assert "flask/burst" in error.value.hint
-    with pytest.raises(UsageError, match="no metric 'p98'"):
+    with pytest.raises(UsageError, match="unknown metric 'p98'"):
         trend(history, "flask/burst", "p98", 0.03)
 
 
