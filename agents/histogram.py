@@ -7,8 +7,10 @@ maximum, sum and sum of squares.
 
 from __future__ import annotations
 
+import functools
 import math
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -50,32 +52,147 @@ def highest_equivalent_us(index: Ints | int) -> Ints:
     return highest
 
 
+def _highest_us(index: int) -> int:
+    """Return the largest value of one counter, in µs: highest_equivalent_us() without arrays."""
+    bucket = max(0, (index >> 10) - 1)
+    sub = index if index < SUB_BUCKETS else (index & 1023) + 1024
+    return ((sub + 1) << bucket) - 1
+
+
 def rank_of(quantile: float, total: int) -> int:
     """Return the nearest rank max(1, ceil(q*n)), with q as the decimal that was written, not its binary approximation."""
-    exact = Fraction(str(quantile))
-    return max(1, -int(-exact * total // 1))
+    numerator, denominator = _as_written(quantile)
+    return max(1, -(-numerator * total // denominator))
 
 
-@dataclass(slots=True)
+@functools.cache
+def _as_written(quantile: float) -> tuple[int, int]:
+    return Fraction(str(quantile)).as_integer_ratio()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sparse:
+    """The counters that are not zero, in as few bytes as they need.
+
+    narrow_index: ascending, shape (k,), uint16. narrow_count: shape (k,), the smallest unsigned type that holds them all.
+    """
+
+    narrow_index: npt.NDArray[np.uint16]
+    narrow_count: npt.NDArray[np.unsignedinteger]
+
+    @staticmethod
+    def of(counts: Ints) -> Sparse:
+        """Keep what is not zero of dense counters, shape (COUNTERS,)."""
+        index = np.flatnonzero(counts)
+        return Sparse.made(index, counts[index])
+
+    @staticmethod
+    def made(index: npt.NDArray[np.integer], count: Ints) -> Sparse:
+        """Return the counters with these indices, ascending, and counts above zero; both of shape (k,)."""
+        highest = int(count.max()) if count.size else 0
+        return Sparse(index.astype(np.uint16), count.astype(np.min_scalar_type(highest)))
+
+    @property
+    def index(self) -> Ints:
+        """The counters, shape (k,), int64."""
+        return self.narrow_index.astype(np.int64)
+
+    @property
+    def count(self) -> Ints:
+        """How many values each has, shape (k,), int64."""
+        return self.narrow_count.astype(np.int64)
+
+    @property
+    def n(self) -> int:
+        """How many values are counted."""
+        return int(self.narrow_count.sum(dtype=np.int64))
+
+    def dense(self) -> Ints:
+        """Return counters of shape (COUNTERS,)."""
+        return total([self])
+
+    def __add__(self, other: Sparse) -> Sparse:
+        return Sparse.of(total([self, other]))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sparse):
+            return NotImplemented
+        same = np.array_equal(self.narrow_index, other.narrow_index)
+        return bool(same and np.array_equal(self.narrow_count, other.narrow_count))
+
+
+NOTHING = Sparse(np.zeros(0, dtype=np.uint16), np.zeros(0, dtype=np.uint8))
+
+
+def total(parts: Iterable[Sparse]) -> Ints:
+    """Return the sum of counters, dense: shape (COUNTERS,), int64."""
+    counts = np.zeros(COUNTERS, dtype=np.int64)
+    for part in parts:
+        # No index occurs twice in a part, so plain indexing adds each count once.
+        counts[part.narrow_index] += part.count
+    return counts
+
+
 class HdrCounts:
     """Counters of one class of requests, with exact side sums.
 
-    `counts` has shape (COUNTERS,), int64. `overflow` counts values above HIGHEST_US, which are in
-    no counter but do count in minimum, maximum, total and squares. minimum_us and maximum_us are
-    meaningless while the histogram is empty.
+    `overflow` counts values above HIGHEST_US, which are in no counter but do count in minimum, maximum, total and
+    squares. minimum_us and maximum_us are meaningless while the histogram is empty. Counters are kept sparse until
+    something is added to them: thousands of agents' results fit into memory.
     """
 
-    counts: Ints = field(default_factory=lambda: np.zeros(COUNTERS, dtype=np.int64))
-    overflow: int = 0
-    minimum_us: int = 0
-    maximum_us: int = 0
-    total_us: int = 0
-    squares_us2: int = 0
+    __slots__ = ("_dense", "_sparse", "_sums", "maximum_us", "minimum_us", "overflow", "squares_us2", "total_us")
+
+    def __init__(
+        self,
+        counts: Ints | Sparse = NOTHING,
+        overflow: int = 0,
+        minimum_us: int = 0,
+        maximum_us: int = 0,
+        total_us: int = 0,
+        squares_us2: int = 0,
+    ) -> None:
+        """counts: sparse, or dense with the shape (COUNTERS,), int64."""
+        self._sparse: Sparse | None = counts if isinstance(counts, Sparse) else None
+        self._dense: Ints | None = None if isinstance(counts, Sparse) else counts
+        # How many values the counters up to each of the sparse ones hold, shape (k,).
+        self._sums: Ints | None = None
+        self.overflow = overflow
+        self.minimum_us = minimum_us
+        self.maximum_us = maximum_us
+        self.total_us = total_us
+        self.squares_us2 = squares_us2
+
+    @property
+    def counts(self) -> Ints:
+        """The counters, dense: shape (COUNTERS,), int64. Do not change them."""
+        return self.sparse.dense() if self._dense is None else self._dense
+
+    @property
+    def sparse(self) -> Sparse:
+        """The counters that are not zero."""
+        if self._sparse is None:
+            assert self._dense is not None
+            self._sparse = Sparse.of(self._dense)
+        return self._sparse
 
     @property
     def n(self) -> int:
         """The number of recorded values, overflow included."""
-        return int(self.counts.sum()) + self.overflow
+        sums = self._cumulated()
+        return (int(sums[-1]) if sums.size else 0) + self.overflow
+
+    def _cumulated(self) -> Ints:
+        if self._sums is None:
+            self._sums = np.cumsum(self.sparse.narrow_count, dtype=np.int64)
+        return self._sums
+
+    def _own(self) -> Ints:
+        """Return the dense counters in order to add to them."""
+        if self._dense is None:
+            self._dense = self.sparse.dense()
+        self._sparse = self._sums = None
+        return self._dense
 
     def record(self, values_us: Ints, index: Ints | None = None) -> None:
         """Add values in µs, shape (n,), int64. index: index_of(values_us), if the caller has it already.
@@ -87,9 +204,10 @@ class HdrCounts:
         low, high = int(values_us.min()), int(values_us.max())
         if low < 0:
             raise ValueError(f"a time cannot be negative: {low} µs")
-        empty = self.n == 0
+        empty = self._is_empty()
         self.minimum_us = low if empty else min(self.minimum_us, low)
         self.maximum_us = max(self.maximum_us, high)
+        counts = self._own()
         for start in range(0, values_us.size, _BLOCK):
             block = values_us[start : start + _BLOCK]
             block_index = None if index is None else index[start : start + _BLOCK]
@@ -102,32 +220,47 @@ class HdrCounts:
                 block = block[block <= HIGHEST_US]
             self.total_us += int(block.sum())
             self.squares_us2 += _sum_of_squares(block, high)
-            self.counts += np.bincount(index_of(block) if block_index is None else block_index, minlength=COUNTERS)
+            counts += np.bincount(index_of(block) if block_index is None else block_index, minlength=COUNTERS)
+
+    def _is_empty(self) -> bool:
+        """Return whether nothing was recorded, without adding up dense counters: only values of 0 leave no maximum."""
+        if self._dense is None:
+            return not (self.overflow or self.sparse.narrow_count.size)
+        return not (self.overflow or self.maximum_us or int(self._dense[0]))
+
+    def __iadd__(self, other: HdrCounts) -> HdrCounts:
+        """Add counters in place: what folds many agents into one sum."""
+        if not other._is_empty():
+            self.minimum_us = other.minimum_us if self._is_empty() else min(self.minimum_us, other.minimum_us)
+            own = self._own()
+            if other._dense is None:
+                own[other.sparse.narrow_index] += other.sparse.count
+            else:
+                own += other._dense
+        self.overflow += other.overflow
+        self.maximum_us = max(self.maximum_us, other.maximum_us)
+        self.total_us += other.total_us
+        self.squares_us2 += other.squares_us2
+        return self
+
+    def copy(self) -> HdrCounts:
+        """Return the same counters, to add to."""
+        counts = self._sparse if self._dense is None or self._sparse is not None else self._dense.copy()
+        assert counts is not None
+        return HdrCounts(counts, self.overflow, self.minimum_us, self.maximum_us, self.total_us, self.squares_us2)
 
     def __add__(self, other: HdrCounts) -> HdrCounts:
         """Return the merged counters. Merging is associative and commutative; HdrCounts() is the identity."""
-        if other.n == 0:
-            low = self.minimum_us
-        elif self.n == 0:
-            low = other.minimum_us
-        else:
-            low = min(self.minimum_us, other.minimum_us)
-        return HdrCounts(
-            counts=self.counts + other.counts,
-            overflow=self.overflow + other.overflow,
-            minimum_us=low,
-            maximum_us=max(self.maximum_us, other.maximum_us),
-            total_us=self.total_us + other.total_us,
-            squares_us2=self.squares_us2 + other.squares_us2,
-        )
+        merged = self.copy()
+        merged += other
+        return merged
 
     def without(self, other: HdrCounts) -> HdrCounts:
         """Return the counters less those of a part of them. The maximum is that of the highest counter left."""
-        counts = self.counts - other.counts
-        left = np.flatnonzero(counts)
-        highest = int(highest_equivalent_us(int(left[-1]))) if left.size else 0
+        left = Sparse.of(self.counts - other.counts)
+        highest = int(highest_equivalent_us(int(left.narrow_index[-1]))) if left.narrow_index.size else 0
         return HdrCounts(
-            counts=counts,
+            counts=left,
             overflow=self.overflow - other.overflow,
             minimum_us=self.minimum_us,
             maximum_us=min(self.maximum_us, highest),
@@ -138,9 +271,15 @@ class HdrCounts:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, HdrCounts):
             return NotImplemented
-        return bool(np.array_equal(self.counts, other.counts)) and self._sums() == other._sums()
+        return self.sparse == other.sparse and self._sides() == other._sides()
 
-    def _sums(self) -> tuple[int, int, int, int, int]:
+    # Counters change, so they are no key of a dictionary.
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"HdrCounts(n={self.n}, min={self.minimum_us}, max={self.maximum_us}, total={self.total_us})"
+
+    def _sides(self) -> tuple[int, int, int, int, int]:
         return (self.overflow, self.minimum_us, self.maximum_us, self.total_us, self.squares_us2)
 
     def quantile_us(self, quantile: float) -> int:
@@ -158,10 +297,11 @@ class HdrCounts:
 
     def value_at(self, rank: int) -> int:
         """Return the value of a rank, from 1 for the smallest, in µs: the highest equivalent value of its counter."""
-        index = int(np.searchsorted(np.cumsum(self.counts), rank))
-        if index >= COUNTERS:
+        sums = self._cumulated()
+        position = int(sums.searchsorted(rank))
+        if position >= sums.size:
             return self.maximum_us
-        return min(int(highest_equivalent_us(index)), self.maximum_us)
+        return min(_highest_us(int(self.sparse.narrow_index[position])), self.maximum_us)
 
     def mean_us(self) -> float:
         """Return the exact mean in µs. Raises ValueError when empty."""
@@ -183,7 +323,10 @@ class HdrCounts:
         if value_us > HIGHEST_US:
             return self.overflow / self.n
         index = int(index_of(np.array([value_us], dtype=np.int64))[0])
-        return (int(self.counts[index + 1 :].sum()) + self.overflow) / self.n
+        sums = self._cumulated()
+        position = int(self.sparse.narrow_index.searchsorted(np.uint16(index), side="right"))
+        below = int(sums[position - 1]) if position else 0
+        return (self.n - below) / self.n
 
 
 def _sum_of_squares(block: Ints, high: int) -> int:

@@ -5,18 +5,14 @@ Times named `_us` or `_ns` that are instants are CLOCK_REALTIME of the host they
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-import types
-import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeVar
 
 from agents.cgroup import Counters
 from agents.generators.contract import Arrivals
-
-T = TypeVar("T")
+from agents.plain import BadRecord as BadRecord
+from agents.plain import from_plain as from_plain
+from agents.plain import to_plain as to_plain
 
 
 class ServerState(StrEnum):
@@ -63,10 +59,6 @@ class HostRole(StrEnum):
     SERVER = "server"
     LOAD = "load"
     COMMAND = "command"
-
-
-class BadRecord(ValueError):
-    """What came is not the record that was agreed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,59 +221,3 @@ class ServerFacts:
     afterwards: ServerState = ServerState.UNKNOWN
     afterwards_detail: str = ""
     series: dict[str, list[float]] = field(default_factory=dict)
-
-
-def to_plain(record: Any) -> dict[str, Any]:
-    """Turn a record into dictionaries, lists and scalars."""
-    return dataclasses.asdict(record)
-
-
-def from_plain(kind: type[T], plain: Any, where: str = "") -> T:
-    """Build a record strictly: unknown, missing and wrongly typed fields raise BadRecord, which says where."""
-    where = where or kind.__name__
-    if not isinstance(plain, dict):
-        raise BadRecord(f"{where}: a {type(plain).__name__} where a record was expected")
-    hints, fields = _shape(typing.cast(Any, kind))
-    unknown = sorted(set(plain) - set(fields))
-    if unknown:
-        raise BadRecord(f"{where}: unknown field {unknown[0]!r}")
-    values = {}
-    for name, spec in fields.items():
-        if name in plain:
-            values[name] = _value(hints[name], plain[name], f"{where}.{name}")
-        elif spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING:
-            raise BadRecord(f"{where}: field {name!r} is missing")
-    return kind(**values)
-
-
-@functools.cache
-def _shape(kind: Any) -> tuple[dict[str, Any], dict[str, dataclasses.Field[Any]]]:
-    """Return the types and fields of a record; looked up once, because hints are evaluated from text."""
-    return typing.get_type_hints(kind), {f.name: f for f in dataclasses.fields(kind)}
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        return _value(next(a for a in arguments if a is not type(None)), value, where)
-    if origin is list and isinstance(value, list):
-        return [_value(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if origin is dict and isinstance(value, dict):
-        # JSON has no whole-number keys.
-        return {
-            (int(k) if arguments[0] is int else k): _value(arguments[1], v, f"{where}[{k}]") for k, v in value.items()
-        }
-    if dataclasses.is_dataclass(hint):
-        return from_plain(hint, value, where)  # type: ignore[arg-type]
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and issubclass(hint, StrEnum) and isinstance(value, str):
-        try:
-            return hint(value)
-        except ValueError:
-            raise BadRecord(f"{where}: {value[:40]!r} is not one of {', '.join(map(repr, map(str, hint)))}") from None
-    if isinstance(hint, type) and origin is None and type(value) is hint:
-        return value
-    raise BadRecord(f"{where}: {type(value).__name__} {str(value)[:40]!r} where {hint} was expected")

@@ -12,46 +12,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from agents.histogram import COUNTERS, HIGHEST_US, Ints, index_of
+from agents.histogram import COUNTERS, HIGHEST_US, Ints, Sparse, index_of, total
 
 LONGEST = 600
 _LIVE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Sparse:
-    """The counters that are not zero: indices ascending, shape (k,); their counts, shape (k,)."""
-
-    index: Ints
-    count: Ints
-
-    @staticmethod
-    def of(counts: Ints) -> Sparse:
-        """Keep what is not zero of dense counters, shape (COUNTERS,)."""
-        index = np.flatnonzero(counts).astype(np.int64)
-        return Sparse(index, counts[index])
-
-    def dense(self) -> Ints:
-        """Give counters of shape (COUNTERS,) back."""
-        counts = np.zeros(COUNTERS, dtype=np.int64)
-        counts[self.index] = self.count
-        return counts
-
-    def __add__(self, other: Sparse) -> Sparse:
-        index, position = np.unique(np.concatenate([self.index, other.index]), return_inverse=True)
-        count = np.zeros(index.size, dtype=np.int64)
-        np.add.at(count, position, np.concatenate([self.count, other.count]))
-        return Sparse(index, count)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sparse):
-            return NotImplemented
-        return bool(np.array_equal(self.index, other.index) and np.array_equal(self.count, other.count))
-
-    @property
-    def n(self) -> int:
-        """How many values are counted."""
-        return int(self.count.sum())
+# So many agents' counters of an interval wait until they are added up: one pass over all of them is cheaper than many.
+_WAITING = 64
 
 
 @dataclass(slots=True)
@@ -61,6 +27,7 @@ class Series:
     interval_s: int = 1
     sealed: dict[int, Sparse] = field(default_factory=dict)
     _live: dict[int, Ints] = field(default_factory=dict)
+    _waiting: dict[int, list[Sparse]] = field(default_factory=dict)
 
     def record(self, relative_us: Ints, values_us: Ints, index: Ints | None = None) -> None:
         """Add values at times relative to the origin, both in µs and of shape (n,); overflow goes to the last counter."""
@@ -108,17 +75,30 @@ class Series:
         """Make every interval sparse."""
         for k in list(self._live):
             self._seal(k)
+        for k in list(self._waiting):
+            self._add_up(k)
+
+    def _add_up(self, k: int) -> None:
+        parts = self._waiting.pop(k) + ([self.sealed[k]] if k in self.sealed else [])
+        self.sealed[k] = parts[0] if len(parts) == 1 else Sparse.of(total(parts))
+
+    def __iadd__(self, other: Series) -> Series:
+        """Add a series in place, at the longer of the two intervals: what folds many agents into one sum."""
+        while self.interval_s < other.interval_s:
+            self._coarsen()
+        for k, sparse in _at(other, self.interval_s).sealed.items():
+            waiting = self._waiting.setdefault(k, [])
+            waiting.append(sparse)
+            if len(waiting) >= _WAITING:
+                self._add_up(k)
+        return self
 
     def __add__(self, other: Series) -> Series:
         """Merge at the longer of the two intervals: associative, commutative, Series() is the identity."""
         merged = Series()
-        for part in (self, other):
-            part.close()
-        parts = [_at(part, max(self.interval_s, other.interval_s)) for part in (self, other)]
-        merged.interval_s = parts[0].interval_s
-        for k in sorted({*parts[0].sealed, *parts[1].sealed}):
-            present = [part.sealed[k] for part in parts if k in part.sealed]
-            merged.sealed[k] = present[0] if len(present) == 1 else present[0] + present[1]
+        merged += self
+        merged += other
+        merged.close()
         return merged
 
     def __eq__(self, other: object) -> bool:
@@ -129,12 +109,15 @@ class Series:
         return self.interval_s == other.interval_s and self.sealed == other.sealed
 
     def intervals(self) -> Iterable[tuple[int, Sparse]]:
-        """Give (k, counters) in order of time."""
+        """Return (k, counters) in order of time."""
         self.close()
         return sorted(self.sealed.items())
 
 
 def _at(series: Series, interval_s: int) -> Series:
+    series.close()
+    if series.interval_s == interval_s:
+        return series
     copy = Series(series.interval_s, dict(series.sealed))
     while copy.interval_s < interval_s:
         copy._coarsen()

@@ -2,30 +2,37 @@
 
 frame   = magic "VLYF", version (u16), length (u32), payload (msgpack, `length` bytes); big-endian
 stream  = frame*, then a frame {"kind": "end", "frames": n}: a stream that was cut is noticed
+
+Counters are byte arrays, little-endian: indices as uint16, counts in the smallest of 1, 2, 4 or 8 bytes that holds them
+all. Frames of version 1 hold lists of numbers instead, and are still read, because stored runs have them.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import msgpack
 import numpy as np
+import numpy.typing as npt
 
-from agents.histogram import COUNTERS, HIGHEST_US, SIGNIFICANT_DIGITS, HdrCounts
+from agents.histogram import COUNTERS, HIGHEST_US, NOTHING, SIGNIFICANT_DIGITS, HdrCounts, Sparse
 from agents.recorder import CLASSES
 from agents.records import AgentFacts, BadRecord, from_plain, to_plain
-from agents.series import Series, Sparse
+from agents.series import Series
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)
 MAX_BYTES = 64 << 20
 # What msgpack reads: a map whose values are checked where they are used.
 Payload = dict[str, Any]
 _HEADER = struct.Struct("!4sHI")
 _MAGIC = b"VLYF"
 _MAX_COUNT = 1 << 62
+# By the number of bytes of each.
+_UNSIGNED: dict[int, np.dtype[np.unsignedinteger[Any]]] = {width: np.dtype(f"<u{width}") for width in (1, 2, 4, 8)}
 
 
 class BadFrame(ValueError):
@@ -57,23 +64,26 @@ def encode(payload: Payload) -> bytes:
 
 def decode(data: bytes) -> Payload:
     """Read exactly one frame. Raises BadFrame."""
-    payload, rest = _next(data)
-    if rest:
-        raise BadFrame(f"{len(rest)} bytes follow the frame")
+    payload, end = _next(memoryview(data), 0)
+    if end < len(data):
+        raise BadFrame(f"{len(data) - end} bytes follow the frame")
     return payload
 
 
-def _next(data: bytes) -> tuple[Payload, bytes]:
-    if len(data) < _HEADER.size:
-        raise BadFrame(f"truncated: {len(data)} bytes are less than a frame's header")
-    magic, version, length = _HEADER.unpack_from(data)
+def _next(data: memoryview, start: int) -> tuple[Payload, int]:
+    """Return the frame that starts at an offset, and where it ends. Nothing but its own bytes is looked at."""
+    if len(data) - start < _HEADER.size:
+        raise BadFrame(f"truncated: {len(data) - start} bytes are less than a frame's header")
+    magic, version, length = _HEADER.unpack_from(data, start)
     if magic != _MAGIC:
         raise BadFrame(f"no frame starts with {magic!r}")
-    if version != VERSION:
-        raise BadFrame(f"frame of version {version}; this Volley reads version {VERSION}: use the same on every host")
+    if version not in READABLE:
+        readable = " and ".join(map(str, READABLE))
+        raise BadFrame(f"frame of version {version}; this Volley reads versions {readable}: use the same on every host")
     if length > MAX_BYTES:
         raise BadFrame(f"a frame of {length} bytes is longer than the {MAX_BYTES} that are allowed")
-    body = data[_HEADER.size : _HEADER.size + length]
+    begin = start + _HEADER.size
+    body = data[begin : begin + length]
     if len(body) < length:
         raise BadFrame(f"truncated: {len(body)} of {length} bytes")
     try:
@@ -82,7 +92,7 @@ def _next(data: bytes) -> tuple[Payload, bytes]:
         raise BadFrame(f"the payload is not msgpack: {error}") from error
     if not isinstance(payload, dict):
         raise BadFrame("the payload is not a map")
-    return payload, data[_HEADER.size + length :]
+    return payload, begin + length
 
 
 def encode_stream(payloads: Iterable[Payload]) -> bytes:
@@ -93,15 +103,21 @@ def encode_stream(payloads: Iterable[Payload]) -> bytes:
 
 def decode_stream(data: bytes) -> list[Payload]:
     """Read a whole stream. Raises BadFrame, also when the end frame is missing or counts other frames than there are."""
-    payloads: list[Payload] = []
-    while data:
-        payload, data = _next(data)
+    return list(frames_of(data))
+
+
+def frames_of(data: bytes) -> Iterator[Payload]:
+    """Read a stream frame by frame. Raises BadFrame like decode_stream(), where the reading has come to."""
+    view, position, count = memoryview(data), 0, 0
+    while position < len(view):
+        payload, position = _next(view, position)
         if payload.get("kind") == "end":
-            if data or payload.get("frames") != len(payloads):
-                raise BadFrame(f"the stream says {payload.get('frames')} frames and has {len(payloads)}")
-            return payloads
-        payloads.append(payload)
-    raise BadFrame(f"truncated: the stream has no end frame after {len(payloads)} frames")
+            if position < len(view) or payload.get("frames") != count:
+                raise BadFrame(f"the stream says {payload.get('frames')} frames and has {count}")
+            return
+        count += 1
+        yield payload
+    raise BadFrame(f"truncated: the stream has no end frame after {count} frames")
 
 
 def pack_result(result: AgentResult) -> Payload:
@@ -142,27 +158,66 @@ def unpack_result(payload: Payload) -> AgentResult:
         raise BadFrame(f"an agent's frame is incomplete or wrongly typed: {error!r}") from error
 
 
-def _pack_sparse(sparse: Sparse) -> list[list[int]]:
-    return [np.diff(sparse.index, prepend=0).tolist(), sparse.count.tolist()]
+def _pack_sparse(sparse: Sparse) -> list[bytes]:
+    return [_bytes_of(sparse.narrow_index), _bytes_of(sparse.narrow_count)]
+
+
+def _bytes_of(numbers: npt.NDArray[np.unsignedinteger]) -> bytes:
+    return numbers.astype(numbers.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _unpack_sparse(packed: Any) -> Sparse:
-    steps, counts = packed
+    index, counts = packed
+    if type(index) is bytes and type(counts) is bytes:
+        sparse = _from_bytes(index, counts)
+        _refuse_unless_ascending(sparse.narrow_index[1:] > sparse.narrow_index[:-1])
+        return sparse
+    return _unpack_lists(index, counts)
+
+
+def _from_bytes(index_bytes: bytes, count_bytes: bytes) -> Sparse:
+    """Return counters that look at the frame's own bytes. That their indices ascend is for the caller to check."""
+    if len(index_bytes) % 2:
+        raise BadFrame(f"counter indices of {len(index_bytes)} bytes: each has two")
+    size = len(index_bytes) // 2
+    width = len(count_bytes) // size if size else 0
+    if len(count_bytes) != width * size or (size and width not in _UNSIGNED):
+        raise BadFrame(f"{size} indices and {len(count_bytes)} bytes of counts")
+    if not size:
+        return NOTHING
+    index = np.frombuffer(index_bytes, dtype="<u2")
+    count = np.frombuffer(count_bytes, dtype=_UNSIGNED[width])
+    if int(index.max()) >= COUNTERS:
+        raise BadFrame("counter indices that do not ascend within the histogram")
+    if not count.all():
+        raise BadFrame("a counter of 0: counts are positive")
+    if width == 8 and int(count.max()) >= _MAX_COUNT:
+        raise BadFrame(f"a counter of {int(count.max())}: larger than any count")
+    return Sparse(index, count)
+
+
+def _refuse_unless_ascending(steps: npt.NDArray[np.bool_]) -> None:
+    if not steps.all():
+        raise BadFrame("counter indices that do not ascend within the histogram")
+
+
+def _unpack_lists(steps: Any, counts: Any) -> Sparse:
+    """Read counters of version 1: differences of indices, and counts, as lists."""
     if len(steps) != len(counts):
         raise BadFrame(f"{len(steps)} indices and {len(counts)} counts")
-    if not all(type(v) is int for v in steps) or not all(type(v) is int for v in counts):
+    if {*map(type, steps), *map(type, counts)} - {int}:
         raise BadFrame("a counter that is no whole number")
-    if any(not 0 < count < _MAX_COUNT for count in counts):
+    if counts and not 0 < min(counts) <= max(counts) < _MAX_COUNT:
         raise BadFrame(f"a counter of {next(c for c in counts if not 0 < c < _MAX_COUNT)}: counts are positive")
-    if any(step < 1 for step in steps[1:]) or (steps and (steps[0] < 0 or sum(steps) >= COUNTERS)):
+    if steps and (steps[0] < 0 or min(steps[1:], default=1) < 1 or sum(steps) >= COUNTERS):
         raise BadFrame("counter indices that do not ascend within the histogram")
-    return Sparse(np.cumsum(np.array(steps, dtype=np.int64)), np.array(counts, dtype=np.int64))
+    return Sparse.made(np.cumsum(np.array(steps, dtype=np.int64)), np.array(counts, dtype=np.int64))
 
 
 def _pack_counts(h: HdrCounts) -> Payload:
     # A sum of squares can exceed 64 bits, which msgpack has no number for.
     return {
-        "counts": _pack_sparse(Sparse.of(h.counts)),
+        "counts": _pack_sparse(h.sparse),
         "overflow": h.overflow,
         "min": h.minimum_us,
         "max": h.maximum_us,
@@ -182,15 +237,39 @@ def _unpack_counts(packed: Payload) -> HdrCounts:
     if any(type(v) is not int or v < 0 for v in numbers):
         raise BadFrame(f"a negative or broken count: {numbers}")
     overflow, low, high, total, squares = numbers
-    return HdrCounts(_unpack_sparse(packed["counts"]).dense(), overflow, low, high, total, squares)
+    return HdrCounts(_unpack_sparse(packed["counts"]), overflow, low, high, total, squares)
 
 
 def _pack_series(series: Series) -> Payload:
-    return {"interval_s": series.interval_s, "at": [[k, _pack_sparse(s)] for k, s in series.intervals()]}
+    """Put all intervals into one pair of byte arrays. sizes: how many counters each interval has."""
+    intervals = list(series.intervals())
+    widest = max((sparse.narrow_count.dtype for _, sparse in intervals), key=lambda t: t.itemsize, default=np.uint8)
+    return {
+        "interval_s": series.interval_s,
+        "at": [k for k, _ in intervals],
+        "sizes": [sparse.narrow_index.size for _, sparse in intervals],
+        "counts": [
+            b"".join(_bytes_of(sparse.narrow_index) for _, sparse in intervals),
+            b"".join(_bytes_of(sparse.narrow_count.astype(widest)) for _, sparse in intervals),
+        ],
+    }
 
 
 def _unpack_series(packed: Payload) -> Series:
     interval = packed["interval_s"]
     if type(interval) is not int or interval < 1 or interval & (interval - 1):
         raise BadFrame(f"a series with an interval of {interval} s: powers of two are")
-    return Series(interval, {int(k): _unpack_sparse(s) for k, s in packed["at"]})
+    if "sizes" not in packed:
+        return Series(interval, {int(k): _unpack_sparse(s) for k, s in packed["at"]})
+    at, sizes = packed["at"], packed["sizes"]
+    if len(set(at)) != len(sizes) or {*map(type, at), *map(type, sizes)} - {int} or min(sizes, default=1) < 1:
+        raise BadFrame(f"a series of {len(set(at))} intervals with sizes for {len(sizes)}")
+    whole = _from_bytes(*packed["counts"])
+    ends = np.cumsum(sizes, dtype=np.int64).tolist()
+    if whole.narrow_index.size != (ends[-1] if ends else 0):
+        raise BadFrame(f"a series of {whole.narrow_index.size} counters, and sizes for {sum(sizes)}")
+    ascends = whole.narrow_index[1:] > whole.narrow_index[:-1]
+    ascends[[end - 1 for end in ends[:-1]]] = True
+    _refuse_unless_ascending(ascends)
+    cuts = zip(at, [0, *ends], ends, strict=False)
+    return Series(interval, {k: Sparse(whole.narrow_index[a:b], whole.narrow_count[a:b]) for k, a, b in cuts})

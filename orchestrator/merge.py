@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 
 from agents.histogram import HdrCounts
-from agents.recorder import CLASSES
+from agents.recorder import CLASSES, OK
+from agents.records import AgentFacts
 from agents.series import Series
 from agents.wire import AgentResult
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is kept of one agent beside the sum: its facts, and the service times of its successful answers."""
+
+    facts: AgentFacts
+    ok: HdrCounts
 
 
 @dataclass(slots=True)
 class Merged:
     """The counters of a trial: service times by class, the same per second, and response time and send lag (open loop).
 
-    unanswered: the part of response that is of requests without an answer.
+    unanswered: the part of response that is of requests without an answer. parts: one for each agent.
     """
 
     service: dict[str, HdrCounts] = field(default_factory=lambda: {name: HdrCounts() for name in CLASSES})
@@ -24,17 +32,30 @@ class Merged:
     response: HdrCounts | None = None
     lag: HdrCounts | None = None
     unanswered: HdrCounts | None = None
+    parts: list[Part] = field(default_factory=list)
+
+    def add(self, result: AgentResult) -> None:
+        """Add the counters of one agent."""
+        for name in CLASSES:
+            self.service[name] += result.service[name]
+            self.series[name] += result.series[name]
+        self.response = _plus(self.response, result.response)
+        self.lag = _plus(self.lag, result.lag)
+        self.unanswered = _plus(self.unanswered, result.unanswered)
+        self.parts.append(Part(result.facts, result.service[OK]))
 
 
-def merge(results: list[AgentResult]) -> Merged:
-    """Return the sum of all results; without results, empty counters."""
-    responses = [r.response for r in results if r.response is not None]
-    unanswered = [r.unanswered for r in results if r.unanswered is not None]
-    lags = [r.lag for r in results if r.lag is not None]
-    return Merged(
-        service={name: reduce(add, (r.service[name] for r in results), HdrCounts()) for name in CLASSES},
-        series={name: reduce(add, (r.series[name] for r in results), Series()) for name in CLASSES},
-        response=reduce(add, responses) if responses else None,
-        lag=reduce(add, lags) if lags else None,
-        unanswered=reduce(add, unanswered) if unanswered else None,
-    )
+def merge(results: Iterable[AgentResult]) -> Merged:
+    """Return the sum of all results; without results, empty counters. Each is needed only until it was added."""
+    merged = Merged()
+    for result in results:
+        merged.add(result)
+    return merged
+
+
+def _plus(total: HdrCounts | None, part: HdrCounts | None) -> HdrCounts | None:
+    if part is None:
+        return total
+    total = HdrCounts() if total is None else total
+    total += part
+    return total

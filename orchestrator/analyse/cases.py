@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agents.generators.contract import Model
@@ -14,7 +14,7 @@ from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.precision import Precision
 from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.facts import Case, TrialFacts
-from orchestrator.merge import merge
+from orchestrator.merge import Merged, merge
 from orchestrator.result import (
     CaseEndpoint,
     CaseFinding,
@@ -35,9 +35,13 @@ from orchestrator.result import (
 from orchestrator.slo import TIMES, Term
 
 
-def judge(facts: TrialFacts, results: list[AgentResult]) -> Trial:
-    """Evaluate one trial: merge counters, compute numbers, find doubts, decide the verdict."""
-    metrics = evaluate(facts, results, merge(results)) if results else None
+def judge(facts: TrialFacts, results: Iterable[AgentResult] | Merged) -> Trial:
+    """Evaluate one trial: merge counters, compute numbers, find doubts, decide the verdict.
+
+    results: of each agent, or their sum where they were added up while they were read.
+    """
+    merged = results if isinstance(results, Merged) else merge(results)
+    metrics = evaluate(facts, merged) if merged.parts else None
     findings = find(facts, metrics)
     return Trial(facts, metrics, findings, verdict.of_findings(findings))
 

@@ -7,22 +7,21 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from agents.cgroup import Counters
-from agents.histogram import HdrCounts, highest_equivalent_us, rank_of
+from agents.histogram import HdrCounts, Sparse, highest_equivalent_us, rank_of
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
 from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState
-from agents.series import Sparse
-from agents.wire import AgentResult
 from orchestrator.facts import TrialFacts
-from orchestrator.merge import Merged, merge
+from orchestrator.merge import Merged, Part
 from orchestrator.result import QUANTILES, AgentLine, Endpoint, Metrics, Requests, ServerCost, Times
 from orchestrator.slo import Metric
 
 
-def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> Metrics:
-    """Compute a trial's numbers. `results` are the agents', `merged` their sum."""
+def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
+    """Compute a trial's numbers from the sum of its agents' counters."""
     window_s = window_length_s(facts)
     ok = merged.service[OK]
     requests = count_requests(facts, merged)
+    tail = tail_of(ok)
     judged, beyond = objective_times(successes(merged), requests)
     return Metrics(
         throughput_per_s=ok.n / window_s if window_s > 0 else 0.0,
@@ -34,8 +33,8 @@ def evaluate(facts: TrialFacts, results: list[AgentResult], merged: Merged) -> M
         send_lag_us=None if merged.lag is None else times(merged.lag),
         lower_bound_from=lower_bound_from(facts, merged),
         server=server_cost(facts.server, requests.ok + requests.http_error, window_s),
-        endpoints=endpoints(results, window_s),
-        agents=[agent_line(facts, result, ok, window_s) for result in results],
+        endpoints=endpoints(merged.parts, window_s),
+        agents=[agent_line(facts, part, tail, window_s) for part in merged.parts],
         series_interval_s=merged.series[OK].interval_s,
         series=per_interval(merged),
         concurrency=concurrency(facts, merged, window_s),
@@ -146,12 +145,18 @@ def censored(agent: AgentFacts) -> int:
 def times(h: HdrCounts) -> Times:
     """Return percentiles with at least 10/(1-q) requests behind them, exact maximum and mean; µs."""
     n = h.n
-    values: Times = {
-        str(name): float(h.quantile_us(q)) if n * (1 - q) >= 10 - 1e-9 else None for name, q in QUANTILES.items()
-    }
+    values: Times = {}
+    for name, q in QUANTILES.items():
+        shown = _shown_quantile(h, q)
+        values[str(name)] = None if shown is None else float(shown)
     values[Metric.MAX] = float(h.maximum_us) if n else None
     values[Metric.MEAN] = h.mean_us() if n else None
     return values
+
+
+def _shown_quantile(h: HdrCounts, q: float) -> int | None:
+    """Return a quantile in µs; None with fewer than 10/(1-q) requests behind it."""
+    return h.quantile_us(q) if h.n * (1 - q) >= 10 - 1e-9 else None
 
 
 def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
@@ -197,16 +202,18 @@ def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCo
     )
 
 
-def endpoints(results: list[AgentResult], window_s: float) -> list[Endpoint]:
+def endpoints(parts: list[Part], window_s: float) -> list[Endpoint]:
     """Return the merged numbers of each path, where the agents drive more than one."""
-    paths = list(dict.fromkeys(_path(result.facts.url) for result in results))
-    if len(paths) < 2:
+    if len({part.facts.url for part in parts}) < 2:
         return []
-    merged_paths = []
-    for path in paths:
-        own = merge([result for result in results if _path(result.facts.url) == path]).service[OK]
-        merged_paths.append(Endpoint(path, own.n, own.n / window_s if window_s > 0 else 0.0, times(own)))
-    return merged_paths
+    by_path: dict[str, HdrCounts] = {}
+    for part in parts:
+        own = by_path.setdefault(_path(part.facts.url), HdrCounts())
+        own += part.ok
+    if len(by_path) < 2:
+        return []
+    rates = {path: own.n / window_s if window_s > 0 else 0.0 for path, own in by_path.items()}
+    return [Endpoint(path, own.n, rates[path], times(own)) for path, own in by_path.items()]
 
 
 def _path(url: str) -> str:
@@ -214,15 +221,21 @@ def _path(url: str) -> str:
     return parts.path + (f"?{parts.query}" if parts.query else "")
 
 
-def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, window_s: float) -> AgentLine:
-    """Return one agent's part; share_of_tail is its part of the requests above the merged p99."""
-    own, agent = result.service[OK], result.facts
-    numbers = times(own)
+def tail_of(merged_ok: HdrCounts) -> tuple[int, float] | None:
+    """Return the merged p99 in µs and how many requests are above it; None with fewer than 1,000 requests."""
+    if merged_ok.n < 1000:
+        return None
+    border_us = merged_ok.quantile_us(0.99)
+    return border_us, merged_ok.share_above(border_us) * merged_ok.n
+
+
+def agent_line(facts: TrialFacts, part: Part, tail: tuple[int, float] | None, window_s: float) -> AgentLine:
+    """Return one agent's part; share_of_tail is its part of the merged tail, as tail_of() describes it."""
+    own, agent = part.ok, part.facts
     share = None
-    if merged_ok.n >= 1000:
-        border = merged_ok.quantile_us(0.99)
-        above = merged_ok.share_above(border) * merged_ok.n
-        share = own.share_above(border) * own.n / above if above else None
+    if tail is not None:
+        border_us, above = tail
+        share = own.share_above(border_us) * own.n / above if above else None
     # Agents of an open loop take turns: the first request of each is due at another time.
     expected_us = agent.first_due_us or (facts.t0_ns or 0) // 1000
     skew = agent.first_start_us - expected_us if agent.first_start_us and expected_us else None
@@ -230,8 +243,8 @@ def agent_line(facts: TrialFacts, result: AgentResult, merged_ok: HdrCounts, win
         agent=agent.agent,
         requests=own.n,
         throughput_per_s=own.n / window_s if window_s > 0 else 0.0,
-        p50_us=None if numbers["p50"] is None else int(numbers["p50"]),
-        p99_us=None if numbers["p99"] is None else int(numbers["p99"]),
+        p50_us=_shown_quantile(own, 0.5),
+        p99_us=_shown_quantile(own, 0.99),
         start_skew_us=skew,
         cpu_busiest=agent.cpu_busiest,
         share_of_tail=share,

@@ -51,6 +51,7 @@ MODULES = (
     "processes.py",
     "readiness.py",
     "recorder.py",
+    "plain.py",
     "records.py",
     "requestlog.py",
     "rows.py",

@@ -6,7 +6,7 @@ HdrHistogram's V2 encoding, and .hlog files that its log processors read.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 
 from agents.histogram import HIGHEST_US, LOWEST_US, SIGNIFICANT_DIGITS, Ints, highest_equivalent_us
-from agents.wire import AgentResult
 from orchestrator.errors import UsageError
 from orchestrator.facts import TrialFacts
-from orchestrator.merge import Merged, merge
+from orchestrator.merge import Merged
 
 
 def encode_v2(counts: Ints) -> str:
@@ -71,13 +70,13 @@ def lines(facts: TrialFacts, merged: Merged) -> Iterator[str]:
             yield f"Tag={name},{at_s:.3f},{length_s:.3f},{longest_ms:.3f},{encode_v2(sparse.dense())}"
 
 
-def write(folder: Path, trials: list[tuple[TrialFacts, list[AgentResult]]]) -> list[Path]:
+def write(folder: Path, trials: Iterable[tuple[TrialFacts, Merged]]) -> list[Path]:
     """Write one .hlog per trial that has counters; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for facts, agents in trials:
-        if agents:
+    for facts, merged in trials:
+        if merged.parts:
             path = folder / f"{facts.number:04d}-{facts.case.name.replace('/', '-')}.hlog"
-            path.write_text("\n".join(lines(facts, merge(agents))) + "\n")
+            path.write_text("\n".join(lines(facts, merged)) + "\n")
             files.append(path)
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from agents.wire import AgentResult
 from orchestrator.analyse.capacity import replay
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.facts import TrialFacts
+from orchestrator.merge import Merged
 from orchestrator.result import Outcome, Summary, Trial, worst
 from orchestrator.search.records import Ending
 from orchestrator.stored.documents import CampaignPlan, SearchPlan
-from orchestrator.stored.reading import read_plan, read_trials
+from orchestrator.stored.layout import AGENTS_FILE, TRIAL_FILE
+from orchestrator.stored.reading import read_plan, read_trial, stored_trials
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +27,22 @@ class Finished:
     trials: list[Trial]
 
 
+# When and with what size the files of a trial were last written.
+_Stamp = tuple[tuple[int, int, int], ...]
+
+
 @dataclass(slots=True)
 class Judgements:
-    """The trials judged so far, by number, so that each is judged once.
+    """The trials judged so far, so that each is judged once; their counters are not kept.
 
     Judging is pure: facts that were read back unchanged need no second judgement. Facts that differ from those
-    that were judged are judged again.
+    that were judged are judged again. A stored trial is read once, and again when its files were written since.
     """
 
     _by_number: dict[int, Trial] = field(default_factory=dict)
+    _by_folder: dict[Path, tuple[_Stamp, Trial]] = field(default_factory=dict)
 
-    def of(self, facts: TrialFacts, results: list[AgentResult]) -> Trial:
+    def of(self, facts: TrialFacts, results: Iterable[AgentResult] | Merged) -> Trial:
         """Return the judged trial."""
         known = self._by_number.get(facts.number)
         if known is None or known.facts != facts:
@@ -43,7 +51,26 @@ class Judgements:
 
     def of_run(self, run: Path) -> list[Trial]:
         """Return every stored trial of a run, judged. Raises StoredRunError."""
-        return [self.of(facts, results) for facts, results in read_trials(run)]
+        return [self._of_folder(folder) for folder in stored_trials(run)]
+
+    def _of_folder(self, folder: Path) -> Trial:
+        stamp = _stamp(folder)
+        known = self._by_folder.get(folder)
+        if stamp is not None and known is not None and known[0] == stamp:
+            return known[1]
+        trial = self.of(*read_trial(folder))
+        if stamp is not None:
+            self._by_folder[folder] = stamp, trial
+        return trial
+
+
+def _stamp(folder: Path) -> _Stamp | None:
+    """Return what changes when a stored trial is written; None when a file is missing, which reading it will report."""
+    try:
+        files = [(folder / name).stat() for name in (TRIAL_FILE, AGENTS_FILE)]
+    except OSError:
+        return None
+    return tuple((file.st_ino, file.st_size, file.st_mtime_ns) for file in files)
 
 
 def evaluate_run(run: Path, judgements: Judgements | None = None) -> Finished:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from agents.records import BadRecord, from_plain
-from agents.wire import AgentResult, BadFrame, decode_stream, unpack_result
+from agents.records import AgentFacts, BadRecord, from_plain
+from agents.wire import BadFrame, frames_of, unpack_result
 from orchestrator.errors import StoredRunError
 from orchestrator.facts import Environment, TrialFacts
+from orchestrator.merge import Merged, merge
 from orchestrator.result import FORMAT, Severity
 from orchestrator.stored.documents import (
     CampaignPlan,
@@ -52,11 +53,40 @@ def read_summary(run: Path) -> SummaryDocument:
     return _read(run / SUMMARY_FILE, summary_of)
 
 
-def read_trials(run: Path) -> list[tuple[TrialFacts, list[AgentResult]]]:
-    """Return the facts and counters of every stored trial, in order. Raises StoredRunError."""
+def read_trials(run: Path) -> Iterator[tuple[TrialFacts, Merged]]:
+    """Yield the facts and the merged counters of every stored trial, in order, one after the other.
+
+    Raises StoredRunError.
+    """
+    for folder in stored_trials(run):
+        yield read_trial(folder)
+
+
+def stored_trials(run: Path) -> list[Path]:
+    """Return the folders of the stored trials, in order. Raises StoredRunError."""
     if not (run / PLAN_FILE).is_file():
         raise StoredRunError(f"{run} is not a run folder: it has no {PLAN_FILE}", NOT_A_RUN)
-    return [_read_trial(folder) for folder in trial_folders(run)]
+    return trial_folders(run)
+
+
+def read_trial(folder: Path) -> tuple[TrialFacts, Merged]:
+    """Return the facts and the merged counters of one stored trial. Raises StoredRunError.
+
+    Agents are added up frame by frame: a trial of thousands of agents takes the memory of its sum.
+    """
+    plain = read_json(folder / TRIAL_FILE)
+    if plain.get("format") != FORMAT:
+        raise StoredRunError(
+            f"{folder / TRIAL_FILE} has format {plain.get('format')}", f"this Volley reads format {FORMAT}"
+        )
+    try:
+        facts = from_plain(TrialFacts, plain["facts"])
+        merged = merge(unpack_result(payload) for payload in frames_of((folder / AGENTS_FILE).read_bytes()))
+    except (ValueError, KeyError, OSError, BadFrame) as error:
+        raise StoredRunError(
+            f"{folder} cannot be read: {error}", "restore it, or delete that trial's folder"
+        ) from error
+    return _with_output(facts, [part.facts for part in merged.parts]), merged
 
 
 def read_failure(path: Path) -> str:
@@ -93,24 +123,8 @@ def _read(path: Path, build: Callable[[Mapping[str, object]], T]) -> T:
         raise StoredRunError(f"{path} cannot be used: {error}", NOT_A_RUN) from error
 
 
-def _read_trial(folder: Path) -> tuple[TrialFacts, list[AgentResult]]:
-    plain = read_json(folder / TRIAL_FILE)
-    if plain.get("format") != FORMAT:
-        raise StoredRunError(
-            f"{folder / TRIAL_FILE} has format {plain.get('format')}", f"this Volley reads format {FORMAT}"
-        )
-    try:
-        facts = from_plain(TrialFacts, plain["facts"])
-        agents = [unpack_result(payload) for payload in decode_stream((folder / AGENTS_FILE).read_bytes())]
-    except (ValueError, KeyError, OSError, BadFrame) as error:
-        raise StoredRunError(
-            f"{folder} cannot be read: {error}", "restore it, or delete that trial's folder"
-        ) from error
-    return _with_output(facts, agents), agents
-
-
-def _with_output(facts: TrialFacts, results: list[AgentResult]) -> TrialFacts:
+def _with_output(facts: TrialFacts, reported: list[AgentFacts]) -> TrialFacts:
     """Restore the output of each generator, which trial.json leaves to the agents' own file."""
-    output = {result.facts.agent: result.facts.output for result in results}
+    output = {agent.agent: agent.output for agent in reported}
     agents = [replace(agent, output=output.get(agent.agent, agent.output)) for agent in facts.agents]
     return replace(facts, agents=agents)

@@ -5,6 +5,7 @@ from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 
 from agents.histogram import HdrCounts
+from orchestrator.merge import merge
 from orchestrator.report import hlog
 from tests.unit.facts import agent_facts, result, trial_facts
 
@@ -27,7 +28,7 @@ def test_hlog_files_are_read_by_the_public_log_reader(tmp_path):
     """All requests of a trial are in its log, by class."""
     agents = [result(agent_facts(), [100] * 300, [50] * 7), result(agent_facts(agent="local/1"), [900] * 200)]
 
-    (path,) = hlog.write(tmp_path, [(trial_facts(), agents), (trial_facts(number=2, agents=[]), [])])
+    (path,) = hlog.write(tmp_path, [(trial_facts(), merge(agents)), (trial_facts(number=2, agents=[]), merge([]))])
     reader = HistogramLogReader(str(path), HdrHistogram(1, 2**36 - 1, 3))
     histograms = []
     while (found := reader.get_next_interval_histogram()) is not None:

@@ -13,7 +13,7 @@ from tests.unit.facts import T0_US, agent_facts, result, steady_case, trial_fact
 
 def numbers(facts, *service):
     results = [result(agent, list(values)) for agent, values in zip(facts.agents, service, strict=True)]
-    return evaluate(facts, results, merge(results))
+    return evaluate(facts, merge(results))
 
 
 def test_counts_of_a_load_bound_by_requests_add_up_to_what_was_planned():

@@ -171,8 +171,8 @@ def test_a_summary_that_is_not_ours_is_refused(change, problem):
 
 def test_the_output_of_a_generator_is_read_back_with_its_trial():
     """trial.json leaves it to the agents' own file; findings that quote it need it."""
-    for facts, results in read_trials(BENCH):
-        assert [agent.output for agent in facts.agents] == [result.facts.output for result in results]
+    for facts, merged in read_trials(BENCH):
+        assert [agent.output for agent in facts.agents] == [part.facts.output for part in merged.parts]
         assert all("starting benchmark" in agent.output for agent in facts.agents)
 
 

@@ -22,7 +22,10 @@ def frame(body, version=wire.VERSION, length=None):
     [
         (b"", "truncated: 0 bytes"),
         (b"GET / HTTP/1.1\r\n", "no frame starts with b'GET '"),
-        (frame(b"\x80", version=2), "frame of version 2; this Volley reads version 1: use the same on every host"),
+        (
+            frame(b"\x80", version=3),
+            "frame of version 3; this Volley reads versions 1 and 2: use the same on every host",
+        ),
         (frame(b"\x80", length=wire.MAX_BYTES + 1), "longer than the"),
         (frame(b"\x80", length=5), "truncated: 1 of 5 bytes"),
         (frame(b"\xc1"), "not msgpack"),
