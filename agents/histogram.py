@@ -52,7 +52,7 @@ def highest_equivalent_us(index: Ints | int) -> Ints:
     return highest
 
 
-def _highest_us(index: int) -> int:
+def highest_us(index: int) -> int:
     """Return the largest value of one counter, in µs: highest_equivalent_us() without arrays."""
     bucket = max(0, (index >> 10) - 1)
     sub = index if index < SUB_BUCKETS else (index & 1023) + 1024
@@ -258,7 +258,7 @@ class HdrCounts:
     def without(self, other: HdrCounts) -> HdrCounts:
         """Return the counters less those of a part of them. The maximum is that of the highest counter left."""
         left = Sparse.of(self.counts - other.counts)
-        highest = int(highest_equivalent_us(int(left.narrow_index[-1]))) if left.narrow_index.size else 0
+        highest = highest_us(int(left.narrow_index[-1])) if left.narrow_index.size else 0
         return HdrCounts(
             counts=left,
             overflow=self.overflow - other.overflow,
@@ -301,7 +301,7 @@ class HdrCounts:
         position = int(sums.searchsorted(rank))
         if position >= sums.size:
             return self.maximum_us
-        return min(_highest_us(int(self.sparse.narrow_index[position])), self.maximum_us)
+        return min(highest_us(int(self.sparse.narrow_index[position])), self.maximum_us)
 
     def mean_us(self) -> float:
         """Return the exact mean in µs. Raises ValueError when empty."""

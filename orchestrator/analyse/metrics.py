@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from agents.cgroup import Counters
-from agents.histogram import HdrCounts, Sparse, highest_equivalent_us, rank_of
+from agents.histogram import HdrCounts, Sparse, highest_us, rank_of
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
 from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState
 from orchestrator.facts import TrialFacts
@@ -261,12 +261,13 @@ def per_interval(merged: Merged) -> list[list[float | None]]:
             float(series[k].n) if k in series else 0.0
             for series in (by_class[c] for c in (OK, HTTP_ERROR, STREAM_FAILED))
         ]
-        rows.append([float(k), *counts, _sparse_quantile(ok, 0.5), _sparse_quantile(ok, 0.99)])
+        rows.append([float(k), *counts, *_p50_and_p99(ok)])
     return rows
 
 
-def _sparse_quantile(sparse: Sparse | None, q: float) -> float | None:
-    if sparse is None or sparse.n == 0:
-        return None
-    position = int(np.searchsorted(np.cumsum(sparse.count), rank_of(q, sparse.n)))
-    return float(highest_equivalent_us(int(sparse.index[position])))
+def _p50_and_p99(sparse: Sparse | None) -> list[float | None]:
+    if sparse is None or not sparse.narrow_index.size:
+        return [None, None]
+    sums = np.cumsum(sparse.narrow_count, dtype=np.int64)
+    ranks = [rank_of(q, int(sums[-1])) for q in (0.5, 0.99)]
+    return [float(highest_us(int(index))) for index in sparse.narrow_index[sums.searchsorted(ranks)]]
