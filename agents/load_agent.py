@@ -10,7 +10,6 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from agents.arrivals import Schedule
 from agents.generators import choice
@@ -115,9 +114,7 @@ class LoadAgent:
             even = task.arrivals is Arrivals.EVEN
             schedule = Schedule(task.rate_per_s, stream_per_s, even, t0_us, task.first_due_ns / 1000)
         self._recorder = Recorder(window, schedule)
-        parts = urlsplit(task.url)
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        self._sampler = Sampler(self.pid, port, POLL_S)
+        self._sampler = Sampler(self.pid, POLL_S)
 
     def follow(self, t0_ns: int, released_late_us: int) -> None:
         """Read the log until the generator has ended, or end it at give_up_us; T0 is on this host's wall clock."""

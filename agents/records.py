@@ -101,7 +101,7 @@ class AgentFacts:
     """What one agent did, besides its counters.
 
     started, done: the generator's own summary; None when it printed none. rows: lines in its log.
-    sockets_fewest, sockets_most: established connections, sampled while it ran; None: never sampled.
+    sockets_fewest, sockets_most: sockets that it held open, sampled while it ran; None: never sampled.
     cpu_busiest: the largest share of one core that one of its threads used over a sampling interval; where it ended before
     the first was over, its share of the whole. waiting_share: the share of the time in which its busiest thread could have
     run and had no core. body_bytes: bodies received, as the generator says. thread_cpu: by thread, the share of a core that

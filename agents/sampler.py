@@ -15,13 +15,13 @@ SHORTEST_US = 200_000
 class Sampler:
     """Samples one process about once a second. waited_us: by thread, time in which it could have run and had no core."""
 
-    def __init__(self, pid: int, port: int, interval_s: float) -> None:
-        """port: of the server; its established connections are counted. Samples closer than half an interval are dropped."""
+    def __init__(self, pid: int, interval_s: float) -> None:
+        """Begin now. Samples closer than half an interval are dropped."""
         self.clock = StepWatch()
         self.sockets: list[int] = []
         self.thread_cpu: dict[int, list[float]] = {}
         self.cpu_busiest = 0.0
-        self._pid, self._port, self._interval_s = pid, port, interval_s
+        self._pid, self._interval_s = pid, interval_s
         self._waited_us: dict[int, int] = {}
         self._sampled_s = 0.0
         self._started = self._sampled_at = time.monotonic()
@@ -48,7 +48,7 @@ class Sampler:
                 self._waited_us[thread] = self._waited_us.get(thread, 0) + waited - waited_before
             self._threads = now
             self._sampled_s += elapsed_s
-            self.sockets.append(processes.established_sockets(self._pid, self._port))
+            self.sockets.append(processes.open_sockets(self._pid))
 
     def ended(self, cpu_us: int) -> None:
         """Take in the CPU time of the whole process, where it ended before the first sample."""

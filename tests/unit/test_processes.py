@@ -11,14 +11,18 @@ from agents import processes
 
 @pytest.mark.process
 def test_sockets_of_this_process_are_counted():
-    """Established connections to a port: those of the asked process, no more and no fewer."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    """Connections count, files do not, and closed connections do not any more."""
+    before = processes.open_sockets(os.getpid())
+    with socket.create_server(("127.0.0.1", 0)) as server, open(os.devnull, "rb"):
         port = server.getsockname()[1]
-        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(100)]
+        assert processes.open_sockets(os.getpid()) == before + 1 + 100
 
-        assert processes.established_sockets(os.getpid(), port) == 3
+        for client in clients[:40]:
+            client.close()
+        assert processes.open_sockets(os.getpid()) == before + 1 + 60
 
-        for client in clients:
+        for client in clients[40:]:
             client.close()
 
 
