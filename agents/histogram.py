@@ -183,9 +183,13 @@ class HdrCounts:
         return (int(sums[-1]) if sums.size else 0) + self.overflow
 
     def _cumulated(self) -> Ints:
-        if self._sums is None:
-            self._sums = np.cumsum(self.sparse.narrow_count, dtype=np.int64)
-        return self._sums
+        if self._sums is not None:
+            return self._sums
+        sums: Ints = np.cumsum(self.sparse.narrow_count, dtype=np.int64)
+        # One agent of thousands is asked a few times only: its counters stay small.
+        if self._dense is not None:
+            self._sums = sums
+        return sums
 
     def _own(self) -> Ints:
         """Return the dense counters in order to add to them."""

@@ -132,10 +132,13 @@ def network(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 def ephemeral_ports(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Find hosts without enough ports for their clients."""
+    by_host: dict[str, list[AgentFacts]] = {}
+    for agent in facts.agents:
+        by_host.setdefault(host_of(agent.agent), []).append(agent)
     for use in facts.hosts:
         if use.role != HostRole.LOAD or not use.ports:
             continue
-        agents = [agent for agent in facts.agents if host_of(agent.agent) == use.host]
+        agents = by_host.get(use.host, [])
         clients = sum(agent.slots for agent in agents) // max(1, facts.case.streams)
         refused = sum(agent.failed_connects for agent in agents)
         full = use.held >= PORTS_FULL * use.ports
