@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agents.clock import wall_minus_monotonic_ns
+from agents.columns import Columns, Join, last
+from agents.hostfiles import Sample, read_sample, text_of
 from agents.records import HostRole
 
 INTERVAL_S = 1.0
@@ -18,26 +19,6 @@ _NET = Path("/proc/thread-self/net")
 _GOVERNOR = "devices/system/cpu/cpu0/cpufreq/scaling_governor"
 # Columns of /proc/stat after the core's name.
 _USER, _NICE, _SYSTEM, _IDLE, _IOWAIT, _IRQ, _SOFTIRQ, _STEAL = range(8)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Counters at one moment.
-
-    at_ns: monotonic. clock_ns: wall clock minus monotonic clock. cores: ticks by core, in the
-    columns of /proc/stat. links: received and sent bytes, received and sent packets, drops, by
-    interface. opened, sent, again: TCP connections opened, segments sent and retransmitted. held:
-    TCP sockets in use and in TIME_WAIT.
-    """
-
-    at_ns: int
-    clock_ns: int
-    cores: dict[str, tuple[int, ...]]
-    links: dict[str, tuple[int, int, int, int, int]]
-    opened: int
-    sent: int
-    again: int
-    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +67,7 @@ class HostMeter:
 
     def __init__(self, proc: Path = Path("/proc"), net: Path = _NET, system: Path = Path("/sys")) -> None:
         self._proc, self._net, self._system = proc, net, system
-        self._samples: list[Sample] = []
+        self._seen = Samples()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -94,7 +75,8 @@ class HostMeter:
         """Take the first sample now and continue until stop()."""
         self.stop()
         self._over.clear()
-        self._samples = [self.sample()]
+        self._seen = Samples()
+        self._seen.add(self.sample())
         self._thread = threading.Thread(target=self._follow, name="host-meter", daemon=True)
         self._thread.start()
 
@@ -110,85 +92,112 @@ class HostMeter:
         while not self._over.is_set():
             due += INTERVAL_S
             self._over.wait(max(0.0, due - time.monotonic()))
-            self._samples.append(self.sample())
+            self._seen.add(self.sample())
 
     def sample(self) -> Sample:
         """Return the counters of now. A file that the kernel does not provide counts as empty."""
-        tcp = _tcp(_text(self._net / "snmp"))
-        return Sample(
-            at_ns=time.monotonic_ns(),
-            clock_ns=wall_minus_monotonic_ns(),
-            cores=_cores(_text(self._proc / "stat")),
-            links=_links(_text(self._net / "dev")),
-            opened=tcp.get("ActiveOpens", 0),
-            sent=tcp.get("OutSegs", 0),
-            again=tcp.get("RetransSegs", 0),
-            held=_held(_text(self._net / "sockstat")),
-        )
+        return read_sample(self._proc, self._net)
 
     def use(self, host: str, role: HostRole) -> HostUse | None:
         """Return what happened between start() and stop(); None with fewer than two samples."""
-        if len(self._samples) < 2:
+        if not self._seen.intervals:
             return None
-        governor = _text(self._system / _GOVERNOR).strip()
-        low, _, high = _text(self._proc / "sys/net/ipv4/ip_local_port_range").strip().partition("\t")
-        return summarise(
-            self._samples,
-            host=host,
-            role=role,
-            speeds={name: self._speed(name) for name in self._samples[0].links},
+        governor = text_of(self._system / _GOVERNOR).strip()
+        low, _, high = text_of(self._proc / "sys/net/ipv4/ip_local_port_range").strip().partition("\t")
+        return self._seen.use(
+            host,
+            role,
+            speed_of=self._speed,
             ports=int(high) - int(low) + 1 if low.isdigit() and high.isdigit() else 0,
             governor=governor or None,
         )
 
     def _speed(self, link: str) -> int | None:
         """Return the speed that an interface reports, in bits per second; None when it reports none."""
-        text = _text(self._system / "class/net" / link / "speed").strip()
+        text = text_of(self._system / "class/net" / link / "speed").strip()
         return int(text) * 1_000_000 if text.isdigit() and int(text) > 0 else None
 
 
-def summarise(
-    samples: list[Sample], host: str, role: HostRole, speeds: dict[str, int | None], ports: int, governor: str | None
-) -> HostUse:
-    """Return the differences between samples: totals from the first to the last, and a series."""
-    first, last = samples[0], samples[-1]
-    whole = _shares(first, last)
-    pairs = list(itertools.pairwise(samples))
-    # The last interval is often a fraction of a second, and says little about a whole one.
-    seconds = [(_shares(a, b), a, b) for a, b in pairs if b.at_ns - a.at_ns > INTERVAL_S * 0.5e9] or [
-        (whole, first, last)
-    ]
-    link = max(first.links, key=lambda name: sum(_moved(first, last, name)[:2]), default="")
-    speed = speeds.get(link)
-    received, sent, packets_in, packets_out, dropped = _moved(first, last, link)
-    rates = [max(_moved(a, b, link)[:2]) * 8e9 / (b.at_ns - a.at_ns) for _, a, b in seconds if b.at_ns > a.at_ns]
-    return HostUse(
-        host=host,
-        role=role,
-        seconds=round((last.at_ns - first.at_ns) / 1e9, 3),
-        cores=len(last.cores),
-        busy_share=whole.busy,
-        busiest_core=max(shares.busiest for shares, _, _ in seconds),
-        free_share=whole.free,
-        steal_share=whole.steal,
-        softirq_share=whole.softirq,
-        link=link,
-        link_bits_per_s=speed,
-        link_share=round(max(rates, default=0.0) / speed, 3) if speed else None,
-        received_bytes=received,
-        sent_bytes=sent,
-        packets=packets_in + packets_out,
-        dropped_packets=dropped,
-        sent_segments=last.sent - first.sent,
-        segments_sent_again=last.again - first.again,
-        opened=last.opened - first.opened,
-        held=max(sample.held for sample in samples),
-        ports=ports,
-        clock_moved_ns=max(abs(b.clock_ns - a.clock_ns) for a, b in pairs),
-        kernel=os.uname().release,
-        governor=governor,
-        series=_series(pairs, link),
-    )
+class Samples:
+    """What the samples of one load say, kept in bounded memory, however long the load is. intervals: how many there were."""
+
+    def __init__(self) -> None:
+        self.intervals = 0
+        self._first: Sample | None = None
+        self._last: Sample | None = None
+        self._busiest: float | None = None
+        # The most bits per second in one direction, by interface.
+        self._fastest: dict[str, float] = {}
+        self._held = self._clock_moved_ns = 0
+        self._columns = Columns(_JOINS)
+        self._links: dict[str, Columns] = {}
+
+    def add(self, sample: Sample) -> None:
+        """Add the next sample."""
+        self._held = max(self._held, sample.held)
+        before, self._last = self._last, sample
+        if self._first is None or before is None:
+            self._first = sample
+            return
+        self.intervals += 1
+        self._clock_moved_ns = max(self._clock_moved_ns, abs(sample.clock_ns - before.clock_ns))
+        shares = _shares(before, sample)
+        self._columns.add(_row(self._first, before, sample, shares))
+        for name in sample.links:
+            received, sent, _, _, dropped = _moved(before, sample, name)
+            self._links.setdefault(name, Columns({}, otherwise=sum)).add(
+                {"received_bytes": received, "sent_bytes": sent, "dropped_packets": dropped}
+            )
+        # The last interval is often a fraction of a second, and says little about a whole one.
+        if sample.at_ns - before.at_ns > INTERVAL_S * 0.5e9:
+            self._busiest = max(self._busiest or 0.0, shares.busiest)
+            self._note_rates(before, sample)
+
+    def _note_rates(self, before: Sample, sample: Sample) -> None:
+        for name in sample.links:
+            bits_per_s = max(_moved(before, sample, name)[:2]) * 8e9 / (sample.at_ns - before.at_ns)
+            self._fastest[name] = max(self._fastest.get(name, 0.0), bits_per_s)
+
+    def use(
+        self, host: str, role: HostRole, speed_of: Callable[[str], int | None], ports: int, governor: str | None
+    ) -> HostUse:
+        """Return the totals from the first to the last sample, and the series. speed_of: an interface's bits per second."""
+        first, last = self._first, self._last
+        assert first is not None
+        assert last is not None
+        whole = _shares(first, last)
+        if self._busiest is None and last.at_ns > first.at_ns:
+            self._note_rates(first, last)
+        link = max(first.links, key=lambda name: sum(_moved(first, last, name)[:2]), default="")
+        speed = speed_of(link)
+        received, sent, packets_in, packets_out, dropped = _moved(first, last, link)
+        return HostUse(
+            host=host,
+            role=role,
+            seconds=round((last.at_ns - first.at_ns) / 1e9, 3),
+            cores=len(last.cores),
+            busy_share=whole.busy,
+            busiest_core=whole.busiest if self._busiest is None else self._busiest,
+            free_share=whole.free,
+            steal_share=whole.steal,
+            softirq_share=whole.softirq,
+            link=link,
+            link_bits_per_s=speed,
+            link_share=round(self._fastest.get(link, 0.0) / speed, 3) if speed else None,
+            received_bytes=received,
+            sent_bytes=sent,
+            packets=packets_in + packets_out,
+            dropped_packets=dropped,
+            sent_segments=last.sent - first.sent,
+            segments_sent_again=last.again - first.again,
+            opened=last.opened - first.opened,
+            held=self._held,
+            ports=ports,
+            clock_moved_ns=self._clock_moved_ns,
+            kernel=os.uname().release,
+            governor=governor,
+            series=self._columns.values() | (self._links[link].values() if link in self._links else {}),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,67 +234,25 @@ def _moved(a: Sample, b: Sample, link: str) -> list[int]:
     return [y - x for x, y in zip(a.links.get(link, zero), b.links.get(link, zero), strict=True)]
 
 
-def _series(pairs: list[tuple[Sample, Sample]], link: str) -> dict[str, list[float]]:
-    if not pairs:
-        return {}
-    start = pairs[0][0]
-    columns: dict[str, list[float]] = {}
-    for a, b in pairs:
-        shares, moved = _shares(a, b), _moved(a, b, link)
-        row = {
-            "at_s": round((b.at_ns - start.at_ns) / 1e9, 3),
-            "busy_share": shares.busy,
-            "busiest_core": shares.busiest,
-            "steal_share": shares.steal,
-            "softirq_share": shares.softirq,
-            "received_bytes": moved[0],
-            "sent_bytes": moved[1],
-            "dropped_packets": moved[4],
-            "segments_sent_again": b.again - a.again,
-            "sockets": b.held,
-            "clock_us": (b.clock_ns - start.clock_ns) // 1000,
-        }
-        row |= {f"{core}_busy": share for core, share in shares.by_core.items()}
-        for name, value in row.items():
-            columns.setdefault(name, []).append(value)
-    return columns
+# How values of a column are joined in a long load; shares get their mean.
+_JOINS: dict[str, Join] = {
+    "at_s": last,
+    "busiest_core": max,
+    "segments_sent_again": sum,
+    "sockets": max,
+    "clock_us": last,
+}
 
 
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _cores(text: str) -> dict[str, tuple[int, ...]]:
-    cores = {}
-    for line in text.splitlines():
-        name, *numbers = line.split()
-        if name.startswith("cpu") and name != "cpu":
-            cores[name] = tuple(int(number) for number in numbers[:8])
-    return cores
-
-
-def _links(text: str) -> dict[str, tuple[int, int, int, int, int]]:
-    links = {}
-    for line in text.splitlines()[2:]:
-        name, _, rest = line.partition(":")
-        n = [int(number) for number in rest.split()]
-        links[name.strip()] = (n[0], n[8], n[1], n[9], n[3] + n[11])
-    return links
-
-
-def _tcp(text: str) -> dict[str, int]:
-    lines = [line.split()[1:] for line in text.splitlines() if line.startswith("Tcp:")]
-    return dict(zip(lines[0], (int(n) for n in lines[1]), strict=True)) if len(lines) == 2 else {}
-
-
-def _held(text: str) -> int:
-    held = 0
-    for line in text.splitlines():
-        name, *words = line.split()
-        if name in ("TCP:", "TCP6:"):
-            values = dict(zip(words[::2], words[1::2], strict=False))
-            held += int(values.get("inuse", 0)) + int(values.get("tw", 0))
-    return held
+def _row(start: Sample, before: Sample, now: Sample, shares: _Shares) -> dict[str, float]:
+    row: dict[str, float] = {
+        "at_s": round((now.at_ns - start.at_ns) / 1e9, 3),
+        "busy_share": shares.busy,
+        "busiest_core": shares.busiest,
+        "steal_share": shares.steal,
+        "softirq_share": shares.softirq,
+        "segments_sent_again": now.again - before.again,
+        "sockets": now.held,
+        "clock_us": (now.clock_ns - start.clock_ns) // 1000,
+    }
+    return row | {f"{core}_busy": share for core, share in shares.by_core.items()}

@@ -7,6 +7,7 @@ import time
 
 from agents import processes
 from agents.clock import StepWatch
+from agents.columns import Column, mean
 
 # A load that is over sooner says nothing about the share of a core that it took.
 SHORTEST_US = 200_000
@@ -18,10 +19,11 @@ class Sampler:
     def __init__(self, pid: int, interval_s: float) -> None:
         """Begin now. Samples closer than half an interval are dropped."""
         self.clock = StepWatch()
-        self.sockets: list[int] = []
-        self.thread_cpu: dict[int, list[float]] = {}
+        self.sockets_fewest: int | None = None
+        self.sockets_most: int | None = None
         self.cpu_busiest = 0.0
         self._pid, self._interval_s = pid, interval_s
+        self._thread_cpu: dict[int, Column] = {}
         self._waited_us: dict[int, int] = {}
         self._sampled_s = 0.0
         self._started = self._sampled_at = time.monotonic()
@@ -44,17 +46,24 @@ class Sampler:
                 cpu_before, waited_before = self._threads.get(thread, (0, 0))
                 share = (cpu - cpu_before) / (elapsed_s * 1e6)
                 self.cpu_busiest = max(self.cpu_busiest, share)
-                self.thread_cpu.setdefault(thread, []).append(round(share, 4))
+                self._thread_cpu.setdefault(thread, Column(mean)).add(round(share, 4))
                 self._waited_us[thread] = self._waited_us.get(thread, 0) + waited - waited_before
             self._threads = now
             self._sampled_s += elapsed_s
-            self.sockets.append(processes.open_sockets(self._pid))
+            held = processes.open_sockets(self._pid)
+            self.sockets_fewest = held if self.sockets_fewest is None else min(self.sockets_fewest, held)
+            self.sockets_most = max(self.sockets_most or 0, held)
 
     def ended(self, cpu_us: int) -> None:
         """Take in the CPU time of the whole process, where it ended before the first sample."""
         lasted_us = (time.monotonic() - self._started) * 1e6
         if not self._sampled_s and lasted_us > SHORTEST_US:
             self.cpu_busiest = (cpu_us - self._cpu_before_us) / lasted_us
+
+    @property
+    def thread_cpu(self) -> dict[int, list[float]]:
+        """The share of a core that each thread used, by thread, per second or longer interval."""
+        return {thread: column.values() for thread, column in self._thread_cpu.items()}
 
     @property
     def waiting_share(self) -> float:

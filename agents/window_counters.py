@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from agents.cgroup import Counters
+from agents.columns import Columns, last
 
 INTERVAL_S = 1.0
 JOINED_WITHIN_S = 5.0
@@ -15,17 +16,21 @@ JOINED_WITHIN_S = 5.0
 class WindowCounters:
     """Reads counters in a thread of its own from start() to stop(), or to the end of the window.
 
-    opening, closing: readings at the edges, None until they are reached. series: columns by name as in
-    ServerFacts, a value per second.
+    opening, closing: readings at the edges, None until they are reached.
     """
 
     def __init__(self, read: Callable[[], Counters]) -> None:
         self._read = read
         self.opening: Counters | None = None
         self.closing: Counters | None = None
-        self.series: dict[str, list[float]] = {}
+        self._series = Columns({"at_s": last, "memory_bytes": last}, otherwise=sum)
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def series(self) -> dict[str, list[float]]:
+        """Columns by name as in ServerFacts, a value per second; of longer intervals in a load of more than ten minutes."""
+        return self._series.values()
 
     def start(self, opening_ns: int, closing_ns: int | None) -> None:
         """Begin; the edges are instants on this host's wall clock. closing_ns None: there is no closing edge."""
@@ -67,8 +72,7 @@ class WindowCounters:
             "major_faults": now.major_faults - before.major_faults,
             "memory_bytes": now.memory_bytes,
         }
-        for name, value in row.items():
-            self.series.setdefault(name, []).append(value)
+        self._series.add(row)
 
 
 def _seconds_until(wall_ns: int) -> float:

@@ -1,6 +1,7 @@
 """What a host does while a load runs, from files as the kernel writes them."""
 
-from agents.hostmeter import HostMeter, Sample, summarise
+from agents.hostfiles import Sample
+from agents.hostmeter import HostMeter, Samples
 
 STAT = "cpu  0 0 0 0\n{}intr 1 2 3\nctxt 5\n"
 DEV = """Inter-|   Receive                                                |  Transmit
@@ -44,7 +45,8 @@ def test_totals_shares_and_the_link(tmp_path):
         cores=((50, 0, 20, 10, 0, 0, 10, 10), (0, 0, 0, 90, 10, 0, 0, 0)),
     )  # fmt: skip
     last = meter.sample()
-    meter._samples = [first, last]
+    meter._seen.add(first)
+    meter._seen.add(last)
 
     use = meter.use("gen1", "load")
 
@@ -57,6 +59,13 @@ def test_totals_shares_and_the_link(tmp_path):
     assert (use.held, use.ports, use.governor) == (12, 28_232, "powersave")
     assert use.series["cpu0_busy"] == [0.9]
     assert use.series["dropped_packets"] == [4]
+
+
+def seen(samples):
+    all_of_them = Samples()
+    for one in samples:
+        all_of_them.add(one)
+    return all_of_them
 
 
 def sample(second, **changes):
@@ -75,7 +84,7 @@ def test_the_busiest_second_counts_and_a_short_last_one_does_not():
         for second, received in zip((0, 1, 2, 3, 3.05), moved, strict=True)
     ]
 
-    use = summarise(samples, "h", "load", {"eth0": 125_000_000}, 1000, None)
+    use = seen(samples).use("h", "load", {"eth0": 125_000_000}.get, 1000, None)
 
     assert use.link_share == 0.8
     assert use.seconds == 3.05
@@ -87,7 +96,7 @@ def test_a_wall_clock_that_is_stepped_is_seen():
     """The largest change from one sample to the next."""
     samples = [sample(0), sample(1, clock_ns=10**18 + 1_000), sample(2, clock_ns=10**18 - 50_000_000)]
 
-    assert summarise(samples, "h", "load", {}, 0, None).clock_moved_ns == 50_001_000
+    assert seen(samples).use("h", "load", {}.get, 0, None).clock_moved_ns == 50_001_000
 
 
 def test_a_kernel_without_these_files_is_not_an_error(tmp_path):
