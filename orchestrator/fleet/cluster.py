@@ -168,7 +168,7 @@ class Fleet:
 
     def _wait_for_hosts(self) -> None:
         deadline = time.monotonic() + JOINED_WITHIN_S
-        while missing := [host for host in self.hosts if host not in self._alive()]:
+        while missing := sorted(set(self.hosts) - self._alive()):
             if time.monotonic() > deadline:
                 raise HostError(
                     f"{', '.join(missing)} did not join the coordinator's node within {JOINED_WITHIN_S:g} s",

@@ -28,6 +28,7 @@ _HINTS: dict[str, str] = {
     )
 }
 _IS_UP = "check that the host is up"
+MOST_AT_ONCE = 1000
 
 
 class HostLost(HostError):
@@ -73,5 +74,6 @@ def at_once(function: Callable[[A], B], items: Sequence[A]) -> list[B]:
     """Call a function for all hosts at the same time; the first error is raised after all have ended."""
     if len(items) < 2:
         return [function(item) for item in items]
-    with ThreadPoolExecutor(max_workers=min(32, len(items))) as pool:
+    # A thread each: with fewer, the last hosts would wait for the round trips of the first.
+    with ThreadPoolExecutor(max_workers=min(MOST_AT_ONCE, len(items))) as pool:
         return list(pool.map(function, items))
