@@ -20,6 +20,7 @@ from orchestrator.plan import MARGIN_US, assign, load_time_us
 from orchestrator.run.events import Event
 from orchestrator.run.generator import settle
 from orchestrator.run.inputs import RunningTrial
+from orchestrator.run.lead import rows_of, telling_ns
 from orchestrator.run.server import check_afterwards
 
 # From the moment when all are blocked to T0: enough for the slowest host to learn T0.
@@ -116,6 +117,7 @@ def _bound(host: TrialHandle) -> OffsetBound:
 def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFacts:
     """Pass T0 to every load host and the window to the server host, in their own clocks; return the facts with both."""
     lead_ns = LEAD_NS + 3 * max(bound.round_trip_ns for bound in before.values())
+    lead_ns += telling_ns(trial.placed.loads)
     instants = Instants.of(facts.case, time.time_ns() + lead_ns)
     at_once(lambda load: load.release_at(instants.t0_ns + before[id(load)].offset_ns), trial.placed.loads)
     if trial.server is not None:
@@ -143,7 +145,7 @@ def _wait(trial: RunningTrial, facts: TrialFacts) -> None:
 
 def _show(trial: RunningTrial, t0_ns: int) -> None:
     """Show how long the load has run and how many requests were logged."""
-    rows = sum(sum(load.progress().rows.values()) for load in trial.placed.loads)
+    rows = rows_of(trial.placed.loads)
     elapsed_s = (time.time_ns() - t0_ns) / 1e9
     lasting_us = trial.input.plan.case.load_us
     of = "" if lasting_us is None else f" of {lasting_us / 1e6:.0f} s"
