@@ -1,4 +1,4 @@
-"""The fleet as a run uses it: actors on the hosts, and a reservation for each trial; the same for one machine or many."""
+"""The fleet as a run uses it: actors on the hosts, and a reservation for the run; the same for one machine or many."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from orchestrator.fleet.environment import project
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.members import members, our_address
 from orchestrator.fleet.nodes import LOOPBACK, Nodes, Notify
-from orchestrator.fleet.place import Machine, Placement, local_machine, pin
+from orchestrator.fleet.place import Machine, Placement, local_machine, needs, pin
 from orchestrator.spec.inventory import Inventory
 
 JOINED_WITHIN_S = 30.0
@@ -125,6 +125,7 @@ class Fleet:
         self.hosts = list(dict.fromkeys([*(host for placement in placements for host in placement.hosts), *others]))
         self.actors = Actors()
         self.accepted_keys: list[str] = []
+        self._group: Any = None
 
     def up(self, notify: Notify) -> None:
         """Start the nodes, connect, and start an actor on every host. Raises HostError, Several, Shortage."""
@@ -187,25 +188,35 @@ class Fleet:
 
     @contextmanager
     def reserve(self, placement: Placement) -> Iterator[Placed]:
-        """Reserve the hosts of one trial with a placement group; yield their actors. Raises HostLost, Shortage."""
+        """Yield the actors of a trial on hosts that are held for the whole run. Raises HostLost, Shortage."""
+        self._require(placement)
+        if self._group is None:
+            self._group = self._hold_hosts(placement)
+        yield self._placed(placement)
+
+    def _hold_hosts(self, placement: Placement) -> Any:
+        """Reserve all that the run needs with one placement group, until down(); return it. Raises HostLost, Shortage."""
         from ray.util.placement_group import placement_group, remove_placement_group
 
-        self._require(placement)
-        parts: list[tuple[str, dict[str, float]]] = [(h, {"agent": float(n)}) for h, n in placement.agents.items()]
-        if placement.server is not None:
-            parts.append((placement.server, {"server": 1.0}))
+        parts = needs([*self._placements, placement])
         group = placement_group(
-            [needs for _, needs in parts], bundle_label_selector=[{"host": host} for host, _ in parts]
+            [resources for _, resources in parts], bundle_label_selector=[{"host": host} for host, _ in parts]
         )
-        try:
-            if not group.wait(PLACED_WITHIN_S):
-                self._require(placement)
-                raise Shortage(
-                    f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s",
-                    "wait until no other run uses these hosts",
-                )
-            yield self._placed(placement)
-        finally:
+        if not group.wait(PLACED_WITHIN_S):
+            with contextlib.suppress(Exception):  # a Ray that is gone holds nothing any more
+                remove_placement_group(group)
+            self._require(placement)
+            raise Shortage(
+                f"Ray could not reserve {parts} within {PLACED_WITHIN_S:g} s",
+                "wait until no other run uses these hosts",
+            )
+        return group
+
+    def _let_hosts_go(self) -> None:
+        from ray.util.placement_group import remove_placement_group
+
+        group, self._group = self._group, None
+        if group is not None:
             with contextlib.suppress(Exception):  # a Ray that is gone holds nothing any more
                 remove_placement_group(group)
 
@@ -229,6 +240,7 @@ class Fleet:
         if self._connected:
             import ray
 
+            self._let_hosts_go()
             ray.shutdown()
             self._connected = False
         if self._held:

@@ -7,6 +7,7 @@ Ray does not choose them.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agents.records import HostRole
@@ -86,6 +87,17 @@ def place(plan: Plan, machines: list[Machine], where: Place) -> dict[str, Placem
         host = None if case.external else server
         placements[case.name] = Placement(host, seats(machines, case.agents, host, where))
     return placements
+
+
+def needs(placements: Sequence[Placement]) -> list[tuple[str, dict[str, float]]]:
+    """Return what a run needs at most of each host, over all its placements, in the resources of Ray's nodes."""
+    most: dict[tuple[str, str], float] = {}
+    for placement in placements:
+        for host, agents in placement.agents.items():
+            most[host, "agent"] = max(most.get((host, "agent"), 0.0), float(agents))
+        if placement.server is not None:
+            most[placement.server, "server"] = 1.0
+    return [(host, {resource: count}) for (host, resource), count in most.items()]
 
 
 def commanded(campaign: Campaign, placements: dict[str, Placement], names: list[str]) -> list[str]:

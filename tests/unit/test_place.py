@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import Shortage
-from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, pin, place, seats
+from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, needs, pin, place, seats
 from orchestrator.plan import make_plan
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import from_plain
@@ -147,3 +147,16 @@ def test_slots_follow_the_cores_that_are_chosen():
     ]  # fmt: skip
     assert [m.address for m in machines_of(inventory)] == ["a", "b", "10.0.0.3", "d"]
     assert [m.roles for m in machines_of(inventory)] == [["load"], ["load"], ["server"], ["server", "load"]]
+
+
+def test_a_run_reserves_the_most_that_its_trials_need():
+    """One group for all cases: of each host the largest number of agents, and the server host once."""
+    wanted = [
+        Placement("web", {"gen1": 2, "gen2": 1}),
+        Placement("web", {"gen1": 1, "gen3": 4}),
+        Placement(None, {"gen2": 3}),
+    ]
+
+    assert needs(wanted) == [
+        ("gen1", {"agent": 2.0}), ("gen2", {"agent": 3.0}), ("web", {"server": 1.0}), ("gen3", {"agent": 4.0}),
+    ]  # fmt: skip
