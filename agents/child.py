@@ -1,9 +1,11 @@
 """One host as a child process of the coordinator, on the same machine.
 
-    python -m agents.child ROLE HOST RUN ADDRESS CLOCK_PORT FOLDER
+    python -m agents.child ROLE
 
-ROLE is a HostRole; FOLDER becomes the working folder. Calls come on standard input and are answered on standard
-output (agents/channel.py). The first answer, with the number READY, says that the host is ready, or why it is not.
+ROLE is a HostRole. Calls come on standard input and are answered on standard output (agents/channel.py). The first
+call has the number READY and the arguments host, run, address, clock port and the folder to work in. Its answer says
+that the host is ready, or why it is not. A process can be started before these are known: it imports what it needs
+and waits for them.
 
 Calls are carried out one after the other, control calls beside them. The process ends when standard input does or at
 SIGTERM; on both ways out everything that the host runs is ended and removed.
@@ -129,16 +131,21 @@ def _end(number: int, frame: object) -> None:
 
 def main() -> int:
     """Serve one host until standard input ends."""
-    role, host, run, address, clock_port, folder = sys.argv[1:7]
+    shell_class = SHELLS[HostRole(sys.argv[1])]
     channel = private_channel()
-    os.chdir(folder)
     # A Ctrl-C is for the coordinator, which then closes the channel.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end)
+    shell_class.prepare()
     try:
-        shell = SHELLS[HostRole(role)](host, run, address, int(clock_port))
+        if (start := channel.receive(Call)) is None:
+            return 0
+        host, run, address, clock_port, folder = start.arguments
+        os.chdir(folder)
+        shell = shell_class(host, run, address, clock_port)
     except Exception as error:
-        channel.send(failure(READY, error))
+        with contextlib.suppress(BrokenChannel):
+            channel.send(failure(READY, error))
         return 1
     dispatcher = Dispatcher(shell, channel)
     try:

@@ -4,7 +4,8 @@
     python -m agents.guard --clean [RUN]         stop and remove what runs have left on this host
 
 The first line of standard input is an Order as JSON: the run, the command and environment of the
-host's Ray node, a secret for the file {folder}/token, and a lease. The coordinator then keeps
+host's Ray node (none where hosts are processes of the coordinator's machine), a secret for the file
+{folder}/token, and a lease. The coordinator then keeps
 standard input open (a pipe on this machine, an SSH channel elsewhere) and writes a line at least
 every lease_s seconds. Input that ends (orderly exit, kill -9) or falls silent (cut cable, closed
 laptop) means that the coordinator is gone. The guard then stops every process that has
@@ -28,7 +29,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -40,7 +41,9 @@ GRACE_S = 1.0
 ROUNDS = 10
 DOCKER_TIMEOUT_S = 30.0
 LOG_TAIL = 2000
-POLL_S = 0.25
+CHUNK_BYTES = 65536
+# How much of the end of a node's output is searched for what says that it is up, or never will be.
+EXAMINED_BYTES = 2 * CHUNK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,8 @@ class Order:
 
     ready: what the node prints once it is up. hopeless: what it prints when it will never be up,
     although it keeps trying. The guard replaces '{folder}' and '{python}' in command and
-    environment.
+    environment. command: empty for a run without a node. marks: values of VOLLEY_RUN in processes
+    that were started before the run had its name. containers: whether the run can have any.
     """
 
     run: str
@@ -59,6 +63,8 @@ class Order:
     ready: str
     lease_s: float = 0.0
     hopeless: tuple[str, ...] | list[str] = ()
+    marks: tuple[str, ...] | list[str] = ()
+    containers: bool = True
 
 
 class GuardEventKind(StrEnum):
@@ -102,17 +108,20 @@ class GuardEvent:
     detail: str = ""
 
 
-def processes_of(run: str | None) -> list[int]:
-    """Return the processes of a run, or of all runs, found by their environment; never this process or its parents."""
+def processes_of(run: str | None, marks: Iterable[str] = ()) -> list[int]:
+    """Return the processes of a run, or of all runs, found by their environment; never this process or its parents.
+
+    marks: further values of the variable that belong to the run.
+    """
     ours = set(_line_of_descent())
-    wanted = f"{RUN_VARIABLE}={run}" if run else f"{RUN_VARIABLE}="
+    wanted = {f"{RUN_VARIABLE}={mark}" for mark in (run, *marks)}
     carriers: set[int] = set()
     children: dict[int, list[int]] = defaultdict(list)
     for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
         with contextlib.suppress(OSError):
             children[_parent_of(pid)].append(pid)
             variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
-            if any(v == wanted if run else v.startswith(wanted) for v in variables):
+            if any(v in wanted if run else v.startswith(f"{RUN_VARIABLE}=") for v in variables):
                 carriers.add(pid)
     # Ray's agents overwrite their environment with their title, so they are found through their
     # parents.
@@ -137,7 +146,7 @@ def _line_of_descent() -> Iterator[int]:
             return
 
 
-def end_processes(run: str | None, grace_s: float = GRACE_S) -> int:
+def end_processes(run: str | None, marks: Iterable[str] = (), grace_s: float = GRACE_S) -> int:
     """Stop the run's processes and return how many there were: h2load with SIGTERM, then everything with SIGKILL.
 
     Ray's processes get no SIGTERM: a raylet would drain for half a minute to save what is deleted
@@ -146,7 +155,7 @@ def end_processes(run: str | None, grace_s: float = GRACE_S) -> int:
     ended: set[int] = set()
     quiet = 0
     for _ in range(ROUNDS):
-        running = processes_of(run)
+        running = processes_of(run, marks)
         if not running:
             # During exec() a process briefly has no environment, so only a second empty result
             # counts.
@@ -216,17 +225,20 @@ def _docker(*arguments: str) -> list[str]:
     return done.stdout.split()
 
 
-def clean(run: str | None) -> Removed:
-    """Stop and remove everything of a run on this host, or of all runs; return how much there was."""
-    processes = end_processes(run)
+def clean(run: str | None, marks: Iterable[str] = (), containers: bool = True) -> Removed:
+    """Stop and remove everything of a run on this host, or of all runs; return how much there was.
+
+    marks: as in Order. containers: look for containers, too.
+    """
+    processes = end_processes(run, marks)
     # Containers come second: once the actors are gone, none starts another container.
-    containers = remove_containers(run)
+    removed = remove_containers(run) if containers else 0
     files = 0
     for scratch in (Path("/dev/shm"), Path(tempfile.gettempdir())):
         for left in scratch.glob(f"volley-{run}-*" if run else "volley-*"):
             shutil.rmtree(left, ignore_errors=True)
             files += 1
-    return Removed(processes, containers, files)
+    return Removed(processes, removed, files)
 
 
 def emit(record: GuardEvent | Removed) -> None:
@@ -237,64 +249,95 @@ def emit(record: GuardEvent | Removed) -> None:
 
 
 class Guarded:
-    """A node, its folder and its output."""
+    """A node, its folder and its output; without a node only the run itself."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
         # The name is short because the path of a socket inside must not exceed 107 bytes.
-        self.folder = Path(tempfile.mkdtemp(prefix="volley-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="volley-")) if order.command else None
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
+        self._tail = b""
+        self._reported: set[GuardEventKind] = set()
 
     def start(self) -> None:
-        """Write the token, which only this user can read, and start the node."""
+        """Write the token, which only this user can read, and start the node, if there is one."""
         order = self._order
+        if self.folder is None:
+            return
         descriptor = os.open(self.folder / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(order.token)
         environment = {key: self._fill(value) for key, value in order.environment.items()}
-        self._log = (self.folder / "node.log").open("wb")
+        self._log = (self.folder / "node.log").open("wb", buffering=0)
         self._process = subprocess.Popen(
             [self._fill(word) for word in order.command],
             stdin=subprocess.DEVNULL,
-            stdout=self._log,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, **environment, RUN_VARIABLE: order.run},
             preexec_fn=_default_signals,
         )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
 
     def _fill(self, text: str) -> str:
         return text.replace("{folder}", str(self.folder)).replace("{python}", sys.executable)
 
-    def ended(self, was_ready: bool) -> GuardEvent | None:
-        """Return the ENDED event of a node that has exited, or that will never be ready; None otherwise."""
+    @property
+    def output(self) -> list[IO[bytes]]:
+        """What has news of the node when it is readable; empty without a node, and once its output has ended."""
+        out = self._process.stdout if self._process is not None else None
+        return [] if out is None or out.closed else [out]
+
+    def events(self) -> Iterator[GuardEvent]:
+        """Read what the node has printed, and yield what is new: READY, and once ENDED."""
         if self._process is None:
-            return None
-        running = self._process.poll() is None
+            return
+        # Before its output is read to the end: what it printed last belongs to its end.
+        exited = self._process.poll() is not None
+        self._read()
+        seen = self._tail.decode(errors="replace")
+        ready = GuardEventKind.READY in self._reported
+        if not ready and self._order.ready in seen:
+            self._reported.add(GuardEventKind.READY)
+            yield GuardEvent(GuardEventKind.READY)
         # Once the node is up, such a message is about another node that was refused.
-        if running and was_ready:
-            return None
-        output = self._output()
-        if running and not any(sign in output for sign in self._order.hopeless):
-            return None
-        return GuardEvent(GuardEventKind.ENDED, status=self._process.returncode, log=output[-LOG_TAIL:])
+        hopeless = not ready and any(sign in seen for sign in self._order.hopeless)
+        if (exited or hopeless) and GuardEventKind.ENDED not in self._reported:
+            self._reported.add(GuardEventKind.ENDED)
+            yield GuardEvent(GuardEventKind.ENDED, status=self._process.returncode, log=seen[-LOG_TAIL:])
 
-    def ready(self) -> bool:
-        """Return whether the node has printed that it is up."""
-        return self._order.ready in self._output()
-
-    def _output(self) -> str:
-        with contextlib.suppress(OSError):
-            return (self.folder / "node.log").read_text(errors="replace")
-        return ""
+    def _read(self) -> None:
+        """Move the node's output to its log, and keep the end of it."""
+        for out in self.output:
+            while (chunk := _available(out)) is not None:
+                if not chunk:
+                    out.close()
+                    return
+                self._tail = (self._tail + chunk)[-EXAMINED_BYTES:]
+                if self._log is not None:
+                    with contextlib.suppress(OSError):  # a full disk; the end is in memory
+                        self._log.write(chunk)
 
     def remove(self) -> None:
         """Stop and remove everything of the node's run, and its folder."""
-        emit(GuardEvent(GuardEventKind.CLEANED, run=self._order.run, removed=clean(self._order.run)))
-        shutil.rmtree(self.folder, ignore_errors=True)
+        order = self._order
+        removed = clean(order.run, order.marks, order.containers)
+        emit(GuardEvent(GuardEventKind.CLEANED, run=order.run, removed=removed))
+        if self.folder is not None:
+            shutil.rmtree(self.folder, ignore_errors=True)
         if self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=GRACE_S)
+
+
+def _available(out: IO[bytes]) -> bytes | None:
+    """Return what can be read now; empty at the end, None when nothing has arrived."""
+    try:
+        return os.read(out.fileno(), CHUNK_BYTES)
+    except BlockingIOError:
+        return None
 
 
 def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
@@ -303,23 +346,28 @@ def keep(guarded: Guarded, lease_s: float, pending: bytes) -> None:
     pending: input that came with the order.
     """
     os.set_blocking(0, False)
+    # A node that exits is an event, too: its children may hold its output open.
+    woken, waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
     heard = time.monotonic()
-    ready = reported = False
     while True:
         # A node that exits is reported but not cleaned up: that follows when the coordinator closes
         # the input.
-        if not reported and (event := guarded.ended(ready)):
+        for event in guarded.events():
             emit(event)
-            reported = True
-        if not ready and guarded.ready():
-            emit(GuardEvent(GuardEventKind.READY))
-            ready = True
-        select.select([0], [], [], POLL_S)
-        try:
-            data = os.read(0, 65536)
-        except BlockingIOError:
+        left_s = max(0.0, heard + lease_s - time.monotonic()) if lease_s else None
+        waiting: list[int | IO[bytes]] = [0, woken, *guarded.output]
+        ready, _, _ = select.select(waiting, [], [], left_s)
+        if woken in ready:
+            os.read(woken, CHUNK_BYTES)
+        if 0 not in ready:
             if lease_s and time.monotonic() - heard > lease_s:
                 return
+            continue
+        try:
+            data = os.read(0, CHUNK_BYTES)
+        except BlockingIOError:
             continue
         except OSError:
             return
@@ -337,7 +385,7 @@ def read_order() -> tuple[Order, bytes]:
     """Return the order, from the first line of standard input, and the input that came with it."""
     data = b""
     while b"\n" not in data:
-        more = os.read(0, 65536)
+        more = os.read(0, CHUNK_BYTES)
         if not more:
             raise SystemExit("agents.guard: standard input ended before the order came")
         data += more
@@ -357,7 +405,7 @@ def main() -> int:
     guarded = Guarded(order)
     try:
         guarded.start()
-        emit(GuardEvent(GuardEventKind.STARTED, folder=str(guarded.folder)))
+        emit(GuardEvent(GuardEventKind.STARTED, folder=str(guarded.folder or "")))
         keep(guarded, order.lease_s, rest)
     except OSError as error:
         emit(GuardEvent(GuardEventKind.ENDED, status=-1, log=str(error)))

@@ -48,6 +48,10 @@ class CommandShell:
         """host: its name; address: where it is reached; clock_port: of its clock responder, 0 for any free port."""
         self._commands = self._make(host, run, address, clock_port)
 
+    @classmethod
+    def prepare(cls) -> None:
+        """Import what the first calls need and the modules import late. Optional: it only saves time."""
+
     def _make(self, host: str, run: str, address: str, clock_port: int) -> CommandHost:
         return CommandHost()
 
@@ -67,6 +71,11 @@ class CommandShell:
 
 class LoadShell(CommandShell):
     """A load host."""
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Import the HTTP client of check()."""
+        import httpx  # noqa: F401
 
     def _make(self, host: str, run: str, address: str, clock_port: int) -> CommandHost:
         # Each assignment names its run; only a server host has to know it from the start.
@@ -131,6 +140,12 @@ class LoadShell(CommandShell):
 
 class ServerShell(CommandShell):
     """A server host."""
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Import the client of the Docker engine and the HTTP client of the readiness check."""
+        import docker  # noqa: F401
+        import httpx  # noqa: F401
 
     def _make(self, host: str, run: str, address: str, clock_port: int) -> CommandHost:
         self._host = ServerHost(run, host, address, clock_port)

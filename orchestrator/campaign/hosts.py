@@ -1,4 +1,8 @@
-"""The hosts of a run: an inventory, or this machine alone."""
+"""The hosts of a run: an inventory, or this machine alone.
+
+Hosts of an inventory are Ray nodes. On one machine hosts are child processes, unless Ray is asked for (docs/adr/0015).
+What needs Ray or SSH is imported only where it is used.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +11,8 @@ from pathlib import Path
 
 from agents.records import GeneratorKind
 from orchestrator.fleet import ceilings
-from orchestrator.fleet.cluster import Fleet, nodes_for, own_nodes_here
-from orchestrator.fleet.nodes import LOOPBACK
-from orchestrator.fleet.place import Machine, Placement, commanded, local_machine, machines_of
+from orchestrator.fleet.actors import Fleet
+from orchestrator.fleet.place import LOOPBACK, Machine, Placement, commanded, local_machine, machines_of
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import load_inventory
 from orchestrator.spec.models import Campaign, Place
@@ -18,16 +21,21 @@ from orchestrator.stored.documents import Origin
 
 @dataclass(frozen=True, slots=True)
 class Hosts:
-    """The hosts of a run. inventory: None for this machine alone; folder: the one that its paths are relative to."""
+    """The hosts of a run.
+
+    inventory: None for this machine alone; folder: the one that its paths are relative to. ray: whether this machine
+    alone is a Ray node, too.
+    """
 
     inventory: Inventory | None = None
     folder: Path = Path()
+    ray: bool = False
 
     @staticmethod
     def of(origin: Origin) -> Hosts:
         """Return the hosts that a run was started with. Raises ConfigurationError."""
         if origin.hosts is None:
-            return Hosts()
+            return Hosts(ray=origin.ray)
         return Hosts(load_inventory(Path(origin.hosts)), Path(origin.hosts).parent)
 
     @property
@@ -50,12 +58,18 @@ class Hosts:
     def fleet(self, run: str, placements: dict[str, Placement], others: list[str]) -> Fleet:
         """Return the fleet, not up yet. others: hosts that are in no placement. Raises HostError."""
         chosen = list(placements.values())
+        if self.inventory is None and not self.ray:
+            from orchestrator.fleet.local import LocalFleet
+
+            return LocalFleet(run, chosen, others)
+        from orchestrator.fleet.cluster import RayFleet, nodes_for, own_nodes_here
+
         if self.inventory is None:
             hold, machines = own_nodes_here(run)
-            return Fleet(run, hold, machines, chosen, others)
+            return RayFleet(run, hold, machines, chosen, others)
         used = {*(host for placement in chosen for host in placement.hosts), *others}
         machines = [machine for machine in self.machines() if machine.name in used]
-        return Fleet(run, nodes_for(run, self.inventory, self.folder, machines), machines, chosen, others)
+        return RayFleet(run, nodes_for(run, self.inventory, self.folder, machines), machines, chosen, others)
 
     def ceilings_per_s(self) -> dict[GeneratorKind, dict[str, float]]:
         """Return the highest rate of one agent by generator and host, where calibration found the generator's limit."""

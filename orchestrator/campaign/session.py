@@ -28,7 +28,7 @@ from orchestrator.stored.layout import ENVIRONMENT_FILE
 from orchestrator.stored.reading import read_environment
 
 Show = Callable[[Event], None]
-# The pause that gives a lost host time to come back.
+# The pause that gives a host of an inventory time to come back.
 RENEWED_AFTER_S = 5.0
 
 
@@ -60,8 +60,10 @@ class Session:
             except HostLost as error:
                 if not policy.may_restart_hosts():
                     raise
-                say(Event("renew", f"{error.message}; restarting the hosts in {RENEWED_AFTER_S:.0f} s"))
-                time.sleep(RENEWED_AFTER_S)
+                pause_s = 0.0 if self.hosts.inventory is None else RENEWED_AFTER_S
+                when = f" in {pause_s:.0f} s" if pause_s else ""
+                say(Event("renew", f"{error.message}; restarting the hosts{when}"))
+                time.sleep(pause_s)
                 label = f"again{policy.restarts}-{os.getpid()}-{self.store.name}"
 
     def _run_once(self, label: str, say: Say, work: Callable[[RunContext], None]) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from agents.generators.contract import Arrivals
-from orchestrator.cli.chosen_hosts import hosts_of
-from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet
+from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
+from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet, WithRay
 from orchestrator.cli.progress import show_run
 
 app = typer.Typer()
@@ -69,11 +69,13 @@ def bench(
         typer.Option("--expect-status", metavar="STATUS", help="Status code the server must return (default: < 400)."),
     ] = None,
     hosts: OnHosts = None,
+    ray: WithRay = False,
     out: Out = DEFAULT_OUT,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure a server that is already up. Needs no campaign file."""
+    start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec import inline
 
@@ -95,5 +97,5 @@ def bench(
             expect_status=expect_status,
         )
     )
-    placed, source = hosts_of(hosts), inline.source(loaded)
+    placed, source = hosts_of(hosts, ray), inline.source(loaded)
     show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet)

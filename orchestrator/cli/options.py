@@ -17,6 +17,9 @@ OnHosts = Annotated[
     Path | None,
     typer.Option("--hosts", metavar="INVENTORY", help="Use the hosts of this inventory (YAML), over SSH."),
 ]
+WithRay = Annotated[
+    bool, typer.Option("--ray", help="On this machine alone, too, reach the hosts through Ray, as --hosts does.")
+]
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Create the run's folder in this folder.")]
 Sets = Annotated[
     list[str] | None,

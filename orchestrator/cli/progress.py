@@ -43,8 +43,8 @@ def show_run(
         raise typer.Exit(code)
 
 
-def origin_of(file: str, overrides: Sequence[str], only: str | None, hosts: Path | None) -> Origin:
+def origin_of(file: str, overrides: Sequence[str], only: str | None, hosts: Path | None, ray: bool) -> Origin:
     """Return the command that planned a run, so that it can be resumed. hosts: the inventory file."""
     from orchestrator.stored.documents import Origin
 
-    return Origin(file, list(overrides), only, None if hosts is None else str(hosts.resolve()))
+    return Origin(file, list(overrides), only, None if hosts is None else str(hosts.resolve()), ray)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.chosen_hosts import hosts_of
+from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
 from orchestrator.cli.options import (
     DEFAULT_OUT,
     AsJson,
@@ -20,6 +20,7 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
+    WithRay,
 )
 from orchestrator.cli.progress import origin_of, show_run
 
@@ -33,6 +34,7 @@ app = typer.Typer()
 def run(
     campaign: CampaignFile,
     hosts: OnHosts = None,
+    ray: WithRay = False,
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     only: OnlyCases = None,
@@ -46,6 +48,8 @@ def run(
     4 cannot place, reach or start, 99 an objective was not met,
     130/143 interrupted.
     """
+    if not dry_run:
+        start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec.load import load
 
@@ -53,8 +57,8 @@ def run(
     if dry_run:
         _show_plan(loaded, only, hosts, as_json)
         return
-    source, origin = source_of(campaign, set_ or ()), origin_of(str(campaign.resolve()), set_ or (), only, hosts)
-    placed = hosts_of(hosts)
+    source = source_of(campaign, set_ or ())
+    origin, placed = origin_of(str(campaign.resolve()), set_ or (), only, hosts, ray), hosts_of(hosts, ray)
     show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from orchestrator.cli.chosen_hosts import hosts_of
+from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
 from orchestrator.cli.options import (
     DEFAULT_OUT,
     Agents,
@@ -19,6 +19,7 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
+    WithRay,
 )
 from orchestrator.cli.progress import origin_of, show_run
 from orchestrator.cli.results_show import show_scaling, stored
@@ -61,6 +62,7 @@ def saturate(
     ] = None,
     agents: Agents = None,
     hosts: OnHosts = None,
+    ray: WithRay = False,
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     only: OnlyTargets = None,
@@ -73,6 +75,7 @@ def saturate(
     4 a server cannot be reached or did not recover,
     99 even the lowest rate misses the objective.
     """
+    start_ahead(hosts, ray)
     from orchestrator.campaign.search import run_saturation
     from orchestrator.spec import inline
 
@@ -84,7 +87,7 @@ def saturate(
         sets = [*(set_ or []), *asked.overrides()]
         loaded = _searchable(Path(what), sets)
         file, source = str(Path(what).resolve()), source_of(Path(what), sets)
-    origin, placed = origin_of(file, sets, only, hosts), hosts_of(hosts)
+    origin, placed = origin_of(file, sets, only, hosts, ray), hosts_of(hosts, ray)
     show_run(lambda show: run_saturation(loaded, source, out, show, placed, origin), as_json, quiet)
 
 
@@ -111,6 +114,7 @@ def sweep(
     ] = "5s",
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Number of trials per client count.")] = 5,
     hosts: OnHosts = None,
+    ray: WithRay = False,
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     as_json: AsJson = False,
@@ -120,6 +124,7 @@ def sweep(
 
     The client counts run in random order. The law is the universal scalability law.
     """
+    start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec import inline
     from orchestrator.spec.load import load
@@ -129,7 +134,7 @@ def sweep(
     else:
         loaded = inline.swept(load(Path(what), set_ or ()), clients, duration, repeat)
     typed = {"sweep": what, "clients": clients, "duration": duration, "repetitions": repeat}
-    source, placed = json.dumps(typed, indent=2) + "\n", hosts_of(hosts)
+    source, placed = json.dumps(typed, indent=2) + "\n", hosts_of(hosts, ray)
     show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, show_scaling)
 
 

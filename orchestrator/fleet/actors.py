@@ -1,20 +1,18 @@
-"""The Ray actors of a run: one supervising actor per host and role, for the whole run."""
+"""A fleet as a run uses it: one supervising actor per host and role for the whole run, and hosts reserved for each trial."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from agents.records import HostDescription, HostRole
-from agents.shells import CommandShell, LoadShell, ServerShell
 from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle, TrialHandle
-from orchestrator.fleet.hosts import HostLost, at_once
-from orchestrator.fleet.place import Machine
-from orchestrator.fleet.ray_actors import RayTransport
-from orchestrator.fleet.raynode import Ports
-from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
+from orchestrator.fleet.hosts import Placed, at_once
+from orchestrator.fleet.place import Machine, Placement, pin
 
-STARTED_WITHIN_S = 90.0
+Notify = Callable[[str], None]
 
 
 @dataclass(slots=True)
@@ -26,6 +24,11 @@ class Actors:
     others: dict[str, CommandHandle] = field(default_factory=dict)
     described: list[HostDescription] = field(default_factory=list)
 
+    def describe(self) -> None:
+        """Ask every host in a trial to describe itself. Raises HostError when a host lacks what its role needs."""
+        in_trials: list[TrialHandle] = [*([self.server] if self.server else []), *self.loads.values()]
+        self.described = at_once(lambda actor: actor.describe(), in_trials)
+
     def helpers(self) -> dict[str, CommandHandle]:
         """Return, for each host, an actor that can run commands there."""
         servers = [] if self.server is None else [self.server]
@@ -35,46 +38,53 @@ class Actors:
         """Return the cores that a load host's agents may use."""
         return next((d.cores for d in self.described if d.host == host and d.role is HostRole.LOAD), [])
 
+    def placed(self, placement: Placement, machines: Mapping[str, Machine]) -> Placed:
+        """Return the hosts of one trial. Raises Shortage for a core that a host does not have."""
+        server = self.server if placement.server else None
+        cores = {
+            host: pin(agents, machines[host].cores, self.cores(host), host == placement.server)
+            for host, agents in placement.agents.items()
+        }
+        loads = [self.loads[host] for host in placement.agents]
+        return Placed(server, loads, list(cores.values()), self.helpers())
 
-class ActorStarter:
-    """Starts actors on the nodes of a connected Ray."""
 
-    def __init__(self, run: str, machines: dict[str, Machine], ports: Ports) -> None:
-        self._run, self._machines, self._ports = run, machines, ports
-        self._started: list[RayTransport] = []
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which hosts of a run have which role. others: hosts that only run commands."""
 
-    def start(self, server: str | None, loads: Iterable[str], others: Iterable[str]) -> Actors:
-        """Start an actor on every host and wait for all of them. others: hosts that only run commands.
+    server: str | None
+    loads: list[str]
+    others: list[str]
 
-        Raises HostLost when they do not come up, HostError when a host lacks what its role needs.
-        """
-        actors = Actors()
-        if server is not None:
-            actors.server = RemoteServer(self._transport(ServerShell, server, self._ports.clock_server))
-        actors.loads = {host: RemoteLoad(self._transport(LoadShell, host, self._ports.clock_load)) for host in loads}
-        actors.others = {host: RemoteCommand(self._transport(CommandShell, host, 0)) for host in others}
-        self._wait()
-        in_trials: list[TrialHandle] = [*([actors.server] if actors.server else []), *actors.loads.values()]
-        actors.described = at_once(lambda actor: actor.describe(), in_trials)
-        return actors
+    @staticmethod
+    def of(placements: Sequence[Placement], others: Sequence[str]) -> Roles:
+        """Return the roles in placements. others: hosts that are in none of them."""
+        server = next((placement.server for placement in placements if placement.server), None)
+        loads = dict.fromkeys(host for placement in placements for host in placement.agents)
+        return Roles(server, list(loads), list(others))
 
-    def _transport(self, shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
-        from agents.actors import remote
+    @property
+    def hosts(self) -> list[str]:
+        """Every host, once."""
+        return list(dict.fromkeys([*([self.server] if self.server else []), *self.loads, *self.others]))
 
-        address = self._machines[host].address
-        kind = remote(shell).options(label_selector={"host": host})
-        transport = RayTransport(host, address, shell, kind.remote(host, self._run, address, clock_port))
-        self._started.append(transport)
-        return transport
 
-    def _wait(self) -> None:
-        import ray
-        from ray.exceptions import GetTimeoutError
+class Fleet(Protocol):
+    """The hosts of a run, whatever carries the calls to them. Leaving it leaves nothing behind."""
 
-        ready = [transport.actor.__ray_ready__.remote() for transport in self._started]
-        try:
-            ray.get(ready, timeout=STARTED_WITHIN_S)
-        except GetTimeoutError as error:
-            raise HostLost(
-                f"no actor came up within {STARTED_WITHIN_S:g} s", "check whether the hosts are overloaded"
-            ) from error
+    hosts: list[str]
+    actors: Actors
+    accepted_keys: list[str]
+
+    def up(self, notify: Notify) -> None:
+        """Bring the hosts up, with an actor on each. Raises HostError, Several, Shortage."""
+
+    def reserve(self, placement: Placement) -> AbstractContextManager[Placed]:
+        """Reserve the hosts of one trial; yield their actors. Raises HostLost, Shortage."""
+
+    def __enter__(self) -> Fleet:
+        """Return the fleet, not up yet."""
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        """End and remove everything of the run. Raises HostError when that failed and nothing else did."""

@@ -21,10 +21,11 @@ from agents.guard import Removed
 from agents.records import HostRole, from_plain
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import keeper, provision
+from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.environment import archives, project
 from orchestrator.fleet.keeper import ReportKind
 from orchestrator.fleet.members import members
-from orchestrator.fleet.nodes import Member, Notify
+from orchestrator.fleet.nodes import Member
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost, last_line
 from orchestrator.fleet.survey import Check, CheckState, HostSurvey, judge
 from orchestrator.spec.inventory import Inventory

@@ -7,20 +7,18 @@ import itertools
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Concatenate, Generic, ParamSpec, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-import agents
 from agents.channel import READY, Answer, BrokenChannel, Call, Channel
-from agents.guard import RUN_VARIABLE
 from agents.records import HostRole
 from orchestrator.errors import HostError
+from orchestrator.fleet import spawn
+from orchestrator.fleet.guard_here import GuardHere
 from orchestrator.fleet.handles import CommandHandle, LoadHandle, Pending, ServerHandle
 from orchestrator.fleet.hosts import HostLost, at_once, failed, gone, silent
 from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
@@ -32,7 +30,6 @@ STARTED_WITHIN_S = 20.0
 # Longer than the child takes at most to end its calls (agents.child.ENDED_WITHIN_S) and to remove its container.
 ENDED_WITHIN_S = 30.0
 KILLED_WITHIN_S = 5.0
-CLEANED_WITHIN_S = 60.0
 LAST_WORDS_BYTES = 2000
 
 
@@ -68,11 +65,19 @@ class ChildCall(Generic[R]):
 class Child:
     """One host as a child process: a transport to it, and its end."""
 
-    def __init__(self, role: HostRole, host: str, run: str, address: str, clock_port: int = 0) -> None:
-        """Start the process and wait until it is ready. Raises HostError when it is not."""
+    def __init__(
+        self,
+        role: HostRole,
+        host: str,
+        run: str,
+        address: str,
+        clock_port: int = 0,
+        spawned: spawn.Spawned | None = None,
+    ) -> None:
+        """Start the process, or configure one that was spawned; wait until it is ready. Raises HostError when it is not."""
         self.host, self.address = host, address
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  it lives as long as the process
-        self._process = _start([role, host, run, address, str(clock_port), str(Path.cwd())], run, self._errors)
+        self._spawned = spawned or spawn.spawn(role, run)
+        self._process = self._spawned.process
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._channel = Channel(self._process.stdout, self._process.stdin)
@@ -84,6 +89,8 @@ class Child:
         self._reader = threading.Thread(target=self._listen, name=f"child-{host}", daemon=True)
         self._reader.start()
         try:
+            with contextlib.suppress(BrokenChannel):  # it exited; _await_ready() says why
+                self._channel.send(Call(READY, "start", [host, run, address, clock_port, str(Path.cwd())]))
             self._await_ready(ready)
         except BaseException:
             self.close()
@@ -100,6 +107,11 @@ class Child:
     def pid(self) -> int:
         """The process id of the child."""
         return self._process.pid
+
+    @property
+    def gone(self) -> bool:
+        """Whether the process has closed its output, as it does when it dies."""
+        return self._gone
 
     def begin(self, method: Callable[Concatenate[Any, P], R], *arguments: P.args, **named: P.kwargs) -> Pending[R]:
         """Start a call; it fails with HostLost when the process is gone."""
@@ -138,9 +150,10 @@ class Child:
 
     def _last_words(self) -> str:
         """Return the last line that the process wrote to standard error."""
-        end = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, end - LAST_WORDS_BYTES))
-        lines = self._errors.read().decode(errors="replace").split("\n")
+        errors = self._spawned.errors
+        end = errors.seek(0, os.SEEK_END)
+        errors.seek(max(0, end - LAST_WORDS_BYTES))
+        lines = errors.read().decode(errors="replace").split("\n")
         return next((line for line in reversed(lines) if line.strip()), "it exited without an error message")
 
     def close(self) -> bool:
@@ -153,9 +166,7 @@ class Child:
         except subprocess.TimeoutExpired:
             status = self._kill()
         self._reader.join(KILLED_WITHIN_S)
-        for file in (self._process.stdout, self._errors):
-            assert file is not None
-            file.close()
+        spawn.close(self._spawned)
         return status == 0
 
     def _kill(self) -> int:
@@ -166,12 +177,22 @@ class Child:
 
 
 class Children:
-    """The hosts of one run that are child processes of this one. Leave it, and everything of the run is gone."""
+    """The hosts of one run that are child processes of this one. Leave it, and everything of the run is gone.
 
-    def __init__(self, run: str) -> None:
+    A guard ends and removes it, too, when this process dies.
+    """
+
+    def __init__(self, run: str, containers: bool = True) -> None:
+        """Start the guard. containers: whether the run has any. Raises HostError."""
         self._run = run
         self._children: list[Child] = []
         self._adding = threading.Lock()
+        try:
+            self._guard: GuardHere | None = GuardHere(run, [spawn.AHEAD], containers)
+        except OSError as error:
+            raise HostError(
+                f"cannot start the guard of the run: {error}", "check this machine: volley doctor"
+            ) from error
 
     def load(self, host: str, address: str) -> LoadHandle:
         """Start a load host. Raises HostError."""
@@ -186,53 +207,31 @@ class Children:
         return RemoteCommand(self._add(HostRole.COMMAND, host, address))
 
     def _add(self, role: HostRole, host: str, address: str) -> Child:
-        child = Child(role, host, self._run, address)
+        try:
+            child = Child(role, host, self._run, address, spawned=spawn.take(role, self._run))
+        except OSError as error:
+            raise HostError(
+                f"host {host}: cannot start its process: {error}", "check this machine: volley doctor"
+            ) from error
         with self._adding:
             self._children.append(child)
         return child
 
-    def close(self) -> None:
-        """End all of them at once; what one that died has left behind is removed by the guard."""
+    def lost(self) -> list[str]:
+        """Return the hosts whose processes have died."""
+        with self._adding:
+            return [child.host for child in self._children if child.gone]
+
+    def close(self) -> bool:
+        """End all of them at once; the guard removes what is left. Return whether that was done in time."""
         with self._adding:
             children, self._children = self._children, []
-        if not all(at_once(lambda child: child.close(), children)):
-            _clean(self._run)
+        at_once(lambda child: child.close(), children)
+        guard, self._guard = self._guard, None
+        return guard is None or guard.close()
 
     def __enter__(self) -> Children:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
-
-
-def _start(arguments: list[str], run: str, errors: IO[bytes]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "agents.child", *arguments],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        # The variable marks what is the run's, for the guard.
-        env={**os.environ, RUN_VARIABLE: run},
-        # Python looks here first: our agents package is the one that is imported, whatever the user's folder has.
-        cwd=_own_code(),
-        # A session of its own: a Ctrl-C is for the coordinator, which then closes the pipe.
-        start_new_session=True,
-    )
-
-
-def _clean(run: str) -> None:
-    """End and remove everything of a run on this machine."""
-    subprocess.run(
-        [sys.executable, "-m", "agents.guard", "--clean", run],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        cwd=_own_code(),
-        timeout=CLEANED_WITHIN_S,
-        check=False,
-    )
-
-
-def _own_code() -> Path:
-    """Return the folder that our agents package is in."""
-    return Path(agents.__path__[0]).parent

@@ -1,4 +1,4 @@
-"""The fleet as a run uses it: actors on the hosts, and a reservation for the run; the same for one machine or many."""
+"""A fleet of Ray nodes: actors on the hosts, and a placement group for the run."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from typing import Any, Protocol
 
 from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet import keeper, raynode
-from orchestrator.fleet.actors import Actors, ActorStarter
+from orchestrator.fleet.actors import Actors, Notify, Roles
 from orchestrator.fleet.background import Background
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.members import members, our_address
-from orchestrator.fleet.nodes import LOOPBACK, Nodes, Notify
-from orchestrator.fleet.place import Machine, Placement, local_machine, needs, pin
+from orchestrator.fleet.nodes import Nodes
+from orchestrator.fleet.place import LOOPBACK, Machine, Placement, local_machine, needs
+from orchestrator.fleet.ray_actors import ActorStarter
 from orchestrator.spec.inventory import Inventory
 
 JOINED_WITHIN_S = 30.0
@@ -108,8 +109,8 @@ def nodes_for(run: str, inventory: Inventory, folder: Path, machines: list[Machi
     return OwnNodes(Nodes(run, our_address(inventory), raynode.pinned(inventory.ports), None, fleet), Background())
 
 
-class Fleet:
-    """Brings the hosts up on entry and leaves nothing behind on exit, whatever happened in between."""
+class RayFleet:
+    """Brings the nodes up, and leaves nothing behind on exit, whatever happened in between."""
 
     def __init__(
         self, run: str, hold: Hold, machines: list[Machine], placements: list[Placement], others: list[str]
@@ -118,11 +119,11 @@ class Fleet:
         self._run = run
         self._hold = hold
         self._machines = {machine.name: machine for machine in machines}
-        self._placements = placements
         self._connected = False
         self._held = False
-        self._others = others
-        self.hosts = list(dict.fromkeys([*(host for placement in placements for host in placement.hosts), *others]))
+        self._placements = placements
+        self._roles = Roles.of(placements, others)
+        self.hosts = self._roles.hosts
         self.actors = Actors()
         self.accepted_keys: list[str] = []
         self._group: Any = None
@@ -178,13 +179,10 @@ class Fleet:
             time.sleep(0.02)
 
     def _start_actors(self) -> None:
-        placements = self._placements
-        server = next((placement.server for placement in placements if placement.server), None)
-        loads = dict.fromkeys(host for placement in placements for host in placement.agents)
-        starter = ActorStarter(self._run, self._machines, self._hold.ports)
-        self.actors = starter.start(server, loads, self._others)
-        for placement in placements:
-            self._placed(placement)  # a core that is missing is reported before the first trial, not at it
+        self.actors = ActorStarter(self._run, self._machines, self._hold.ports).start(self._roles)
+        for placement in self._placements:
+            # A core that is missing is reported before the first trial, not at it.
+            self.actors.placed(placement, self._machines)
 
     @contextmanager
     def reserve(self, placement: Placement) -> Iterator[Placed]:
@@ -192,7 +190,7 @@ class Fleet:
         self._require(placement)
         if self._group is None:
             self._group = self._hold_hosts(placement)
-        yield self._placed(placement)
+        yield self.actors.placed(placement, self._machines)
 
     def _hold_hosts(self, placement: Placement) -> Any:
         """Reserve all that the run needs with one placement group, until down(); return it. Raises HostLost, Shortage."""
@@ -226,15 +224,6 @@ class Fleet:
         if gone := [host for host in placement.hosts if host not in alive]:
             raise HostLost(f"lost contact with {', '.join(gone)}", "check that the host is up, then run again")
 
-    def _placed(self, placement: Placement) -> Placed:
-        server = self.actors.server if placement.server else None
-        cores = {
-            host: pin(agents, self._machines[host].cores, self.actors.cores(host), host == placement.server)
-            for host, agents in placement.agents.items()
-        }
-        loads = [self.actors.loads[host] for host in placement.agents]
-        return Placed(server, loads, list(cores.values()), self.actors.helpers())
-
     def down(self) -> None:
         """Disconnect, then end and remove everything of the run. Raises HostError when a host could not be cleaned up."""
         if self._connected:
@@ -252,7 +241,7 @@ class Fleet:
                     f"check, and if necessary run: volley hosts clean --run {self._run}",
                 )
 
-    def __enter__(self) -> Fleet:
+    def __enter__(self) -> RayFleet:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:

@@ -24,9 +24,10 @@ from pathlib import Path
 from agents.records import from_plain, to_plain
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import raynode
+from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.members import members, our_address
-from orchestrator.fleet.nodes import Nodes, Notify
+from orchestrator.fleet.nodes import Nodes
 from orchestrator.fleet.state import digest_of, state_root
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import load_inventory

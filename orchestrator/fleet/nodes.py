@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 import functools
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.guard import GuardEventKind, Order
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import provision, raynode
+from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.environment import Archive, archives, have_zstd
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
-from orchestrator.fleet.place import Machine
+from orchestrator.fleet.place import LOOPBACK, Machine
 from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost
 
 UP_WITHIN_S = 90.0
 HEAD = "coordinator"
-LOOPBACK = "127.0.0.1"
-Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from orchestrator.spec.repeat import SERVER
 
 # The name of this machine in runs without an inventory. Agents and server share its cores.
 LOCAL = "local"
+LOOPBACK = "127.0.0.1"
 LOCAL_SLOTS_PER_CORE = 2
 
 

@@ -1,4 +1,4 @@
-"""The transport to a host's Ray actor."""
+"""The Ray actors of a run, and the transport to each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from agents.shells import CommandShell, methods_of
+from agents.shells import CommandShell, LoadShell, ServerShell, methods_of
+from orchestrator.fleet.actors import Actors, Roles
 from orchestrator.fleet.handles import Pending
-from orchestrator.fleet.hosts import failed, gone, silent
+from orchestrator.fleet.hosts import HostLost, failed, gone, silent
+from orchestrator.fleet.place import Machine
+from orchestrator.fleet.raynode import Ports
+from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+STARTED_WITHIN_S = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,3 +64,47 @@ class RayTransport:
     def begin(self, method: Callable[Concatenate[Any, P], R], *arguments: P.args, **named: P.kwargs) -> Pending[R]:
         """Start a call."""
         return RayCall(self.host, method.__name__, self._methods[method].remote(*arguments, **named))
+
+
+class ActorStarter:
+    """Starts actors on the nodes of a connected Ray."""
+
+    def __init__(self, run: str, machines: dict[str, Machine], ports: Ports) -> None:
+        self._run, self._machines, self._ports = run, machines, ports
+        self._started: list[RayTransport] = []
+
+    def start(self, roles: Roles) -> Actors:
+        """Start an actor on every host and wait for all of them.
+
+        Raises HostLost when they do not come up, HostError when a host lacks what its role needs.
+        """
+        actors = Actors()
+        if roles.server is not None:
+            actors.server = RemoteServer(self._transport(ServerShell, roles.server, self._ports.clock_server))
+        clock_port = self._ports.clock_load
+        actors.loads = {host: RemoteLoad(self._transport(LoadShell, host, clock_port)) for host in roles.loads}
+        actors.others = {host: RemoteCommand(self._transport(CommandShell, host, 0)) for host in roles.others}
+        self._wait()
+        actors.describe()
+        return actors
+
+    def _transport(self, shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
+        from agents.actors import remote
+
+        address = self._machines[host].address
+        kind = remote(shell).options(label_selector={"host": host})
+        transport = RayTransport(host, address, shell, kind.remote(host, self._run, address, clock_port))
+        self._started.append(transport)
+        return transport
+
+    def _wait(self) -> None:
+        import ray
+        from ray.exceptions import GetTimeoutError
+
+        ready = [transport.actor.__ray_ready__.remote() for transport in self._started]
+        try:
+            ray.get(ready, timeout=STARTED_WITHIN_S)
+        except GetTimeoutError as error:
+            raise HostLost(
+                f"no actor came up within {STARTED_WITHIN_S:g} s", "check whether the hosts are overloaded"
+            ) from error

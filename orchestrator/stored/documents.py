@@ -21,13 +21,14 @@ from orchestrator.slo import Term
 class Origin:
     """The command that planned a run. file: the campaign file, absolute or relative to the run folder.
 
-    hosts: the inventory, absolute; None for this machine alone.
+    hosts: the inventory, absolute; None for this machine alone. ray: whether that was a Ray node.
     """
 
     file: str
     overrides: list[str] = field(default_factory=list)
     only: str | None = None
     hosts: str | None = None
+    ray: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from tests.integration.machine import (
 )
 
 
-def start(tmp_path, port, duration="60s"):
+def start(tmp_path, port, *options, duration="60s"):
     """Start a run, of a minute by default, and wait until its load is under way."""
     path = tiny_campaign(tmp_path, port, loads={"long": {"clients": 4, "duration": duration, "warm_up": "1s"}})
     process = subprocess.Popen(
-        [*VOLLEY, "run", path, "--out", str(tmp_path / "runs")],
+        [*VOLLEY, "run", path, *options, "--out", str(tmp_path / "runs")],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -45,12 +45,12 @@ def start(tmp_path, port, duration="60s"):
     ("number", "group", "code"),
     [
         (signal.SIGINT, True, 130),  # Ctrl-C in a terminal
-        (signal.SIGTERM, True, 143),  # CI, systemd; Ray's processes get it as well
+        (signal.SIGTERM, True, 143),  # CI, systemd
         (signal.SIGKILL, False, -9),  # the guard's turn
     ],
 )
 def test_nothing_is_left_after_a_signal(tmp_path, number, group, code):
-    """Ctrl-C, TERM to one or to all, KILL: no container, no h2load, no Ray process, no scratch file, within 15 s."""
+    """Ctrl-C, TERM to one or to all, KILL: no container, no h2load, no host process, no scratch file, within 15 s."""
     process = start(tmp_path, 18321)
 
     os.killpg(process.pid, number) if group else os.kill(process.pid, number)
@@ -65,8 +65,8 @@ def test_nothing_is_left_after_a_signal(tmp_path, number, group, code):
 
 
 def test_a_second_signal_leaves_at_once(tmp_path):
-    """The impatient: the process is gone, and the guard still cleans up."""
-    process = start(tmp_path, 18322)
+    """The impatient: the process is gone, and the guard still cleans up. Here the hosts are a Ray node."""
+    process = start(tmp_path, 18322, "--ray")
 
     os.kill(process.pid, signal.SIGINT)
     time.sleep(0.3)  # between the two signals; nothing is measured here
@@ -95,6 +95,21 @@ def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_pat
     assert (kept["verdict"], kept["findings"][0]["code"]) == ("INVALID", "agent-lost")
     assert (case["trials"], case["used"]) == (1, 1)
     assert {f["code"]: f["facts"] for f in case["findings"]}["retried"]["failed_tries"] == ["agent-lost"]
+
+
+def test_a_load_host_that_is_killed_is_started_again(tmp_path):
+    """Its process dies in mid-trial: the hosts are started again, and the trial is repeated."""
+    process = start(tmp_path, 18325, duration="2s")
+    (victim,) = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"][-2:] == ["agents.child", "load"]]
+
+    victim.send_signal(signal.SIGKILL)
+    output, _ = process.communicate(timeout=90)
+    (trial,) = (only_run(tmp_path / "runs") / "trials").glob("*/trial.json")
+
+    assert process.returncode == 0, output
+    assert "its actor is gone" in output
+    assert "restarting the hosts" in output
+    assert json.loads(trial.read_text())["verdict"] != "INVALID"
 
 
 @pytest.mark.timeout(400)

@@ -20,7 +20,7 @@ TARGET = Target.model_validate({"build": str(TINY), "port": PORT})
 @contextmanager
 def ray_actors(run, folder):
     """One machine as a fleet, an actor in each role."""
-    with RunHosts().fleet(run, {"case": Placement(LOCAL, {LOCAL: 1})}, [LOCAL]) as fleet:
+    with RunHosts(ray=True).fleet(run, {"case": Placement(LOCAL, {LOCAL: 1})}, [LOCAL]) as fleet:
         fleet.up(lambda text: None)
         actors = fleet.actors
         yield Hosts(run, actors.loads[LOCAL], actors.server, actors.others[LOCAL], folder)

@@ -1,4 +1,4 @@
-"""The main job, end to end: real Docker, real Ray, real h2load."""
+"""The main job, end to end: real Docker, real h2load; hosts are child processes, in one test a Ray node."""
 
 import json
 import re
@@ -127,9 +127,10 @@ def test_in_the_articles_limits_fastapi_is_invalid_for_memory(tmp_path):
 
 
 def test_bench_drives_what_is_already_up(tmp_path):
-    """No YAML: a thousand requests over two agents, one document on stdout. Open loads are the search's for capacity."""
+    """No YAML: a thousand requests over two agents, one document on stdout. Here through Ray, as on many hosts."""
+    asked = ("-c", "40", "-n", "1000", "--repeat", "2", "--ray")
     with server("http1", delay_us=[1_000]) as url:
-        done = volley("bench", url, "-c", "40", "-n", "1000", "--repeat", "2", "--json", "--out", str(tmp_path / "a"))
+        done = volley("bench", url, *asked, "--json", "--out", str(tmp_path / "a"))
     (case,) = json.loads(done.stdout)["cases"]
 
     assert done.returncode == 0, done.stderr

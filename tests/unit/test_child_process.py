@@ -109,6 +109,34 @@ def test_what_a_killed_child_leaves_is_removed_by_the_guard():
     assert not alive(agent.pid)
 
 
+@pytest.mark.parametrize("ahead", [True, False])
+def test_the_guard_removes_what_a_coordinator_and_its_child_leave(ahead):
+    """Both die at once, by kill -9: only the guard is left to end the generator. Also where the child was started ahead."""
+    code = FLEET.replace("AHEAD", "spawn.start_ahead()" if ahead else "")
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    child, *pids = (int(pid) for pid in process.stdout.readline().split())
+    assert all(alive(pid) for pid in [child, *pids])
+
+    os.kill(child, signal.SIGSTOP)  # it cannot end anything by itself
+    process.kill()
+    process.communicate()
+
+    wait_for(lambda: not any(alive(pid) for pid in [child, *pids]))
+    wait_for(lambda: not list(Path("/dev/shm").glob(f"volley-child-test-{process.pid}-*")))
+
+
+FLEET = """
+import time
+from orchestrator.fleet import spawn
+AHEAD
+from orchestrator.fleet.child_process import Children
+from tests.unit.test_child_process import RUN, armed
+with Children(RUN, containers=False) as children:
+    children.load("here", "127.0.0.1")
+    (child,) = children._children
+    print(child.pid, *armed(child), flush=True)
+    time.sleep(60)
+"""
 COORDINATOR = """
 import sys, time
 from pathlib import Path

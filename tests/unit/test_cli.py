@@ -18,6 +18,12 @@ EXAMPLE = str(ROOT / "configs" / "inventories" / "example.yaml")
 URL = "http://127.0.0.1:1/"
 
 
+@pytest.fixture(autouse=True)
+def _no_host_ahead(monkeypatch):
+    """Verbs that would run start no process here."""
+    monkeypatch.setattr("orchestrator.fleet.spawn.start_ahead", lambda: None)
+
+
 @dataclass(frozen=True)
 class Done:
     returncode: int

@@ -92,6 +92,20 @@ def test_a_node_that_will_never_be_up_is_reported_while_it_keeps_trying(run):
     assert refused.end()[1] == 0
 
 
+def test_a_run_without_a_node(run):
+    """Hosts that are processes of the coordinator: marked by the run, or before it had a name. No folder is made."""
+    marks = [run, f"{run}-ahead", f"{run}-other"]
+    processes = [subprocess.Popen(["sleep", "300"], env={**os.environ, guard.RUN_VARIABLE: mark}) for mark in marks]
+    guarded = Guarded(run, "", command=[], marks=[f"{run}-ahead"], containers=False)
+
+    (started, cleaned), status = guarded.end()
+    processes[2].kill()
+
+    assert (started["event"], started["folder"], status) == ("started", "", 0)
+    assert (cleaned["event"], cleaned["removed"]["processes"]) == ("cleaned", 2)
+    assert [process.wait(timeout=5) for process in processes] == [-9, -9, -9]
+
+
 def test_a_coordinator_that_falls_silent_is_gone(run):
     """The lease: standard input is open, but nothing arrives."""
     guarded = Guarded(run, f"echo {READY}; exec sleep 300", lease_s=0.5)
