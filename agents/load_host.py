@@ -8,17 +8,18 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from agents import probe
 from agents.clock import ClockResponder
 from agents.command import CommandHost
-from agents.gate import wait_until
-from agents.generators import h2load
 from agents.hostmeter import HostMeter, HostUse
-from agents.load_agent import LoadAgent
 from agents.probe import Checked, Expect, Request
 from agents.records import Assignment, GeneratorKind, HostDescription, HostRole
-from agents.wire import encode_stream, pack_result
+
+# The coordinator imports this module for its records and its methods; only a load host needs the rest, and numpy.
+if TYPE_CHECKING:
+    from agents.load_agent import LoadAgent
 
 QUIET_S = 0.02
 MOST_TRIVIAL = 8
@@ -61,6 +62,8 @@ class LoadHost(CommandHost):
 
     def describe(self) -> HostDescription:
         """Return what this host offers. Raises H2loadMissing."""
+        from agents.generators import h2load
+
         can = h2load.detect(self._program)
         return HostDescription(
             host=self._name,
@@ -75,9 +78,9 @@ class LoadHost(CommandHost):
         """Return the UDP port of the clock responder."""
         return self._responder.port
 
-    def check(self, request: Request, expect: Expect, timeout_s: float) -> Checked:
-        """Send a request from this host until it is answered once, and compare the response."""
-        return probe.check(request, expect, timeout_s)
+    def check(self, request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
+        """Send a request from this host until it is answered once (once at all: repeat=False); compare the response."""
+        return probe.check(request, expect, timeout_s, repeat)
 
     def serve_trivial(self, port: int, beside: bool) -> int:
         """Start the trivial server on a port (0: any free one) and return the port.
@@ -108,6 +111,9 @@ class LoadHost(CommandHost):
 
         Raises H2loadMissing, NotArmed, ValueError.
         """
+        from agents.generators import h2load
+        from agents.load_agent import LoadAgent
+
         self.discard()
         needs_h2load = any(assignment.generator is GeneratorKind.H2LOAD for assignment in assignments)
         can = h2load.detect(self._program) if needs_h2load else None
@@ -129,6 +135,8 @@ class LoadHost(CommandHost):
         self._threads[0].start()
 
     def _release(self, t0_ns: int) -> None:
+        from agents.gate import wait_until
+
         self._meter.start()
         late_ns = wait_until(t0_ns)
         for agent in self._agents:
@@ -165,6 +173,8 @@ class LoadHost(CommandHost):
 
     def collect(self) -> bytes:
         """Return the results of all agents as one stream of frames, after wait() returned True; forget the agents."""
+        from agents.wire import encode_stream, pack_result
+
         stream = encode_stream(pack_result(agent.result()) for agent in self._agents)
         self.discard()
         return stream

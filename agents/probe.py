@@ -120,10 +120,13 @@ def same_length(expect: Expect, answer: Answer) -> int | None:
     return len(answer.body) if expect.body is not None or expect.json_text is not None else None
 
 
-def check(request: Request, expect: Expect, timeout_s: float) -> Checked:
-    """Wait up to timeout_s for an answer and compare it with what is expected."""
+def check(request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
+    """Wait up to timeout_s for an answer and compare it with what is expected.
+
+    repeat: ask again where a request fails, such as one that is refused; otherwise ask once.
+    """
     try:
-        answer = wait_for_answer(request, timeout_s)
+        answer = wait_for_answer(request, timeout_s) if repeat else ask(request, timeout_s)
     except Unanswered as error:
         return Checked(ServerState.NOT_READY, str(error))
     return compare(expect, answer)

@@ -74,8 +74,10 @@ class LoadShell(CommandShell):
 
     @classmethod
     def prepare(cls) -> None:
-        """Import the HTTP client of check()."""
+        """Import what runs agents, and the HTTP client of check()."""
         import httpx  # noqa: F401
+
+        import agents.load_agent  # noqa: F401
 
     def _make(self, host: str, run: str, address: str, clock_port: int) -> CommandHost:
         # Each assignment names its run; only a server host has to know it from the start.
@@ -90,9 +92,9 @@ class LoadShell(CommandShell):
         """Return the UDP port of the clock responder."""
         return self._host.clock_port()
 
-    def check(self, request: Plain, expect: Plain, timeout_s: float) -> Plain:
+    def check(self, request: Plain, expect: Plain, timeout_s: float, repeat: bool) -> Plain:
         """Return the Checked of a Request and an Expect."""
-        return to_plain(self._host.check(from_plain(Request, request), from_plain(Expect, expect), timeout_s))
+        return to_plain(self._host.check(from_plain(Request, request), from_plain(Expect, expect), timeout_s, repeat))
 
     def serve_trivial(self, port: int, beside: bool) -> int:
         """Start the trivial server and return its port."""

@@ -132,7 +132,7 @@ def make_case(
         rate_per_s=load.rate,
         duration_us=load.duration,
         warm_up_us=load.warm_up_us,
-        tail_us=0 if load.duration is None else load.tail,
+        tail_us=load.tail_us,
         cpus=target.limits.cpus,
         memory_bytes=target.limits.memory,
         external=target.url is not None,

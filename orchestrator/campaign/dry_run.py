@@ -19,8 +19,8 @@ from orchestrator.result import FORMAT
 from orchestrator.spec.checks import Loaded
 from orchestrator.stored.documents import PlannedTrial
 
-# What bringing the hosts up takes; starting a container; asking a URL once.
-HOSTS_UP_S, CONTAINER_S, URL_S = 8.0, 3, 1
+# What bringing the hosts up takes, as Ray nodes and as processes of this machine; starting a container; asking a URL once.
+NODES_UP_S, PROCESSES_UP_S, CONTAINER_S, URL_S = 8.0, 1.0, 3, 1
 WIDTH = 80
 
 
@@ -94,7 +94,7 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     yield "slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
     least, most = requests_of(plan, loaded.campaign.least_repetitions), requests_of(plan, plan.blocks)
     yield f"requests: {_in_words(least)}" + ("" if least == most else f"; at most {_in_words(most)}")
-    low, high = _estimate_s(plan, loaded)
+    low, high = _estimate_s(plan, loaded, hosts)
     yield f"time: between {low:.0f} and {high:.0f} s; nothing was started"
 
 
@@ -151,14 +151,14 @@ def _load_in_words(case: Case) -> str:
     return f"{case.name}: {case.model}, {case.protocol}, {case.clients} clients over {case.agents} agents, {what}{rate}"
 
 
-def _estimate_s(plan: Plan, loaded: Loaded) -> tuple[float, float]:
+def _estimate_s(plan: Plan, loaded: Loaded, hosts: Hosts) -> tuple[float, float]:
     """Return the shortest and the longest time of a run.
 
     Shortest: the loads of the fewest blocks. Longest: all blocks, with every timeout used up.
     """
     campaign = loaded.campaign
     pause = (campaign.cool_down or 0) / 1e6
-    low = high = HOSTS_UP_S
+    low = high = NODES_UP_S if hosts.ray or hosts.inventory is not None else PROCESSES_UP_S
     for trial in plan.trials:
         target, load = campaign.targets[trial.case.target], campaign.loads[trial.case.load]
         fixed = _load_s(trial.case)

@@ -14,7 +14,6 @@ from orchestrator.fleet import ceilings
 from orchestrator.fleet.actors import Fleet
 from orchestrator.fleet.place import LOOPBACK, Machine, Placement, commanded, local_machine, machines_of
 from orchestrator.spec.inventory import Inventory
-from orchestrator.spec.load import load_inventory
 from orchestrator.spec.models import Campaign, Place
 from orchestrator.stored.documents import Origin
 
@@ -36,6 +35,8 @@ class Hosts:
         """Return the hosts that a run was started with. Raises ConfigurationError."""
         if origin.hosts is None:
             return Hosts(ray=origin.ray)
+        from orchestrator.spec.load import load_inventory
+
         return Hosts(load_inventory(Path(origin.hosts)), Path(origin.hosts).parent)
 
     @property

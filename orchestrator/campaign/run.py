@@ -17,7 +17,6 @@ from orchestrator.campaign.session import Session, Show, journalled
 from orchestrator.campaign.trials import CampaignTrials
 from orchestrator.fleet.place import Placement
 from orchestrator.plan import TrialPlan
-from orchestrator.report.files import write_results
 from orchestrator.result import Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext
@@ -123,6 +122,8 @@ def carry_out(
         work.resume_from(done)
         if not work.is_finished(policy):
             session.run(policy, say, lambda context: work.execute(context, policy, say))
+        from orchestrator.report.files import write_results  # once the load is over
+
         finished = evaluate_run(store.path, judgements)
         write_results(store.path, finished.summary, finished.trials)
         for event in work.conclusions(finished.summary):

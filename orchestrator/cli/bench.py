@@ -32,7 +32,7 @@ def bench(
     ] = None,
     duration: Annotated[
         str | None,
-        typer.Option("-d", "--duration", metavar="DURATION", help="Length of the window, e.g. 1m30s (default 10s)."),
+        typer.Option("-d", "--duration", metavar="DURATION", help="Length of the window, e.g. 1m30s (default 3s)."),
     ] = None,
     rate: Annotated[
         str | None,

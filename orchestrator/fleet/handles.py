@@ -5,16 +5,17 @@ Every call raises HostError for what went wrong on the host, and HostLost when t
 
 from __future__ import annotations
 
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from agents.command import CommandResult
-from agents.container import ServerSpec
-from agents.hostmeter import HostUse
-from agents.images import Build, ImageFacts
-from agents.load_host import Armed, Progress
-from agents.probe import Checked, Expect, Request
-from agents.records import Assignment, HostDescription, ServerFacts
-from agents.wire import AgentResult
+if TYPE_CHECKING:
+    from agents.command import CommandResult
+    from agents.container import ServerSpec
+    from agents.hostmeter import HostUse
+    from agents.images import Build, ImageFacts
+    from agents.load_host import Armed, Progress
+    from agents.probe import Checked, Expect, Request
+    from agents.records import Assignment, HostDescription, ServerFacts
+    from agents.wire import AgentResult
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -60,8 +61,11 @@ class TrialHandle(CommandHandle, Protocol):
 class LoadHandle(TrialHandle, Protocol):
     """A load host: runs the agents of one trial after the other."""
 
-    def check(self, request: Request, expect: Expect, timeout_s: float) -> Checked:
-        """Repeat a request until it is answered once, up to timeout_s, and compare the response."""
+    def check(self, request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
+        """Repeat a request until it is answered once, up to timeout_s, and compare the response.
+
+        repeat: False: ask only once.
+        """
 
     def serve_trivial(self, port: int, beside: bool) -> int:
         """Start the trivial server that calibration drives; return its port.

@@ -7,25 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from agents.generators.adapter import NotArmed
-from agents.generators.h2load import H2loadMissing
-from agents.images import BuildFailed
-from agents.server_host import EngineUnreachable, PortInUse
 from orchestrator.errors import HostError
 from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle
 
 A = TypeVar("A")
 B = TypeVar("B")
 
-_HINTS: dict[str, str] = {
-    kind.__name__: hint
-    for kind, hint in (
-        (BuildFailed, "fix the Dockerfile; if a base image cannot be pulled, load it there with 'docker load'"),
-        (H2loadMissing, "install it: sudo apt-get install nghttp2-client"),
-        (EngineUnreachable, "start it: sudo systemctl start docker; 'volley doctor' checks the rest"),
-        (PortInUse, "end the process that listens there ('ss -ltnp' names it), or change the target's port"),
-        (NotArmed, "fix what the generator reports; 'volley doctor' checks whether h2load can run here"),
-    )
+# By the name of the exception, which crosses from the host as text.
+_HINTS = {
+    "BuildFailed": "fix the Dockerfile; if a base image cannot be pulled, load it there with 'docker load'",
+    "H2loadMissing": "install it: sudo apt-get install nghttp2-client",
+    "EngineUnreachable": "start it: sudo systemctl start docker; 'volley doctor' checks the rest",
+    "PortInUse": "end the process that listens there ('ss -ltnp' names it), or change the target's port",
+    "NotArmed": "fix what the generator reports; 'volley doctor' checks whether h2load can run here",
 }
 _IS_UP = "check that the host is up"
 MOST_AT_ONCE = 1000

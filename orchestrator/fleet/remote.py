@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
 from agents.command import CommandResult
 from agents.container import ServerSpec
@@ -14,8 +14,10 @@ from agents.load_host import Armed, Progress
 from agents.probe import Checked, Expect, Request
 from agents.records import Assignment, HostDescription, ServerFacts, from_plain, to_plain
 from agents.shells import CommandShell, LoadShell, Plain, ServerShell
-from agents.wire import AgentResult, decode_stream, unpack_result
 from orchestrator.fleet.handles import Pending
+
+if TYPE_CHECKING:
+    from agents.wire import AgentResult
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,9 +97,9 @@ class RemoteLoad(RemoteCommand):
         """Return the host's resource use during the load."""
         return _use(self._at.begin(LoadShell.use).result(CALL_TIMEOUT_S))
 
-    def check(self, request: Request, expect: Expect, timeout_s: float) -> Checked:
+    def check(self, request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
         """Repeat a request until it is answered once, up to timeout_s, and compare the response."""
-        call = self._at.begin(LoadShell.check, to_plain(request), to_plain(expect), timeout_s)
+        call = self._at.begin(LoadShell.check, to_plain(request), to_plain(expect), timeout_s, repeat)
         return from_plain(Checked, call.result(timeout_s + ANSWER_S))
 
     def serve_trivial(self, port: int, beside: bool) -> int:
@@ -127,6 +129,8 @@ class RemoteLoad(RemoteCommand):
 
     def collect(self) -> list[AgentResult]:
         """Return the result of each agent."""
+        from agents.wire import decode_stream, unpack_result
+
         stream = self._at.begin(LoadShell.collect).result(CALL_TIMEOUT_S)
         return [unpack_result(payload) for payload in decode_stream(stream)]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.generators.contract import Model, Protocol
-from agents.generators.h2load import capabilities
 from agents.records import GeneratorKind, HostDescription
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, TrialFacts
@@ -43,6 +42,8 @@ def _is_timed_by_h2load(case: Case) -> bool:
 
 
 def _ends_on_close(host: HostDescription) -> bool:
+    from agents.generators.h2load import capabilities  # imports numpy
+
     if host.h2load is None:
         return False
     major, minor = host.h2load.split(".")

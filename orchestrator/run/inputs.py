@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from agents.wire import AgentResult
 from orchestrator.facts import Traffic, TrialFacts
 from orchestrator.fleet.handles import ServerHandle
 from orchestrator.fleet.hosts import Placed
@@ -16,6 +16,9 @@ from orchestrator.plan import TrialPlan
 from orchestrator.run.commands import Around
 from orchestrator.run.events import Say
 from orchestrator.spec.models import Load, Target
+
+if TYPE_CHECKING:
+    from agents.wire import AgentResult
 
 
 @dataclass(frozen=True, slots=True)

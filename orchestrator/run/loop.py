@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -75,7 +76,8 @@ def run_trials(
 ) -> Iterator[tuple[TrialPlan, TrialOutput]]:
     """Run every planned trial that is not done, and yield each as it ends, also those that are not run.
 
-    Raises HostError when the hosts of a trial cannot be reserved, and for what makes every trial impossible.
+    Raises HostError when the hosts of a trial cannot be reserved, and for what makes every trial impossible, such as a
+    URL that does not answer where it is the only target.
     """
     began = time.monotonic()
     failures: dict[str, int] = {}
@@ -91,9 +93,23 @@ def run_trials(
             if context.campaign.cool_down is not None and position:
                 time.sleep(context.campaign.cool_down / 1e6)
             output = run_with_retries(item, context.reserve, policy, failures.get(target) == 0, say)
+            if len(context.campaign.targets) == 1 and len(left) == len(plan.trials) and not position:
+                _require_answer(item, output)
             if output.facts.server.state != ServerState.NOT_STARTED:
                 failures[target] = 0 if output.facts.server.state in UP else failures.get(target, 0) + 1
         yield trial, output
+
+
+def _require_answer(item: TrialInput, output: TrialOutput) -> None:
+    """Raise HostError when a URL does not answer at all: there is nothing to measure."""
+    server, url = output.facts.server, item.target.url
+    if url is not None and server.state == ServerState.NOT_READY:
+        # Without the exception's class and number.
+        reason = re.sub(r"^\w+: |\[Errno -?\d+\] ", "", server.detail)
+        raise HostError(
+            f"{url} does not answer: {reason}",
+            "start the server, or check its address and port; ready.timeout in a campaign waits for it",
+        )
 
 
 def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, worked: bool, say: Say) -> TrialOutput:

@@ -17,7 +17,7 @@ from orchestrator.run.targets import expect_of, request_to, server_spec
 UP = (ServerState.READY, ServerState.EXTERNAL)
 START_MARGIN_S = 60.0
 START_POLL_S = 0.25
-# A URL is up already, so it has only this long to answer.
+# A URL is up already: unless the campaign says how long to wait for it, it is asked once and has this long to answer.
 ALREADY_UP_S = 4.0
 FURTHER_S = 5.0
 # How long the one request after the load may take; longer where responses took longer before.
@@ -46,7 +46,9 @@ def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -
 def _ask_url(trial: RunningTrial) -> ServerFacts:
     target = trial.input.target
     trial.say(Event("server", f"sending one request to {target.url}", passing=True))
-    checked = _ask(trial, trial.traffic.urls[0], min(ALREADY_UP_S, target.ready.timeout / 1e6))
+    waits = "timeout" in target.ready.model_fields_set
+    timeout_s = target.ready.timeout / 1e6 if waits else ALREADY_UP_S
+    checked = _ask(trial, trial.traffic.urls[0], timeout_s, repeat=waits)
     state = ServerState.EXTERNAL if checked.state == ServerState.READY else checked.state
     return ServerFacts(state=state, detail=checked.detail, closes=checked.closes, body_bytes=checked.body_bytes)
 
@@ -75,6 +77,7 @@ def _check_further(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
     return facts
 
 
-def _ask(trial: RunningTrial, url: str, timeout_s: float) -> Checked:
-    """Ask from the first load host until there is an answer, and compare it."""
-    return trial.placed.loads[0].check(request_to(url, trial.traffic), expect_of(trial.input.target), timeout_s)
+def _ask(trial: RunningTrial, url: str, timeout_s: float, repeat: bool = True) -> Checked:
+    """Ask from the first load host until there is an answer, or once, and compare it."""
+    request, expect = request_to(url, trial.traffic), expect_of(trial.input.target)
+    return trial.placed.loads[0].check(request, expect, timeout_s, repeat)

@@ -37,6 +37,11 @@ def _urls(target: Target, load: Load, address: str) -> list[str]:
     return [f"{parts.scheme}://{parts.netloc}{path}" for path in load.paths]
 
 
+def is_loopback(host: str) -> bool:
+    """Return whether a host name or an address is this machine's own loopback."""
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
 def request_to(url: str, traffic: Traffic) -> Request:
     """Return the request that the load sends to one of its URLs."""
     return Request(url, traffic.protocol is Protocol.HTTP2, traffic.method, traffic.headers, traffic.body)

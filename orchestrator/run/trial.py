@@ -6,10 +6,10 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agents.records import ServerFacts, ServerState
-from agents.wire import AgentResult
 from orchestrator.errors import HostError
 from orchestrator.facts import TrialFacts, When
 from orchestrator.fleet.handles import LoadHandle, ServerHandle
@@ -19,7 +19,10 @@ from orchestrator.run.events import Say
 from orchestrator.run.inputs import RunningTrial, Stages, TrialInput, TrialOutput
 from orchestrator.run.load import run_load
 from orchestrator.run.server import UP, bring_up
-from orchestrator.run.targets import traffic_of
+from orchestrator.run.targets import is_loopback, traffic_of
+
+if TYPE_CHECKING:
+    from agents.wire import AgentResult
 
 LEFT_WITHIN_S = 30.0
 
@@ -33,7 +36,7 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     server = placed.server if item.target.url is None else None
     traffic = traffic_of(item.target, item.load, server.address if server else "", item.folder)
     trial = RunningTrial(item, traffic, placed, server, Stages(), say)
-    shared = placed.shared() if item.target.url is None else _is_loopback(item.target.url)
+    shared = placed.shared() if item.target.url is None else is_loopback(urlsplit(item.target.url).hostname or "")
     facts = _planned(item, ServerFacts(state=ServerState.EXTERNAL), shared)
     log = b""
     try:
@@ -93,11 +96,6 @@ def _planned(item: TrialInput, server: ServerFacts, shared_host: bool) -> TrialF
         accepted_keys=item.accepted_keys,
         ceilings_per_s=item.ceilings_per_s,
     )
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _leave(server: ServerHandle | None, loads: list[LoadHandle]) -> None:

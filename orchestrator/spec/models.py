@@ -18,6 +18,8 @@ from orchestrator.spec.units import Duration, Rate, Share, Size, duration_text
 FINEST, COARSEST = 0.002, 0.5
 # Shorter windows hold too few requests, and are as short as the errors of the clocks.
 SHORTEST_WINDOW_US = 10_000
+# Of the default tail, a tenth of the duration.
+SHORTEST_TAIL_US, LONGEST_TAIL_US = 300_000, 2_000_000
 
 
 def _slo(value: str) -> str:
@@ -168,8 +170,9 @@ class Load(Model):
     """Length of the window."""
     warm_up: Duration | None = None
     """Before the window; by default the longer of 1 s and a tenth of the duration."""
-    tail: Duration = 2_000_000
-    """How long the load continues after the window, so that slow requests that started inside are seen."""
+    tail: Duration | None = None
+    """How long the load continues after the window, so that slow requests that started inside are seen; by default a tenth
+    of the duration, at least 0.3 s and at most 2 s."""
     timeout: Duration | None = None
     """A request without an answer after this time counts as failed. With h2load no request times out."""
     give_up: Duration = 60_000_000
@@ -219,6 +222,13 @@ class Load(Model):
         if self.duration is None:
             return 0
         return max(1_000_000, self.duration // 10) if self.warm_up is None else self.warm_up
+
+    @property
+    def tail_us(self) -> int:
+        """The tail in µs, the default applied."""
+        if self.duration is None:
+            return 0
+        return min(LONGEST_TAIL_US, max(SHORTEST_TAIL_US, self.duration // 10)) if self.tail is None else self.tail
 
 
 class Compare(Model):

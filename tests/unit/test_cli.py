@@ -1,6 +1,7 @@
 """The command line: words, streams, exit codes, imports."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 import typer
 
 from orchestrator.cli.app import app, invoke
+from tests.conftest import FAKE_H2LOAD
 
 ROOT = Path(__file__).parents[2]
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
@@ -58,6 +60,30 @@ def test_light_verbs_import_nothing_heavy(arguments):
     )
 
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.process
+def test_a_run_on_one_machine_imports_neither_ray_nor_ssh(tmp_path):
+    """Nor what only containers and pages need, before its load. A port that refuses ends it: 4, one sentence, no table."""
+    code = (
+        "import sys; sys.argv = ['volley', *sys.argv[1:]]\n"
+        "from orchestrator.cli import app as cli\n"
+        "try:\n    cli.main()\nexcept SystemExit as left:\n    assert left.code == 4, left.code\n"
+        "slow = {'ray', 'asyncssh', 'asyncio', 'docker', 'httpx', 'pandas', 'scipy', 'ruamel.yaml'} & set(sys.modules)\n"
+        "assert not slow, slow\n"
+    )
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "h2load").symlink_to(FAKE_H2LOAD)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "FAKE_H2LOAD": "{}"}
+    bench = ["bench", "http://127.0.0.1:9/", "--out", str(tmp_path / "runs")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *bench], capture_output=True, text=True, timeout=60, cwd=ROOT, env=environment
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "error: http://127.0.0.1:9/ does not answer: Connection refused\n  -> start the server" in done.stderr
 
 
 @pytest.mark.process

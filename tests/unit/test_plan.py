@@ -181,7 +181,24 @@ def test_how_long_a_load_lasts_is_said_once():
     burst, steady = make_plan(campaign(), "a/*").cases
 
     assert burst.load_us is None
-    assert steady.load_us == 2_000_000 + 5_000_000 + 2_000_000
+    assert steady.load_us == 2_000_000 + 5_000_000 + 500_000
+
+
+@pytest.mark.parametrize(
+    ("load", "tail_us"),
+    [
+        ({"duration": "1s"}, 300_000),
+        ({"duration": "8s"}, 800_000),
+        ({"duration": "1m"}, 2_000_000),
+        ({"duration": "8s", "tail": "50ms"}, 50_000),
+        ({"requests": 100}, 0),
+    ],
+)
+def test_the_tail_follows_the_duration_unless_it_is_set(load, tail_us):
+    """A tenth of it, from 0.3 s to 2 s; a load that requests end has none."""
+    case = make_plan(campaign(loads={"l": {"clients": 4} | load})).cases[0]
+
+    assert case.tail_us == tail_us
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from agents.records import ServerState
 from orchestrator.analyse.precision import Precision, Progress
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
@@ -35,13 +36,18 @@ SPEC = Campaign.model_validate(
 )
 
 
+URL = "http://127.0.0.1:9/"
+REFUSED = {"server": server_facts(state=ServerState.NOT_READY, detail="ConnectError: [Errno 111] Connection refused")}
+
+
 class World:
     """A run whose trials end as a test says; everything else is real."""
 
-    def __init__(self, tmp_path, monkeypatch, retries=1, progress=None):
-        self.plan = make_plan(SPEC)
+    def __init__(self, tmp_path, monkeypatch, retries=1, progress=None, spec=None):
+        spec = self.spec = SPEC if spec is None else spec
+        self.plan = make_plan(spec)
         self.store = RunStore.create(tmp_path, "c")
-        work = CampaignTrials(Loaded(SPEC, tmp_path, {}), Hosts(), self.plan, {})
+        work = CampaignTrials(Loaded(spec, tmp_path, {}), Hosts(), self.plan, {})
         self.store.write_json("plan.json", to_document(work.document(None)))
         self.events = []
         self.policy = RunRetryPolicy(self.plan.trials, self.store, retries, self.events.append, Judgements(), progress)
@@ -64,7 +70,7 @@ class World:
         def reserve(case):
             yield SimpleNamespace()
 
-        context = loop.RunContext(SPEC, self.store.path, "run", {}, reserve)
+        context = loop.RunContext(self.spec, self.store.path, "run", {}, reserve)
         for planned, output in loop.run_trials(self.plan, context, self.policy, lambda event: None):
             self.policy.finish(planned, output)
         return [facts for facts, _ in read_trials(self.store.path)]
@@ -174,3 +180,25 @@ def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, 
     )
     resumed.resume_from(Judgements().of_run(world.store.path))
     assert resumed.is_over(resumed.remaining()[0])
+
+
+def test_the_only_url_that_does_not_answer_ends_the_run(tmp_path, monkeypatch):
+    """In one sentence: nothing can be measured. Where a trial was measured before, it is a result like any other."""
+    spec = Campaign.model_validate(SPEC.model_dump(exclude_unset=True) | {"targets": {"flask": {"url": URL}}})
+    world = World(tmp_path, monkeypatch, spec=spec)
+    with pytest.raises(HostError, match=f"^{URL} does not answer: Connection refused$") as raised:
+        world.run(REFUSED)
+    later = World(tmp_path, monkeypatch, spec=spec).run({}, REFUSED)
+
+    assert "start the server" in raised.value.hint
+    assert [facts.server.state for facts in later] == [ServerState.READY, ServerState.NOT_READY]
+
+
+def test_one_of_several_urls_that_does_not_answer_is_a_result(tmp_path, monkeypatch):
+    """The others are measured."""
+    targets = {"flask": {"url": URL}, "other": {"url": "http://127.0.0.1:8/"}}
+    spec = Campaign.model_validate(SPEC.model_dump(exclude_unset=True) | {"targets": targets})
+
+    states = [facts.server.state for facts in World(tmp_path, monkeypatch, spec=spec).run(REFUSED)]
+
+    assert states == [ServerState.NOT_READY, *[ServerState.READY] * 3]

@@ -156,6 +156,31 @@ def test_the_body_is_read_once(tmp_path, monkeypatch):
     assert [(sent.method, sent.body) for sent in world.load.armed] == [("POST", b"{}")]
 
 
+@pytest.mark.parametrize(("address", "lead_ms"), [("127.0.0.1", 30), ("198.18.0.1", 250)])
+def test_t0_is_as_far_ahead_as_the_hosts_are_away(address, lead_ms, monkeypatch):
+    """On this machine it takes one call to say when T0 is."""
+    monkeypatch.setattr(load.time, "time_ns", lambda: 1_000_000_000)
+    world = World()
+    world.load.address = world.server.address = address
+
+    assert world.run().facts.t0_ns == 1_000_000_000 + lead_ms * 1_000_000 + 3 * 20
+
+
+@pytest.mark.parametrize(("ready", "waited_s"), [({}, None), ({"ready": {"timeout": "9s"}}, 9.0)])
+def test_a_url_is_asked_once_unless_the_campaign_waits_for_it(ready, waited_s):
+    """What is not up already is an error now; ready.timeout is kept as it is."""
+    world = World()
+    plain = world.campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    plain["targets"]["t"] = {"url": "http://api/"} | ready
+    world.campaign = Campaign.model_validate(plain)
+    world.load.checked = Checked(ServerState.NOT_READY, "ConnectError: [Errno 111] Connection refused")
+    output = world.run()
+
+    assert output.facts.server.state == ServerState.NOT_READY
+    assert world.load.waited_s == waited_s
+    assert "gen.arm" not in world.calls
+
+
 CLOSES = ServerFacts(ServerState.READY, closes=True)
 
 
