@@ -46,9 +46,9 @@ def export(
     if format_ is ExportFormat.JSON:
         show(stored(run_folder), as_json=True)
     elif format_ is ExportFormat.CSV:
-        from orchestrator.report.tables import trials_frame
+        from orchestrator.report.tables import as_csv, trial_rows
 
-        typer.echo(trials_frame(stored(run_folder).trials).to_csv(index=False), nl=False)
+        typer.echo(as_csv(trial_rows(stored(run_folder).trials)), nl=False)
     else:
         from orchestrator.report import hlog
         from orchestrator.stored.reading import read_trials

@@ -5,16 +5,14 @@ Units are in names.
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agents.records import to_plain
 from orchestrator.result import CaseResult, Comparison, Interval, Saturation, Summary, Trial
 from orchestrator.slo import TIMES
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 # One row of a table, by column.
 Row = dict[str, str | float | None]
@@ -23,22 +21,20 @@ _REQUESTS = ("ok", "http_error", "failed", "censored")
 
 def write_all(folder: Path, summary: Summary, trials: list[Trial]) -> None:
     """Write every table of a run into its folder."""
-    rows = trials_frame(trials)
-    rows.to_csv(folder / "trials.csv", index=False)
+    rows = trial_rows(trials)
+    _write_csv(rows, folder / "trials.csv")
     _write_parquet(rows, folder / "trials.parquet")
     if summary.saturation:
-        saturation_frame(summary.saturation).to_csv(folder / "saturation.csv", index=False)
+        _write_csv(probe_rows(summary.saturation), folder / "saturation.csv")
         return
-    cases_frame(summary.cases).to_csv(folder / "cases.csv", index=False)
+    _write_csv(case_rows(summary.cases), folder / "cases.csv")
     if summary.comparisons:
-        comparisons_frame(summary.comparisons).to_csv(folder / "comparisons.csv", index=False)
+        _write_csv(comparison_rows(summary.comparisons), folder / "comparisons.csv")
 
 
-def trials_frame(trials: list[Trial]) -> pd.DataFrame:
+def trial_rows(trials: Sequence[Trial]) -> list[Row]:
     """Return one row per planned trial, in order."""
-    import pandas as pd
-
-    return pd.DataFrame([trial_row(trial) for trial in trials])
+    return [trial_row(trial) for trial in trials]
 
 
 def trial_row(trial: Trial) -> Row:
@@ -83,10 +79,8 @@ def trial_row(trial: Trial) -> Row:
     return row
 
 
-def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
+def case_rows(cases: Sequence[CaseResult]) -> list[Row]:
     """Return one row per case: estimate, low and high of each number."""
-    import pandas as pd
-
     rows = []
     for case in cases:
         row: Row = {
@@ -116,27 +110,23 @@ def cases_frame(cases: list[CaseResult]) -> pd.DataFrame:
             row[name] = getattr(case.server, name)
         row["findings"] = " ".join(finding.code for finding in case.findings)
         rows.append(row)
-    return pd.DataFrame(rows)
+    return rows
 
 
-def saturation_frame(searches: list[Saturation]) -> pd.DataFrame:
+def probe_rows(searches: Sequence[Saturation]) -> list[Row]:
     """Return one row per probe: the curve of each target."""
-    import pandas as pd
-
-    rows = []
+    rows: list[Row] = []
     for search in searches:
         for probe in search.curve:
             plain = {"target": search.target, "slo": search.slo, **to_plain(probe)}
             times = {f"response_time_{name}_us": value for name, value in plain.pop("response_time_us").items()}
             rows.append({**plain, "failed": "; ".join(probe.failed), "verdict": str(probe.verdict), **times})
-    return pd.DataFrame(rows)
+    return rows
 
 
-def comparisons_frame(comparisons: list[Comparison]) -> pd.DataFrame:
+def comparison_rows(comparisons: Sequence[Comparison]) -> list[Row]:
     """Return one row per comparison."""
-    import pandas as pd
-
-    rows = [
+    return [
         {
             "metric": c.metric,
             "load": c.load,
@@ -151,7 +141,6 @@ def comparisons_frame(comparisons: list[Comparison]) -> pd.DataFrame:
         }
         for c in comparisons
     ]
-    return pd.DataFrame(rows)
 
 
 def _interval(name: str, interval: Interval | None) -> dict[str, float | None]:
@@ -160,13 +149,32 @@ def _interval(name: str, interval: Interval | None) -> dict[str, float | None]:
     return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _write_parquet(frame: pd.DataFrame, path: Path) -> None:
-    import duckdb
+def as_csv(rows: Sequence[Row]) -> str:
+    """Return rows as CSV with a header. Columns are those of all rows, in the order in which they appear first."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _columns(rows), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
-    # Columns without any value get the type of numbers, because only numbers can be missing.
-    frame = frame.astype({name: "float64" for name in frame.columns if frame[name].isna().all()})
-    with duckdb.connect() as connection:
-        connection.register("rows", frame)
-        connection.execute(
-            f"COPY rows TO '{str(path).replace(chr(39), chr(39) * 2)}' (FORMAT parquet, COMPRESSION zstd)"
-        )
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _write_csv(rows: Sequence[Row], path: Path) -> None:
+    path.write_text(as_csv(rows), encoding="utf-8")
+
+
+def _write_parquet(rows: Sequence[Row], path: Path) -> None:
+    # Takes a tenth of a second to import, which only a finished run has to spend.
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    columns = {}
+    for name in _columns(rows):
+        values = [row.get(name) for row in rows]
+        # Columns without any value get the type of numbers, because only numbers can be missing.
+        empty = all(value is None for value in values)
+        columns[name] = pa.array(values, pa.float64() if empty else None)
+    parquet.write_table(pa.table(columns), path, compression="zstd")
