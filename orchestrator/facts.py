@@ -36,6 +36,7 @@ class Case:
 
     requests or duration_us is set. external: the target is a URL that is already up. clients: in the open loop the most
     connections. program: the command line of a generator of the user's. timeout_us: per request. seed: of random arrivals.
+    time_limits_us: of the case's objectives; the requests that took as long are counted for each.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Case:
     arrivals: Arrivals = Arrivals.EVEN
     timeout_us: int | None = None
     seed: int = 0
+    time_limits_us: list[int] = field(default_factory=list)
 
     @property
     def load_us(self) -> int | None:

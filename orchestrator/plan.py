@@ -117,7 +117,7 @@ def make_case(
     seed: the campaign's, for arrivals at random. objectives: those of the case; h2load needs connections for answers that
     take as long as they allow.
     """
-    slowest_us = max((term.limit for term in objectives if term.metric in TIMES), default=0)
+    limits_us = sorted({round(term.limit) for term in objectives if term.metric in TIMES})
     generator = choose(load, agents)
     return Case(
         name=f"{target_name}/{load_name}",
@@ -125,7 +125,7 @@ def make_case(
         load=load_name,
         model=Model(load.model),
         protocol=Protocol(load.protocol),
-        clients=most_clients(load, generator, agents, slowest_us),
+        clients=most_clients(load, generator, agents, max(limits_us, default=0)),
         streams=load.streams,
         agents=agents,
         requests=load.requests,
@@ -142,6 +142,7 @@ def make_case(
         arrivals=Arrivals(load.arrivals),
         timeout_us=load.timeout,
         seed=seed,
+        time_limits_us=limits_us,
     )
 
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from agents.cgroup import Counters
-from agents.histogram import HdrCounts, Sparse, highest_us, rank_of
+from agents.histogram import HIGHEST_US, HdrCounts, Sparse, highest_us, index_of, rank_of
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
 from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState
 from orchestrator.facts import TrialFacts
@@ -22,7 +22,8 @@ def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
     ok = merged.service[OK]
     requests = count_requests(facts, merged)
     tail = tail_of(ok)
-    judged, beyond = objective_times(successes(merged), requests)
+    answered = successes(merged)
+    judged, beyond = objective_times(answered, requests)
     return Metrics(
         throughput_per_s=ok.n / window_s if window_s > 0 else 0.0,
         window_s=window_s,
@@ -40,6 +41,7 @@ def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
         concurrency=concurrency(facts, merged, window_s),
         objective_time_us=judged,
         beyond=beyond,
+        slower={limit_us: at_least(answered, limit_us) for limit_us in facts.case.time_limits_us},
     )
 
 
@@ -110,6 +112,16 @@ def objective_times(answered: HdrCounts, requests: Requests) -> tuple[Times, lis
     if requests.unsuccessful:
         beyond.append(Metric.MAX)
     return values, beyond
+
+
+def at_least(h: HdrCounts, limit_us: int) -> int:
+    """Return how many values do not meet a limit: those of which a percentile, as value_at() gives it, is not below it."""
+    if h.n == 0 or h.maximum_us < limit_us:
+        return 0
+    if limit_us > HIGHEST_US:
+        return h.overflow
+    first = int(index_of(np.array([limit_us], dtype=np.int64))[0])
+    return int(h.counts[first:].sum()) + h.overflow
 
 
 def statuses(agents: list[AgentFacts]) -> dict[str, int]:

@@ -133,6 +133,7 @@ class Metrics:
     None for others.
     objective_time_us: what objectives are judged by: percentiles over all requests, where one without
     a successful answer is slower than any limit. beyond: those that fall on such requests.
+    slower: successful answers that did not meet a time limit of the case, by limit in µs.
     """
 
     throughput_per_s: float
@@ -151,6 +152,7 @@ class Metrics:
     concurrency: float | None = None
     objective_time_us: Times = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
+    slower: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

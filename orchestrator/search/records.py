@@ -63,10 +63,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How far a probe was from its objective.
+    """How far a probe was from the objective that came nearest to failing.
 
-    Of `requests`, how many did not meet the objective that came nearest to failing, and the share
-    of them that it allows.
+    violations: of `requests`, how many did not meet it. allowed: the share of them that it allows.
     """
 
     violations: float
@@ -78,7 +77,7 @@ class Evidence:
 class Answer:
     """What the trial showed. limited_by: what other than the server made it fail.
 
-    It then does not count. evidence: None where the objective is not a share of requests.
+    It then does not count. evidence: None where no objective is about a share of requests.
     """
 
     passed: bool

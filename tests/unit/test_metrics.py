@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents.histogram import HdrCounts
-from orchestrator.analyse.metrics import censored, evaluate, times
+from orchestrator.analyse.metrics import at_least, censored, evaluate, times
 from orchestrator.merge import Merged, merge
 from tests.unit.facts import T0_US, agent_facts, result, steady_case, trial_facts
 
@@ -92,3 +92,24 @@ def test_cpu_per_request_is_differenced_over_the_window():
 def test_merging_nothing_is_the_identity():
     """A trial without agents has empty counters, not an error."""
     assert merge([]).service == Merged().service
+
+
+@pytest.mark.parametrize("limit_us", [1, 7, 5_000, 5_003, 49_999, 50_000, 80_000, 1 << 37])
+def test_requests_slower_than_a_limit_agree_with_the_percentiles(limit_us):
+    """A percentile meets a limit if and only if few enough requests are counted as slower."""
+    draw = np.random.default_rng(5)
+    h = HdrCounts()
+    h.record(np.concatenate([draw.integers(1, 60_000, 1_000), [1 << 36, 1 << 38]]))
+
+    values = np.array([h.value_at(rank) for rank in range(1, h.n + 1)])
+    assert at_least(h, limit_us) == int((values >= limit_us).sum())
+    assert at_least(HdrCounts(), limit_us) == 0
+
+
+def test_a_trial_counts_the_requests_that_missed_a_limit_of_its_case():
+    """For each limit in turn; without any it counts none."""
+    facts = trial_facts(case=steady_case(time_limits_us=[1_000, 5_000]), window_end_us=T0_US + 5_000_000)
+    metrics = numbers(facts, [500] * 400 + [2_000] * 100, [500] * 490 + [9_000] * 10)
+
+    assert metrics.slower == {1_000: 110, 5_000: 10}
+    assert numbers(trial_facts(), [100] * 500, [100] * 500).slower == {}
