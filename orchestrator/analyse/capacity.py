@@ -10,47 +10,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from orchestrator.analyse.bottleneck import ENDED, MEMORY, bottleneck, cpu_full, describe
-from orchestrator.analyse.precision import value_of
-from orchestrator.result import (
-    FindingCode,
-    Interval,
-    Metrics,
-    Probe,
-    Saturation,
-    Severity,
-    Trial,
-    Verdict,
-    worst,
-)
+from orchestrator.analyse.bottleneck import bottleneck, describe
+from orchestrator.analyse.probing import Judgement, ProbeJudge
+from orchestrator.result import Interval, Probe, Saturation, Trial, Verdict, worst
 from orchestrator.search.engine import Search
-from orchestrator.search.records import Answer, Ask, Bounds, Ending, Found, Kind, LimitedBy
-from orchestrator.slo import ERRORS, TIMES, Term
+from orchestrator.search.records import Ask, Bounds, Ending, Found, Kind, LimitedBy
+from orchestrator.slo import TIMES, Term
 
 _T = TypeVar("_T")
 
-# The share of due requests that must be answered in the window. Below it the backlog grows, however
-# good the times are.
-KEEPS_UP = 0.95
-# The same for a light load, which is short: a hiccup of the machine takes a larger share of it.
-RECOVERED = 0.8
-KEEPS_UP_TERM = f"answers >= {KEEPS_UP:.0%} of the rate"
-NO_ANSWER_TERM = "answers"
-# A load with one of these findings was not the one that was requested, and says nothing about the
-# server.
-LIMITS = {
-    LimitedBy.GENERATOR: {
-        FindingCode.GENERATOR_CPU,
-        FindingCode.EPHEMERAL_PORTS,
-        FindingCode.AGENT_LOST,
-        FindingCode.CLOCK_STEP,
-    },
-    LimitedBy.NETWORK: {FindingCode.NETWORK_SATURATED},
-    LimitedBy.MACHINE: {FindingCode.HOST_STEAL},
-}
 # A probe lasts no longer than this for the sake of a percentile.
 LONGEST_S = 120.0
 LOWEST_OF_START = 0.01
+# A load may have this many connections where it sets no limit of its own.
+MOST_CONNECTIONS = 10_000
+LIMITS_IN_WORDS = {
+    LimitedBy.CONNECTIONS: "number of connections",
+    LimitedBy.CLIENTS: "number of connections that 'clients' allows",
+}
 
 NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, 0)
 
@@ -61,7 +38,8 @@ class Wanted:
 
     lowest, highest: rates per second. window_us, soak_us: of a probe, and of the soak.
     lowest 0: the rate at which a probe of LONGEST_S has the requests that its percentiles need
-    (`needed`), but at least a hundredth of the rate at which the search begins.
+    (`needed`), but at least a hundredth of the rate at which the search begins. connections: the most
+    that a probe may have, over all agents.
     """
 
     slo: str
@@ -73,59 +51,16 @@ class Wanted:
     budget: int
     window_us: int
     soak_us: int
+    connections: int = MOST_CONNECTIONS
+
+    def judge(self) -> ProbeJudge:
+        """Return a judge for the trials of one target."""
+        return ProbeJudge(self.terms, self.connections)
 
     def bounds(self, start: float, recovers: bool) -> Bounds:
         """Return the bounds of a search that begins at the closed-loop throughput `start`."""
         lowest = self.lowest or max(1.0, self.needed / LONGEST_S, LOWEST_OF_START * start)
         return Bounds(start, lowest, self.highest, self.precision, self.budget, recovers)
-
-
-def failed_terms(trial: Trial, terms: Sequence[Term]) -> list[str]:
-    """Return the objectives that a probe did not meet, as they were written.
-
-    Keeping up is always one of them.
-    """
-    metrics = trial.metrics
-    if metrics is None or (trial.verdict is Verdict.INVALID and not metrics.requests.ok):
-        return [NO_ANSWER_TERM]
-    # A light load checks whether the server has recovered. The objectives do not apply: one may be
-    # impossible.
-    light = trial.facts.case.load == Kind.REFERENCE
-    failed = [term.text for term in terms if not light and not term.met_by(_value(metrics, term))]
-    rate = trial.facts.case.rate_per_s
-    enough = RECOVERED if light else KEEPS_UP
-    if rate is not None and metrics.throughput_per_s < enough * rate and not failed:
-        failed.append(KEEPS_UP_TERM)
-    return failed
-
-
-def _value(metrics: Metrics, term: Term) -> float | None:
-    if term.metric == ERRORS:
-        return metrics.requests.error_share
-    if term.metric in metrics.beyond:
-        return None
-    return metrics.objective_time_us.get(term.metric) or value_of(metrics, term.metric)
-
-
-def answer(trial: Trial, terms: Sequence[Term]) -> Answer:
-    """Return whether a probe passed.
-
-    One that failed beside a saturated generator, network or machine does not count.
-    """
-    if not failed_terms(trial, terms) and not _spoiled_server(trial):
-        return Answer(True)
-    codes = {f.code for f in trial.findings if f.severity is not Severity.INFORMATION}
-    # A server that used up its CPU reached its limit, whatever else was busy.
-    if _spoiled_server(trial) or cpu_full(trial):
-        return Answer(False)
-    for limit, causes in LIMITS.items():
-        if codes & causes:
-            return Answer(False, limited_by=limit)
-    return Answer(False)
-
-
-def _spoiled_server(trial: Trial) -> bool:
-    return any(f.code in MEMORY | ENDED and f.severity is Severity.INVALID for f in trial.findings)
 
 
 def asked_of(trial: Trial) -> Ask:
@@ -134,8 +69,9 @@ def asked_of(trial: Trial) -> Ask:
     return Ask(Kind(case.load), case.rate_per_s or 0.0)
 
 
-def probe(asked: Ask, reply: Answer, trial: Trial, terms: Sequence[Term]) -> Probe:
+def probe(asked: Ask, judged: Judgement, trial: Trial) -> Probe:
     """Return one point of the curve."""
+    reply = judged.answer
     limit = None if reply.passed or reply.limited_by else bottleneck(trial)
     metrics = trial.metrics
     times = {} if metrics is None else metrics.response_time_us or metrics.service_time_us
@@ -145,13 +81,16 @@ def probe(asked: Ask, reply: Answer, trial: Trial, terms: Sequence[Term]) -> Pro
         rate_per_s=asked.rate_per_s,
         passed=reply.passed,
         limited_by=reply.limited_by,
-        failed=failed_terms(trial, terms),
+        failed=judged.failed,
         throughput_per_s=None if metrics is None else metrics.throughput_per_s,
         response_time_us={str(name): times.get(name) for name in TIMES},
         error_share=None if metrics is None else metrics.requests.error_share,
         resource=None if limit is None else describe(limit, trial),
         verdict=trial.verdict,
         bottleneck=limit,
+        answered_per_s=None if metrics is None else judged.answered_per_s,
+        window_s=None if metrics is None else metrics.window_s,
+        arrivals=trial.facts.case.arrivals,
     )
 
 
@@ -161,36 +100,59 @@ def counts(p: Probe) -> bool:
 
 
 def conclude(target: str, wanted: Wanted, found: Found, probes: list[Probe], start: float) -> Saturation:
-    """Return the answer: what was found, what limited the server first, and every probe."""
+    """Return the answer: what was found, what limited the server first, and every probe.
+
+    No rate in it is above what the server answered.
+    """
     counted = [p for p in probes if counts(p)]
     # The first limit shows just above the capacity, not far beyond it.
     failing = sorted((p for p in counted if not p.passed), key=lambda p: p.rate_per_s)
     edge = found.low or 0.0
+    most = _most_answered([p for p in counted if p.passed], found.held or 0.0)
     nearest = [p for p in failing if p.rate_per_s >= edge][:5] or failing[-1:]
     terms = Counter(term for p in nearest for term in p.failed)
     resources = Counter(p.resource for p in nearest if p.resource)
     bottlenecks = Counter(p.bottleneck for p in nearest if p.bottleneck)
-    interval = None if found.estimate is None else Interval(found.estimate, found.low, found.high)
     return Saturation(
         target=target,
         slo=wanted.slo,
         terms=wanted.terms,
         ending=found.ending,
-        capacity_per_s=interval,
+        capacity_per_s=_answered(found, counted),
         confirmed=found.confirmed,
-        held_per_s=found.held,
+        held_per_s=None if found.held is None else min(found.held, most),
         limited_by=found.limited_by,
         gave_way=_most_common(terms),
         resource=_most_common(resources),
-        probes=found.probes,
+        probes=len(probes),
         start_per_s=start,
         curve=probes,
-        # A probe that fails overloads the server on purpose; those that passed carry the answer.
-        verdict=Verdict.INVALID
-        if found.ending is Ending.NOT_STARTED
-        else worst([Verdict.VALID, *(p.verdict for p in counted if p.passed)]),
+        verdict=_verdict(found, counted),
         bottleneck=_most_common(bottlenecks),
+        soak_failed_per_s=found.soak_failed,
+        soak_s=wanted.soak_us / 1e6,
     )
+
+
+def _answered(found: Found, counted: Sequence[Probe]) -> Interval | None:
+    """Return the interval of a search, none of it above what was answered: by probes that passed, and at its end by any."""
+    if found.estimate is None or found.low is None or found.high is None:
+        return None
+    passed = _most_answered([p for p in counted if p.passed], found.high)
+    low, estimate = min(found.low, passed), min(found.estimate, passed)
+    return Interval(estimate, low, min(found.high, _most_answered(counted, found.high)))
+
+
+def _most_answered(probes: Sequence[Probe], otherwise: float) -> float:
+    return max((p.answered_per_s for p in probes if p.answered_per_s is not None), default=otherwise)
+
+
+def _verdict(found: Found, counted: Sequence[Probe]) -> Verdict:
+    if found.ending is Ending.NOT_STARTED:
+        return Verdict.INVALID
+    doubts = [Verdict.SUSPECT] if found.ending is Ending.NOT_SUSTAINED else []
+    # A probe that fails overloads the server on purpose; those that passed carry the answer.
+    return worst([Verdict.VALID, *doubts, *(p.verdict for p in counted if p.passed)])
 
 
 def _most_common(counted: Counter[_T]) -> _T | None:
@@ -207,13 +169,14 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     if not trials or trials[0].metrics is None or not trials[0].metrics.requests.ok:
         return conclude(target, wanted, NOTHING, [], 0.0)
     start = trials[0].metrics.throughput_per_s
-    search = Search(wanted.bounds(start, trials[0].facts.case.external))
+    search, judge = Search(wanted.bounds(start, trials[0].facts.case.external)), wanted.judge()
+    judge.estimated(trials[0])
     probes = []
     for trial in trials[1:]:
         search.ask()
-        asked, reply = asked_of(trial), answer(trial, wanted.terms)
-        search.tell(reply, asked)
-        probes.append(probe(asked, reply, trial, wanted.terms))
+        asked, judged = asked_of(trial), judge.judge(trial)
+        search.tell(judged.answer, asked)
+        probes.append(probe(asked, judged, trial))
     search.ask()
     return conclude(target, wanted, search.found(), probes, start)
 
@@ -247,9 +210,19 @@ def in_words(s: Saturation) -> str:
         return f"capacity {c.estimate:.0f}/s ({c.low:.0f} to {c.high:.0f}/s), {sure}"
     return {
         Ending.ALWAYS_MET: f"at least {held}: the objective was met at every rate up to --highest",
-        Ending.LIMITED: f"at least {held}, limited by the {s.limited_by}, not by the server",
+        Ending.LIMITED: f"at least {held}, limited by the {limit_in_words(s.limited_by)}, not by the server",
+        Ending.NOT_SUSTAINED: f"not sustained: a soak failed{_failed_soak(s)}; shorter probes passed up to {held}",
         Ending.NEVER_MET: "the objective was not met even at the lowest rate",
         Ending.NOT_STARTED: "not measured: the server did not start or did not answer",
         Ending.UNFINISHED: f"the search was interrupted; {met}; continue with volley resume",
         Ending.NOT_RECOVERED: f"the server did not recover after a failed probe; before that {met}",
     }.get(s.ending, f"no capacity found; {met}")
+
+
+def _failed_soak(s: Saturation) -> str:
+    return "" if s.soak_failed_per_s is None else f" at {s.soak_failed_per_s:.0f}/s"
+
+
+def limit_in_words(limit: LimitedBy | None) -> str:
+    """Return what other than the server reached its limit, to follow "limited by the"."""
+    return LIMITS_IN_WORDS.get(limit, str(limit)) if limit is not None else "generator"

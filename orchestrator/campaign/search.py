@@ -16,7 +16,7 @@ from orchestrator.campaign.origin import parts_of
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.campaign.run import start
 from orchestrator.campaign.session import Show
-from orchestrator.campaign.target import TargetSearch, wanted_of
+from orchestrator.campaign.target import TargetSearch, template_of, wanted_of
 from orchestrator.errors import HostError, UsageError
 from orchestrator.fleet.place import place
 from orchestrator.plan import Plan, TrialPlan
@@ -54,13 +54,13 @@ class CapacitySearch:
         campaign = loaded.campaign
         if (saturate := campaign.saturation) is None:
             raise UsageError("the campaign has no objective to search for", "add one: --slo 'p99<50ms'")
-        self.loaded, self.hosts, self.wanted = loaded, hosts, wanted_of(saturate)
+        self.loaded, self.hosts, self.wanted = loaded, hosts, wanted_of(campaign)
         if (least := self.wanted.needed / LONGEST_S) > saturate.highest:
             raise UsageError(
                 f"a probe of {LONGEST_S:.0f} s at the highest rate, {saturate.highest:g}/s, is too short for {saturate.slo}",
                 f"allow {math.ceil(least)}/s, or ask for a lower percentile",
             )
-        template = campaign.loads[saturate.load or next(iter(campaign.loads))]
+        template = template_of(campaign, saturate)
         self.targets = [name for name in campaign.targets if _chosen(name, saturate, only)]
         if not self.targets:
             raise UsageError("no target is chosen", f"the targets are: {', '.join(campaign.targets)}")

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
-from orchestrator.analyse.capacity import LONGEST_S, NOTHING, Wanted, answer, asked_of, conclude, probe, within
+from orchestrator.analyse.capacity import (
+    LONGEST_S,
+    MOST_CONNECTIONS,
+    NOTHING,
+    Wanted,
+    asked_of,
+    conclude,
+    limit_in_words,
+    probe,
+    within,
+)
+from orchestrator.campaign.connections import Connections
 from orchestrator.facts import Case
 from orchestrator.plan import make_case
 from orchestrator.result import QUANTILES, Probe, Saturation, Trial
 from orchestrator.search.engine import Search
-from orchestrator.search.records import Ask, Kind
-from orchestrator.slo import Term
+from orchestrator.search.records import Answer, Ask, Kind
+from orchestrator.slo import TIMES, Term
 from orchestrator.spec.models import Campaign, Load, Saturate
 from orchestrator.spec.slo import terms
 
-ESTIMATE_CLIENTS, ESTIMATE_US = 32, 3_000_000
+ESTIMATE_US = 3_000_000
+# A window lasts at least as long as this many answers one after the other: a backlog shows in them.
+ANSWERS = 6
+# A tail lasts no longer than this for the sake of slow answers.
+LONGEST_TAIL_US = 30_000_000
 # The load that shows whether a server has recovered lasts a third of a window, but at least this long.
 LIGHT_US = 1_000_000
 # A search ends after this many failed starts of a fresh server in a row, whatever the rate.
 GIVE_UP_AFTER = 2
 
 
-def wanted_of(asked: Saturate) -> Wanted:
-    """Return what a campaign searches for."""
+def template_of(campaign: Campaign, asked: Saturate) -> Load:
+    """Return the load whose protocol, request and agents the probes have."""
+    return campaign.loads[asked.load or next(iter(campaign.loads))]
+
+
+def wanted_of(campaign: Campaign) -> Wanted:
+    """Return what a campaign with an objective to search for searches for."""
+    asked = campaign.saturation
+    assert asked is not None
     objectives = terms(asked.slo)
+    template = template_of(campaign, asked)
+    # The clients of a closed load are its concurrency, and no limit of an open one.
+    limit = template.clients if template.model == "open" else None
     return Wanted(
         asked.slo,
         objectives,
@@ -32,6 +57,7 @@ def wanted_of(asked: Saturate) -> Wanted:
         asked.budget,
         asked.window,
         asked.soak or 3 * asked.window,
+        limit or max(MOST_CONNECTIONS, template.agents or campaign.agents),
     )
 
 
@@ -40,28 +66,32 @@ def requests_needed(objectives: list[Term]) -> float:
     return max((10 / (1 - QUANTILES[term.metric]) for term in objectives if term.metric in QUANTILES), default=20.0)
 
 
-def load_of(template: Load, kind: Kind, rate: float, wanted: Wanted, asked: Saturate) -> Load:
-    """Return the load of one probe. The clients grow with the rate, the window with the requests that are needed."""
-    if kind is Kind.ESTIMATE:
+def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wanted, asked: Saturate) -> Load:
+    """Return the load of one probe.
+
+    clients: the most connections. usual_us: how long an answer usually takes. The window grows with the requests that the
+    percentiles need and with the time of an answer; the tail lasts as long as the objectives allow an answer to take.
+    """
+    if ask.kind is Kind.ESTIMATE:
         closed = {
             "model": "closed",
-            "clients": max(ESTIMATE_CLIENTS, template.agents or 1),
+            "arrivals": "even",
+            "clients": clients,
             "duration": min(ESTIMATE_US, wanted.window_us),
             "requests": None,
             "rate": None,
         }
         return template.model_copy(update=closed | {"warm_up": asked.warm_up, "tail": asked.tail})
     light_us = min(wanted.window_us, max(LIGHT_US, wanted.window_us // 3))
-    window = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: light_us}.get(kind, wanted.window_us)
-    needed_us = 0.0 if kind is Kind.REFERENCE else 1.2e6 * wanted.needed / rate
-    # As many connections as the rate needs are opened; the load may limit them.
-    clients = template.clients if template.model == "open" else None
-    opened = {"model": "open", "clients": clients, "rate": rate, "requests": None}
+    window_us = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: light_us}.get(ask.kind, wanted.window_us)
+    needed_us = 0.0 if ask.kind is Kind.REFERENCE else 1.2e6 * wanted.needed / ask.rate_per_s
+    slowest_us = max((term.limit for term in wanted.terms if term.metric in TIMES), default=0.0)
     lasting = {
-        "duration": round(min(LONGEST_S * 1e6, max(window, needed_us))),
-        "warm_up": asked.warm_up,
-        "tail": asked.tail,
+        "duration": round(min(LONGEST_S * 1e6, max(window_us, needed_us, ANSWERS * usual_us))),
+        "warm_up": max(asked.warm_up, round(min(usual_us, wanted.window_us))),
+        "tail": round(max(asked.tail, min(max(slowest_us, 2 * usual_us), LONGEST_TAIL_US))),
     }
+    opened = {"model": "open", "clients": clients, "rate": ask.rate_per_s, "requests": None}
     return template.model_copy(update=opened | lasting)
 
 
@@ -73,8 +103,9 @@ class TargetSearch:
         self.trials = 0
         self.over: str | None = None
         self._campaign, self._asked, self._wanted = campaign, asked, wanted
-        template = asked.load or next(iter(campaign.loads))
-        self._template = campaign.loads[template].model_copy(update={"agents": agents})
+        self._template = template_of(campaign, asked).model_copy(update={"agents": agents})
+        self._judge = wanted.judge()
+        self._connections = Connections(wanted.terms, wanted.connections, agents, self._template.streams)
         self._search: Search | None = None
         self._start_per_s = 0.0
         self._curve: list[Probe] = []
@@ -98,7 +129,11 @@ class TargetSearch:
 
     def load(self, kind: Kind, rate: float) -> Load:
         """Return the load of a probe. rate: per second."""
-        return load_of(self._template, kind, rate, self._wanted, self._asked)
+        connections, ask = self._connections, Ask(kind, rate)
+        if kind is Kind.ESTIMATE:
+            return load_of(self._template, ask, connections.of_estimate(), 0.0, self._wanted, self._asked)
+        load = load_of(self._template, ask, connections.at(rate), connections.usual_us, self._wanted, self._asked)
+        return load.model_copy(update={"clients": connections.paced_by_h2load(load)})
 
     def next(self) -> Ask | None:
         """Return the next probe, the same one until tell() is called; the estimate first; None when the search is over."""
@@ -123,9 +158,10 @@ class TargetSearch:
         self._failed_starts = 0
         if self._search is None:
             return f"{self.name}: {self._estimated(trial)}"
-        asked, passed = asked_of(trial), answer(trial, self._wanted.terms)
-        self._search.tell(passed, asked)
-        self._curve.append(probe(asked, passed, trial, self._wanted.terms))
+        asked, judged = asked_of(trial), self._judge.judge(trial)
+        self._connections.learn(trial, judged.answer)
+        self._search.tell(judged.answer, asked)
+        self._curve.append(probe(asked, judged, trial))
         return f"{self.name}: {asked.rate_per_s:.0f}/s {_outcome(self._curve[-1])}; {within(self.so_far())}"
 
     def so_far(self) -> Saturation:
@@ -138,11 +174,13 @@ class TargetSearch:
             self.over = trial.facts.error or "it answered no request"
             return self.over
         self._start_per_s = trial.metrics.throughput_per_s
+        self._judge.estimated(trial)
+        self._connections.learn(trial, Answer(True))
         self._search = Search(self._wanted.bounds(self._start_per_s, self.external))
         return f"{self._start_per_s:.0f} req/s as fast as it can, in a closed loop; the search begins there"
 
 
 def _outcome(probe: Probe) -> str:
     if probe.limited_by is not None:
-        return f"not counted: limited by the {probe.limited_by}"
+        return f"not counted: limited by the {limit_in_words(probe.limited_by)}"
     return "passed" if probe.passed else f"failed: {', '.join(probe.failed) or 'the server'}"

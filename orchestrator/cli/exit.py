@@ -131,7 +131,7 @@ def _search_code(endings: set[Ending]) -> int:
 
     if endings & {Ending.NOT_RECOVERED, Ending.NOT_STARTED}:
         return EXIT_UNREACHABLE
-    return EXIT_FAILED if Ending.NEVER_MET in endings else EXIT_OK
+    return EXIT_FAILED if endings & {Ending.NEVER_MET, Ending.NOT_SUSTAINED} else EXIT_OK
 
 
 def compare_exit_code(compared: Compared) -> int:

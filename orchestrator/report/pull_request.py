@@ -72,7 +72,12 @@ def _comparison(c: Comparison) -> list[str]:
 def junit(summary: Summary) -> str:
     """Return the XML: an INVALID case is an error, an objective that is not met a failure."""
     suite = Suite(f"volley {summary.campaign}")
-    results = {Ending.NEVER_MET: Result.FAILURE, Ending.NOT_RECOVERED: Result.ERROR}
+    results = {
+        Ending.NEVER_MET: Result.FAILURE,
+        Ending.NOT_SUSTAINED: Result.FAILURE,
+        Ending.NOT_RECOVERED: Result.ERROR,
+        Ending.NOT_STARTED: Result.ERROR,
+    }
     for search in summary.saturation:
         suite.add(search.target, search.slo, results.get(search.ending), in_words(search))
     for case in summary.cases:

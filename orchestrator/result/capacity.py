@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from agents.generators.contract import Arrivals
 from orchestrator.result.finding import Verdict
 from orchestrator.result.trial import Interval, Times
 from orchestrator.search.records import Ending, Kind, LimitedBy
@@ -33,7 +34,8 @@ class Probe:
     """One probe of a search for capacity. failed: the objectives that it did not meet.
 
     limited_by: what other than the server failed, so that the probe does not count. resource: the
-    bottleneck in words.
+    bottleneck in words. answered_per_s: successful answers to requests that were due in the window,
+    as they came; a growing backlog that was answered after the window is not in it.
     """
 
     trial: int
@@ -48,6 +50,9 @@ class Probe:
     resource: str | None
     verdict: Verdict
     bottleneck: Bottleneck | None = None
+    answered_per_s: float | None = None
+    window_s: float | None = None
+    arrivals: Arrivals = Arrivals.EVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Saturation:
     confirmed: a soak at the interval's lower end held and a step above it did not. held_per_s: the
     highest rate that passed. gave_way: the objective that failed first; bottleneck, resource: what
     the server ran out of there, and in words. start_per_s: the closed-loop throughput at which the
-    search began.
+    search began. soak_failed_per_s: the lowest rate at which a soak failed.
     """
 
     target: str
@@ -76,3 +81,5 @@ class Saturation:
     curve: list[Probe]
     verdict: Verdict
     bottleneck: Bottleneck | None = None
+    soak_failed_per_s: float | None = None
+    soak_s: float | None = None

@@ -107,5 +107,5 @@ def summarise_searches(plan: SearchPlan, trials: list[Trial]) -> Summary:
     targets = dict.fromkeys(case.target for case in plan.cases)
     searches = [replay(name, [t for t in trials if t.facts.case.target == name], plan.saturation) for name in targets]
     verdict = worst([search.verdict for search in searches])
-    failed = any(search.ending == Ending.NEVER_MET for search in searches)
+    failed = any(search.ending in (Ending.NEVER_MET, Ending.NOT_SUSTAINED) for search in searches)
     return Summary(plan.campaign, verdict, Outcome.FAIL if failed else Outcome.PASS, [], [], searches)

@@ -31,7 +31,7 @@ def search(url, slo):
     }  # fmt: skip
     campaign = from_plain(plain).campaign
     asked = campaign.saturation
-    target = TargetSearch("t", campaign, asked, wanted_of(asked), 2)
+    target = TargetSearch("t", campaign, asked, wanted_of(campaign), 2)
     host = load_here()
     trials = []
     while (ask := target.next()) is not None:
@@ -45,7 +45,7 @@ def search(url, slo):
     uses = [use for trial in trials[1:] for use in trial.facts.hosts]
     waited = max(agent.waiting_share for trial in trials[1:] for agent in trial.facts.agents)
     busy = waited > WAITING or any(use.steal_share > STOLEN or use.free_share < FREE for use in uses)
-    return replay("t", trials, wanted_of(asked)), busy
+    return replay("t", trials, wanted_of(campaign)), busy
 
 
 @pytest.mark.timeout(400)
@@ -54,7 +54,7 @@ def search(url, slo):
     [
         # One worker, 4 ms each. Arrivals are even, so a queue that is there half of the time is one that grows: at 5 more
         # a second than it can answer, the middle of a window of 1 s waits 16 ms.
-        ({"serial_us": 4_000}, "p50 < 20ms", 250.0, {"p50 < 20ms", "answers >= 95% of the rate"}),
+        ({"serial_us": 4_000}, "p50 < 20ms", 250.0, {"p50 < 20ms", "answers >= 99% of the rate"}),
         ({"shed_above": 300}, "errors < 1%", 300.0, {"errors < 1%"}),
     ],
 )

@@ -65,7 +65,15 @@ class World:
         rate = limit if case.rate_per_s is None else case.rate_per_s
         seconds = case.duration_us / 1e6
         each = round(rate * seconds / 2)
-        counts = {"planned": each, "rows": each, "total": each, "started": each, "done": each, "statuses": {200: each}}
+        counts = {
+            "planned": each,
+            "rows": each,
+            "total": each,
+            "started": each,
+            "done": each,
+            "due": each,
+            "statuses": {200: each},
+        }
         facts = trial_facts(
             number=item.plan.number, block=item.plan.block, case=case, shared_host=False,
             window_end_us=T0_US + case.duration_us,

@@ -1,0 +1,75 @@
+"""Did requests that the generator sent late make a probe fail? Pure.
+
+The server then got another load than the one that was asked for: a pause and a bunch after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.records import GeneratorKind
+from orchestrator.analyse.evidence import measured
+from orchestrator.result import FindingCode, Metrics, Trial
+from orchestrator.slo import ERRORS, QUANTILES, Metric, Term
+
+# A share of the limit that requests may be late without an effect on the outcome, and what any timer
+# has.
+LATE_SHARE, LATE_US = 0.1, 1_000.0
+# Requests that were late delay others. They explain a failure in which up to this many times as many
+# requests are too slow as the objective allows.
+EXPLAINED = 10
+# A standstill spoils the second in which it ends, and perhaps the next.
+SPOILED_SECONDS = 2
+
+
+def explained_by_lateness(trial: Trial, terms: Sequence[Term]) -> bool:
+    """Return whether lateness may be why a probe failed: it was the rule, or it explains each missed objective."""
+    metrics = trial.metrics
+    if metrics is None:
+        return False
+    missed = [term for term in terms if not term.met_by(measured(metrics, term))]
+    return _is_the_rule(trial) or (bool(missed) and all(_explained(trial, metrics, term) for term in missed))
+
+
+def _is_the_rule(trial: Trial) -> bool:
+    """Return whether so many requests were late that the load was another one."""
+    for finding in trial.findings:
+        # A few late requests are at the p99 alone.
+        if finding.code == FindingCode.SEND_LAG and finding.facts.get("percentile") != Metric.P99:
+            return True
+        # h2load sends all its loads in bunches, also those that pass. The report says so.
+        if finding.code == FindingCode.BURSTY_ARRIVALS and not _sent_by_h2load(trial):
+            return True
+    return False
+
+
+def _explained(trial: Trial, metrics: Metrics, term: Term) -> bool:
+    if term.metric == ERRORS:
+        return _errors_explained(trial, metrics, term)
+    lag_us = (metrics.send_lag_us or {}).get(term.metric) or 0.0
+    if lag_us <= max(LATE_US, LATE_SHARE * term.limit):
+        return False
+    allowed = 1 - QUANTILES.get(term.metric, 1.0)
+    most = max(EXPLAINED * allowed, 0.0011)
+    lower = [metric for metric, q in QUANTILES.items() if allowed < 1 - q <= most]
+    return any(term.met_by(measured(metrics, Term("", metric, True, term.limit))) for metric in lower)
+
+
+def _errors_explained(trial: Trial, metrics: Metrics, term: Term) -> bool:
+    """Return whether a bunch of late requests met a limit of admission.
+
+    There are as many late requests as errors too many, and without the worst seconds there are few enough
+    errors. Beyond its limit a server refuses requests in every second.
+    """
+    requests = metrics.requests
+    late = sum(agent.late or 0 for agent in trial.facts.agents)
+    if requests.unsuccessful - term.limit * (requests.ok + requests.unsuccessful) > late:
+        return False
+    rows = [[count or 0.0 for count in row[1:4]] for row in metrics.series]
+    kept = sorted(rows, key=lambda row: row[1] + row[2])[:-SPOILED_SECONDS]
+    total, errors = sum(map(sum, kept)), sum(row[1] + row[2] for row in kept)
+    return total > 0 and errors < term.limit * total
+
+
+def _sent_by_h2load(trial: Trial) -> bool:
+    return any(agent.generator == GeneratorKind.H2LOAD for agent in trial.facts.agents)
