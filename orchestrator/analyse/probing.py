@@ -18,7 +18,7 @@ from orchestrator.search.records import Answer, Kind, LimitedBy
 from orchestrator.slo import ERRORS, QUANTILES, TIMES, Metric, Term
 
 NO_ANSWER_TERM = "answers"
-RECOVERED_TERM = "answers a light load as before"
+RECOVERED_TERM = "recovers"
 # A light load is short: the share of it that must be answered, or all but one request.
 RECOVERED = 0.9
 # A light load may take this many times as long as the fastest load before it, and a little: an idle
@@ -43,7 +43,7 @@ LIMITS = {
 
 def keeps_up_term(terms: Sequence[Term]) -> str:
     """Return the objective that is always one, in words."""
-    return f"answers >= {must_keep_up(terms) * 100:.4g}% of the rate"
+    return f"answers >= {must_keep_up(terms) * 100:.4g}%"
 
 
 @dataclass(frozen=True, slots=True)

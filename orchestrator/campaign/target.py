@@ -26,8 +26,6 @@ from orchestrator.spec.slo import terms
 ESTIMATE_US = 3_000_000
 # A window lasts at least as long as this many answers one after the other: a backlog shows in them.
 ANSWERS = 6
-# A tail lasts no longer than this for the sake of slow answers.
-LONGEST_TAIL_US = 30_000_000
 # The load that shows whether a server has recovered lasts a third of a window, but at least this long.
 LIGHT_US = 1_000_000
 # A search ends after this many failed starts of a fresh server in a row, whatever the rate.
@@ -70,7 +68,8 @@ def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wan
     """Return the load of one probe.
 
     clients: the most connections. usual_us: how long an answer usually takes. The window grows with the requests that the
-    percentiles need and with the time of an answer; the tail lasts as long as the objectives allow an answer to take.
+    percentiles need and with the time of an answer. The tail lasts as long as the objectives allow an answer to take, and
+    no longer than the window.
     """
     if ask.kind is Kind.ESTIMATE:
         closed = {
@@ -86,10 +85,11 @@ def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wan
     window_us = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: light_us}.get(ask.kind, wanted.window_us)
     needed_us = 0.0 if ask.kind is Kind.REFERENCE else 1.2e6 * wanted.needed / ask.rate_per_s
     slowest_us = max((term.limit for term in wanted.terms if term.metric in TIMES), default=0.0)
+    duration_us = min(LONGEST_S * 1e6, max(window_us, needed_us, ANSWERS * usual_us))
     lasting = {
-        "duration": round(min(LONGEST_S * 1e6, max(window_us, needed_us, ANSWERS * usual_us))),
+        "duration": round(duration_us),
         "warm_up": max(asked.warm_up, round(min(usual_us, wanted.window_us))),
-        "tail": round(max(asked.tail, min(max(slowest_us, 2 * usual_us), LONGEST_TAIL_US))),
+        "tail": round(max(asked.tail, min(max(slowest_us, 2 * usual_us), duration_us))),
     }
     opened = {"model": "open", "clients": clients, "rate": ask.rate_per_s, "requests": None}
     return template.model_copy(update=opened | lasting)

@@ -171,7 +171,7 @@ def _below(across: _Axis) -> list[str]:
 def _legend(curve: Curve) -> str:
     states = [f"{mark} {state}" for state, mark in MARKS.items() if any(p.state == state for p in curve.points)]
     line = [] if curve.limit is None else [f"─ {curve.limit:g}, the objective"]
-    band = [] if curve.capacity is None else [f"{_BAND} where the capacity lies"]
+    band = [] if curve.capacity is None else [f"{_BAND} the capacity"]
     gone = [f"{curve.hidden} probes without an answer are not shown"] if curve.hidden else []
     return "\n".join(
         f"    {'; '.join(parts)}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator.analyse.capacity import in_words
 from orchestrator.analyse.people import count
-from orchestrator.report.capacity import limit_reached
+from orchestrator.report.capacity import limit_reached, measured_how
 from orchestrator.report.finding import spoiling, tag, words
 from orchestrator.report.format import measured, objective_text, shown_time, with_interval
 from orchestrator.report.junit import Result, Suite
@@ -34,7 +34,8 @@ def markdown(summary: Summary) -> str:
 
 
 def _search(search: Saturation) -> str:
-    return f"- {'; '.join([f'{search.target}: `{search.slo}`: {in_words(search)}', *limit_reached(search)])}"
+    answer = f"{search.target}: `{search.slo}`: {in_words(search)}"
+    return f"- {'; '.join([answer, *limit_reached(search), measured_how(search)])}"
 
 
 def _cases(time: Time, cases: Sequence[CaseResult]) -> list[str]:

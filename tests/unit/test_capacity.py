@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from orchestrator.analyse.bottleneck import bottleneck, describe
-from orchestrator.analyse.capacity import Wanted, in_words, replay
+from orchestrator.analyse.capacity import Wanted, conclude, in_words, replay
 from orchestrator.analyse.cases import judge
 from orchestrator.campaign.target import TargetSearch, requests_needed, wanted_of
 from orchestrator.cli.exit import exit_code
 from orchestrator.report.capacity import render
-from orchestrator.result import Bottleneck, Metrics, Requests, ServerCost, Summary
-from orchestrator.search.records import Kind
+from orchestrator.result import Bottleneck, Interval, Metrics, Probe, Requests, ServerCost, Summary, Verdict
+from orchestrator.search.records import Ending, Found, Kind
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import terms
 from orchestrator.stored.evaluate import Finished
@@ -103,7 +103,7 @@ def test_a_stored_search_is_played_again():
     target, trials, told = searched(700)
 
     found = replay("t", trials, wanted_of(target._campaign))
-    page = "\n".join(str(piece) for piece in render(found)[1:])
+    page = " ".join(" ".join(str(piece) for piece in render(found)[1:]).split())
 
     assert target.over == found.ending == "capacity"
     assert found.capacity_per_s.low <= 700 <= found.capacity_per_s.high
@@ -178,9 +178,47 @@ def test_a_fresh_server_that_does_not_start_ends_its_search():
     assert replay("t", [dead, dead], WANTED).ending == "not started"
 
 
+def point(rate, answered, passed=True, kind=Kind.PROBE, **changes):
+    made = Probe(
+        1, kind, rate, passed, None, [] if passed else ["errors < 1%"], answered, {}, 0.0, None, Verdict.VALID,
+        answered_per_s=answered,
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+def test_no_rate_of_the_answer_is_above_what_was_answered():
+    """252.5 requests a second passed with 250 answers a second; the upper end may be what a probe that failed answered."""
+    probes = [
+        point(245, 245),
+        point(252.5, 250),
+        point(260, 251, passed=False),
+        point(290, 289, limited_by="generator"),
+    ]
+    found = Found(Ending.CAPACITY, 252.0, 248.0, 256.0, True, 252.5, None, 4)
+    given = conclude("t", WANTED, found, probes, 250.0)
+    narrow = conclude("t", WANTED, replace(found, estimate=249.0, high=250.5), probes, 250.0)
+
+    assert given.capacity_per_s == Interval(250, 248.0, 251)
+    assert given.held_per_s == 250
+    assert narrow.capacity_per_s == Interval(249.0, 248.0, 250.5)
+    assert given.probes == len(probes)
+
+
+def test_a_search_that_no_soak_sustained_is_suspect_and_fails():
+    """Whatever the shorter probes showed; the exit code is that of a missed objective."""
+    found = Found(Ending.NOT_SUSTAINED, None, None, None, False, 245.0, None, 3, soak_failed=240.0)
+    given = conclude("t", WANTED, found, [point(245, 245), point(240, 200, passed=False, kind=Kind.SOAK)], 250.0)
+
+    assert given.verdict is Verdict.SUSPECT
+    assert in_words(given) == "not sustained: a soak failed at 240/s; shorter probes passed up to 245/s"
+    assert given.soak_failed_per_s == 240.0
+    assert exit_code(Finished(Path(), Summary("c", given.verdict, None, [], [], [given]), [])) == 99
+
+
 @pytest.mark.parametrize(
     ("endings", "code"),
     [
+        (["capacity", "not sustained"], 99),
         (["capacity", "always met", "limited"], 0),
         (["capacity", "never met"], 99),
         (["never met", "not recovered"], 4),

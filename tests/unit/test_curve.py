@@ -3,15 +3,20 @@
 import io
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from orchestrator.report import curve, html, progress
-from orchestrator.report.capacity import board, render
+from agents.generators.contract import Arrivals
+from orchestrator.cli.exit import exit_code
+from orchestrator.report import curve, html, progress, pull_request
+from orchestrator.report.capacity import board, measured_how, render
+from orchestrator.report.summary import to_document as summary_document
 from orchestrator.result import Interval, Probe, Saturation, Summary
 from orchestrator.run.events import Event
 from orchestrator.spec.slo import terms
+from orchestrator.stored.evaluate import Finished
 
 SLO = "p99 < 50ms, errors < 1%"
 
@@ -19,7 +24,7 @@ SLO = "p99 < 50ms, errors < 1%"
 def probe(rate, p99_ms=10.0, errors=0.0, passed=True, **changes):
     times = dict.fromkeys(("p50", "p90", "p95", "p99", "p999", "max"), None if p99_ms is None else p99_ms * 1000)
     failed = [] if passed else ["p99 < 50ms"]
-    made = Probe(1, "probe", rate, passed, None, failed, rate, times, errors, None, "VALID")
+    made = Probe(1, "probe", rate, passed, None, failed, rate, times, errors, None, "VALID", window_s=10.0)
     return replace(made, **changes)
 
 
@@ -35,7 +40,7 @@ def search(*probes, slo=SLO, capacity=CAPACITY, **changes):
 
 
 FOUND = search(
-    probe(100, kind="reference"), probe(350, 8), probe(560, 15), probe(680, 41, kind="soak"), probe(690, 45),
+    probe(100, kind="reference"), probe(350, 8), probe(560, 15), probe(680, 41, kind="soak", window_s=30.0), probe(690, 45),
     probe(715, 60, passed=False), probe(741, 130, passed=False, kind="above"), probe(900, 400, passed=False),
     probe(1400, 30, passed=False, limited_by="generator"),
 )  # fmt: skip
@@ -51,6 +56,45 @@ def printed(*pieces, width=100):
 def test_the_page_on_the_terminal(golden):
     """Every probe, the curve with the objective's line, what was met and what was not, the interval; then the answer."""
     golden("saturation.txt", printed(*render(FOUND)))
+
+
+def test_the_page_on_the_terminal_fits_80_columns():
+    """Also where a probe missed two objectives, and where its limit has the longest name."""
+    two = probe(800, 99, passed=False, failed=["p99 < 50ms", "errors < 1%"])
+    limited = probe(10_000, 99, passed=False, limited_by="connections")
+    text = printed(*render(replace(FOUND, curve=[*FOUND.curve, two, limited])), width=240)
+
+    assert max(map(len, text.splitlines())) <= 80
+    assert "no: p99 < 50ms +1" in text
+    assert "limit: connections" in text
+
+
+def test_the_answer_says_for_which_arrivals_windows_and_soak_it_is():
+    """Windows differ where a percentile needs more requests; without a soak the page says so."""
+    poisson = [replace(one, arrivals=Arrivals.POISSON) for one in FOUND.curve]
+    longer = search(probe(100, window_s=12.0), *poisson)
+    none = search(probe(100))
+
+    assert "even arrivals, windows of 10 s, a soak of 30 s" in measured_how(FOUND)
+    assert "even arrivals and random (Poisson) arrivals, windows of 10 to 12 s, a soak of 30 s" in measured_how(longer)
+    assert "windows of 10 s, no soak" in measured_how(none)
+
+
+def test_a_capacity_that_no_soak_held_is_a_failure_everywhere():
+    """Terminal, page, Markdown and JUnit say the same; the verdict is SUSPECT, and nothing says PASS."""
+    found = search(
+        probe(350), probe(680, 60, passed=False, kind="soak"), capacity=None, ending="not sustained", confirmed=False,
+        held_per_s=350.0, soak_failed_per_s=680.0, verdict="SUSPECT",
+    )  # fmt: skip
+    summary = Summary("c", "SUSPECT", "FAIL", [], [], [found])
+    words = "not sustained: a soak failed at 680/s"
+
+    assert words in printed(*render(found))
+    assert words in html.page(summary, None)
+    assert words in pull_request.markdown(summary)
+    assert re.search(f'<failure message="{words}', pull_request.junit(summary))
+    assert summary_document(summary)["saturation"][0]["soak_failed_per_s"] == 680.0
+    assert exit_code(Finished(Path(), summary, [])) == 99
 
 
 def test_reference_loads_are_not_on_the_curve():

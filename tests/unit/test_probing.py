@@ -111,7 +111,7 @@ def test_a_backlog_is_no_answer_even_if_the_tail_drains_it(rate, window_s, tail_
     """However long the tail: the server left requests behind in the window, and answered at most 250 a second."""
     one = judged(ONE_AT_A_TIME, load(rate, window_s, tail_s=tail_s))
 
-    assert one.failed == ["answers >= 99% of the rate"]
+    assert one.failed == ["answers >= 99%"]
     assert (one.answer.passed, one.answer.limited_by) == (False, None)
     if rate < 300:
         assert one.answered_per_s <= 250 * 1.01
@@ -163,7 +163,7 @@ def test_a_light_load_is_judged_by_its_answers_and_not_by_its_length():
 
     assert slow_endpoint.answer.passed
     assert impossible.answer.passed
-    assert still_slow.failed == ["answers a light load as before"]
+    assert still_slow.failed == ["recovers"]
     assert not dead.answer.passed
 
 
@@ -237,7 +237,7 @@ def test_an_objective_on_errors_may_allow_more_than_keeping_up_does():
     """Of a server that may refuse 5 %, 95 % of the requests are successful answers."""
     assert judged(lambda: limited(1000, 5), load(1030), "p50 < 50ms, errors < 5%").answer.passed
     assert not judged(lambda: limited(1000, 5), load(1070), "p50 < 50ms, errors < 5%").answer.passed
-    assert judged(lambda: limited(1000, 5), load(1030), "p50 < 50ms").failed == ["answers >= 99% of the rate"]
+    assert judged(lambda: limited(1000, 5), load(1030), "p50 < 50ms").failed == ["answers >= 99%"]
 
 
 def test_growth_needs_more_than_chance():

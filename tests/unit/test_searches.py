@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from orchestrator.analyse.capacity import replay
 from orchestrator.analyse.cases import judge
 from orchestrator.campaign import session
 from orchestrator.campaign.hosts import Hosts
@@ -195,3 +196,13 @@ def test_a_highest_rate_with_too_few_requests_is_refused(tmp_path, world):
         world.run(tmp_path, few)
     assert "allow 9/s" in caught.value.hint
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome"), [("capacity", "PASS"), ("never met", "FAIL"), ("not sustained", "FAIL")]
+)
+def test_the_outcome_of_a_search(tmp_path, world, monkeypatch, ending, outcome):
+    """A capacity that no soak held is not good enough, like an objective that is never met."""
+    monkeypatch.setattr(evaluate, "replay", lambda *given: replace(replay(*given), ending=ending))
+
+    assert world.run(tmp_path, only="slow").summary.outcome == outcome
