@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.records import GeneratorKind
-from orchestrator.analyse.evidence import measured
+from orchestrator.analyse.backlog import due_of, left_behind
+from orchestrator.analyse.evidence import measured, must_keep_up
 from orchestrator.result import FindingCode, Metrics, Trial
 from orchestrator.slo import ERRORS, QUANTILES, Metric, Term
 
@@ -16,23 +17,37 @@ from orchestrator.slo import ERRORS, QUANTILES, Metric, Term
 # has.
 LATE_SHARE, LATE_US = 0.1, 1_000.0
 # Requests that were late delay others. They explain a failure in which up to this many times as many
-# requests are too slow as the objective allows.
+# requests are too slow as the objective allows, and a time that is beyond the limit by up to this many
+# times their lag.
 EXPLAINED = 10
 # A standstill spoils the second in which it ends, and perhaps the next.
 SPOILED_SECONDS = 2
 
 
 def explained_by_lateness(trial: Trial, terms: Sequence[Term]) -> bool:
-    """Return whether lateness may be why a probe failed: it was the rule, or it explains each missed objective."""
+    """Return whether requests that were sent late may be why a probe failed: why it missed each objective that it missed."""
     metrics = trial.metrics
     if metrics is None:
         return False
     missed = [term for term in terms if not term.met_by(measured(metrics, term))]
-    return _is_the_rule(trial) or (bool(missed) and all(_explained(trial, metrics, term) for term in missed))
+    if not missed:
+        # It did not keep up. What is under way at the end counts twice there, as a backlog that grew evenly.
+        return left_behind(trial) - (1 - must_keep_up(terms)) * due_of(trial) <= 2 * _late(trial)
+    often = _is_the_rule(trial)
+    return all(
+        _errors_explained(trial, metrics, term, often)
+        if term.metric == ERRORS
+        else _time_explained(metrics, term, often)
+        for term in missed
+    )
+
+
+def _late(trial: Trial) -> int:
+    return sum(agent.late or 0 for agent in trial.facts.agents)
 
 
 def _is_the_rule(trial: Trial) -> bool:
-    """Return whether so many requests were late that the load was another one."""
+    """Return whether many requests were late, and not only in a moment of the window."""
     for finding in trial.findings:
         # A few late requests are at the p99 alone.
         if finding.code == FindingCode.SEND_LAG and finding.facts.get("percentile") != Metric.P99:
@@ -43,28 +58,30 @@ def _is_the_rule(trial: Trial) -> bool:
     return False
 
 
-def _explained(trial: Trial, metrics: Metrics, term: Term) -> bool:
-    if term.metric == ERRORS:
-        return _errors_explained(trial, metrics, term)
-    lag_us = (metrics.send_lag_us or {}).get(term.metric) or 0.0
+def _time_explained(metrics: Metrics, term: Term, often: bool) -> bool:
+    """Return whether lag explains a time: it is a part of the limit, and the time would be met without it."""
+    lag_us, time_us = (metrics.send_lag_us or {}).get(term.metric) or 0.0, measured(metrics, term)
     if lag_us <= max(LATE_US, LATE_SHARE * term.limit):
         return False
+    if often and time_us is not None and time_us - term.limit <= EXPLAINED * lag_us:
+        return True
     allowed = 1 - QUANTILES.get(term.metric, 1.0)
     most = max(EXPLAINED * allowed, 0.0011)
     lower = [metric for metric, q in QUANTILES.items() if allowed < 1 - q <= most]
     return any(term.met_by(measured(metrics, Term("", metric, True, term.limit))) for metric in lower)
 
 
-def _errors_explained(trial: Trial, metrics: Metrics, term: Term) -> bool:
-    """Return whether a bunch of late requests met a limit of admission.
+def _errors_explained(trial: Trial, metrics: Metrics, term: Term, often: bool) -> bool:
+    """Return whether bunches of late requests met a limit of admission.
 
-    There are as many late requests as errors too many, and without the worst seconds there are few enough
-    errors. Beyond its limit a server refuses requests in every second.
+    There are as many late requests as errors too many. Where few were late, there are few enough errors without
+    the worst seconds as well: beyond its limit a server refuses requests in every second.
     """
     requests = metrics.requests
-    late = sum(agent.late or 0 for agent in trial.facts.agents)
-    if requests.unsuccessful - term.limit * (requests.ok + requests.unsuccessful) > late:
+    if requests.unsuccessful - term.limit * (requests.ok + requests.unsuccessful) > _late(trial):
         return False
+    if often:
+        return True
     rows = [[count or 0.0 for count in row[1:4]] for row in metrics.series]
     kept = sorted(rows, key=lambda row: row[1] + row[2])[:-SPOILED_SECONDS]
     total, errors = sum(map(sum, kept)), sum(row[1] + row[2] for row in kept)

@@ -208,6 +208,26 @@ def test_late_requests_explain_a_percentile_only_if_they_are_few():
     assert (over.answer.passed, over.answer.limited_by) == (False, None)
 
 
+def test_a_generator_that_is_always_a_little_late_does_not_hide_an_overload():
+    """On a busy machine requests are late by a few ms at any rate; of a server far above its limit that explains nothing."""
+    stops = [(at / 10, at / 10 + 0.01) for at in range(60)]
+
+    queue = judged(ONE_AT_A_TIME, load(500, 4.0), "p99 < 50ms", stops)
+    refused = judged(lambda: limited(300, 5), load(500, 4.0), "errors < 1%", stops)
+    backlog = judged(ONE_AT_A_TIME, load(500, 4.0), "p99 < 60s", stops)
+
+    assert [one.answer.limited_by for one in (queue, refused, backlog)] == [None, None, None]
+    assert not any(one.answer.passed for one in (queue, refused, backlog))
+
+
+def test_a_standstill_at_the_end_of_the_window_is_no_backlog():
+    """What was due in it is sent and answered in the tail; it counts as late, and is not held against the server."""
+    one = judged(ONE_AT_A_TIME, load(200, 1.0), "errors < 1%", [(1.4, 1.52)])
+
+    assert one.failed == ["answers >= 99%"]
+    assert one.answer.limited_by is LimitedBy.GENERATOR
+
+
 def test_the_evidence_is_of_the_objective_that_came_nearest_to_failing():
     """How many of how many, and the share that is allowed."""
     kept = judged(lambda: parallel(0.01), load(1000, limits_us=[50_000]), "p99 < 50ms, errors < 0.1%")
