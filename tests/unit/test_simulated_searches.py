@@ -85,3 +85,19 @@ def test_an_endpoint_of_200_ms_recovers_after_an_overload():
     light = [probe for probe in found.curve if probe.kind is Kind.REFERENCE]
     assert light
     assert all(probe.passed for probe in light)
+
+
+def test_the_same_rate_is_asked_again_with_more_connections():
+    """1 ms in the closed loop, and 100 ms since: the connections of the first probe are too few for its rate."""
+    asked = []
+
+    def server():
+        asked.append(1)
+        return parallel(0.001 if len(asked) == 1 else 0.1)
+
+    found = search(server, "errors < 1%", highest="1000/s")
+
+    first, second = found.curve[:2]
+    assert (first.rate_per_s, first.limited_by) == (1000, LimitedBy.CONNECTIONS)
+    assert (second.rate_per_s, second.passed) == (1000, True)
+    assert found.ending is Ending.ALWAYS_MET
