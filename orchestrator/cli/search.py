@@ -73,7 +73,7 @@ def saturate(
 
     Exit codes: 0 capacity found (or a lower bound), 2 wrong usage,
     4 a server cannot be reached or did not recover,
-    99 even the lowest rate misses the objective.
+    99 even the lowest rate misses the objective, or no soak held.
     """
     start_ahead(hosts, ray)
     from orchestrator.campaign.search import run_saturation
