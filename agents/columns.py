@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Mapping
 
-from agents.series import LONGEST
-
+# The most values that a column, or a series of histograms, has.
+LONGEST = 600
 Join = Callable[[list[float]], float]
 
 
@@ -17,7 +16,7 @@ def last(values: list[float]) -> float:
 
 def mean(values: list[float]) -> float:
     """Return the mean: for shares of equally long seconds."""
-    return round(statistics.fmean(values), 4)
+    return round(sum(values) / len(values), 4)
 
 
 class Column:

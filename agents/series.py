@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from agents.columns import LONGEST
 from agents.histogram import COUNTERS, HIGHEST_US, Ints, Sparse, index_of, total
 
-LONGEST = 600
 _LIVE = 4
 # So many agents' counters of an interval wait until they are added up: one pass over all of them is cheaper than many.
 _WAITING = 64

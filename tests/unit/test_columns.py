@@ -2,8 +2,7 @@
 
 import pytest
 
-from agents.columns import Column, Columns, last, mean
-from agents.series import LONGEST
+from agents.columns import LONGEST, Column, Columns, last, mean
 
 
 @pytest.mark.parametrize("seconds", [1, LONGEST - 1, LONGEST, LONGEST + 1, 3600, 36_000])
