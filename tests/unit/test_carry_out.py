@@ -21,6 +21,7 @@ from orchestrator.stored import evaluate
 from orchestrator.stored.documents import Origin
 from orchestrator.stored.evaluate import Judgements, evaluate_run
 from orchestrator.stored.layout import CAMPAIGN_FILE
+from orchestrator.stored.reading import read_trial
 from tests.unit.facts import agent_facts, result, trial_facts
 
 PLAIN = {
@@ -169,3 +170,19 @@ def test_facts_that_changed_are_judged_again():
 
     assert judgements.of(facts, results) is first
     assert judgements.of(died, results).verdict != first.verdict
+
+
+def test_a_stored_trial_is_read_again_only_when_it_was_written_since(tmp_path, world, monkeypatch):
+    """By the same judgements: a folder that is as it was is known, one whose file was written is not."""
+    run = world.interrupted(tmp_path / "one", 4)
+    judgements, read = Judgements(), []
+    monkeypatch.setattr(evaluate, "read_trial", lambda folder: read.append(folder.name) or read_trial(folder))
+
+    first = judgements.of_run(run)
+    again = judgements.of_run(run)
+    written = sorted((run / "trials").iterdir())[2]
+    (written / "trial.json").write_text((written / "trial.json").read_text() + " ")
+    last = judgements.of_run(run)
+
+    assert first == again == last
+    assert read == [*(folder.name for folder in sorted((run / "trials").iterdir())), written.name]

@@ -3,9 +3,11 @@
 import struct
 
 import msgpack
+import numpy as np
 import pytest
 
 from agents import wire
+from agents.histogram import Sparse
 from tests.unit.facts import agent_facts, result
 
 
@@ -60,6 +62,15 @@ def test_a_stream_that_lost_a_frame_is_refused():
         (("service", "ok", "counts"), [[99_999], [1]], "do not ascend within"),
         (("service", "ok", "counts"), [[5], [1.5]], "no whole number"),
         (("service", "ok", "counts"), [[5, 6], [1]], "2 indices and 1 counts"),
+        (("service", "ok", "counts"), [b"\5\0", b"\0"], "a counter of 0"),
+        (("service", "ok", "counts"), [b"\5\0\5\0", b"\1\1"], "do not ascend"),
+        (("service", "ok", "counts"), [b"\xff\xff", b"\1"], "do not ascend within"),
+        (("service", "ok", "counts"), [b"\5\0", b"\xff" * 8], "larger than any count"),
+        (("service", "ok", "counts"), [b"\5\0", b"\1\1\1"], "1 indices and 3 bytes of counts"),
+        (("service", "ok", "counts"), [b"\5", b"\1"], "each has two"),
+        (("series", "ok", "sizes"), [2], "3 counters, and sizes for 2"),
+        (("series", "ok", "sizes"), [2, 1], "1 intervals with sizes for 2"),
+        (("series", "ok", "at"), [0.5], "1 intervals with sizes for 1"),
         (("service", "ok", "overflow"), -3, "negative"),
         (("service", "ok", "sum"), "many", "no number"),
         (("series", "ok", "interval_s"), 3, "powers of two"),
@@ -88,3 +99,40 @@ def test_a_missing_field_is_named():
 
     with pytest.raises(wire.BadFrame, match="field 'gate' is missing"):
         wire.unpack_result(payload)
+
+
+def test_frames_of_version_1_hold_lists_and_are_read():
+    """Stored runs have them: differences of indices and counts, per histogram and per interval."""
+    sent = result(agent_facts(), [5, 5, 7, 5_000_000], seconds=3)
+    payload = wire.pack_result(sent)
+    for name, counts in sent.service.items():
+        payload["service"][name]["counts"] = lists(counts.sparse)
+    for name, series in sent.series.items():
+        payload["series"][name] = {"interval_s": 1, "at": [[k, lists(sparse)] for k, sparse in series.intervals()]}
+
+    got = wire.unpack_result(wire.decode(frame(msgpack.packb(payload), version=1)))
+
+    assert (got.service, got.series) == (sent.service, sent.series)
+
+
+def lists(sparse):
+    return [np.diff(sparse.index, prepend=0).tolist(), sparse.count.tolist()]
+
+
+def test_counts_of_every_width_travel_exactly():
+    """One byte each, and eight, for the indices in between too."""
+    for count in (1, 255, 256, 65_536, (1 << 32) - 1, 1 << 32, (1 << 62) - 1):
+        payload = packed()
+        payload["service"]["ok"]["counts"] = wire._pack_sparse(Sparse.made(np.array([0, 27_647]), np.array([count, 1])))
+        got = wire.unpack_result(wire.decode(wire.encode(payload))).service["ok"].sparse
+
+        assert (got.index.tolist(), got.count.tolist()) == ([0, 27_647], [count, 1])
+
+
+def test_a_stream_is_read_frame_by_frame():
+    """What comes first is there before what comes later is looked at."""
+    frames = wire.frames_of(wire.encode(packed()) + b"GET / HTTP/1.1")
+
+    assert wire.unpack_result(next(frames)).service["ok"].n == 3
+    with pytest.raises(wire.BadFrame, match="no frame starts with"):
+        next(frames)

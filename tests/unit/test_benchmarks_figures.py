@@ -1,0 +1,49 @@
+"""Figures of the benchmarks: bounds, and what is kept of them."""
+
+import json
+import socket
+
+from benchmarks import __main__ as benchmarks
+from benchmarks import figures, many_agents
+from benchmarks.figures import Figure
+
+
+def test_a_figure_is_missed_beyond_its_bound():
+    """The median decides, in both directions; a figure without a bound is never missed."""
+    assert not Figure("a", "s", [1.0, 9.0, 2.0], at_most=2.0).is_missed
+    assert Figure("a", "s", [1.0, 9.0, 2.1], at_most=2.0).is_missed
+    assert Figure("a", "ratio", [0.8], at_least=0.9).is_missed
+    assert not Figure("a", "s", [99.0]).is_missed
+
+
+def test_figures_are_kept_with_commit_and_machine(tmp_path, monkeypatch):
+    """As JSON; the name of the host is not in it."""
+    monkeypatch.setattr(figures, "OUT", tmp_path)
+    monkeypatch.setattr(figures, "commit", lambda: {"commit": "c" * 40, "changed": False})
+    kept = json.loads(figures.keep("part", [Figure("a", "s", [3.0, 1.0, 2.0], at_most=1.5)]).read_text())
+
+    assert (kept["part"], len(kept["commit"])) == ("part", 40)
+    assert kept["figures"] == [
+        {"name": "a", "unit": "s", "samples": [3.0, 1.0, 2.0], "at_most": 1.5, "at_least": None, "value": 2.0,
+         "is_missed": True}
+    ]  # fmt: skip
+    assert {"cpu", "kernel", "python", "cores", "packages"} <= set(kept["machine"])
+    assert socket.gethostname() not in json.dumps(kept)
+
+
+def test_the_exit_status_says_that_a_bound_was_missed(monkeypatch, capsys):
+    """1 for a missed bound, 0 for none, 2 for a part that is unknown."""
+    monkeypatch.setattr(benchmarks, "keep", lambda part, found: figures.ROOT / part)
+    parts = {
+        "good": lambda: [Figure("a", "s", [1.0], at_most=1.0)],
+        "bad": lambda: [Figure("b", "s", [2.0], at_most=1.0)],
+    }
+    monkeypatch.setattr(benchmarks, "PARTS", parts)
+
+    assert (benchmarks.main(["good"]), benchmarks.main(["good", "bad"]), benchmarks.main(["ugly"])) == (0, 1, 2)
+    assert "beyond its bound: b" in capsys.readouterr().err
+
+
+def test_many_agents_become_one_verdict():
+    """The benchmark itself, with few."""
+    assert set(many_agents.judged("30")) == {"seconds", "grown_mb"}
