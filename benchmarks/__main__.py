@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import campaigns, fleet, generators, idle_cost, many_agents, one_hour, overhead, start_up
+from benchmarks import campaigns, fleet, generators, idle_cost, many_agents, one_hour, overhead, searching, start_up
 from benchmarks.figures import ROOT, Figure, keep, show
 from benchmarks.readers import READERS, write_log
 
@@ -123,6 +123,7 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "campaigns": shown("many trials", campaigns.measure),
     "hour": shown("one hour of a load, at speed", one_hour.measure),
     "start-up": shown("start-up of verbs", start_up.measure),
+    "search": shown("the search for capacity, beside a ramp and a bisection; simulated", searching.measure),
     "generators": by_generator,
     "hosts": over_hosts,
 }

@@ -59,11 +59,11 @@ def rounds_of(count: int, measure: Callable[[], dict[str, float]]) -> dict[str, 
 
 def show(title: str, figures: Sequence[Figure]) -> None:
     """Print a table: the least and the median of the rounds, and the bound."""
-    print(f"\n{title}\n{'':44}{'unit':>8}{'least':>12}{'median':>12}{'bound':>10}")
+    print(f"\n{title}\n{'':52}{'unit':>8}{'least':>12}{'median':>12}{'bound':>10}")
     for figure in figures:
         missed = "  MISSED" if figure.is_missed else ""
         numbers = f"{min(figure.samples):12.4g}{figure.value:12.4g}"
-        print(f"{figure.name:44}{figure.unit:>8}{numbers}{figure.bound:>10}{missed}", flush=True)
+        print(f"{figure.name:52}{figure.unit:>8}{numbers}{figure.bound:>10}{missed}", flush=True)
 
 
 def keep(part: str, figures: Sequence[Figure]) -> Path:
