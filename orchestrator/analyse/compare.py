@@ -26,7 +26,8 @@ from orchestrator.result import (
 )
 from orchestrator.slo import Metric as Name
 
-# Doubts about the machine. One that only one of two runs has says what differed beside the server.
+# Doubts about the machine. One that only one of two runs has says what differed beside the server. What both have is in
+# the variation from run to run where that was measured; the assumption is for machines without such doubts.
 OF_THE_MACHINE = {
     FindingCode.SHARED_HOST,
     FindingCode.HOST_STEAL,
@@ -200,7 +201,9 @@ class Family:
         conclusion = decide(effect, p, border, metric.more_is_better)
         alone = decide(sample, p_sample, border, metric.more_is_better)
         claims = (Conclusion.FASTER, Conclusion.SLOWER)
-        if (conclusion is Conclusion.INCONCLUSIVE and alone in claims) or (conclusion in claims and self._disturbed()):
+        if (conclusion is Conclusion.INCONCLUSIVE and alone in claims) or (
+            conclusion in claims and self._disturbed(metric)
+        ):
             conclusion = Conclusion.DIFFERS_HERE
         made = self._made(metric, conclusion, self._reason(metric, conclusion, sample, border, family))
         made = replace(made, p_value=effect.p_permutation, p_holm=p)
@@ -208,23 +211,26 @@ class Family:
             made = replace(made, between_runs=self.variation[metric.name])
         return replace(made, ratio=effect.ratio) if metric.ratio else replace(made, difference=effect.interval)
 
-    def _disturbed(self) -> list[FindingCode]:
-        """Return the doubts about the machine that only one of two runs has; none within a run."""
+    def _disturbed(self, metric: Metric) -> list[FindingCode]:
+        """Return the doubts about the machine that allow no claim between two runs; none within a run.
+
+        Those that only one run has; without a history of the metric, those that any of them has.
+        """
         if self.variation is None:
             return []
         old, new = (
             {f.code for f in side.case.findings if f.severity is not Severity.INFORMATION and f.code in OF_THE_MACHINE}
             for side in (self.base, self.new)
         )
-        return sorted(old ^ new)
+        return sorted(old ^ new if self.variation[metric.name].runs else old | new)
 
     def _reason(self, metric: Metric, conclusion: Conclusion, effect: Effect, border: float, family: int) -> str:
         what = "pairs" if effect.paired else "trials on each side"
         smallest = f"{self.smallest_effect:.0%}" if metric.ratio else f"{SMALLEST_SHARE:.1%} of the requests"
         reason = f"{effect.trials} {what}; smallest effect of interest {smallest}"
         if conclusion is Conclusion.DIFFERS_HERE:
-            if disturbed := self._disturbed():
-                return f"{reason}; only one of the runs was disturbed [{', '.join(disturbed)}]: repeat it"
+            if disturbed := self._disturbed(metric):
+                return f"{reason}; the machine was disturbed [{', '.join(disturbed)}]: repeat both runs on a quiet one"
             return f"{reason}; two runs of one server can differ as much: interleave both in one campaign to claim it"
         if conclusion is not Conclusion.INCONCLUSIVE:
             return reason
