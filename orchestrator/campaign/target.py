@@ -26,6 +26,9 @@ from orchestrator.spec.slo import terms
 ESTIMATE_US = 3_000_000
 # A window lasts at least as long as this many answers one after the other: a backlog shows in them.
 ANSWERS = 6
+# So many requests of a probe may be slower than a percentile's limit. Those of rare percentiles come in bursts, of which
+# a window has to hold a few (docs/adr/0011).
+SHOWN, RARE = 10, 30
 # The load that shows whether a server has recovered lasts a third of a window, but at least this long.
 LIGHT_US = 1_000_000
 # A search ends after this many failed starts of a fresh server in a row, whatever the rate.
@@ -60,8 +63,9 @@ def wanted_of(campaign: Campaign) -> Wanted:
 
 
 def requests_needed(objectives: list[Term]) -> float:
-    """Return how many requests a probe needs so that its percentiles are shown."""
-    return max((10 / (1 - QUANTILES[term.metric]) for term in objectives if term.metric in QUANTILES), default=20.0)
+    """Return how many requests a probe needs so that its percentiles are shown, and those above p99 flatter little."""
+    quantiles = [QUANTILES[term.metric] for term in objectives if term.metric in QUANTILES]
+    return max(((RARE if q > 0.99 else SHOWN) / (1 - q) for q in quantiles), default=20.0)
 
 
 def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wanted, asked: Saturate) -> Load:

@@ -147,3 +147,18 @@ def ramp(name: str, seed: int, tries: int) -> tuple[bool, int]:
             break
         rate += step
     return rate - step <= server.capacity(at) <= rate, probes
+
+
+def bisection(name: str, seed: int, tries: int) -> tuple[bool, int]:
+    """Halve an interval of a factor of four around the capacity until it is narrow enough, and return (right, probes)."""
+    server, draw, at = SERVERS[name](), np.random.default_rng(seed), 0.0
+    low = server.capacity(0.0) * draw.uniform(0.3, 0.9)
+    high, probes = 4 * low, 0
+    while high / low > (1 + PRECISION) / (1 - PRECISION):
+        middle, passed = (low * high) ** 0.5, 0
+        for _ in range(tries):
+            passed += server.probed(draw, middle, server.probe_s, at).passed
+            at += server.probe_s + BETWEEN_S
+        probes += tries
+        low, high = (middle, high) if passed > tries // 2 else (low, middle)
+    return low <= server.capacity(at) <= high, probes
