@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from orchestrator.analyse.backlog import KEEPS_UP as KEEPS_UP
 from orchestrator.analyse.bottleneck import bottleneck, describe
 from orchestrator.analyse.probing import Judgement, ProbeJudge
 from orchestrator.result import Interval, Probe, Saturation, Trial, Verdict, worst

@@ -33,10 +33,11 @@ def explained_by_lateness(trial: Trial, terms: Sequence[Term]) -> bool:
         # Its timer makes bunches of every load, also of those that pass. The report says so.
         return _often_late(trial)
     missed = [term for term in terms if not term.met_by(measured(metrics, term))]
+    often = _often_late(trial) or any(f.code == FindingCode.BURSTY_ARRIVALS for f in trial.findings)
     if not missed:
         # It did not keep up. What is under way at the end counts twice there, as a backlog that grew evenly.
-        return left_behind(trial) - (1 - must_keep_up(terms)) * due_of(trial) <= 2 * _late(trial)
-    often = _often_late(trial) or any(f.code == FindingCode.BURSTY_ARRIVALS for f in trial.findings)
+        excess = left_behind(trial) - (1 - must_keep_up(terms)) * due_of(trial)
+        return often and excess <= 2 * _late(trial)
     return all(
         _errors_explained(trial, metrics, term, often)
         if term.metric == ERRORS
