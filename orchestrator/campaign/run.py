@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.analyse.precision import Progress
+from orchestrator.campaign.ahead import importing_ahead
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.campaign.session import Session, Show, journalled
@@ -114,7 +115,7 @@ def carry_out(
     what: the first event; done: trials of an earlier process; judgements: those already made, which are not repeated.
     """
     store = session.store
-    say = journalled(store, show)
+    say = importing_ahead(journalled(store, show))
     policy = RunRetryPolicy(work.trials, store, work.loaded.campaign.retries, say, judgements, work.progress())
     try:
         say(Event("run", what))

@@ -169,12 +169,22 @@ def _write_csv(rows: Sequence[Row], path: Path) -> None:
 def _write_parquet(rows: Sequence[Row], path: Path) -> None:
     # Takes a tenth of a second to import, which only a finished run has to spend.
     import pyarrow as pa
+    from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 
-    columns = {}
-    for name in _columns(rows):
-        values = [row.get(name) for row in rows]
-        # Columns without any value get the type of numbers, because only numbers can be missing.
-        empty = all(value is None for value in values)
-        columns[name] = pa.array(values, pa.float64() if empty else None)
-    parquet.write_table(pa.table(columns), path, compression="zstd")
+    # By way of CSV, because arrays of Python values would import pandas, which takes longer than all the rest.
+    kinds = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64()}
+    types = {name: kinds[_kind([row.get(name) for row in rows])] for name in _columns(rows)}
+    options = arrow_csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False)
+    parsing = arrow_csv.ParseOptions(newlines_in_values=True)
+    text = io.BytesIO(as_csv(rows).encode())
+    table = arrow_csv.read_csv(text, parse_options=parsing, convert_options=options) if rows else pa.table({})
+    parquet.write_table(table, path, compression="zstd")
+
+
+def _kind(values: Sequence[str | float | None]) -> str:
+    """Return what a column holds. Only numbers can be missing, so one without any value is a column of numbers."""
+    known = [value for value in values if value is not None]
+    if any(isinstance(value, str) for value in known):
+        return "text"
+    return "whole" if known and all(isinstance(value, int) for value in known) else "number"

@@ -70,6 +70,7 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[A
             at_once(lambda load: load.arm(shares[load.host]), loads)
         with trial.stages.of("load"):
             facts = _release(trial, facts, before)
+            _say_released(trial, facts.case)
             _wait(trial, facts)
         with trial.stages.of("collect"):
             collected = at_once(lambda load: load.collect(), trial.placed.loads)
@@ -133,6 +134,11 @@ def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFac
         closing_ns = None if instants.closing_us is None else instants.closing_us * 1000 + shift_ns
         trial.server.meter(instants.opening_us * 1000 + shift_ns, closing_ns)
     return replace(facts, t0_ns=instants.t0_ns, window_start_us=instants.opening_us, window_end_us=instants.closing_us)
+
+
+def _say_released(trial: RunningTrial, case: Case) -> None:
+    text = f"warm-up of {case.warm_up_us / 1e6:g} s" if case.warm_up_us else "load"
+    trial.say(Event("released", text, {"warm_up_us": case.warm_up_us}, passing=True))
 
 
 def _wait(trial: RunningTrial, facts: TrialFacts) -> None:
