@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from agents.generators.contract import Protocol
-from orchestrator.run.targets import request_to, traffic_of
+from orchestrator.run.targets import is_loopback, request_to, traffic_of
 from orchestrator.spec.models import Load, Target
 
 
@@ -47,3 +47,12 @@ def test_the_request_that_is_checked_is_the_one_that_is_sent():
 
     assert (sent.protocol, request.http2) == (Protocol.HTTP2, True)
     assert (request.url, request.method, request.headers, request.body) == (URL.url, "HEAD", [["X-A", "1"]], b"")
+
+
+@pytest.mark.parametrize(
+    ("host", "here"),
+    [("127.0.0.1", True), ("127.9.0.1", True), ("localhost", True), ("198.18.0.1", False), ("", False)],
+)
+def test_which_hosts_are_this_machine(host, here):
+    """By name or address."""
+    assert is_loopback(host) is here
