@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from orchestrator.analyse.precision import Precision, Progress
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.origin import parts_of
 from orchestrator.campaign.retry import RunRetryPolicy
+from orchestrator.facts import Case
 from orchestrator.fleet.place import Placement, place
 from orchestrator.plan import Plan, TrialPlan, make_plan
 from orchestrator.result import Severity, Summary, Trial
@@ -77,7 +78,9 @@ class CampaignTrials:
 
     def summary_line(self) -> str:
         """Return what a new run will do."""
-        return f"{len(self.plan.trials)} trials of {len(self.plan.cases)} cases"
+        trials, cases = len(self.plan.trials), len(self.plan.cases)
+        count = f"{trials} trial{'s' * (trials != 1)} of {cases} case{'s' * (cases != 1)}"
+        return count + _lasting(self.plan.cases)
 
     def progress_line(self, done: int) -> str:
         """Return how much of a resumed run is done."""
@@ -100,6 +103,15 @@ class CampaignTrials:
     def conclusions(self, summary: Summary) -> Iterator[Event]:
         """Yield the verdict."""
         yield Event("end", f"verdict {summary.verdict}", {"verdict": str(summary.verdict)})
+
+
+def _lasting(cases: Sequence[Case]) -> str:
+    """Return how long each trial is measured, in words; empty where cases differ, or a number of requests ends them."""
+    times = {(case.warm_up_us, case.duration_us) for case in cases}
+    if len(times) != 1:
+        return ""
+    ((warm_up_us, duration_us),) = times
+    return "" if duration_us is None else f", each of {duration_us / 1e6:g} s after {warm_up_us / 1e6:g} s of warm-up"
 
 
 def planned_trials(plan: Plan) -> list[PlannedTrial]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 # From the moment when all are blocked to T0: enough for the slowest host to learn T0. On this machine that takes a call
 # of about a millisecond; the rest is for a core that is busy.
 LEAD_NS = 250_000_000
-LEAD_HERE_NS = 30_000_000
+LEAD_HERE_NS = 50_000_000
 COLLECT_MARGIN_S = 20.0
 WAIT_S = 1.0
 WAIT_ANSWER_S = 30.0
