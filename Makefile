@@ -2,8 +2,10 @@
 .PHONY: help setup python demo lab-demo test truth unit check bench lock clean
 .DEFAULT_GOAL := help
 
-# Tests that two cores can run at once, because nothing in them is timed on a quiet machine.
-QUICK = unit or process or slow
+PYTEST = .venv/bin/python -m pytest
+# Tests that measure times need a quiet machine. All others run beside each other: those with containers, Ray and SSH
+# mostly wait, so three at once keep two cores busy.
+QUIET = truth and not (process or counted)
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
@@ -28,15 +30,16 @@ check: python ## run ruff, mypy and import-linter (needs .venv only)
 	.venv/bin/lint-imports
 
 unit: python ## run the unit tests on two cores, in under a minute (needs .venv only)
-	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m unit
+	$(PYTEST) -q -n 2 --dist loadfile -m unit
 
 test: setup ## run all tests (ARGS='-m unit' for some of them)
 	@deploy/bootstrap-host.sh lab
 ifeq ($(ARGS),)
-	.venv/bin/python -m pytest -q -n 2 --dist loadfile -m '($(QUICK)) and not table'
-	.venv/bin/python -m pytest -m 'table or not ($(QUICK))'
+	@found=$$(mktemp); trap 'rm -f "$$found"' EXIT; set -x; \
+	.ci/timed "tests beside each other" $(PYTEST) -n 3 --dist loadgroup -m 'not ($(QUIET))' --findings-to "$$found" && \
+	.ci/timed "tests on a quiet machine" $(PYTEST) -m '$(QUIET)' --findings-from "$$found"
 else
-	.venv/bin/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
 endif
 
 truth: python ## compare Volley with servers of known behaviour (needs .venv and gcc, 8 minutes; ARGS=--help)

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests import findings_table, no_processes
+from tests import findings_table, no_processes, sessions
 
+sessions.begin()
 ROOT = Path(__file__).parent.parent
 # Markers of tests in the folders of unit tests that are not unit tests.
 NOT_UNIT = ("process", "slow")
+# Tests that take turns on what they use, when tests run beside each other: the engine and Ray here, and the lab.
+GROUPS = {"integration": "engine", "chaos": "engine", "lab": "lab"}
 ORDER = ("unit", "property", "truth", "integration", "chaos", "lab")
 ATTEMPTS = pytest.StashKey[list[str]]()
 FAKE_H2LOAD = str(Path(__file__).parent / "fakes" / "h2load")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --update-golden, which overwrites the golden files with the output of the tests."""
+    """Add options of our own: for golden files, and for a table of findings over several runs of pytest."""
     parser.addoption("--update-golden", action="store_true", help="overwrite the golden files")
+    parser.addoption("--findings-to", metavar="FILE", help="add the findings of the tests to FILE, and print no table")
+    parser.addoption("--findings-from", metavar="FILE", help="print a table that includes the findings in FILE")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test after its folder. A test that is marked 'process' or 'slow' is not a unit test."""
     markers = {
@@ -41,6 +43,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         own = any(item.get_closest_marker(name) for name in NOT_UNIT)
         if (name := folder(item)) in markers and not (own and markers[name] == "unit"):
             item.add_marker(markers[name])
+        if name in GROUPS:
+            item.add_marker(pytest.mark.xdist_group(GROUPS[name]))
     # Quick tests and those against known truth first, while the machine is idle; the lab last.
     items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
 
@@ -48,6 +52,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def folder(item: pytest.Item) -> str:
     """The folder of a test below tests/."""
     return Path(item.fspath).relative_to(ROOT / "tests").parts[0]
+
+
+def pytest_unconfigure() -> None:
+    """Remove the temporary files of this session."""
+    sessions.end()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -86,7 +95,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 def pytest_terminal_summary(terminalreporter) -> None:
     """Print the table of findings, and the lines of tests: record_property("print", ...)."""
-    findings_table.write(terminalreporter)
+    options = terminalreporter.config.option
+    if options.findings_from:
+        findings_table.load(Path(options.findings_from))
+    if options.findings_to:
+        findings_table.save(Path(options.findings_to))
+    else:
+        findings_table.write(terminalreporter)
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     lines = [str(text) for report in reports for name, text in report.user_properties if name == "print"]
     if lines:
@@ -116,14 +131,7 @@ def require(*tools: str) -> None:
 
 @pytest.fixture
 def scratch_is_clean() -> Iterator[None]:
-    """Check that the test leaves no request log behind. Such tests take turns, because they share /dev/shm."""
-
-    def left() -> set[str]:
-        # Tests of the guard may run at the same time.
-        return {name for name in os.listdir("/dev/shm") if re.match("volley-(?!guard-test)", name)}
-
-    with open(Path(tempfile.gettempdir()) / "volley-tests-scratch.lock", "w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        before = left()
-        yield
-        assert left() <= before
+    """Check that the test leaves no request log behind."""
+    before = sessions.scratch()
+    yield
+    assert sessions.scratch() <= before

@@ -6,7 +6,9 @@ made-up facts, all others use real parts.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,13 +27,29 @@ def mark(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def note(report: pytest.TestReport) -> None:
     """Record the findings of a test that has run."""
-    name = f"{report.nodeid.split('/')[1]}::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
+    # pytest-xdist appends the group of a test to its id.
+    test = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
+    name = f"{report.nodeid.split('/')[1]}::{test}"
     for kind, table in (("provokes", PROVOKED), ("silent", SILENT)):
         for codes in (value for key, value in report.user_properties if key == kind):
             for code in str(codes).split():
                 # One failed set of parameters makes the test failed.
                 if table[code].get(name, "passed") == "passed":
                     table[code][name] = report.outcome
+
+
+def load(path: Path) -> None:
+    """Add what other runs of pytest have saved in a file; nothing where there is none."""
+    if path.exists() and (text := path.read_text()):
+        for table, saved in zip((PROVOKED, SILENT), json.loads(text), strict=True):
+            for code, outcomes in saved.items():
+                table[code] |= outcomes
+
+
+def save(path: Path) -> None:
+    """Write what was recorded to a file, with what was in it."""
+    load(path)
+    path.write_text(json.dumps([PROVOKED, SILENT]))
 
 
 def write(terminal: Any) -> None:

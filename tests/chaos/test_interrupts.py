@@ -6,9 +6,9 @@ import signal
 import subprocess
 import time
 
-import psutil
 import pytest
 
+from tests import sessions
 from tests.integration.machine import (
     ROOT,
     VOLLEY,
@@ -82,7 +82,7 @@ def test_a_second_signal_leaves_at_once(tmp_path):
 def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_path):
     """An h2load process dies in mid-trial: that try is kept, INVALID, with who was lost; the next try is the result."""
     process = start(tmp_path, 18323, duration="2s")
-    victims = [p for p in psutil.process_iter(["name"]) if p.info["name"] == "h2load" and "VOLLEY_RUN" in p.environ()]
+    victims = [process for process in sessions.processes() if process.info["name"] == "h2load"]
 
     victims[0].send_signal(signal.SIGKILL)
     output, _ = process.communicate(timeout=90)

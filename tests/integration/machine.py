@@ -6,12 +6,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import psutil
+from tests import sessions
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny"
@@ -60,29 +61,40 @@ def tiny_campaign(folder: Path, port: int, mode: str = "ok", **changes: Any) -> 
 
 
 # What other work left here before these tests is not theirs to judge.
-_BEFORE = {name for folder in ("/dev/shm", "/tmp") for name in os.listdir(folder)}
+_FOLDERS = (
+    sessions.SHARED_MEMORY,
+    Path(os.environ.get(sessions.BASE, tempfile.gettempdir())),
+    Path(tempfile.gettempdir()),
+)
+_BEFORE = {folder: set(os.listdir(folder)) for folder in _FOLDERS}
 
 
-def left_behind() -> dict[str, list[str]]:
-    """Containers, processes and files of any run that are on this machine now."""
-    containers = subprocess.run(
+class Container(NamedTuple):
+    """A container, and the run in its label."""
+
+    name: str
+    run: str
+
+
+def containers_here() -> list[Container]:
+    """Return the containers of all runs on this machine's engine."""
+    output = subprocess.run(
         ["docker", "ps", "-a", "--filter", "label=volley.run", "--format", '{{.ID}} {{.Label "volley.run"}}'],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
-    )
-    processes = []
-    for process in psutil.process_iter(["pid", "name"]):
-        try:
-            # Ray's agents write their titles over their environment.
-            if "VOLLEY_RUN" in process.environ() or "".join(process.cmdline()).startswith("ray::"):
-                processes.append(f"{process.pid} {process.name()}")
-        except (psutil.Error, OSError):
-            continue
-    now = {name for folder in ("/dev/shm", "/tmp") for name in os.listdir(folder) if name.startswith("volley-")}
-    scratch = sorted(now - _BEFORE)
-    return {"containers": containers.stdout.split("\n")[:-1], "processes": processes, "scratch": scratch}
+    ).stdout
+    return [Container(*line.split(maxsplit=1)) for line in output.splitlines()]
+
+
+def left_behind() -> dict[str, list[Any]]:
+    """Return the containers, processes and files of runs that are on this machine now and may be this session's."""
+    processes = [f"{process.pid} {process.info['name']}" for process in sessions.processes()]
+    containers = containers_here()
+    others = sessions.runs_of_others() if containers else set()
+    scratch = sorted(name for folder, before in _BEFORE.items() for name in sessions.scratch(folder) - before)
+    return {"containers": [c for c in containers if c.run not in others], "processes": processes, "scratch": scratch}
 
 
 def nothing_left(within_s: float = 15.0) -> None:

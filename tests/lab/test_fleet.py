@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.machine import ROOT, VOLLEY, only_run, tiny_campaign, valid_but_for_the_machine, volley
+from tests.integration.machine import (
+    ROOT,
+    VOLLEY,
+    containers_here,
+    only_run,
+    tiny_campaign,
+    valid_but_for_the_machine,
+    volley,
+)
 from tests.lab import world
 
 FAIR = str(ROOT / "configs" / "campaigns" / "flask-vs-fastapi-fair.yaml")
@@ -23,7 +31,7 @@ def test_the_main_comparison_runs_over_the_hosts(tmp_path):
     """Containers run on the server host only, h2load on the load hosts only; traffic passes between; counts are exact."""
     before = {host: world.received_bytes(host) for host in (world.SERVER, world.FAR, world.WRONG_CLOCK)}
     process = subprocess.Popen(
-        [*VOLLEY, "run", FAIR, "--only", "*/burst", "--set", "repetitions=1", "--hosts", str(world.INVENTORY),
+        [*VOLLEY, "run", FAIR, "--only", "*/burst", "--set", "repetitions=1", "--set", "campaign=lab-fair", "--hosts", str(world.INVENTORY),
          "--out", str(tmp_path / "runs"), "--json"],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
@@ -31,8 +39,7 @@ def test_the_main_comparison_runs_over_the_hosts(tmp_path):
     while process.poll() is None:
         agents |= set(world.running("h2load").values())
         containers |= set(world.on(world.SERVER, "docker ps -q --filter label=volley.run").split())
-        here |= set(subprocess.run(["docker", "ps", "-q", "--filter", "label=volley.run"], capture_output=True,
-                                   text=True, check=True).stdout.split())  # fmt: skip
+        here |= {container.run for container in containers_here()}
         time.sleep(0.05)
     out, err = process.communicate()
     crossed = {host: world.received_bytes(host) - seen for host, seen in before.items()}
@@ -41,7 +48,7 @@ def test_the_main_comparison_runs_over_the_hosts(tmp_path):
     assert process.returncode == 0, err
     assert agents == {world.FAR, world.WRONG_CLOCK}
     assert len(containers) == 2
-    assert here == set()
+    assert only_run(tmp_path / "runs").name not in here
     for name in ("flask/burst", "fastapi/burst"):
         counted = cases[name]["requests"]
         assert counted["ok"] + counted["http_error"] + counted["failed"] == 1000
@@ -63,7 +70,10 @@ def test_a_wrong_clock_and_a_far_host_are_measured_and_the_result_is_valid(tmp_p
     inventory = world.inventory(tmp_path, images="build")
     world.on(world.SERVER, "docker images -q volley/tiny | sort -u | xargs -r docker rmi -f", check=False)
 
-    loads = {"burst": {"clients": 9, "requests": 900}, "steady": {"clients": 9, "duration": "3s", "warm_up": "1s"}}
+    loads = {
+        "burst": {"clients": 9, "requests": 900},
+        "steady": {"clients": 9, "duration": "3s", "warm_up": "1s", "tail": "500ms"},
+    }
     done = volley(
         "run", world.campaign(tmp_path, loads=loads), "--hosts", inventory, "--out", str(tmp_path / "runs"), "--json"
     )
@@ -95,7 +105,7 @@ def over_a_narrow_link(tmp_path, inventory):
     world.on(world.SERVER, "tc qdisc add dev eth0 root tbf rate 20mbit burst 5kb limit 10kb")
     try:
         path = world.campaign(
-            tmp_path, loads={"big": {"clients": 9, "duration": "3s", "warm_up": "300ms", "paths": ["/big"]}},
+            tmp_path, loads={"big": {"clients": 9, "duration": "1500ms", "warm_up": "300ms", "tail": "500ms", "paths": ["/big"]}},
             target={"expect": {"status": 200}},
         )  # fmt: skip
         volley("run", path, "--hosts", inventory, "--out", str(tmp_path / "d"))
@@ -125,20 +135,20 @@ def calibrated(tmp_path, inventory):
 
 
 def searched(tmp_path, inventory):
-    """A search over the hosts: the agents of its probes are on the load hosts, and five probes give a result."""
+    """A search over the hosts: the agents of its probes are on the load hosts, and three probes give a result."""
     saturation = {
         "slo": "p50 < 100ms, errors < 1%",
         "window": "500ms",
         "warm_up": "200ms",
         "tail": "200ms",
-        "budget": 5,
+        "budget": 3,
     }
-    path = tiny_campaign(tmp_path, 18502, "slow", saturation=saturation, agents=3)
+    path = tiny_campaign(tmp_path, 18502, "slow", campaign="lab-slow", saturation=saturation, agents=3)
     done = volley("saturate", path, "--hosts", inventory, "--out", str(tmp_path / "e"), "--json")
     assert done.returncode == 0, done.stderr
     (found,) = json.loads(done.stdout)["saturation"]
     assert found["ending"] in ("budget", "capacity"), found
-    assert 2 <= found["probes"] <= 5
+    assert 2 <= found["probes"] <= 3
     probed = [t for t in trials(tmp_path / "e") if t["facts"]["case"]["load"] != "estimate"]
     hosts = {agent["agent"].partition("/")[0] for trial in probed for agent in trial["metrics"]["agents"]}
     assert hosts == {world.FAR, world.WRONG_CLOCK, world.PLAIN}
@@ -168,7 +178,7 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
             time.sleep(0.1)
         second = volley("bench", f"http://{world.ADDRESSES[world.SERVER]}:18501/", "-n", "100", "--hosts", inventory)
         assert second.returncode == 4
-        assert "the fleet is in use by run tiny-ok" in second.stderr
+        assert "the fleet is in use by run lab-" in second.stderr
 
         # The run is killed: the fleet stays, and the keeper removes what the run had there.
         process.kill()

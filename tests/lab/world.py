@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from typing import Any
 
 import psutil
 
+from tests import sessions
 from tests.integration.machine import ROOT, TINY, tiny_campaign
 
 LAB = str(ROOT / "deploy" / "lab" / "lab")
@@ -18,6 +20,7 @@ STATE = Path("/var/lib/volley-lab")
 INVENTORY = ROOT / "configs" / "inventories" / "lab.yaml"
 SERVER, FAR, WRONG_CLOCK, PLAIN = "web1", "gen1", "gen2", "gen3"
 ADDRESSES = {SERVER: "198.18.0.11", FAR: "198.18.0.12", WRONG_CLOCK: "198.18.0.13", PLAIN: "198.18.0.14"}
+HERE = "here"
 CLOCK_OFF_NS = 3_700_000_000
 DELAY_NS = 5_000_000
 
@@ -54,29 +57,32 @@ def inventory(folder: Path, hosts: dict[str, dict[str, Any]] | None = None, **ch
 
 
 def campaign(folder: Path, agents: int = 3, **changes: Any) -> str:
-    """Write a campaign for the tiny server and three load hosts; return its path."""
+    """Write a campaign for the tiny server and three load hosts; return its path.
+
+    Its name differs from those of other tests: runs of one campaign that start in the same second have the same name.
+    """
     loads = {"burst": {"clients": 9, "requests": 900}}
-    return tiny_campaign(folder, 18501, agents=agents, **({"loads": loads} | changes))
+    return tiny_campaign(folder, 18501, agents=agents, **({"campaign": "lab", "loads": loads} | changes))
 
 
 def host_of(process: psutil.Process) -> str:
-    """Return the lab host that a process runs on; 'here' for this machine."""
+    """Return the lab host that a process runs on; HERE for this machine."""
     mine = os.stat(f"/proc/{process.pid}/ns/net").st_ino
     for name in ADDRESSES:
         if os.stat(f"/run/netns/volley-{name}").st_ino == mine:
             return name
-    return "here"
+    return HERE
 
 
 def running(name: str) -> dict[int, str]:
-    """Return the hosts of all processes with a name, by pid."""
+    """Return the hosts of all processes with a name, by pid, without those that another session has started here."""
     hosts = {}
     for process in psutil.process_iter(["name"]):
         if process.info["name"] == name:
-            try:
-                hosts[process.pid] = host_of(process)
-            except OSError:
-                continue
+            with contextlib.suppress(OSError):
+                host = host_of(process)
+                if host != HERE or not sessions.is_another(sessions.owner(process)):
+                    hosts[process.pid] = host
     return hosts
 
 

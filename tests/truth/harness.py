@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from orchestrator.spec.load import from_plain
 from tests.fakes.handles import load_here
 
 ROOT = Path(__file__).parents[2]
+# Its files tell by the pid which session they belong to.
+RUN = f"truth-{os.getpid()}"
 
 
 @contextmanager
@@ -90,7 +93,7 @@ def run(
     campaign = from_plain(plain).campaign
     plan = make_plan(campaign)
     host = load_here()
-    item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, Path.cwd(), "truth")
+    item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, Path.cwd(), RUN)
     output = run_trial(item, Placed(None, [host], [[core] * agents]), lambda event: None)
     return judge(output.facts, output.agents), output
 

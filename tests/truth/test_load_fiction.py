@@ -95,6 +95,7 @@ def response_us(seen, record, quantile):
     return float(np.percentile((loaded.answered_ns - due_ns)[chosen], 100 * quantile, method="inverted_cdf")) / 1e3
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("out-of-slots")
 @pytest.mark.parametrize("streams", [5, 15])
 def test_h2load_arrivals_that_stall_without_streams_are_never_valid(streams, tmp_path, record_property):

@@ -111,6 +111,7 @@ def test_connections_that_are_reset_are_failed_requests():
     best_of(once, lambda result: not result.response.off(base))
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(
     ("idle_us", "rate", "duration", "due"), [(2_000_000, "1/s", "11900ms", 12), (200_000, "2/s", "2900ms", 6)]
 )
@@ -127,6 +128,7 @@ def test_a_server_that_closes_idle_connections(idle_us, rate, duration, due):
     assert record.counts()[200] >= due
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(("rate", "duration", "clients"), [("400/s", "2s", None), ("4/s", "3s", 4)])
 def test_half_of_the_answers_are_429(rate, duration, clients):
     """Response and service time are of one population, the successful answers; the 429s are counted beside them."""
@@ -190,11 +192,28 @@ def test_the_limiter_of_that_test_does_refuse():
     assert trial.metrics.requests.failed == 0
 
 
-def test_a_slot_that_hangs_is_counted():
+@pytest.mark.counted
+@pytest.mark.xdist_group("engine")
+def test_a_slot_that_hangs_is_counted(tmp_path):
     """bench -c 8 with one connection that is never answered again: 1 of 8 slots hung, failed, SUSPECT."""
     # The first connection is that of the check before the load.
     with serve("hang", hang_connection=5, hang_after=10, service_us=1_000) as zoo:
-        command = [sys.executable, "-m", "orchestrator.cli", "bench", zoo.url, "-c", "8", "-d", "3s", "--json"]
+        command = [
+            sys.executable,
+            "-m",
+            "orchestrator.cli",
+            "bench",
+            zoo.url,
+            "-c",
+            "8",
+            "-d",
+            "3s",
+            "--repeat",
+            "1",
+            "--json",
+            "--out",
+            str(tmp_path),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert done.returncode in (0, 3), done.stderr
         hung = zoo.record().counts()[-2]
@@ -220,6 +239,7 @@ def test_failing_fast_meets_no_objective():
     assert trial.metrics.service_time_us["p50"] == pytest.approx(200_500, abs=1_500)
 
 
+@pytest.mark.counted
 def test_one_connection_for_more_than_it_can_carry():
     """1 s answers at 2/s over one connection: what is due and not sent, or not answered, is failed and out of slots."""
     with serve("fixed", service_us=1_000_000) as zoo:
@@ -234,6 +254,7 @@ def test_one_connection_for_more_than_it_can_carry():
     assert trial.metrics.lower_bound_from is not None
 
 
+@pytest.mark.counted
 def test_goaway_in_an_open_loop_loses_no_request():
     """HTTP/2, GOAWAY after three answers, 2/s: all that was due is answered or counted as failed, and never VALID."""
     with server("http2", goaway_after=3) as url:

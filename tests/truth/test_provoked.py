@@ -107,6 +107,7 @@ def in_a_network_of_its_own(do):
     return found[0]
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("ephemeral-ports")
 def test_a_host_with_fewer_ports_than_clients():
     """Twenty ports and thirty clients: the trial is INVALID, and says what to widen."""
@@ -123,6 +124,7 @@ def test_a_host_with_fewer_ports_than_clients():
     assert next(f for f in trial.findings if f.code == "ephemeral-ports").facts["ports"] == 20
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("connection-close")
 def test_connections_that_end_after_each_answer():
     """Seen in the header before the load, and in the connections that were opened."""
@@ -133,6 +135,7 @@ def test_connections_that_end_after_each_answer():
     assert trial.facts.hosts[0].opened >= 500
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("keepalive-limit")
 def test_connections_that_end_after_some_answers():
     """As keepalive_requests does: h2load opens the next one, and nothing else shows."""
@@ -143,6 +146,7 @@ def test_connections_that_end_after_some_answers():
     assert finding.facts["requests_per_connection"] == pytest.approx(20, rel=0.2), explain(trial)
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("keepalive-limit", "clients-lost", "littles-law")
 def test_http2_connections_that_end_after_some_answers():
     """GOAWAY: h2load goes on with fewer clients, or none; the living server is what tells it from a dead one."""
@@ -153,6 +157,7 @@ def test_http2_connections_that_end_after_some_answers():
     assert codes(trial) & {"littles-law", "server-unresponsive", "no-success"}
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("server-unresponsive")
 def test_a_server_that_falls_silent_in_the_middle():
     """Half of the window is good, and it never answers again."""
@@ -163,6 +168,7 @@ def test_a_server_that_falls_silent_in_the_middle():
     assert trial.metrics.requests.ok > 100
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("response-mismatch")
 def test_a_server_that_answers_otherwise_under_load():
     """The check before the load was good; the bodies under it are not those that were checked."""
@@ -174,6 +180,7 @@ def test_a_server_that_answers_otherwise_under_load():
     assert found == ["after the load", "under load"]
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("not-steady")
 def test_a_server_that_gets_slower():
     """5 ms at the beginning and 3 ms more each second: the mean of ten seconds is of none of them."""
@@ -268,6 +275,7 @@ def test_answers_that_outlast_the_observation():
     assert "too-few-samples" in codes(trial)
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("no-warmup")
 def test_a_load_bound_by_requests_has_no_warm_up():
     """Its window is the whole run."""

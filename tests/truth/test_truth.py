@@ -102,6 +102,7 @@ def test_an_open_load_over_many_connections_keeps_its_rate():
     assert trial.metrics.response_time_us["p50"] >= trial.metrics.service_time_us["p50"]
 
 
+@pytest.mark.counted
 def test_the_merged_p99_is_that_of_the_pooled_rows():
     """Agents of very unequal service times, four servers: merged, not averaged."""
     outputs = []
@@ -135,6 +136,7 @@ def test_a_tenth_of_503_is_counted_exactly(kind):
     assert trial.verdict is Verdict.SUSPECT
 
 
+@pytest.mark.counted
 def test_connections_that_are_reset_lose_no_count():
     """Every hundredth request is answered by a reset: h2load logs nothing of them, they are failed all the same."""
     with server("http1", reset_every=100) as url:
@@ -146,6 +148,7 @@ def test_connections_that_are_reset_lose_no_count():
     assert codes(trial) & {"errors", "no-success"}
 
 
+@pytest.mark.counted
 def test_resets_under_a_timed_load_are_seen_although_h2load_says_zero():
     """In its timed mode h2load says '0 failed' after every connection was lost: the sockets say otherwise."""
     with server("http1", reset_every=50, delay_us=[2_000]) as url:
@@ -155,6 +158,7 @@ def test_resets_under_a_timed_load_are_seen_although_h2load_says_zero():
     assert codes(trial) & {"clients-lost", "requests-lost", "no-success"}
 
 
+@pytest.mark.counted
 def test_goaway_ends_a_timed_http2_load_and_is_seen():
     """After GOAWAY h2load never reconnects: its clients are lost, the rest of the window is idle, INVALID."""
     with server("http2", goaway_after=1000) as url:
@@ -164,6 +168,7 @@ def test_goaway_ends_a_timed_http2_load_and_is_seen():
     assert codes(trial) & {"clients-lost", "no-success"}
 
 
+@pytest.mark.counted
 def test_a_server_that_closes_every_connection():
     """Connection: close: h2load reconnects in its counted mode; every request is there."""
     with server("http1", close=True) as url:
@@ -173,6 +178,7 @@ def test_a_server_that_closes_every_connection():
     assert (r.ok, r.failed) == (500, 0), explain(trial)
 
 
+@pytest.mark.counted
 def test_connection_close_under_a_timed_load_does_not_hang():
     """Before 1.64 h2load never ends there, so paced sends the load; no agent is lost with any version."""
     with server("http1", close=True, delay_us=[2_000]) as url:
@@ -184,6 +190,7 @@ def test_connection_close_under_a_timed_load_does_not_hang():
         assert {agent.generator for agent in trial.facts.agents} == {"paced"}
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("server-unresponsive")
 @pytest.mark.parametrize(
     "load",
@@ -206,6 +213,7 @@ def test_a_server_that_never_answers_again_ends_soon(load):
         assert r.ok + r.failed == 100
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("server-not-ready")
 def test_a_server_that_never_says_a_word_is_not_ready():
     """Nothing is fired at it."""
@@ -246,6 +254,7 @@ def certificate(tmp_path_factory):
     return str(path)
 
 
+@pytest.mark.counted
 @pytest.mark.parametrize(("kind", "protocol"), [("http1", "http/1.1"), ("http2", "h2")])
 def test_tls(kind, protocol, certificate):
     """https with both protocols: counted, and the negotiated protocol is in the facts."""
@@ -267,6 +276,7 @@ def test_several_endpoints_have_their_own_times():
     assert trial.metrics.requests.ok == 400
 
 
+@pytest.mark.counted
 @pytest.mark.provokes("response-mismatch")
 def test_an_endpoint_that_is_not_there_is_told_before_the_load():
     """Every path is asked once."""
@@ -277,6 +287,7 @@ def test_an_endpoint_that_is_not_there_is_told_before_the_load():
     assert "response-mismatch" in codes(trial)
 
 
+@pytest.mark.counted
 def test_method_headers_and_body_reach_the_server(tmp_path, monkeypatch):
     """A POST with a body from a file is answered like any other; h2load and the check before it send the same."""
     (tmp_path / "body.json").write_text('{"a": 1}')

@@ -33,7 +33,7 @@ def fake(monkeypatch):
 def assignment(**changes):
     plain = {
         "agent": "a/0",
-        "run": "test",
+        "run": f"test-{os.getpid()}",
         "url": "http://127.0.0.1:9/",
         "clients": 4,
         "give_up_us": 10_000_000,
