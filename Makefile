@@ -3,8 +3,8 @@
 .DEFAULT_GOAL := help
 
 PYTEST = .venv/bin/python -m pytest
-# Tests that measure times need a quiet machine. All others run beside each other: those with containers, Ray and SSH
-# mostly wait, so three at once keep two cores busy.
+# Tests that measure times need a quiet machine. Those with processes and sockets run two at once, because their bounds
+# are wide. The rest is pure, or mostly waits for containers, Ray and SSH: three at once keep two cores busy.
 QUIET = truth and not (process or counted)
 
 help: ## list the targets
@@ -36,7 +36,8 @@ test: setup ## run all tests (ARGS='-m unit' for some of them)
 	@deploy/bootstrap-host.sh lab
 ifeq ($(ARGS),)
 	@found=$$(mktemp); trap 'rm -f "$$found"' EXIT; set -x; \
-	.ci/timed "tests beside each other" $(PYTEST) -n 3 --dist loadgroup -m 'not ($(QUIET))' --findings-to "$$found" && \
+	.ci/timed "tests with processes" $(PYTEST) -q -n 2 --dist worksteal -m process --findings-to "$$found" && \
+	.ci/timed "tests beside each other" $(PYTEST) -n 3 --dist loadgroup -m 'not (process or ($(QUIET)))' --findings-to "$$found" && \
 	.ci/timed "tests on a quiet machine" $(PYTEST) -m '$(QUIET)' --findings-from "$$found"
 else
 	$(PYTEST) $(ARGS)

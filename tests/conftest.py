@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests import findings_table, no_processes, sessions
 
@@ -28,7 +29,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--findings-from", metavar="FILE", help="print a table that includes the findings in FILE")
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test after its folder. A test that is marked 'process' or 'slow' is not a unit test."""
     markers = {
@@ -43,10 +43,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         own = any(item.get_closest_marker(name) for name in NOT_UNIT)
         if (name := folder(item)) in markers and not (own and markers[name] == "unit"):
             item.add_marker(markers[name])
-        if name in GROUPS:
-            item.add_marker(pytest.mark.xdist_group(GROUPS[name]))
     # Quick tests and those against known truth first, while the machine is idle; the lab last.
     items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
+
+
+class InGroups(LoadScopeScheduling):
+    """Tests of one group run one after the other in one worker, all others wherever a worker is free.
+
+    pytest-xdist's own loadgroup does this by marks, but not with this version of pytest.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return GROUPS.get(nodeid.split("/")[1], nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> InGroups | None:
+    """Use the groups with --dist loadgroup."""
+    return InGroups(config, log) if config.option.dist == "loadgroup" else None
 
 
 def folder(item: pytest.Item) -> str:

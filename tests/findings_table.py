@@ -27,9 +27,7 @@ def mark(item: pytest.Item, report: pytest.TestReport) -> None:
 
 def note(report: pytest.TestReport) -> None:
     """Record the findings of a test that has run."""
-    # pytest-xdist appends the group of a test to its id.
-    test = report.nodeid.rpartition("::")[2].partition("@")[0].partition("[")[0]
-    name = f"{report.nodeid.split('/')[1]}::{test}"
+    name = f"{report.nodeid.split('/')[1]}::{report.nodeid.rpartition('::')[2].partition('[')[0]}"
     for kind, table in (("provokes", PROVOKED), ("silent", SILENT)):
         for codes in (value for key, value in report.user_properties if key == kind):
             for code in str(codes).split():

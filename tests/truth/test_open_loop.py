@@ -1,8 +1,5 @@
 """Situations in which the open loop was wrong, each with the right value. Most carried the verdict VALID."""
 
-import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -190,38 +187,6 @@ def test_the_limiter_of_that_test_does_refuse():
         trial, _ = run(url, agents=1, rate="2000/s", **SHORT)
     assert trial.metrics.requests.http_error == pytest.approx(2_000, rel=0.1)
     assert trial.metrics.requests.failed == 0
-
-
-@pytest.mark.counted
-@pytest.mark.xdist_group("engine")
-def test_a_slot_that_hangs_is_counted(tmp_path):
-    """bench -c 8 with one connection that is never answered again: 1 of 8 slots hung, failed, SUSPECT."""
-    # The first connection is that of the check before the load.
-    with serve("hang", hang_connection=5, hang_after=10, service_us=1_000) as zoo:
-        command = [
-            sys.executable,
-            "-m",
-            "orchestrator.cli",
-            "bench",
-            zoo.url,
-            "-c",
-            "8",
-            "-d",
-            "3s",
-            "--repeat",
-            "1",
-            "--json",
-            "--out",
-            str(tmp_path),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        assert done.returncode in (0, 3), done.stderr
-        hung = zoo.record().counts()[-2]
-    case = json.loads(done.stdout)["cases"][0]
-    assert case["requests"]["failed"] == hung == 1, case
-    assert case["verdict"] == Verdict.SUSPECT.value
-    finding = next(f for f in case["findings"] if f["code"] == "hung-slots")
-    assert (finding["facts"]["hung"], finding["facts"]["slots"]) == (1, 8)
 
 
 def test_failing_fast_meets_no_objective():
