@@ -84,12 +84,15 @@ def processes() -> Iterator[psutil.Process]:
 
 
 def runs_of_others() -> set[str]:
-    """Return the names of runs that another session has under way."""
-    found = set()
+    """Return the names of runs that another session has under way, and no session else.
+
+    Runs of one campaign that start in the same second have the same name.
+    """
+    others, own = set(), set()
     for process in psutil.process_iter():
-        if (run := environment(process).get("VOLLEY_RUN")) and not elsewhere(process) and is_another(owner(process)):
-            found.add(run)
-    return found
+        if (run := environment(process).get("VOLLEY_RUN")) and not elsewhere(process):
+            (others if is_another(owner(process)) else own).add(run)
+    return others - own
 
 
 def scratch(folder: Path = SHARED_MEMORY) -> set[str]:

@@ -60,13 +60,15 @@ def seen():
 
 
 def test_a_process_is_seen_unless_another_session_has_started_it(start, other, dead):
-    """Its own, that of a session which has ended, and one that says nothing of a session."""
+    """Its own, that of a session which has ended, and one that belongs to none."""
     own = [start("a", session).pid for session in (sessions.MINE, dead, "")]
     strange = start("b", other).pid
     assert set(own) <= seen()
     assert strange not in seen()
-    assert "b" in sessions.runs_of_others()
+    assert {"b"} <= sessions.runs_of_others()
     assert "a" not in sessions.runs_of_others()
+    start("b", sessions.MINE)
+    assert "b" not in sessions.runs_of_others()
 
 
 def test_a_process_without_an_environment_belongs_to_the_session_of_its_parent(start, other):
