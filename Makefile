@@ -36,9 +36,9 @@ test: setup ## run all tests (ARGS='-m unit' for some of them)
 	@deploy/bootstrap-host.sh lab
 ifeq ($(ARGS),)
 	@found=$$(mktemp); trap 'rm -f "$$found"' EXIT; set -x; \
-	.ci/timed "tests with processes" $(PYTEST) -q -n 2 --dist worksteal -m process --findings-to "$$found" && \
-	.ci/timed "tests beside each other" $(PYTEST) -n 3 --dist loadgroup -m 'not (process or ($(QUIET)))' --findings-to "$$found" && \
-	.ci/timed "tests on a quiet machine" $(PYTEST) -m '$(QUIET)' --findings-from "$$found"
+	.ci/timed "tests with processes" $(PYTEST) -q -n 2 --dist worksteal -m process --findings-to="$$found" && \
+	.ci/timed "tests beside each other" $(PYTEST) -n 3 --dist loadgroup -m 'not (process or ($(QUIET)))' --findings-to="$$found" && \
+	.ci/timed "tests on a quiet machine" $(PYTEST) -m '$(QUIET)' --findings-from="$$found"
 else
 	$(PYTEST) $(ARGS)
 endif
