@@ -67,8 +67,8 @@ def measured_how(search: Saturation) -> str:
     soaks = _range([probe.window_s for probe in search.curve if probe.kind == Kind.SOAK and probe.window_s is not None])
     soaked = f", a soak of {soaks}" if soaks else ", no soak"
     return (
-        f"{found}. The answer is for {arrivals}, windows of {windows or 'no length'}{soaked}. Capacity is the rate at "
-        "which three of four such windows meet the objective. Response times count from when a request is due"
+        f"{found}. The answer is for {arrivals}, windows of {windows or 'no length'}{soaked}. Capacity is the highest "
+        "rate that meets the objective in the long run. Response times count from when a request is due"
     )
 
 
