@@ -70,22 +70,59 @@ def each_alone(values: Sequence[float], regressors: np.ndarray) -> np.ndarray:
     return np.asarray(alone - together)
 
 
-def together(values: Sequence[float], regressors: np.ndarray) -> tuple[float, np.ndarray]:
-    """Return -2 log likelihood of one level plus all regressors, and the squared error that each one saves, shape (k,).
+class Levels:
+    """One level plus steps that describe a series, while steps are removed one after the other.
 
-    With the correlation that suits them best. values: shape (n,). regressors: shape (k, n), linearly independent.
+    misfit: -2 log likelihood with the correlation that suits it best. saved: the squared error that each remaining step
+    saves, shape (k,). Removing a step updates the inverse of the normal equations (the sweep operator, Goodnight 1979) in
+    O(k^2), where fitting again would take O(k^2 n).
     """
-    import numpy as np
 
-    best, saved = np.inf, np.zeros(regressors.shape[0])
-    for y, one, extra, fixed in _whitened(values, regressors):
-        x = np.vstack([one, extra])
-        inverse = np.linalg.inv(x @ x.T)
-        weights = inverse @ (x @ y)
-        squares = max(float(y @ y - weights @ (x @ y)), LEAST)
-        if (found := len(values) * np.log(squares) + fixed) < best:
-            best, saved = found, weights[1:] ** 2 / np.diag(inverse)[1:]
-    return float(best), saved
+    def __init__(self, values: Sequence[float], positions: Sequence[int]) -> None:
+        """Fit all steps. values: shape (n,). positions: where a step begins, ascending, shape (k,), from 1 to n - 1."""
+        import numpy as np
+
+        self._n = len(values)
+        start = np.array([0, *positions])
+        r = np.asarray(CORRELATIONS)[:, None]
+        y = np.asarray(values, dtype=np.float64)
+        # The level is fitted anyway; around 0 the sums of squares lose no digits.
+        y = y - y.mean()
+        white = np.hstack([np.sqrt(1 - r**2) * y[0], y[1:] - r * y[:-1]])
+        # A whitened step is 0 before its position, 1 there and 1 - r from then on; the level begins with sqrt(1 - r^2).
+        first = np.where(start == 0, np.sqrt(1 - r**2), 1.0)
+        after = white.sum(axis=1, keepdims=True) - white.cumsum(axis=1)
+        product = first * white[:, start] + (1 - r) * after[:, start]
+        later = np.maximum.outer(start, start)
+        gram = (1 - r[..., None]) + (1 - r[..., None]) ** 2 * (self._n - 1 - later)
+        diagonal = np.arange(start.size)
+        gram[:, diagonal, diagonal] += first**2 - (1 - r)
+        self._inverse = np.linalg.inv(gram)
+        self._weights = np.einsum("cij,cj->ci", self._inverse, product)
+        self._squares = (white**2).sum(axis=1) - (self._weights * product).sum(axis=1)
+        self._fixed = -np.log1p(-(r[:, 0] ** 2))
+        self._choose()
+
+    def remove(self, step: int) -> None:
+        """Remove one step, by its place among those that remain."""
+        import numpy as np
+
+        at = step + 1
+        column, pivot = self._inverse[:, :, at], self._inverse[:, at, at]
+        weight = self._weights[:, at]
+        self._squares = self._squares + weight**2 / pivot
+        self._weights = np.delete(self._weights - column * (weight / pivot)[:, None], at, axis=1)
+        inverse = self._inverse - column[:, :, None] * (column / pivot[:, None])[:, None, :]
+        self._inverse = np.delete(np.delete(inverse, at, axis=1), at, axis=2)
+        self._choose()
+
+    def _choose(self) -> None:
+        import numpy as np
+
+        misfits = self._n * np.log(np.maximum(self._squares, LEAST)) + self._fixed
+        best = int(misfits.argmin())
+        self.misfit = float(misfits[best])
+        self.saved: np.ndarray = (self._weights[best] ** 2 / self._inverse[best].diagonal())[1:]
 
 
 def _whitened(

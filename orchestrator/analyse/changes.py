@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
-from orchestrator.analyse.autoregression import clipped, deviation, steps_at, together
+from orchestrator.analyse.autoregression import Levels, clipped, deviation
 
 FEWEST = 2
 # The penalty is the noise's variance times FIXED + GROWING log n; chosen by simulation
@@ -67,26 +67,33 @@ def _large_enough(values: list[float], cuts: list[int], smallest: float) -> list
 
     The smallest step is removed until all are.
     """
-    while cuts:
-        edges = [0, *cuts, len(values)]
-        levels = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
-        steps = [abs(new - old) for old, new in itertools.pairwise(levels)]
-        least = min(range(len(steps)), key=steps.__getitem__)
-        if steps[least] >= smallest:
-            break
-        cuts = [*cuts[:least], *cuts[least + 1 :]]
-    return cuts
+    edges = [0, *cuts, len(values)]
+    levels = [_mean(values, a, b) for a, b in itertools.pairwise(edges)]
+    steps = [abs(new - old) for old, new in itertools.pairwise(levels)]
+    while steps and min(steps) < smallest:
+        least = steps.index(min(steps))
+        # Two stretches become one: only its level and the steps beside it are new.
+        del edges[least + 1], levels[least + 1], steps[least]
+        levels[least] = _mean(values, edges[least], edges[least + 1])
+        for k in range(max(0, least - 1), min(least + 1, len(steps))):
+            steps[k] = abs(levels[k + 1] - levels[k])
+    return edges[1:-1]
+
+
+def _mean(values: list[float], start: int, end: int) -> float:
+    return sum(values[start:end]) / (end - start)
 
 
 def _likeliest(values: list[float], cuts: list[int]) -> list[int]:
     """Return the best of the sets that remain when the cut that explains the least is removed again and again."""
     penalty = LIKELIER_FIXED + LIKELIER_GROWING * math.log(len(values))
     best, kept = math.inf, cuts
+    levels = Levels(values, cuts)
     while True:
-        misfit, saved = together(values, steps_at(cuts, len(values)))
-        if misfit + penalty * len(cuts) < best:
-            best, kept = misfit + penalty * len(cuts), cuts
+        if levels.misfit + penalty * len(cuts) < best:
+            best, kept = levels.misfit + penalty * len(cuts), cuts
         if not cuts:
             return kept
-        least = int(saved.argmin())
+        least = int(levels.saved.argmin())
+        levels.remove(least)
         cuts = [*cuts[:least], *cuts[least + 1 :]]

@@ -6,7 +6,7 @@ On the scale of logarithms for ratios, as it is for shares.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.analyse.statistics import CONFIDENCE, mean_and_half_width, t_quantile, two_sided_p
@@ -15,6 +15,8 @@ from orchestrator.result import Interval
 EXACT_UP_TO = 1 << 16
 MONTE_CARLO = 5_000
 MOST_TRIALS = 200
+# Arrangements of a permutation test that are in memory at once hold about this many numbers (1 MB).
+AT_ONCE = 1 << 17
 # A standard error that is only the rounding of floating-point numbers.
 IDENTICAL = 1e-12
 
@@ -156,11 +158,14 @@ def sign_flip_p(differences: Sequence[float]) -> float:
     n = values.size
     observed = abs(values.sum()) * (1 - 1e-12)
     if 2**n <= EXACT_UP_TO:
-        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        return float((np.abs(signs @ values) >= observed).mean())
-    draw = np.random.default_rng(1)
-    signs = draw.choice([-1.0, 1.0], size=(MONTE_CARLO, n))
-    extreme = int((np.abs(signs @ values) >= observed).sum())
+        extreme = sum(
+            int((np.abs((1.0 - 2.0 * ((pattern[:, None] >> np.arange(n)) & 1)) @ values) >= observed).sum())
+            for pattern in np.array_split(np.arange(2**n), -(-(2**n) * n // AT_ONCE))
+        )
+        return float(extreme / 2**n)
+    draw, extreme = np.random.default_rng(1), 0
+    for drawn in _blocks(n):
+        extreme += int((np.abs(draw.choice([-1.0, 1.0], size=(drawn, n)) @ values) >= observed).sum())
     return (extreme + 1) / (MONTE_CARLO + 1)
 
 
@@ -182,10 +187,22 @@ def split_p(baseline: Sequence[float], candidate: Sequence[float]) -> float:
     if math.comb(n + m, m) <= EXACT_UP_TO:
         chosen = np.array(list(itertools.combinations(range(n + m), m)))
         return float((np.abs(values[chosen].sum(axis=1) - expected) >= observed).mean())
-    draw = np.random.default_rng(1)
-    order = draw.random((MONTE_CARLO, n + m)).argsort(axis=1)[:, :m]
-    extreme = int((np.abs(values[order].sum(axis=1) - expected) >= observed).sum())
+    draw, extreme = np.random.default_rng(1), 0
+    for drawn in _blocks(n + m):
+        order = draw.random((drawn, n + m)).argsort(axis=1)[:, :m]
+        extreme += int((np.abs(values[order].sum(axis=1) - expected) >= observed).sum())
     return (extreme + 1) / (MONTE_CARLO + 1)
+
+
+def _blocks(width: int) -> Iterator[int]:
+    """Yield how many arrangements of this many numbers to draw at once, MONTE_CARLO in all.
+
+    The numbers drawn are the same as in one piece.
+    """
+    left, most = MONTE_CARLO, max(1, AT_ONCE // width)
+    while left:
+        yield min(left, most)
+        left -= min(left, most)
 
 
 def _p(centre: float, error: float, degrees: float, p_permutation: float) -> float:

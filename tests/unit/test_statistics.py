@@ -1,6 +1,7 @@
 """Uncertainty and conclusions, against oracles and simulation."""
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy import stats
 
 from orchestrator.analyse.compare import decide
 from orchestrator.analyse.effect import (
+    AT_ONCE,
     Effect,
     between_runs,
     holm,
@@ -52,6 +54,23 @@ def test_sign_flip_of_many_pairs_agrees_with_the_t_test():
     differences = np.random.default_rng(4).normal(0.02, 0.05, 30)
 
     assert sign_flip_p(differences.tolist()) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue, abs=0.02)
+
+
+@pytest.mark.parametrize("pairs", [15, 500])
+def test_permutations_in_blocks_are_those_of_one_piece(monkeypatch, pairs):
+    """The same p-values of both tests, exact and by Monte-Carlo, below 5 MB."""
+    draw = np.random.default_rng(6)
+    old, new = draw.normal(0, 1, pairs).tolist(), draw.normal(0.05, 1, pairs).tolist()
+    found, most = [], []
+    for numbers in (AT_ONCE, 1 << 40):
+        monkeypatch.setattr("orchestrator.analyse.effect.AT_ONCE", numbers)
+        tracemalloc.start()
+        found.append((sign_flip_p(new), split_p(old, new)))
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+
+    assert found[0] == found[1]
+    assert most[0] < 5e6 < most[1]
 
 
 def test_splits_are_counted_exactly_and_agree_with_scipy():
