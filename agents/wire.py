@@ -97,8 +97,16 @@ def _next(data: memoryview, start: int) -> tuple[Payload, int]:
 
 def encode_stream(payloads: Iterable[Payload]) -> bytes:
     """Make a stream of frames with its end frame."""
-    frames = [encode(payload) for payload in payloads]
-    return b"".join([*frames, encode({"kind": "end", "frames": len(frames)})])
+    return b"".join(encoded_stream(payloads))
+
+
+def encoded_stream(payloads: Iterable[Payload]) -> Iterator[bytes]:
+    """Make a stream frame by frame, so that it can be written without being held."""
+    count = 0
+    for payload in payloads:
+        yield encode(payload)
+        count += 1
+    yield encode({"kind": "end", "frames": count})
 
 
 def decode_stream(data: bytes) -> list[Payload]:

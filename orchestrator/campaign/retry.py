@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class Output(Protocol):
         """Return what was observed."""
 
     @property
-    def agents(self) -> list[AgentResult]:
+    def agents(self) -> Collection[AgentResult]:
         """Return the counters of each agent."""
 
     @property

@@ -5,6 +5,7 @@ Every call raises HostError for what went wrong on the host, and HostLost when t
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class LoadHandle(TrialHandle, Protocol):
     def progress(self) -> Progress:
         """Return how far the agents are. Is answered while another call is under way."""
 
-    def collect(self) -> list[AgentResult]:
+    def collect(self) -> Collection[AgentResult]:
         """Return the result of each agent, in the order of the assignments, once all have ended.
 
         Raises BadFrame when what arrives is not what was sent.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
 
@@ -127,12 +127,11 @@ class RemoteLoad(RemoteCommand):
         """Return how far the agents are."""
         return from_plain(Progress, self._at.begin(LoadShell.progress).result(CONTROL_TIMEOUT_S))
 
-    def collect(self) -> list[AgentResult]:
-        """Return the result of each agent."""
-        from agents.wire import decode_stream, unpack_result
+    def collect(self) -> Collection[AgentResult]:
+        """Return the result of each agent, decoded whenever it is read."""
+        from orchestrator.fleet.frames import Frames  # imports numpy
 
-        stream = self._at.begin(LoadShell.collect).result(CALL_TIMEOUT_S)
-        return [unpack_result(payload) for payload in decode_stream(stream)]
+        return Frames(self._at.begin(LoadShell.collect).result(CALL_TIMEOUT_S))
 
     def cancel(self) -> None:
         """End every agent soon."""

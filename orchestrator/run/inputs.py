@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,10 +38,10 @@ class TrialInput:
 
 @dataclass(frozen=True, slots=True)
 class TrialOutput:
-    """What a trial leaves: facts, each agent's result, the server's log."""
+    """What a trial leaves: facts, each agent's result (decoded whenever it is read), the server's log."""
 
     facts: TrialFacts
-    agents: list[AgentResult]
+    agents: Collection[AgentResult]
     server_log: bytes
 
 

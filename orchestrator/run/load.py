@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agents import clock
 from agents.clock import ClockUnreachable, OffsetBound
 from agents.hostmeter import HostUse
-from agents.records import AgentFacts
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
 from orchestrator.fleet.handles import LoadHandle, Pending, TrialHandle
 from orchestrator.fleet.hosts import HostLost, at_once
 from orchestrator.plan import MARGIN_US, assign, load_time_us
+from orchestrator.run.collected import OnOurClock
 from orchestrator.run.events import Event
 from orchestrator.run.generator import settle
 from orchestrator.run.inputs import RunningTrial
@@ -52,7 +52,7 @@ class Instants:
         return Instants(t0_ns, opening_us, None if case.duration_us is None else opening_us + case.duration_us)
 
 
-def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[AgentResult]]:
+def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collection[AgentResult]]:
     """Run the load against a server that is up; return the facts with what was seen, and each agent's result.
 
     A host that is lost is an error in the facts; then there are no results. Raises HostError for everything else.
@@ -81,8 +81,8 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[A
 
 
 def _finish(
-    trial: RunningTrial, facts: TrialFacts, before: Bounds, collected: list[list[AgentResult]]
-) -> tuple[TrialFacts, list[AgentResult]]:
+    trial: RunningTrial, facts: TrialFacts, before: Bounds, collected: list[Collection[AgentResult]]
+) -> tuple[TrialFacts, Collection[AgentResult]]:
     """Read the server and the clocks again, put the results on our clock, and ask the server once more."""
     from agents.recorder import OK  # imports numpy, as the results have done by now
 
@@ -92,12 +92,13 @@ def _finish(
     with trial.stages.of("clocks"):
         after = _bounds(hosts)
     facts = replace(facts, clocks=[HostClock(host.host, before[id(host)], after[id(host)]) for host in hosts])
-    results = []
-    for load, of_host in zip(trial.placed.loads, collected, strict=True):
-        for result in of_host:
-            result.facts = _on_our_clock(result.facts, before[id(load)].offset_ns // 1000)
-            results.append(result)
-    slowest_us = max((result.service[OK].maximum_us for result in results), default=0)
+    offsets_us = [before[id(load)].offset_ns // 1000 for load in trial.placed.loads]
+    results = OnOurClock(list(zip(collected, offsets_us, strict=True)))
+    agents, slowest_us = [], 0
+    for result in results:
+        agents.append(result.facts)
+        slowest_us = max(slowest_us, result.service[OK].maximum_us)
+    facts = replace(facts, agents=agents)
     with trial.stages.of("collect"):
         facts = replace(facts, server=check_afterwards(trial, facts.server, slowest_us))
     return facts, results
@@ -172,14 +173,3 @@ def _uses(trial: RunningTrial) -> list[HostUse]:
     loads = {load.host for load in trial.placed.loads}
     hosts = [host for host in _hosts(trial) if host is not trial.server or host.host not in loads]
     return [use for use in at_once(lambda host: host.use(), hosts) if use is not None]
-
-
-def _on_our_clock(facts: AgentFacts, offset_us: int) -> AgentFacts:
-    if not facts.first_start_us:
-        return facts
-    return replace(
-        facts,
-        first_start_us=facts.first_start_us - offset_us,
-        last_end_us=facts.last_end_us - offset_us,
-        first_due_us=facts.first_due_us - offset_us if facts.first_due_us else 0,
-    )

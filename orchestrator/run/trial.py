@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -46,7 +46,7 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     finally:
         with trial.stages.of("leave"):
             _leave(server, placed.loads)
-    facts = replace(facts, agents=[result.facts for result in results], stages_us=trial.stages.lasted_us)
+    facts = replace(facts, stages_us=trial.stages.lasted_us)
     return TrialOutput(facts, results, log)
 
 
@@ -56,10 +56,10 @@ def not_run(item: TrialInput, why: str) -> TrialOutput:
     return TrialOutput(facts, [], b"")
 
 
-def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[AgentResult]]:
+def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collection[AgentResult]]:
     """Run the commands before, the trial itself unless one of them failed, and the commands after."""
     item = trial.input
-    results: list[AgentResult] = []
+    results: Collection[AgentResult] = []
     with trial.stages.of("before"):
         done = carry_out(When.BEFORE, item.around, item.plan, item.run, trial.placed)
     if done and done[-1].status != 0:
@@ -71,7 +71,7 @@ def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFact
     return replace(facts, commands=done), results
 
 
-def _up_and_loaded(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, list[AgentResult]]:
+def _up_and_loaded(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collection[AgentResult]]:
     with trial.stages.of("server"):
         facts = replace(facts, server=bring_up(trial))
     if facts.server.state not in UP:

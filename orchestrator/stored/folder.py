@@ -7,14 +7,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from agents.records import to_plain
-from agents.wire import AgentResult, encode_stream, pack_result
+from agents.wire import AgentResult, encoded_stream, pack_result
 from orchestrator.errors import UsageError
 from orchestrator.result import FORMAT, Trial
 from orchestrator.result.trial import with_former_names
@@ -107,11 +107,11 @@ class RunStore:
         self._journal.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._journal.flush()
 
-    def add(self, folder: str, trial: Trial, agents: list[AgentResult], server_log: bytes) -> Path:
+    def add(self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
         """Store one trial. It exists once its complete folder has been renamed into place."""
         return _add(self.path / TRIALS, folder, trial, agents, server_log)
 
-    def add_try(self, folder: str, trial: Trial, agents: list[AgentResult], server_log: bytes) -> Path:
+    def add_try(self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
         """Store one attempt at a trial that does not count, beside the earlier ones."""
         parent = self.path / TRIES
         parent.mkdir(exist_ok=True)
@@ -135,30 +135,32 @@ def trial_to_plain(trial: Trial) -> dict[str, object]:
     return {"format": FORMAT, **plain}
 
 
-def _add(parent: Path, folder: str, trial: Trial, agents: list[AgentResult], server_log: bytes) -> Path:
+def _add(parent: Path, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
     final = parent / folder
     draft = parent / f".{folder}.part"
     if draft.exists():
         shutil.rmtree(draft)
     draft.mkdir()
     _write(draft / TRIAL_FILE, json.dumps(trial_to_plain(trial), indent=1, ensure_ascii=False).encode())
-    _write(draft / AGENTS_FILE, encode_stream(pack_result(agent) for agent in agents))
+    _write_all(draft / AGENTS_FILE, encoded_stream(pack_result(agent) for agent in agents))
     _write(draft / "server.json", json.dumps(to_plain(trial.facts.server), indent=1).encode())
     if server_log:
         _write(draft / "server.log", server_log)
-    for agent in agents:
-        _write(
-            draft / f"{agent.facts.generator}-{agent.facts.agent.replace('/', '-')}.txt", agent.facts.output.encode()
-        )
+    for agent in trial.facts.agents:
+        _write(draft / f"{agent.generator}-{agent.agent.replace('/', '-')}.txt", agent.output.encode())
     draft.rename(final)
     _sync(final.parent)
     return final
 
 
 def _write(path: Path, data: bytes) -> None:
+    _write_all(path, [data])
+
+
+def _write_all(path: Path, pieces: Iterable[bytes]) -> None:
     draft = path.with_name(f".{path.name}.part")
     with draft.open("wb") as file:
-        file.write(data)
+        file.writelines(pieces)
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)

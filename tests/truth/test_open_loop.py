@@ -121,7 +121,7 @@ def test_a_server_that_closes_idle_connections(idle_us, rate, duration, due):
     first = 1  # the request due at T0 itself is before the window
     assert trial.metrics.requests.ok == due - first, explain(trial)
     assert trial.metrics.requests.failed == 0
-    assert output.agents[0].facts.rows == due
+    assert output.facts.agents[0].rows == due
     assert record.counts()[200] >= due
 
 

@@ -84,7 +84,7 @@ def test_hosts_are_told_in_their_own_clock_and_the_result_is_on_ours():
     assert facts.window_start_us == facts.t0_ns // 1000 + 1_000_000
     assert facts.window_end_us == facts.window_start_us + 2_000_000
     assert world.server.window == (facts.window_start_us * 1000 + AHEAD_NS, facts.window_end_us * 1000 + AHEAD_NS)
-    assert output.agents[0].facts.first_start_us == agent_facts().first_start_us - AHEAD_NS // 1000
+    assert next(iter(output.agents)).facts.first_start_us == agent_facts().first_start_us - AHEAD_NS // 1000
 
 
 @pytest.mark.parametrize("at", ["arm", "wait", "collect"])

@@ -1,0 +1,31 @@
+"""The results of a load host's agents, held as the bytes that arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from agents.wire import AgentResult, frames_of, unpack_result
+
+
+class Frames(Collection[AgentResult]):
+    """Results that are decoded each time they are read, one by one.
+
+    Decoded counters take more memory than their frame, and a trial can have thousands of agents.
+    """
+
+    def __init__(self, stream: bytes) -> None:
+        """Check every frame of the stream. Raises BadFrame."""
+        self._stream = stream
+        self._size = sum(1 for _ in self)
+
+    def __iter__(self) -> Iterator[AgentResult]:
+        """Decode the results in the order of the assignments."""
+        return (unpack_result(payload) for payload in frames_of(self._stream))
+
+    def __len__(self) -> int:
+        """Return the number of agents."""
+        return self._size
+
+    def __contains__(self, item: object) -> bool:
+        """Compare with each result."""
+        return any(result == item for result in self)
