@@ -1,7 +1,8 @@
 """Feed one hour of a load, at speed, into what holds its numbers: does the memory grow with time?
 
 On a load host: recorder (open loop, with response times), counters per second, meter of the host, readings of the
-generator. On a server host: counters of the container. On the coordinator: the journal.
+generator. On a server host: counters of the container. On the coordinator: the journal, and a whole trial of an hour
+with a clock that is put forward (coordinator_hour.py).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from agents.hostmeter import Samples
 from agents.recorder import Recorder, Window
 from agents.rows import Rows
 from agents.window_counters import WindowCounters
+from benchmarks import coordinator_hour
 from benchmarks.figures import Figure
 from orchestrator.stored.folder import RunStore
 
@@ -31,6 +33,9 @@ HOUR_S, RATE_PER_S = 3600, 500
 SETTLED_S = 1200
 # Series hold 300 to 600 intervals, whatever their length: memory goes up and down with their number.
 MOST_GROWTH, TOOK_S = 1.25, 60.0
+# Per look at the load hosts. The terminal's library remembers the widths of its last 4,096 texts, 71 bytes each; one event
+# that is kept takes 500.
+MOST_KEPT_BYTES = 40.0
 START_US = 1_795_331_418_000_000
 CORES = {f"cpu{core}": (0, 0, 0, 0, 0, 0, 0, 0) for core in range(16)}
 
@@ -40,11 +45,19 @@ def measure() -> list[Figure]:
     began = time.process_time()
     kept_kb = feed(HOUR_S)
     took_s = time.process_time() - began
+    coordinator = coordinator_hour.hold(HOUR_S)
+    memory_kb, looks = coordinator.memory_kb, coordinator.looks * (HOUR_S - SETTLED_S) / HOUR_S
+    kept_bytes = (memory_kb[HOUR_S] - memory_kb[SETTLED_S]) * 1024 / looks
+    written = coordinator.journal_bytes[HOUR_S] - coordinator.journal_bytes[SETTLED_S]
     return [
         Figure("memory after 20 minutes", "KB", [kept_kb[SETTLED_S]]),
         Figure("memory after 60 minutes", "KB", [kept_kb[HOUR_S]]),
         Figure("60 minutes to 20: memory", "ratio", [kept_kb[HOUR_S] / kept_kb[SETTLED_S]], at_most=MOST_GROWTH),
         Figure("CPU time for the hour, traced", "s", [took_s], at_most=TOOK_S),
+        Figure("coordinator: memory after 20 minutes", "KB", [memory_kb[SETTLED_S]]),
+        Figure("coordinator: memory after 60 minutes", "KB", [memory_kb[HOUR_S]]),
+        Figure("coordinator: kept of each look", "bytes", [kept_bytes], at_most=MOST_KEPT_BYTES),
+        Figure("coordinator: written to the journal in 40 minutes", "bytes", [written], at_most=0.0),
     ]
 
 

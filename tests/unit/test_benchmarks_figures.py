@@ -4,7 +4,7 @@ import json
 import socket
 
 from benchmarks import __main__ as benchmarks
-from benchmarks import figures, many_agents
+from benchmarks import coordinator_hour, figures, many_agents
 from benchmarks.figures import Figure
 
 
@@ -47,3 +47,13 @@ def test_the_exit_status_says_that_a_bound_was_missed(monkeypatch, capsys):
 def test_many_agents_become_one_verdict():
     """The benchmark itself, with few."""
     assert set(many_agents.judged("30")) == {"seconds", "grown_mb"}
+
+
+def test_the_coordinator_keeps_nothing_of_a_look_at_its_hosts(monkeypatch):
+    """The benchmark itself, over 300 s: memory, but for what the terminal's library caches, and journal stay as they are."""
+    monkeypatch.setattr(coordinator_hour, "EVERY_S", 100)
+    kept = coordinator_hour.hold(300)
+
+    assert kept.looks == 300
+    assert kept.memory_kb[300] - kept.memory_kb[100] < 200 * 0.2
+    assert kept.journal_bytes[300] == kept.journal_bytes[100]
