@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -57,35 +56,39 @@ def readers() -> list[Figure]:
 
 
 def agent_overhead() -> list[Figure]:
-    """h2load under an agent against h2load alone."""
-    if shutil.which("nginx") is None:
-        print("h2load under an agent: nginx is missing; run deploy/bootstrap-host.sh bench")
-        return []
-    print(
-        f"\nh2load, {overhead.REQUESTS:,} requests, {overhead.CLIENTS} clients, nginx, {overhead.usable_cores()} cores, "
-        f"{overhead.ROUNDS} rounds in random order; ratios within a round"
-    )
+    """Generators under an agent against h2load alone, and other generators. Raises overhead.Missing."""
     found, figures = overhead.measure(), []
-    logged = found["bare, --log-file"]
-    print(f"{'':20}{'req/s median':>14}{'to bare with log':>18}{'quartiles':>16}{'h2load CPU µs/req':>20}{'ratio':>8}")
+    print(
+        f"\n{overhead.CLIENTS} connections, closed loop, nginx, {overhead.usable_cores()} cores, {overhead.ROUNDS} rounds "
+        f"of at least {overhead.LASTING_S} s in random order; ratios to {overhead.LOGGED}, within a round"
+    )
+    print(f"{'':24}{'req/s':>10}{'ratio':>8}{'quartiles':>14}{'req/CPU s, tree':>18}{'ratio':>8}{'CPU µs/req':>12}")
     for name, samples in found.items():
-        pairs = list(zip(samples, logged, strict=True))
+        pairs = list(zip(samples, found[overhead.LOGGED], strict=True))
+        rates = [ours.rate / other.rate for ours, other in pairs]
+        trees = [other.tree_cpu_us / ours.tree_cpu_us for ours, other in pairs]
+        each = [1e6 / sample.tree_cpu_us for sample in samples]
         figures += [
+            Figure(f"{name}: requests", "/s", [sample.rate for sample in samples]),
             Figure(
-                f"{name}: to h2load with a log",
+                f"{name}: rate to h2load with a log",
                 "ratio",
-                [ours.rate / other.rate for ours, other in pairs],
-                at_least=LEAST_OF_H2LOAD if name == "under an agent" else None,
+                rates,
+                at_least=LEAST_OF_H2LOAD if name == overhead.UNDER_AGENT else None,
             ),
-            Figure(f"{name}: CPU for each request", "µs", [sample.cpu_us for sample in samples]),
-            Figure(
-                f"{name}: requests for each CPU second of all", "/s", [1e6 / sample.tree_cpu_us for sample in samples]
-            ),
+            Figure(f"{name}: requests for each CPU second of all", "/s", each),
+            Figure(f"{name}: the same to h2load with a log", "ratio", trees),
+            Figure(f"{name}: generator's CPU for each request", "µs", [sample.cpu_us for sample in samples]),
         ]
-        low, middle, high = statistics.quantiles([ours.rate / other.rate for ours, other in pairs], n=4)
-        cpu = statistics.median(ours.cpu_us / other.cpu_us for ours, other in pairs)
-        rate, each = (statistics.median(getattr(s, field) for s in samples) for field in ("rate", "cpu_us"))
-        print(f"{name:20}{rate:14,.0f}{middle:18.3f}{f'{low:.3f}-{high:.3f}':>16}{each:20.2f}{cpu:8.3f}", flush=True)
+        low, middle, high = statistics.quantiles(rates, n=4)
+        rate, per_cpu, cpu = (
+            statistics.median(numbers) for numbers in ([s.rate for s in samples], each, [s.cpu_us for s in samples])
+        )
+        print(
+            f"{name:24}{rate:10,.0f}{middle:8.3f}{f'{low:.3f}-{high:.3f}':>14}{per_cpu:18,.0f}"
+            f"{statistics.median(trees):8.3f}{cpu:12.2f}",
+            flush=True,
+        )
     return figures
 
 
@@ -136,7 +139,12 @@ def main(names: list[str]) -> int:
         return 2
     missed = []
     for name in names or PARTS:
-        if figures := PARTS[name]():
+        try:
+            figures = PARTS[name]()
+        except overhead.Missing as error:
+            print(error, file=sys.stderr)
+            return 1
+        if figures:
             print(f"kept in {keep(name, figures).relative_to(ROOT)}")
             missed += [figure.name for figure in figures if figure.is_missed]
     for figure_name in missed:

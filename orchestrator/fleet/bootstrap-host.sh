@@ -8,7 +8,7 @@
 #   server       Docker engine
 #   coordinator  Python with venv
 #   lab          many hosts on one machine, and the servers of the tests
-#   bench        nginx
+#   bench        nginx, and the generators that benchmarks compare: wrk, ab, hey
 #
 # Without a role: load, server and coordinator. --check installs nothing: it exits with 1 and
 # prints the command to run when a package is missing.
@@ -46,7 +46,12 @@ for role in "${roles[@]}"; do
       [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
       [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
       ;;
-    bench) command -v nginx >/dev/null || missing+=(nginx-light) ;;
+    bench)
+      command -v nginx >/dev/null || missing+=(nginx-light)
+      command -v wrk >/dev/null || missing+=(wrk)
+      command -v ab >/dev/null || missing+=(apache2-utils)
+      command -v hey >/dev/null || missing+=(hey)
+      ;;
     load) command -v h2load >/dev/null || missing+=(nghttp2-client) ;;
     server)
       command -v dockerd >/dev/null && command -v docker >/dev/null || missing+=(docker.io iptables)

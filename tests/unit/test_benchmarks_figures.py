@@ -57,3 +57,11 @@ def test_the_coordinator_keeps_nothing_of_a_look_at_its_hosts(monkeypatch):
     assert kept.looks == 300
     assert kept.memory_kb[300] - kept.memory_kb[100] < 200 * 0.2
     assert kept.journal_bytes[300] == kept.journal_bytes[100]
+
+
+def test_a_generator_that_is_not_installed_is_an_error_with_its_package(monkeypatch, capsys):
+    """Not a table without it."""
+    monkeypatch.setattr(benchmarks.overhead.shutil, "which", lambda name: None if name == "ab" else f"/usr/bin/{name}")
+
+    assert benchmarks.main(["overhead"]) == 1
+    assert "apt-get install apache2-utils" in capsys.readouterr().err
