@@ -14,7 +14,19 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import campaigns, fleet, generators, idle_cost, many_agents, one_hour, overhead, searching, start_up
+from benchmarks import (
+    campaigns,
+    fleet,
+    generators,
+    idle_cost,
+    idle_cost_ray,
+    many_agents,
+    one_hour,
+    overhead,
+    searching,
+    stages,
+    start_up,
+)
 from benchmarks.figures import ROOT, Figure, keep, show
 from benchmarks.readers import READERS, write_log
 
@@ -99,12 +111,19 @@ def by_generator() -> list[Figure]:
 
 
 def over_hosts() -> list[Figure]:
-    """Many hosts, in the lab; printed only."""
+    """Many hosts, in the lab; the stages of a run are kept, the rest is printed only."""
     if os.geteuid() != 0:
         print("\nover hosts: the lab needs root; run: sudo make bench")
         return []
     fleet.report()
-    return []
+    return run_over_hosts()
+
+
+def run_over_hosts() -> list[Figure]:
+    """Stages of a run over two hosts of the lab."""
+    figures = stages.over_hosts()
+    show("a run of one command over two hosts, by stage", figures)
+    return figures
 
 
 def shown(title: str, measure: Callable[[], list[Figure]]) -> Callable[[], list[Figure]]:
@@ -122,6 +141,8 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "readers": readers,
     "overhead": agent_overhead,
     "idle": shown("a load host beside its generators, which send 20/s each", idle_cost.measure),
+    "idle-ray": shown("the same of a host that Ray reaches", idle_cost_ray.measure),
+    "stages": shown(f"volley bench URL -n {stages.REQUESTS}, by stage", stages.measure),
     "agents": shown("many agents", many_agents.measure),
     "campaigns": shown("many trials", campaigns.measure),
     "hour": shown("one hour of a load, at speed", one_hour.measure),

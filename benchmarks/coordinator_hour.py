@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
+from agents import clock as clock_probe
 from agents.clock import OffsetBound
 from agents.load_host import Progress as Rows
 from orchestrator.campaign.session import journalled
@@ -121,7 +122,7 @@ def hold(seconds: int) -> Kept:
         )
         with (
             mock.patch.object(load, "time", clock),
-            mock.patch.object(load.clock, "probe", return_value=BOUND),
+            mock.patch.object(clock_probe, "probe", return_value=BOUND),
             contextlib.redirect_stderr(Screen()),
         ):
             progress = Progress()

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from agents.records import Assignment, GeneratorKind, HostRole
 from benchmarks.cpu_time import tree_ns
 from benchmarks.figures import Figure, rounds_of
 from orchestrator.fleet.child_process import Child
+from orchestrator.fleet.handles import LoadHandle
 from orchestrator.fleet.remote import RemoteLoad
 
 ROUNDS = 3
@@ -44,24 +45,43 @@ def host(agents: int) -> dict[str, float]:
     run = f"bench-idle-{os.getpid()}"
     child = Child(HostRole.LOAD, "bench", run, "127.0.0.1")
     try:
-        load = RemoteLoad(child)
-        with _server() as url:
-            armed = load.arm([_assignment(number, agents, run, url) for number in range(agents)])
-            load.release_at(time.time_ns() + 100_000_000)
-            time.sleep(SETTLED_S)
-            generators = [each.pid for each in armed]
-            before_ns, began = _own_ns(child.pid, generators), time.monotonic()
-            while time.monotonic() - began < WINDOW_S - 2 * SETTLED_S:
-                load.wait(1.0).result(10.0)
-                load.progress()
-            cores = (_own_ns(child.pid, generators) - before_ns) / 1e9 / (time.monotonic() - began)
-            resident_mb = _resident_mb(child.pid)
-            while not load.wait(1.0).result(10.0):
-                pass
-            load.collect()
-        return {"cores": cores, "mb": resident_mb}
+        return during(
+            RemoteLoad(child),
+            agents,
+            run,
+            lambda generators: _own_ns(child.pid, generators),
+            lambda _: {"mb": _resident_mb(child.pid)},
+        )
     finally:
         child.close()
+
+
+def during(
+    load: LoadHandle,
+    agents: int,
+    run: str,
+    own_ns: Callable[[list[int]], int],
+    memory: Callable[[list[int]], dict[str, float]],
+) -> dict[str, float]:
+    """Return the cores that a host uses during the window of a slow load, and its memory.
+
+    own_ns, memory: CPU time so far and memory now of everything but the generators, whose process ids they get.
+    """
+    with server() as url:
+        armed = load.arm([_assignment(number, agents, run, url) for number in range(agents)])
+        load.release_at(time.time_ns() + 100_000_000)
+        time.sleep(SETTLED_S)
+        generators = [each.pid for each in armed]
+        before_ns, began = own_ns(generators), time.monotonic()
+        while time.monotonic() - began < WINDOW_S - 2 * SETTLED_S:
+            load.wait(1.0).result(10.0)
+            load.progress()
+        cores = (own_ns(generators) - before_ns) / 1e9 / (time.monotonic() - began)
+        found = memory(generators)
+        while not load.wait(1.0).result(10.0):
+            pass
+        load.collect()
+    return {"cores": cores, **found}
 
 
 def _assignment(number: int, agents: int, run: str, url: str) -> Assignment:
@@ -90,7 +110,8 @@ def _resident_mb(pid: int) -> float:
 
 
 @contextmanager
-def _server() -> Iterator[str]:
+def server() -> Iterator[str]:
+    """Run the trivial server; yield its URL."""
     argv = [sys.executable, "-m", "agents.trivial", "127.0.0.1", "0", "1"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None

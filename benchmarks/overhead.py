@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.generators.h2load_output import parse_output
@@ -122,9 +122,11 @@ def locust() -> Sample:
 
 def agent(generator: GeneratorKind) -> Sample:
     """Measure a generator under an agent. Its start is counted, as it is for the others."""
-    bound = {"requests": REQUESTS} if generator is GeneratorKind.H2LOAD else {"duration_us": LASTING_S * 1_000_000}
+    task = Assignment("bench/0", "bench", url(), CLIENTS, 60_000_000, generator=generator)
+    is_h2load = generator is GeneratorKind.H2LOAD
+    task = replace(task, requests=REQUESTS) if is_h2load else replace(task, duration_us=LASTING_S * 1_000_000)
     host, before_s = LoadHost(), _cpu_s()
-    host.arm([Assignment("bench/0", "bench", url(), CLIENTS, 60_000_000, generator=generator, **bound)])
+    host.arm([task])
     host.release_at(time.time_ns() + 20_000_000)
     if not host.wait(60):
         raise RuntimeError(f"{generator} did not end")
@@ -135,7 +137,7 @@ def agent(generator: GeneratorKind) -> Sample:
     done, sent_s = facts.statuses.get(200, 0), (facts.last_end_us - facts.first_start_us) / 1e6
     if not done or done != facts.rows or facts.errors:
         raise RuntimeError(f"{done} of {facts.rows} requests were answered: {facts.errors}")
-    per_s = rate(facts.output) if generator is GeneratorKind.H2LOAD else done / sent_s
+    per_s = rate(facts.output) if is_h2load else done / sent_s
     return Sample(per_s, facts.cpu_us / done, tree_us / done)
 
 

@@ -3,8 +3,10 @@
 import json
 import socket
 
+import pytest
+
 from benchmarks import __main__ as benchmarks
-from benchmarks import coordinator_hour, figures, many_agents
+from benchmarks import coordinator_hour, figures, many_agents, stages
 from benchmarks.figures import Figure
 
 
@@ -65,3 +67,33 @@ def test_a_generator_that_is_not_installed_is_an_error_with_its_package(monkeypa
 
     assert benchmarks.main(["overhead"]) == 1
     assert "apt-get install apache2-utils" in capsys.readouterr().err
+
+
+def test_the_stages_of_a_run_are_without_gaps():
+    """From Enter to the first request, and from the end of the load to the prompt; in seconds."""
+    began = 10**18
+    at_ns = {"run": began + 300, "placed": began + 400, "judged": began + 3_500, "end": began + 3_600}
+    at_ns = {kind: began + (at - began) * 10**6 for kind, at in at_ns.items()}
+
+    def facts(start_ms, t0_ms, first_ms, last_ms):
+        agents = [
+            {"first_start_us": began // 1000 + first_ms * 1000 + late_us, "last_end_us": began // 1000 + last_ms * 1000}
+            for late_us in (7_000, 0)
+        ]
+        lasted_us = {"server": 20_000, "clocks": 10_000, "arm": 30_000, "load": 99}
+        return {
+            "started_at_ns": began + start_ms * 10**6, "t0_ns": began + t0_ms * 10**6, "agents": agents,
+            "stages_us": lasted_us,
+        }  # fmt: skip
+
+    trials = [facts(410, 520, 525, 1_500), facts(1_700, 1_800, 1_810, 3_400)]
+    found = stages.stages(began, began + 3_900 * 10**6, at_ns, trials)
+    names = list(found)
+
+    first, last = names.index(stages.FIRST), names.index("last load")
+    assert [round(found[name], 6) for name in names[:first]] == [0.3, 0.1, 0.01, 0.06, 0.05, 0.005]
+    assert sum(found[name] for name in names[:first]) == pytest.approx(found[stages.FIRST])
+    prompt = names.index(stages.PROMPT)
+    assert [round(found[name], 6) for name in names[last:prompt]] == [1.59, 0.1, 0.1, 0.3]
+    assert sum(found[name] for name in names[last + 1 : prompt]) == pytest.approx(found[stages.PROMPT])
+    assert (found["between two loads"], found[stages.WHOLE]) == (pytest.approx(0.3), pytest.approx(3.9))
