@@ -1,4 +1,4 @@
-"""How many slots had a request under way after the window of a closed loop: what is missing hangs or was lost."""
+"""How many slots had a request under way around the end of a closed loop's window: what is missing hangs or was lost."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ import numpy as np
 
 from agents.histogram import Ints
 
-_INSTANTS = 200
+_INSTANTS = 400
+# So long before the end of what is observed the instants begin: HUNG_US and more fit into a short tail as well.
+_SEEN_US = 4_000_000
+# A slot that reconnects is idle for less than this.
+_RECONNECTS_US = 300_000
 # A slot without an answer for this long, or for this many times the p99, hangs.
 HUNG_US = 1_000_000
 HUNG_P99 = 10
 
 
 class Occupancy:
-    """Counts, at instants spread over the tail, the requests that were under way then and were answered later."""
+    """Counts, at instants spread over the tail and before, the requests that were under way then and were answered later."""
 
     def __init__(self, window_end_us: int, observed_until_us: int) -> None:
-        self._end_us = observed_until_us
-        self._at_us = np.linspace(window_end_us, observed_until_us, _INSTANTS, endpoint=False).astype(np.int64)
+        self._window_end_us, self._end_us = window_end_us, observed_until_us
+        begin_us = min(window_end_us, observed_until_us - _SEEN_US)
+        self._at_us = np.linspace(begin_us, observed_until_us, _INSTANTS, endpoint=False).astype(np.int64)
         self._steps = np.zeros(_INSTANTS + 1, dtype=np.int64)
 
     def add(self, start_us: Ints, end_us: Ints) -> None:
@@ -29,11 +34,13 @@ class Occupancy:
     def hung(self, slots: int, p99_us: int) -> int:
         """Return how many slots had no answer for longer than HUNG_US and HUNG_P99 times the p99.
 
-        0 where the tail is too short to know: a request that was under way at an instant, and has no row, is that old only
-        if the load went on long enough after it.
+        A request that was under way at an instant, and has no row, is that old only if the load went on long enough after
+        it. So the instants count that are that old: those after the window where the tail is long, else the last ones
+        before its end. 0 where there is none.
         """
         age_us = max(HUNG_US, HUNG_P99 * p99_us)
-        known = self._at_us <= self._end_us - age_us
+        last_us = self._end_us - age_us
+        known = (self._at_us <= last_us) & (self._at_us >= min(self._window_end_us, last_us - _RECONNECTS_US))
         if not known.any():
             return 0
         # A slot that reconnects is idle for a moment; one that hangs never is under way. So the fullest instant counts.

@@ -33,12 +33,31 @@ def test_slots_that_reconnect_do_not_hang():
     assert occupancy.hung(40, 2_000) == 0
 
 
-def test_a_tail_too_short_for_the_answers_shows_nothing():
-    """Ten times a p99 of 300 ms is more than the tail of 2 s."""
-    occupancy = Occupancy(END_US, UNTIL_US)
-    occupancy.add(*rows(7, 300_000))
+@pytest.mark.parametrize(("tail_us", "service_us"), [(300_000, 2_000), (2_000_000, 300_000)])
+def test_a_tail_shorter_than_that_is_no_excuse(tail_us, service_us):
+    """What had no answer in the last seconds of the window hangs, although the tail is over sooner."""
+    occupancy = Occupancy(END_US, END_US + tail_us)
+    occupancy.add(*rows(7, service_us, first_us=5_000_000, until_us=END_US + tail_us))
 
-    assert occupancy.hung(8, 300_000) == 0
+    assert occupancy.hung(8, service_us) == 1
+    assert occupancy.hung(7, service_us) == 0
+
+
+def test_a_slot_that_was_answered_late_in_the_window_does_not_hang():
+    """Its request may be under way still: the tail of 300 ms is too short to know."""
+    occupancy = Occupancy(END_US, END_US + 300_000)
+    occupancy.add(*rows(7, 2_000, first_us=5_000_000, until_us=END_US + 300_000))
+    occupancy.add(*rows(1, 2_000, first_us=5_000_000, until_us=END_US - 500_000))
+
+    assert occupancy.hung(8, 2_000) == 0
+
+
+def test_answers_too_slow_to_know_show_nothing():
+    """Ten times a p99 of 500 ms is more than is looked back."""
+    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy.add(*rows(7, 500_000))
+
+    assert occupancy.hung(8, 500_000) == 0
 
 
 def test_chunks_add_up():

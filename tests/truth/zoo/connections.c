@@ -115,7 +115,10 @@ static void answered(struct connection *connection) {
     connection->busy = false;
     connection->answers++;
     connection->idle_since_ns = now_ns();
-    if (connection->last) close_by_server(connection);
+    if (!connection->last) return;
+    /* The next request may have arrived: a close alone would send a reset then, and the end of the stream not at all. */
+    shutdown(connection->fd, SHUT_WR);
+    close_by_server(connection);
 }
 
 void writable(struct connection *connection) {
