@@ -135,7 +135,7 @@ def agent(generator: GeneratorKind) -> Sample:
     (payload,) = decode_stream(stream)
     facts = unpack_result(payload).facts
     done, sent_s = facts.statuses.get(200, 0), (facts.last_end_us - facts.first_start_us) / 1e6
-    if not done or done != facts.rows or facts.errors:
+    if done < 0.999 * max(1, facts.rows) or facts.errors:
         raise RuntimeError(f"{done} of {facts.rows} requests were answered: {facts.errors}")
     per_s = rate(facts.output) if is_h2load else done / sent_s
     return Sample(per_s, facts.cpu_us / done, tree_us / done)
