@@ -111,16 +111,19 @@ def by_generator() -> list[Figure]:
 
 
 def over_hosts() -> list[Figure]:
-    """Many hosts, in the lab; the stages of a run are kept, the rest is printed only."""
+    """Many hosts, in the lab; printed only."""
     if os.geteuid() != 0:
         print("\nover hosts: the lab needs root; run: sudo make bench")
         return []
     fleet.report()
-    return run_over_hosts()
+    return []
 
 
 def run_over_hosts() -> list[Figure]:
     """Stages of a run over two hosts of the lab."""
+    if os.geteuid() != 0:
+        print("\na run over hosts: the lab needs root; run: sudo make bench")
+        return []
     figures = stages.over_hosts()
     show("a run of one command over two hosts, by stage", figures)
     return figures
@@ -150,6 +153,7 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "search": shown("the search for capacity, beside a ramp and a bisection; simulated", searching.measure),
     "generators": by_generator,
     "hosts": over_hosts,
+    "stages-hosts": run_over_hosts,
 }
 
 

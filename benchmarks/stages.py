@@ -72,7 +72,7 @@ def stages(began_ns: int, ended_ns: int, at_ns: dict[str, int], trials: list[dic
         "imports and plan": at_ns["run"] - began_ns,
         "hosts up": at_ns["placed"] - at_ns["run"],
         "to the first trial": prepared_ns - at_ns["placed"],
-        "first trial: server checked, clocks, agents armed": armed_s * 1e9,
+        "first trial: check, clocks, arming": armed_s * 1e9,
         "first trial: T0 ahead": t0_ns[0] - prepared_ns - armed_s * 1e9,
         "first trial: T0 to the first request": first_ns[0] - t0_ns[0],
         FIRST: first_ns[0] - began_ns,
@@ -106,7 +106,7 @@ def forget() -> None:
 
 
 def over_hosts() -> list[Figure]:
-    """Measure the same over the lab, with one load host of four: the first run sends the environment, the others do not."""
+    """Measure the same over two hosts of the lab: the first run sends the environment, the others do not."""
     from benchmarks.fleet import INVENTORY, lab, nginx, volley
 
     with lab(), nginx() as url, _inventory(INVENTORY) as one:
