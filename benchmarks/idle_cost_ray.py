@@ -1,6 +1,6 @@
 """The same as idle_cost.py of a host that Ray reaches, as with --hosts: Ray's processes and the actor, by process.
 
-On this machine the node is also the head of the cluster. What only the head has (gcs_server) is counted apart.
+On this machine the node is also the head of the cluster. What only the head has (gcs_server, dashboard) is counted apart.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ from orchestrator.fleet.place import place
 from orchestrator.plan import make_plan
 from orchestrator.spec.load import from_plain
 
-# What a process is called, by what its command line has; the first that matches.
+HEAD, OTHER = "head only", "guard and others"
+# What a process is called, by what its command line has; the first that matches. The raylet names its agents in its own.
 KINDS = {
-    "gcs_server": "head only: gcs_server",
+    "/gcs_server ": HEAD,
+    "/dashboard.py ": HEAD,
+    "/raylet ": "raylet",
+    "ray.scripts": "ray start",
+    "ray::DashboardAgent": "Ray's agents",
+    "ray::RuntimeEnvAgent": "Ray's agents",
+    "ray::IDLE": "idle worker",
     "ray::": "actor",
-    "runtime_env": "Ray's agents",
-    "dashboard": "Ray's agents",
-    "log_monitor": "Ray's agents",
-    "raylet": "raylet",
 }
-HEAD, OTHER = "head only: gcs_server", "guard and others"
+UNITS = {"CPU": "s", "processes": ""}
 
 
 def measure() -> list[Figure]:
@@ -42,6 +45,7 @@ def measure() -> list[Figure]:
     run, hosts, plan = f"bench-idle-ray-{os.getpid()}", Hosts(ray=True), make_plan(campaign)
     placements = place(plan, hosts.machines(), campaign.place)
     before = set(_below(os.getpid()))
+    began_ns: dict[int, int] = {}
     with hosts.fleet(run, placements, []) as fleet:
         fleet.up(lambda text: None)
         with fleet.reserve(placements[plan.trials[0].case.name]) as placed:
@@ -51,11 +55,17 @@ def measure() -> list[Figure]:
                 return {pid: kind for pid, kind in kinds.items() if kind}
 
             def own_ns(generators: list[int]) -> int:
-                return sum(_single_ns(pid) for pid, kind in own(generators).items() if kind != HEAD)
+                each_ns = {pid: _single_ns(pid) for pid in own(generators)}
+                for pid, used_ns in each_ns.items():
+                    began_ns.setdefault(pid, used_ns)
+                return sum(used_ns for pid, used_ns in each_ns.items() if _kind(pid) != HEAD)
 
             def memory(generators: list[int]) -> dict[str, float]:
                 found: dict[str, float] = {}
                 for pid, kind in own(generators).items():
+                    used_s = max(0, _single_ns(pid) - began_ns.get(pid, 0)) / 1e9
+                    for name, more in ((f"{kind}, CPU", used_s), (f"{kind}, processes", 1.0)):
+                        found[name] = found.get(name, 0.0) + more
                     for what, kb in _memory_kb(pid).items():
                         found[f"{kind}, {what}"] = found.get(f"{kind}, {what}", 0.0) + kb / 1024
                 return found
@@ -69,7 +79,7 @@ def measure() -> list[Figure]:
     return [
         Figure("Ray worker host, one agent", "cores", [cores]),
         *(Figure(f"Ray worker host, {what}", "MB", [mb]) for what, mb in sums.items()),
-        *(Figure(name, "MB", [mb]) for name, mb in sorted(found.items())),
+        *(Figure(name, UNITS.get(name.rpartition(" ")[2], "MB"), [value]) for name, value in sorted(found.items())),
     ]
 
 
