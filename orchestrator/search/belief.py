@@ -41,7 +41,7 @@ HARD = 0.005
 COLD, COLD_AT_MOST, NOT_COLD = 0.1, 6, 0.002
 # An answer counts for less than the model says, since the search stops when it looks certain, and
 # pass or fail and the share are two views of the same requests. Measured: see docs/adr/0011.
-TRUST = 0.85
+TRUST = 0.65
 # What each answer leaves of those before it: a server drifts.
 REMEMBERED = 0.99
 # A little more than 95 %, because the width and the lapses are guesses.

@@ -112,10 +112,33 @@ def judged(requests: float, *terms: tuple[float, float]) -> Answer:
     return Answer(passed, evidence=Evidence(worst * requests, requests, allowed))
 
 
+def erlang_tail(queue: Queue, rate: float) -> float:
+    """Return the share of response times above the limit of M/M/c: Erlang's C, as in Gross and Harris, 2.3."""
+    c, mu, t = queue.workers, 1000.0 / queue.workers, queue.limit_s
+    load = rate / mu
+    terms = [1.0]
+    for k in range(1, c):
+        terms.append(terms[-1] * load / k)
+    last = terms[-1] * load / c * c / (c - load)
+    waits = last / (sum(terms) + last)
+    spare = c - 1 - load
+    # The waiting time is exponential with the rate (c - load) mu, the service time with mu.
+    mixed = t * mu if abs(spare) < 1e-9 else -math.expm1(-mu * spare * t) / spare
+    return math.exp(-mu * t) * (1 + waits * mixed)
+
+
 @functools.cache
 def true_capacity(queue: Queue) -> float:
-    """Return the rate per s at which the percentile of a run without end is the limit, by long simulated runs."""
+    """Return the rate per s at which the percentile of a run without end is the limit.
+
+    Exact for M/M/c, by long simulated runs for others.
+    """
     low, high = 200.0, 999.0
+    if queue.squared_cv == 1 and not queue.even:
+        for _ in range(50):
+            rate = (low + high) / 2
+            low, high = (rate, high) if erlang_tail(queue, rate) < 1 - queue.quantile else (low, rate)
+        return low
     for step in range(14):
         rate = math.sqrt(low * high)
         draw = np.random.default_rng(step)
