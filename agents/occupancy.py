@@ -9,7 +9,7 @@ from agents.histogram import Ints
 _INSTANTS = 400
 # So long before the end of what is observed the instants begin: HUNG_US and more fit into a short tail as well.
 _SEEN_US = 4_000_000
-# A slot that reconnects is idle for less than this.
+# A slot that reconnects, or connects for the first time, is idle for less than this.
 _RECONNECTS_US = 300_000
 # A slot without an answer for this long, or for this many times the p99, hangs.
 HUNG_US = 1_000_000
@@ -19,9 +19,10 @@ HUNG_P99 = 10
 class Occupancy:
     """Counts, at instants spread over the tail and before, the requests that were under way then and were answered later."""
 
-    def __init__(self, window_end_us: int, observed_until_us: int) -> None:
+    def __init__(self, window_start_us: int, window_end_us: int, observed_until_us: int) -> None:
         self._window_end_us, self._end_us = window_end_us, observed_until_us
-        begin_us = min(window_end_us, observed_until_us - _SEEN_US)
+        # Not before all slots can have begun.
+        begin_us = min(window_end_us, max(window_start_us + _RECONNECTS_US, observed_until_us - _SEEN_US))
         self._at_us = np.linspace(begin_us, observed_until_us, _INSTANTS, endpoint=False).astype(np.int64)
         self._steps = np.zeros(_INSTANTS + 1, dtype=np.int64)
 

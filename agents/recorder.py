@@ -80,7 +80,7 @@ class Recorder:
         until_us = window.observed_until_us
         self._last_ends = np.zeros(0, dtype=np.int64)
         timed = schedule is None and window.end_us is not None and until_us is not None and until_us > window.end_us
-        self.occupancy = Occupancy(window.end_us or 0, until_us or 0) if timed else None
+        self.occupancy = Occupancy(window.start_us, window.end_us or 0, until_us or 0) if timed else None
 
     def add(self, rows: Rows) -> None:
         """Add parsed rows."""

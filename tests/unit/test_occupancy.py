@@ -5,6 +5,7 @@ import pytest
 
 from agents.occupancy import Occupancy
 
+START_US = 4_000_000
 END_US = 10_000_000
 UNTIL_US = 12_000_000
 
@@ -19,7 +20,7 @@ def rows(slots, service_us, idle_us=0, first_us=8_000_000, until_us=UNTIL_US):
 @pytest.mark.parametrize(("alive", "hung"), [(8, 0), (7, 1), (3, 5)])
 def test_a_slot_without_an_answer_for_a_second_hangs(alive, hung):
     """Those that still answer are counted; the rest has had no answer."""
-    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy = Occupancy(START_US, END_US, UNTIL_US)
     occupancy.add(*rows(alive, 2_000))
 
     assert occupancy.hung(8, 2_500) == hung
@@ -27,7 +28,7 @@ def test_a_slot_without_an_answer_for_a_second_hangs(alive, hung):
 
 def test_slots_that_reconnect_do_not_hang():
     """Each is idle for a third of the time, and no instant shows all of them idle."""
-    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy = Occupancy(START_US, END_US, UNTIL_US)
     occupancy.add(*rows(40, 2_000, idle_us=20))
 
     assert occupancy.hung(40, 2_000) == 0
@@ -36,7 +37,7 @@ def test_slots_that_reconnect_do_not_hang():
 @pytest.mark.parametrize(("tail_us", "service_us"), [(300_000, 2_000), (2_000_000, 300_000)])
 def test_a_tail_shorter_than_that_is_no_excuse(tail_us, service_us):
     """What had no answer in the last seconds of the window hangs, although the tail is over sooner."""
-    occupancy = Occupancy(END_US, END_US + tail_us)
+    occupancy = Occupancy(START_US, END_US, END_US + tail_us)
     occupancy.add(*rows(7, service_us, first_us=5_000_000, until_us=END_US + tail_us))
 
     assert occupancy.hung(8, service_us) == 1
@@ -45,16 +46,25 @@ def test_a_tail_shorter_than_that_is_no_excuse(tail_us, service_us):
 
 def test_a_slot_that_was_answered_late_in_the_window_does_not_hang():
     """Its request may be under way still: the tail of 300 ms is too short to know."""
-    occupancy = Occupancy(END_US, END_US + 300_000)
+    occupancy = Occupancy(START_US, END_US, END_US + 300_000)
     occupancy.add(*rows(7, 2_000, first_us=5_000_000, until_us=END_US + 300_000))
     occupancy.add(*rows(1, 2_000, first_us=5_000_000, until_us=END_US - 500_000))
 
     assert occupancy.hung(8, 2_000) == 0
 
 
+@pytest.mark.parametrize("window_us", [300_000, 1_000_000, 1_200_000])
+def test_a_load_too_short_to_know_shows_nothing(window_us):
+    """No slot was without an answer for a second: the load had only begun."""
+    occupancy = Occupancy(END_US - window_us, END_US, END_US + 100_000)
+    occupancy.add(*rows(8, 2_000, first_us=END_US - window_us + 50_000, until_us=END_US + 100_000))
+
+    assert occupancy.hung(8, 2_000) == 0
+
+
 def test_answers_too_slow_to_know_show_nothing():
     """Ten times a p99 of 500 ms is more than is looked back."""
-    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy = Occupancy(START_US, END_US, UNTIL_US)
     occupancy.add(*rows(7, 500_000))
 
     assert occupancy.hung(8, 500_000) == 0
@@ -63,7 +73,7 @@ def test_answers_too_slow_to_know_show_nothing():
 def test_chunks_add_up():
     """Rows come in any order."""
     starts, ends = rows(5, 3_000)
-    occupancy = Occupancy(END_US, UNTIL_US)
+    occupancy = Occupancy(START_US, END_US, UNTIL_US)
     for chunk in np.array_split(np.random.default_rng(1).permutation(starts.size), 9):
         occupancy.add(starts[chunk], ends[chunk])
 
