@@ -8,11 +8,11 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 from orchestrator.result import Severity, Verdict
+from orchestrator.run import load
 from tests.conftest import require
 from tests.truth.harness import codes, explain, run, server
 
@@ -197,15 +197,18 @@ def generators():
 
 
 @contextlib.contextmanager
-def disturbed(which, rounds, stop_s, go_s, start_s=0.0, at_gate=False):
-    """Stop one of the generators again and again, as a host does that has something else to do."""
+def disturbed(which, rounds, stop_s, go_s, start_s=0.0, begin=None):
+    """Stop one of the generators again and again, as a host does that has something else to do.
+
+    begin: an event to wait for; without one it is that the generators run.
+    """
     over = threading.Event()
 
     def disturb():
         while len(found := generators()) <= which and not over.is_set():
             time.sleep(0.01)
-        while at_gate and "pipe" not in Path(f"/proc/{found[which]}/wchan").read_text() and not over.is_set():
-            time.sleep(0.01)
+        while begin is not None and not begin.wait(0.01) and not over.is_set():
+            pass
         over.wait(start_s)
         for _ in range(rounds):
             with contextlib.suppress(ProcessLookupError, IndexError):
@@ -235,9 +238,16 @@ def test_one_agent_of_three_owns_the_tail():
 
 
 @pytest.mark.provokes("start-skew")
-def test_an_agent_that_starts_late():
-    """It is held up from before T0 to half a second after it, and the load is over in a second."""
-    with server("http1", delay_us=[10_000]) as url, disturbed(1, rounds=1, stop_s=1.0, go_s=0.0, at_gate=True):
+def test_an_agent_that_starts_late(monkeypatch):
+    """It is held up from before T0 to a second after it."""
+    armed = threading.Event()
+
+    def telling_ns(loads):
+        armed.set()
+        return 400_000_000  # enough for the signal to arrive before T0
+
+    monkeypatch.setattr(load, "telling_ns", telling_ns)
+    with server("http1", delay_us=[10_000]) as url, disturbed(1, rounds=1, stop_s=1.5, go_s=0.0, begin=armed):
         trial, _ = run(url, clients=4, agents=2, requests=200)
 
     assert severity(trial, "start-skew") is Severity.SUSPECT, explain(trial)
