@@ -180,7 +180,7 @@ def _level(trial: Trial) -> _Level | None:
     mean_us = None if metrics is None else metrics.service_time_us.get(Metric.MEAN)
     if metrics is None or mean_us is None:
         return None
-    # An open loop's growing backlog is no answer of its window; a closed loop has none.
+    # The requests of an open loop's growing backlog do not count as answered in its window. A closed loop has none.
     answered = metrics.throughput_per_s if trial.facts.case.rate_per_s is None else answered_per_s(trial)
     return _Level(answered, answered * mean_us / 1e6)
 

@@ -147,7 +147,7 @@ def test_the_capacity_of_a_server_that_is_known_is_found(name, searches, record_
 
     found = searches[name].found
     record_property("print", f"{name}: {in_words(found)}, {found.probes} probes, busy: {searches[name].busy}")
-    # Its light loads are answered after their windows, and that is no failure to recover.
+    # Its light loads are answered after their windows, which does not mean that the server failed to recover.
     assert found.ending is not Ending.NOT_RECOVERED or searches[name].busy, searches[name].told()
 
 

@@ -1,4 +1,4 @@
-"""Sweeps and comparisons of real servers: a plateau is no optimum, and a fifth is found where trials alternate."""
+"""Sweeps and comparisons of real servers: a plateau has no optimum, and a fifth is found where trials alternate."""
 
 from dataclasses import replace
 

@@ -249,7 +249,7 @@ def test_the_evidence_is_of_the_objective_that_came_nearest_to_failing():
 
 
 def test_no_evidence_where_none_is_of_the_failure():
-    """A maximum is no share; what was not counted is not known; a killed server failed whatever it answered."""
+    """A maximum is not a share; what was not counted is not known; a killed server failed whatever it answered."""
     maximum = judged(lambda: parallel(0.06), load(1000, limits_us=[50_000]), "max < 50ms")
     both = judged(lambda: parallel(0.06), load(1000, limits_us=[50_000, 90_000]), "max < 50ms, p50 < 90ms")
     uncounted = judged(lambda: parallel(0.01), load(1000), "p99 < 50ms")
