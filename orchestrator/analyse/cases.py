@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from agents.generators.contract import Model
 from agents.wire import AgentResult
@@ -33,6 +35,9 @@ from orchestrator.result import (
     worst,
 )
 from orchestrator.slo import TIMES, Term
+
+# The key of a count: a status as text, or a bucket.
+K = TypeVar("K", str, int)
 
 
 def judge(facts: TrialFacts, results: Iterable[AgentResult] | Merged) -> Trial:
@@ -94,7 +99,20 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         ),
         endpoints=_endpoints(shown),
         findings=_findings(trials, changed),
+        planned=case,
+        urls=list(dict.fromkeys(agent.url for t in trials for agent in t.facts.agents if agent.url)),
+        statuses=_added([t.metrics.statuses for t in trials if t.metrics is not None]),
+        service_time_shape=_added([m.service_time_shape for m in shown]),
+        response_time_shape=_added([m.response_time_shape for m in shown]),
     )
+
+
+def _added(counts: Iterable[Mapping[K, int]]) -> dict[K, int]:
+    """Add up counts by key, the keys in order."""
+    total: Counter[K] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items()))
 
 
 def _skew(metrics: Metrics) -> int | None:

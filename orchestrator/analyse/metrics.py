@@ -7,12 +7,31 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from agents.cgroup import Counters
-from agents.histogram import HIGHEST_US, HdrCounts, Sparse, highest_us, index_of, rank_of
+from agents.histogram import (
+    HIGHEST_US,
+    LOWEST_US,
+    HdrCounts,
+    Sparse,
+    highest_equivalent_us,
+    highest_us,
+    index_of,
+    rank_of,
+)
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
 from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState
 from orchestrator.facts import TrialFacts
 from orchestrator.merge import Merged, Part
-from orchestrator.result import QUANTILES, AgentLine, Endpoint, Metrics, Requests, ServerCost, Times
+from orchestrator.result import (
+    QUANTILES,
+    SHAPE_PER_DECADE,
+    AgentLine,
+    Endpoint,
+    Metrics,
+    Requests,
+    ServerCost,
+    Shape,
+    Times,
+)
 from orchestrator.slo import Metric
 
 
@@ -42,6 +61,8 @@ def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
         objective_time_us=judged,
         beyond=beyond,
         slower={limit_us: at_least(answered, limit_us) for limit_us in facts.case.time_limits_us},
+        service_time_shape=shape(ok),
+        response_time_shape={} if merged.response is None else shape(answered),
     )
 
 
@@ -164,6 +185,17 @@ def times(h: HdrCounts) -> Times:
     values[Metric.MAX] = float(h.maximum_us) if n else None
     values[Metric.MEAN] = h.mean_us() if n else None
     return values
+
+
+def shape(h: HdrCounts) -> Shape:
+    """Return how times are distributed, in buckets of equal width on a logarithmic axis."""
+    sparse = h.sparse
+    values_us = np.maximum(highest_equivalent_us(sparse.index), LOWEST_US)
+    buckets = np.floor(np.log10(values_us) * SHAPE_PER_DECADE + 1e-9).astype(np.int64)
+    counts: Shape = {}
+    for bucket, count in zip(buckets.tolist(), sparse.count.tolist(), strict=True):
+        counts[bucket] = counts.get(bucket, 0) + count
+    return counts
 
 
 def _shown_quantile(h: HdrCounts, q: float) -> int | None:

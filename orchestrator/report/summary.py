@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agents.records import to_plain
+from orchestrator.report import answer
 from orchestrator.result import FORMAT, Saturation, Summary
 
 
@@ -13,6 +14,8 @@ def to_document(summary: Summary) -> dict[str, object]:
         "campaign": summary.campaign,
         "verdict": summary.verdict,
         "outcome": summary.outcome,
+        "answer": answer.sentences(summary),
+        "result": answer.short(summary),
         "cases": [to_plain(case) for case in summary.cases],
         "comparisons": [to_plain(comparison) for comparison in summary.comparisons],
         "saturation": [_saturation(search) for search in summary.saturation],

@@ -28,7 +28,19 @@ from orchestrator.result.finding import (
     Verdict,
     worst,
 )
-from orchestrator.result.trial import AgentLine, Endpoint, Interval, Metrics, Requests, ServerCost, Time, Times, Trial
+from orchestrator.result.trial import (
+    SHAPE_PER_DECADE,
+    AgentLine,
+    Endpoint,
+    Interval,
+    Metrics,
+    Requests,
+    ServerCost,
+    Shape,
+    Time,
+    Times,
+    Trial,
+)
 from orchestrator.slo import QUANTILES
 
 FORMAT = 1
@@ -36,6 +48,7 @@ FORMAT = 1
 __all__ = [
     "FORMAT",
     "QUANTILES",
+    "SHAPE_PER_DECADE",
     "AgentLine",
     "BetweenRuns",
     "Bottleneck",
@@ -65,6 +78,7 @@ __all__ = [
     "Saturation",
     "ServerCost",
     "Severity",
+    "Shape",
     "Summary",
     "Time",
     "Times",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from orchestrator.facts import Case
 from orchestrator.result.capacity import Saturation
 from orchestrator.result.comparison import Comparison
 from orchestrator.result.finding import CaseFinding, Outcome, Verdict
-from orchestrator.result.trial import Interval, Requests, ServerCost
+from orchestrator.result.trial import Interval, Requests, ServerCost, Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class CaseResult:
     trials: planned. used: behind the numbers. start_skew_us: the largest stretch between the first
     requests of the agents of one trial; clock_bound_us: the loosest bound on a host's clock. None
     where there was nothing to measure. response_time_us: open loop only. objective_time_us, beyond: as in
-    Metrics, over the trials.
+    Metrics, over the trials. planned: the case as it was planned. urls: what the agents requested. statuses: requests
+    of the windows by HTTP status ('-1': no answer), over all trials that ran. service_time_shape, response_time_shape:
+    successful answers of the trials behind the numbers, by time.
     """
 
     case: str
@@ -64,6 +67,11 @@ class CaseResult:
     slo: list[Objective] = field(default_factory=list)
     objective_time_us: dict[str, Interval | None] = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
+    planned: Case | None = None
+    urls: list[str] = field(default_factory=list)
+    statuses: dict[str, int] = field(default_factory=dict)
+    service_time_shape: Shape = field(default_factory=dict)
+    response_time_shape: Shape = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

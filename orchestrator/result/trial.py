@@ -20,6 +20,11 @@ class Time(StrEnum):
 # Times in µs by name: those of slo.TIMES. None: withheld, too few requests are behind it.
 Times = dict[str, float | None]
 
+# How times are distributed, coarse enough to draw and to store: counts by bucket, SHAPE_PER_DECADE buckets for each power
+# of ten. Bucket b holds the times from 10^(b / SHAPE_PER_DECADE) µs up to where bucket b + 1 begins. Shapes add up.
+Shape = dict[int, int]
+SHAPE_PER_DECADE = 20
+
 
 # The names that trial.json had first: it keeps them beside the present ones, because format 1 stays
 # readable.
@@ -134,6 +139,7 @@ class Metrics:
     objective_time_us: what objectives are judged by: percentiles over all requests, where one without
     a successful answer is slower than any limit. beyond: those that fall on such requests.
     slower: successful answers that did not meet a time limit of the case, by limit in µs.
+    service_time_shape, response_time_shape: of the successful answers; the second in the open loop only.
     """
 
     throughput_per_s: float
@@ -153,6 +159,8 @@ class Metrics:
     objective_time_us: Times = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
     slower: dict[int, int] = field(default_factory=dict)
+    service_time_shape: Shape = field(default_factory=dict)
+    response_time_shape: Shape = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
