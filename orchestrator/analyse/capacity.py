@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from orchestrator.analyse.backlog import KEEPS_UP as KEEPS_UP
 from orchestrator.analyse.bottleneck import bottleneck, describe
+from orchestrator.analyse.people import digits
 from orchestrator.analyse.probing import Judgement, ProbeJudge
 from orchestrator.result import Interval, Probe, Saturation, Trial, Verdict, worst
 from orchestrator.search.engine import Search
@@ -179,7 +180,9 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
         search.tell(judged.answer, asked)
         probes.append(probe(asked, judged, trial))
     search.ask()
-    return conclude(target, wanted, search.found(), probes, start)
+    concluded = conclude(target, wanted, search.found(), probes, start)
+    first = trials[0].facts
+    return replace(concluded, url=next((agent.url for agent in first.agents), "") if first.case.external else "")
 
 
 def within(s: Saturation) -> str:
@@ -188,18 +191,18 @@ def within(s: Saturation) -> str:
     An interval, a bracket, or one bound.
     """
     if (c := s.capacity_per_s) is not None:
-        return f"capacity {c.low:.0f} to {c.high:.0f}/s"
+        return f"capacity {digits(c.low)} to {digits(c.high)}/s"
     failed = [p.rate_per_s for p in s.curve if counts(p) and not p.passed]
     if s.held_per_s is not None and failed:
-        return f"capacity between {s.held_per_s:.0f} and {min(failed):.0f}/s"
+        return f"capacity between {digits(s.held_per_s)} and {digits(min(failed))}/s"
     if failed:
-        return f"capacity below {min(failed):.0f}/s"
-    return "capacity not known yet" if s.held_per_s is None else f"capacity above {s.held_per_s:.0f}/s"
+        return f"capacity below {digits(min(failed))}/s"
+    return "capacity not known yet" if s.held_per_s is None else f"capacity above {digits(s.held_per_s)}/s"
 
 
 def in_words(s: Saturation) -> str:
     """Return the answer in one sentence."""
-    held = "no rate" if s.held_per_s is None else f"{s.held_per_s:.0f}/s"
+    held = "no rate" if s.held_per_s is None else f"{digits(s.held_per_s)}/s"
     met = f"the objective was met up to {held}"
     c = s.capacity_per_s
     if c is not None:
@@ -208,7 +211,7 @@ def in_words(s: Saturation) -> str:
             sure = "the probe budget ran out before the requested precision"
         if s.ending == Ending.UNFINISHED:
             sure = "so far: the search was interrupted; continue with volley resume"
-        return f"capacity {c.estimate:.0f}/s ({c.low:.0f} to {c.high:.0f}/s), {sure}"
+        return f"capacity {digits(c.estimate)}/s ({digits(c.low)} to {digits(c.high)}/s), {sure}"
     return {
         Ending.ALWAYS_MET: f"at least {held}: the objective was met at every rate up to --highest",
         Ending.LIMITED: f"at least {held}, limited by the {limit_in_words(s.limited_by)}, not by the server",
@@ -221,7 +224,7 @@ def in_words(s: Saturation) -> str:
 
 
 def _failed_soak(s: Saturation) -> str:
-    return "" if s.soak_failed_per_s is None else f" at {s.soak_failed_per_s:.0f}/s"
+    return "" if s.soak_failed_per_s is None else f" at {digits(s.soak_failed_per_s)}/s"
 
 
 def limit_in_words(limit: LimitedBy | None) -> str:

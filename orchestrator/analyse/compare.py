@@ -205,8 +205,15 @@ class Family:
             conclusion in claims and self._disturbed(metric)
         ):
             conclusion = Conclusion.DIFFERS_HERE
-        made = self._made(metric, conclusion, self._reason(metric, conclusion, sample, border, family))
-        made = replace(made, p_value=effect.p_permutation, p_holm=p)
+        needed = trials_needed(sample, border, family) if conclusion is Conclusion.INCONCLUSIVE else None
+        made = replace(
+            self._made(metric, conclusion, self._reason(metric, conclusion, sample, needed)),
+            p_value=effect.p_permutation,
+            p_holm=p,
+            trials=sample.trials,
+            smallest_effect=self.smallest_effect if metric.ratio else SMALLEST_SHARE,
+            needed=needed,
+        )
         if self.variation is not None:
             made = replace(made, between_runs=self.variation[metric.name])
         return replace(made, ratio=effect.ratio) if metric.ratio else replace(made, difference=effect.interval)
@@ -224,7 +231,7 @@ class Family:
         )
         return sorted(old ^ new if self.variation[metric.name].runs else old | new)
 
-    def _reason(self, metric: Metric, conclusion: Conclusion, effect: Effect, border: float, family: int) -> str:
+    def _reason(self, metric: Metric, conclusion: Conclusion, effect: Effect, needed: int | None) -> str:
         what = "pairs" if effect.paired else "trials on each side"
         smallest = f"{self.smallest_effect:.0%}" if metric.ratio else f"{SMALLEST_SHARE:.1%} of the requests"
         reason = f"{effect.trials} {what}; smallest effect of interest {smallest}"
@@ -234,7 +241,6 @@ class Family:
             return f"{reason}; two runs of one server can differ as much: interleave both in one campaign to claim it"
         if conclusion is not Conclusion.INCONCLUSIVE:
             return reason
-        needed = trials_needed(effect, border, family)
         if needed is None:
             return f"{reason}; the difference is about as large, so more repetitions will hardly settle it"
         if not effect.paired:

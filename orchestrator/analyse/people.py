@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-UNKNOWN = "n/a"
+UNKNOWN = "unknown"
 
 
 def digits(value: float | None) -> str:
@@ -27,6 +27,11 @@ def digits(value: float | None) -> str:
 def count(value: float | None) -> str:
     """Return a whole number in full: 12,345."""
     return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def rate(per_s: float | None) -> str:
+    """Return a rate per second as it was asked for: whole from 100 on, with up to three digits below (0.5, 12.5, 1,234)."""
+    return count(per_s) if per_s is not None and per_s >= 100 else digits(per_s)
 
 
 def percent(share: float | None) -> str:

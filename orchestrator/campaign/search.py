@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.analyse.capacity import LONGEST_S, in_words
+from orchestrator.analyse.people import digits
 from orchestrator.analyse.precision import Progress
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.origin import parts_of
@@ -159,4 +160,4 @@ def _chosen(name: str, saturate: Saturate, only: str | None) -> bool:
 
 
 def _in_words(asked: Ask) -> str:
-    return "as fast as it can" if asked.kind is Kind.ESTIMATE else f"{asked.kind} at {asked.rate_per_s:.0f}/s"
+    return "as fast as it can" if asked.kind is Kind.ESTIMATE else f"{asked.kind} at {digits(asked.rate_per_s)}/s"

@@ -13,6 +13,7 @@ from orchestrator.analyse.capacity import (
     probe,
     within,
 )
+from orchestrator.analyse.people import digits
 from orchestrator.campaign.connections import Connections
 from orchestrator.facts import Case
 from orchestrator.plan import make_case
@@ -166,7 +167,7 @@ class TargetSearch:
         self._connections.learn(trial, judged.answer)
         self._search.tell(judged.answer, asked)
         self._curve.append(probe(asked, judged, trial))
-        return f"{self.name}: {asked.rate_per_s:.0f}/s {_outcome(self._curve[-1])}; {within(self.so_far())}"
+        return f"{self.name}: {digits(asked.rate_per_s)}/s {_outcome(self._curve[-1])}; {within(self.so_far())}"
 
     def so_far(self) -> Saturation:
         """Return what is known so far, for the live view."""
@@ -181,7 +182,7 @@ class TargetSearch:
         self._judge.estimated(trial)
         self._connections.learn(trial, Answer(True))
         self._search = Search(self._wanted.bounds(self._start_per_s, self.external))
-        return f"{self._start_per_s:.0f} req/s as fast as it can, in a closed loop; the search begins there"
+        return f"{digits(self._start_per_s)} req/s as fast as it can, in a closed loop; the search begins there"
 
 
 def _outcome(probe: Probe) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from orchestrator.analyse.people import digits
 from orchestrator.analyse.precision import Precision, Progress
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.origin import parts_of
@@ -135,5 +136,5 @@ def precision_of(campaign: Campaign) -> Precision | None:
 
 def _one_line(trial: Trial) -> str:
     codes = [str(finding.code) for finding in trial.findings if finding.severity is not Severity.INFORMATION]
-    number = "no load ran" if trial.metrics is None else f"{trial.metrics.throughput_per_s:.0f} req/s"
+    number = "no load ran" if trial.metrics is None else f"{digits(trial.metrics.throughput_per_s)} req/s"
     return f"  {trial.verdict}, {number}" + (f" ({', '.join(dict.fromkeys(codes))})" if codes else "")

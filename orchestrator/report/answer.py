@@ -2,35 +2,195 @@
 
 from __future__ import annotations
 
-from orchestrator.analyse.capacity import in_words
-from orchestrator.analyse.people import digits
-from orchestrator.report.format import shown_time
-from orchestrator.result import CaseResult, Summary, Verdict
+from orchestrator.analyse.capacity import limit_in_words
+from orchestrator.analyse.people import digits, percent, rate, several
+from orchestrator.report import claims
+from orchestrator.report.format import between, objective, ratio, shown_time
+from orchestrator.result import (
+    CaseResult,
+    ComparedMetric,
+    Comparison,
+    Conclusion,
+    Outcome,
+    Saturation,
+    Severity,
+    Summary,
+    Verdict,
+)
+from orchestrator.search.records import Ending
 from orchestrator.slo import Metric
+
+# More parts than these do not fit a line of a list.
+_MOST_PARTS = 2
 
 
 def sentences(summary: Summary) -> list[str]:
-    """Return the answer in one sentence for each case or searched target."""
+    """Return the answer: a sentence for each comparison, or for each case or searched target without one."""
     if summary.saturation:
-        return [f"{search.target} ({search.slo}): {in_words(search)}." for search in summary.saturation]
-    return [_of_case(case) for case in summary.cases]
+        return [of_search(search) for search in summary.saturation]
+    invalid = {(case.target, case.load) for case in summary.cases if case.verdict is Verdict.INVALID}
+    leading = [c for c in leading_comparisons(summary) if not {(c.baseline, c.load), (c.candidate, c.load)} & invalid]
+    answers = [claims.sentence(c, _where(summary, c.load)) for c in leading]
+    compared = {(name, c.load) for c in leading for name in (c.baseline, c.candidate)}
+    answers += [of_case(case, summary) for case in summary.cases if (case.target, case.load) not in compared]
+    return [*answers, *_of_objectives(summary)]
 
 
 def short(summary: Summary) -> str:
     """Return the answer in a few words, for a line of `volley runs`: '7,570 req/s, p99 4.14 ms'."""
     if summary.saturation:
-        return "; ".join(in_words(search) for search in summary.saturation)
-    return "; ".join(_briefly(case) for case in summary.cases)
+        parts = [_search_briefly(search, len(summary.saturation) > 1) for search in summary.saturation]
+    elif leading := leading_comparisons(summary):
+        parts = [_comparison_briefly(c) for c in leading]
+    elif len(summary.cases) == 1:
+        parts = [_case_briefly(summary.cases[0])]
+    else:
+        parts = [f"{case.case} {_case_briefly(case)}" for case in summary.cases]
+    rest = len(parts) - _MOST_PARTS
+    return "; ".join(parts[:_MOST_PARTS]) + (f"; {rest} more" if rest > 0 else "")
 
 
-def _of_case(case: CaseResult) -> str:
-    what = case.urls[0] if len(case.urls) == 1 else case.case
+def leading_comparisons(summary: Summary) -> list[Comparison]:
+    """Return the comparisons that answer the question of the run: one for each candidate under each load.
+
+    Throughput in the closed loop. In the open loop every server is asked for the same rate: response time p99 instead.
+    """
+    open_loads = {case.load for case in summary.cases if case.response_time_us is not None}
+    wanted = {True: ComparedMetric.RESPONSE_P99, False: ComparedMetric.THROUGHPUT}
+    return [c for c in summary.comparisons if c.metric is wanted[c.load in open_loads]]
+
+
+def subject(case: CaseResult) -> str:
+    """Return what a sentence about a case is about: the URL of a server that was already up, else the target."""
+    external = case.planned is not None and case.planned.external
+    return case.urls[0] if external and len(case.urls) == 1 else case.target
+
+
+def of_case(case: CaseResult, summary: Summary) -> str:
+    """Return the answer of one case in a sentence."""
+    what, where = subject(case), _where(summary, case.load)
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
-        return f"{what} has no valid result."
-    return f"{what} answers {digits(case.throughput_per_s.estimate)} requests per second."
+        return f"{what} has no valid result{where}: {reason(case)}"
+    answered, planned = f"{digits(case.throughput_per_s.estimate)} requests per second", case.planned
+    errors = case.requests.error_share
+    failed = f"; {percent(errors)} of the requests failed" if errors else ""
+    if planned is not None and planned.rate_per_s is not None:
+        return f"{what} was asked for {_per_second(planned.rate_per_s)} and answered {answered}{where}{failed}."
+    if planned is None:
+        return f"{what} answers {answered}{where}{failed}."
+    streams = f" of {planned.streams} streams" if planned.streams > 1 else ""
+    clients = several(planned.clients, "connection", "connections")
+    return f"{what} answers {answered} with {clients}{streams}{where}{failed}."
 
 
-def _briefly(case: CaseResult) -> str:
+def _per_second(per_s: float) -> str:
+    return f"{rate(per_s)} request{'' if per_s == 1 else 's'} per second"
+
+
+def reason(case: CaseResult) -> str:
+    """Return why a case is INVALID, as a clause that ends with a full stop."""
+    found = next((f for f in case.findings if f.severity is Severity.INVALID and f.sentence), None)
+    if found is not None:
+        return lowered(found.sentence)
+    return "no trial has finished." if not case.trials else "too few of its trials are valid."
+
+
+def lowered(sentence: str) -> str:
+    """Return a sentence with its article in lower case, to follow a colon. Names keep their capitals."""
+    first, _, rest = sentence.partition(" ")
+    return f"{first.lower()} {rest}" if first in ("A", "An", "Only", "Other", "The", "Under", "Between") else sentence
+
+
+def _where(summary: Summary, load: str) -> str:
+    return f" under the {load} load" if len({case.load for case in summary.cases}) > 1 else ""
+
+
+def _of_objectives(summary: Summary) -> list[str]:
+    objectives = [each for case in summary.cases for each in case.slo]
+    if summary.outcome is None or not objectives:
+        return []
+    missed = sum(not each.passed for each in objectives)
+    if summary.outcome is Outcome.PASS:
+        return ["The objective is met." if len(objectives) == 1 else f"All {len(objectives)} objectives are met."]
+    if len(objectives) == 1:
+        return ["The objective is not met."]
+    return [f"{missed} of {len(objectives)} objectives {'is' if missed == 1 else 'are'} not met."]
+
+
+def target_of(search: Saturation) -> str:
+    """Return what a search is about: the URL of a server that was already up, else the target."""
+    return search.url or search.target
+
+
+def of_search(s: Saturation) -> str:
+    """Return what a search came to in a sentence or two."""
+    what, wanted = target_of(s), objective(s.slo)
+    held = None if s.held_per_s is None else _rate(s.held_per_s)
+    if (c := s.capacity_per_s) is not None:
+        return _found(s, f"{_rate(c.estimate)} with {wanted} ({between(c)}")
+    at_least = f"{what} holds at least {held} with {wanted}" if held else f"{what} passed no probe of {wanted}"
+    so_far = f"the objective was met up to {held}" if held else "no rate met the objective"
+    soaked = "" if s.soak_failed_per_s is None else f" at {_rate(s.soak_failed_per_s)}"
+    shorter = f" Shorter probes passed up to {held}." if held else ""
+    lowest = min((probe.rate_per_s for probe in s.curve if not probe.passed), default=None)
+    rate_ = "" if lowest is None else f", {_rate(lowest)}"
+    return {
+        Ending.ALWAYS_MET: f"{at_least}: every rate up to the highest that was allowed met the objective.",
+        Ending.LIMITED: f"{at_least}: the {limit_in_words(s.limited_by)} reached its limit, not the server.",
+        Ending.NOT_SUSTAINED: f"{what} did not sustain {wanted}: a soak failed{soaked}.{shorter}",
+        Ending.NEVER_MET: f"{what} does not meet {wanted} even at the lowest rate{rate_}.",
+        Ending.NOT_STARTED: f"{what} was not measured: the server did not start or did not answer.",
+        Ending.UNFINISHED: f"The search on {what} was interrupted; {so_far} ({wanted}).",
+        Ending.NOT_RECOVERED: f"{what} did not recover after a failed probe; before that {so_far} ({wanted}).",
+    }.get(s.ending, f"No capacity of {what} was found; {so_far} ({wanted}).")
+
+
+def _found(s: Saturation, found: str) -> str:
+    what = target_of(s)
+    if s.ending is Ending.BUDGET:
+        return f"{what} holds about {found}). The probe budget ran out before the requested precision."
+    if s.ending is Ending.UNFINISHED:
+        return f"{what} holds about {found}) so far: the search was interrupted."
+    if s.confirmed:
+        return f"{what} holds {found}, confirmed)."
+    return f"{what} holds about {found}), but no soak confirmed it."
+
+
+def _rate(per_s: float) -> str:
+    return f"{digits(per_s)} request{'' if per_s == 1 else 's'} per second"
+
+
+def _search_briefly(s: Saturation, named: bool) -> str:
+    name, wanted = f"{s.target} " if named else "", objective(s.slo)
+    if s.capacity_per_s is not None:
+        sure = "" if s.confirmed else ", not confirmed"
+        return f"{name}{digits(s.capacity_per_s.estimate)} req/s at {wanted}{sure}"
+    held = f"at least {digits(s.held_per_s)} req/s" if s.held_per_s is not None else "no capacity"
+    words = {
+        Ending.ALWAYS_MET: held,
+        Ending.LIMITED: held,
+        Ending.NOT_SUSTAINED: "not sustained",
+        Ending.NEVER_MET: "never met",
+        Ending.NOT_STARTED: "not measured",
+        Ending.UNFINISHED: "interrupted",
+        Ending.NOT_RECOVERED: "did not recover",
+    }.get(s.ending, "no capacity")
+    return f"{name}{words} at {wanted}"
+
+
+def _comparison_briefly(c: Comparison) -> str:
+    sides = f"{c.candidate}/{c.baseline}"
+    if c.conclusion is Conclusion.INCOMPARABLE or c.ratio is None:
+        return f"{sides} not compared ({c.load})"
+    if c.conclusion is Conclusion.INCONCLUSIVE:
+        return f"{sides} not settled ({c.load})"
+    if c.conclusion is Conclusion.EQUIVALENT:
+        return f"{c.candidate} as {c.baseline} ({c.load})"
+    what = "" if c.metric is ComparedMetric.THROUGHPUT else f" {c.metric.label}"
+    return f"{c.candidate} {ratio(c.ratio.estimate)}× {c.baseline}{what} ({c.load})"
+
+
+def _case_briefly(case: CaseResult) -> str:
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
         return "INVALID"
     p99 = shown_time(case)[1].get(Metric.P99)

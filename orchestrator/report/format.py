@@ -1,10 +1,16 @@
-"""Numbers on pages: estimates with their intervals, times in milliseconds, rates per second."""
+"""Numbers on pages: estimates with their intervals, times in milliseconds, rates per second, objectives."""
 
 from __future__ import annotations
+
+import re
 
 from orchestrator.analyse.people import UNKNOWN, digits, percent
 from orchestrator.result import CaseResult, Interval, Objective, Time
 from orchestrator.slo import ERRORS, THROUGHPUT
+
+# Below this, a p-value has no digits worth reading.
+SMALLEST_P = 0.001
+_OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>])\s*([0-9.eE+]+)\s*(\S*)\s*")
 
 
 def estimate(value: Interval | None, unit: float = 1.0) -> str:
@@ -16,12 +22,62 @@ def with_interval(value: Interval | None, unit: float = 1.0) -> str:
     """Return an estimate with its interval, both divided by `unit`: 12.3 (11.9–12.7)."""
     if value is None or value.low is None or value.high is None:
         return estimate(value, unit)
-    return f"{digits(value.estimate / unit)} ({digits(value.low / unit)}–{digits(value.high / unit)})"
+    return f"{digits(value.estimate / unit)} ({between(value, unit)})"
+
+
+def between(value: Interval | None, unit: float = 1.0) -> str:
+    """Return an interval alone, divided by `unit`: 11.9–12.7. Empty where there is none."""
+    if value is None or value.low is None or value.high is None:
+        return ""
+    return f"{digits(value.low / unit)}–{digits(value.high / unit)}"
 
 
 def milliseconds(us: float | None) -> str:
     """Return microseconds as a number of milliseconds, without the unit."""
     return UNKNOWN if us is None else digits(us / 1000)
+
+
+def ratio(value: float) -> str:
+    """Return a ratio with two decimals, or three significant digits where that is shorter: 1.69, 0.0123, 12.3."""
+    return f"{value:.2f}" if 0.1 <= value < 9.995 else digits(value)
+
+
+def times(value: Interval) -> str:
+    """Return the interval of a ratio: 1.44–1.99×."""
+    return f"{ratio(value.low or 0.0)}–{ratio(value.high or 0.0)}×"
+
+
+def points(value: Interval) -> str:
+    """Return the interval of a difference of shares in percentage points: -0.1 to +0.4."""
+    return f"{signed(100 * (value.low or 0.0))} to {signed(100 * (value.high or 0.0))}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign: +0.4, -0.1."""
+    return f"+{digits(value)}" if value > 0 else digits(value)
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value: 'p = 0.012', 'p < 0.001'. Empty where there is none."""
+    if p is None:
+        return ""
+    return f"p < {SMALLEST_P}" if p < SMALLEST_P else f"p = {p:.3f}" if p < 0.995 else "p = 1"
+
+
+def objective(text: str) -> str:
+    """Return objectives as a person writes them: 'p99<200ms, errors<0.1%' as 'p99 < 200 ms and errors < 0.1 %'."""
+    *most, last = [_term(part) for part in text.split(",")]
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _term(text: str) -> str:
+    match = _OBJECTIVE.fullmatch(text)
+    if match is None:
+        return text.strip()
+    metric, sign, number, unit = match.groups()
+    unit = unit.replace("us", "µs")
+    gap = "" if not unit or unit.startswith("/") else " "
+    return f"{metric.replace('p999', 'p99.9')} {sign} {number}{gap}{unit}"
 
 
 def shown_time(case: CaseResult) -> tuple[Time, dict[str, Interval | None]]:
@@ -34,21 +90,21 @@ def shown_time(case: CaseResult) -> tuple[Time, dict[str, Interval | None]]:
     return Time.SERVICE, case.service_time_us
 
 
-def objective_text(case: CaseResult, objective: Objective) -> str:
-    """Return an objective as it was written, with the time that it is about."""
-    if objective.metric in (ERRORS, THROUGHPUT):
-        return objective.text
-    return f"{shown_time(case)[0]} {objective.text}"
+def objective_text(case: CaseResult, objective_: Objective) -> str:
+    """Return an objective in words, with the time that it is about."""
+    if objective_.metric in (ERRORS, THROUGHPUT):
+        return objective(objective_.text)
+    return f"{shown_time(case)[0]} {objective(objective_.text)}"
 
 
-def measured(objective: Objective) -> str:
+def measured(objective_: Objective) -> str:
     """Return what was measured, in the unit of the objective."""
-    if objective.reason:
-        return objective.reason
-    if objective.measured is None:
+    if objective_.reason:
+        return objective_.reason
+    if objective_.measured is None:
         return UNKNOWN
-    if objective.metric == THROUGHPUT:
-        return f"{with_interval(objective.measured)} req/s"
-    if objective.metric == ERRORS:
-        return percent(objective.measured.estimate)
-    return f"{with_interval(objective.measured, 1000)} ms"
+    if objective_.metric == THROUGHPUT:
+        return f"{with_interval(objective_.measured)} req/s"
+    if objective_.metric == ERRORS:
+        return percent(objective_.measured.estimate)
+    return f"{with_interval(objective_.measured, 1000)} ms"

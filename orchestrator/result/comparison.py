@@ -100,7 +100,8 @@ class Comparison:
     requests. p_value: of the permutation test. p_holm: of the t-test (paired by block inside a run,
     Welch's between runs, with the variation between_runs), adjusted for the metrics that were
     compared (Holm); it decides. All are None when they cannot be compared, and differences says why
-    not.
+    not. trials: pairs, or trials on the smaller side. smallest_effect: a share; of errors, a share of all requests.
+    needed: how many trials would settle an inconclusive comparison; None: more than is reasonable, or not asked.
     """
 
     metric: ComparedMetric
@@ -116,6 +117,9 @@ class Comparison:
     target: str = ""
     differences: list[Difference] = field(default_factory=list)
     between_runs: BetweenRuns | None = None
+    trials: int | None = None
+    smallest_effect: float | None = None
+    needed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

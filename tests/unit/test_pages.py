@@ -61,9 +61,9 @@ def test_an_objective_names_the_time_that_it_is_judged_by(summary):
     """Objectives about anything else stay as they were written."""
     page = text(terminal.render(summary))
 
-    assert "flask/steady: service time p50 < 1ms: FAIL" in page
-    assert "flask/open: response time p50 < 1ms: FAIL" in page
-    assert "flask/open: errors < 1%: PASS" in page
+    assert "flask/steady: service time p50 < 1 ms: FAIL" in page
+    assert "flask/open: response time p50 < 1 ms: FAIL" in page
+    assert "flask/open: errors < 1 %: PASS" in page
 
 
 def test_a_finding_is_a_sentence_a_fix_and_a_code(summary):

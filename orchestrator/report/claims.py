@@ -1,0 +1,86 @@
+"""A comparison in words: one sentence that says what is settled, and what would settle the rest."""
+
+from __future__ import annotations
+
+from orchestrator.analyse.people import percent, several
+from orchestrator.report.format import p_value, points, ratio, signed, times
+from orchestrator.result import ComparedMetric, Comparison, Conclusion
+
+SETTLED = (Conclusion.FASTER, Conclusion.SLOWER)
+_CERTAIN = 0.05
+
+
+def sentence(c: Comparison, where: str = "") -> str:
+    """Return a comparison as one or two sentences. where: follows what was measured, such as ' under the burst load'."""
+    if c.ratio is None and c.difference is None:
+        return _without_numbers(c, where)
+    if c.conclusion in SETTLED:
+        return f"{_effect(c, where)} ({_interval(c)})."
+    if c.conclusion is Conclusion.EQUIVALENT:
+        return (
+            f"{c.candidate} and {c.baseline} have the same {_noun(c)}{where}: the difference is below "
+            f"{_smallest(c)} ({_interval(c)})."
+        )
+    if c.conclusion is Conclusion.DIFFERS_HERE:
+        return f"{_effect(c, where, measured=True)} ({_interval(c)}), but {_doubt(c)}."
+    return f"Not settled: {_effect(c, where, measured=True)}, {_why_not(c)}. {_remedy(c)}"
+
+
+def _without_numbers(c: Comparison, where: str) -> str:
+    if c.conclusion is Conclusion.INCOMPARABLE:
+        return f"{c.candidate} and {c.baseline} cannot be compared{where}: {c.reason}."
+    return f"{c.candidate} and {c.baseline} had no errors{where}."
+
+
+def _noun(c: Comparison) -> str:
+    return "share of errors" if c.metric is ComparedMetric.ERRORS else c.metric.label
+
+
+def _effect(c: Comparison, where: str, measured: bool = False) -> str:
+    """Return what was measured, as a clause: 'fastapi answers 1.69× the requests of flask under the steady load'."""
+    if c.difference is not None:
+        verb = "measured" if measured else "has"
+        change = signed(100 * c.difference.estimate)
+        return f"{c.candidate} {verb} {change} percentage points of errors compared with {c.baseline}{where}"
+    assert c.ratio is not None
+    by = f"{ratio(c.ratio.estimate)}×"
+    if c.metric is ComparedMetric.THROUGHPUT:
+        return f"{c.candidate} {'measured' if measured else 'answers'} {by} the requests of {c.baseline}{where}"
+    return f"{c.candidate} {'measured' if measured else 'has'} {by} the {c.metric.label} of {c.baseline}{where}"
+
+
+def _interval(c: Comparison) -> str:
+    if c.ratio is not None:
+        return f"95 % interval {times(c.ratio)}"
+    assert c.difference is not None
+    return f"95 % interval {points(c.difference)} percentage points"
+
+
+def _smallest(c: Comparison) -> str:
+    return "the smallest effect of interest" if c.smallest_effect is None else percent(c.smallest_effect)
+
+
+def _why_not(c: Comparison) -> str:
+    """Return why a comparison is not settled, as a clause."""
+    interval = c.ratio or c.difference
+    assert interval is not None
+    nothing = 1.0 if c.ratio is not None else 0.0
+    plain = f"the {_interval(c).replace('interval', 'interval is')}"
+    if (interval.low or 0.0) <= nothing <= (interval.high or 0.0):
+        return f"but {plain}"
+    if c.p_holm is not None and c.p_holm < _CERTAIN:
+        return f"and {plain}, so the difference may be below {_smallest(c)}, the smallest effect of interest"
+    return f"and {plain}, which is not significant among all metrics compared ({p_value(c.p_holm)})"
+
+
+def _doubt(c: Comparison) -> str:
+    return c.reason.partition("; ")[2].partition("; ")[2] or "runs of one server may differ as much"
+
+
+def _remedy(c: Comparison) -> str:
+    if c.needed is None:
+        return "The difference is close to what matters: more repetitions will hardly settle it."
+    if c.between_runs is not None:
+        return f"About {c.needed} repetitions of both, interleaved in one campaign, would settle it."
+    more = max(1, c.needed - (c.trials or 0))
+    return f"About {several(more, 'more repetition', 'more repetitions')} would settle it."
