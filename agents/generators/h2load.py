@@ -89,7 +89,8 @@ def command(
     if task.rate_per_s is not None:
         argv += _pace(task, task.rate_per_s, can)
     method = task.method.upper()
-    if method != "GET" and not (method == "POST" and body_file):
+    # h2load sends GET, and POST with --data.
+    if method != ("POST" if body_file else "GET"):
         argv.append(f"--header=:method:{method}")
     for name, value in task.headers:
         key = ":host" if name.lower() == "host" and not can.host_header else name

@@ -12,20 +12,36 @@ from agents.probe import Expect, Request
 from orchestrator.facts import Traffic
 from orchestrator.spec.models import Load, Target, resolve
 
+CONTENT_TYPE = "content-type"
+
 
 def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffic:
     """Return what a load sends to a target at an address; a body without a method of its own is posted.
 
     folder: where the path of the body file begins. Raises OSError when that file cannot be read.
     """
-    body = b"" if load.body_file is None else resolve(folder, load.body_file).read_bytes()
     return Traffic(
         urls=_urls(target, load, address),
         protocol=Protocol(load.protocol),
-        method="POST" if body and load.method == "GET" else load.method,
-        headers=[[name, value] for name, value in load.headers.items()],
-        body=body,
+        method=load.http_method,
+        headers=_headers(load),
+        body=_body(load, folder),
     )
+
+
+def _headers(load: Load) -> list[list[str]]:
+    headers = [[name, value] for name, value in load.headers.items()]
+    if load.has_json and all(name.lower() != CONTENT_TYPE for name in load.headers):
+        headers.append(["Content-Type", "application/json"])
+    return headers
+
+
+def _body(load: Load, folder: Path) -> bytes:
+    if load.has_json:
+        return json.dumps(load.json_, ensure_ascii=False, separators=(",", ":")).encode()
+    if load.body is not None:
+        return load.body.encode()
+    return b"" if load.body_file is None else resolve(folder, load.body_file).read_bytes()
 
 
 def _urls(target: Target, load: Load, address: str) -> list[str]:

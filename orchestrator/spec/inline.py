@@ -33,7 +33,7 @@ BENCH_WINDOW, BENCH_WARM_UP = Micros(3_000_000), Micros(500_000)
 # A search takes over the protocol and the agents of its load; the rest does not matter to it.
 SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
 # What a sweep keeps of a campaign's first load, and leaves out of the campaign: parts that depend on its loads.
-KEPT = ("protocol", "streams", "paths", "method", "headers", "body_file")
+KEPT = {"protocol", "streams", "paths", "method", "headers", "body", "json_", "body_file"}
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
 # One step of calibration: long enough for the generator's CPU time to be sampled once, short enough to wait for.
 STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_000_000), Micros(200_000), Micros(100_000)
@@ -234,7 +234,7 @@ def swept(loaded: Loaded, clients: str, duration: str, repeat: int) -> Loaded:
     The new loads keep the protocol and the request of the campaign's first load.
     """
     first = next(iter(loaded.campaign.loads.values()))
-    kept = {name: getattr(first, name) for name in KEPT if name in first.model_fields_set}
+    kept = first.model_dump(include=KEPT, by_alias=True, exclude_unset=True)
     base = {key: value for key, value in loaded.plain.items() if key not in LEFT_OUT}
     return _swept(base, kept, first.agents or loaded.campaign.agents, (clients, duration, repeat), loaded.folder)
 

@@ -11,7 +11,7 @@ from orchestrator.slo import THROUGHPUT, shown
 from orchestrator.spec.base import Model
 from orchestrator.spec.repeat import Adaptive, Command, Repetitions
 from orchestrator.spec.slo import terms
-from orchestrator.spec.text import Cores, Headers, Method, Name, Text, Url, UrlPath
+from orchestrator.spec.text import Body, Cores, Document, Headers, Method, Name, Text, Url, UrlPath
 from orchestrator.spec.units import Duration, Rate, Share, Size, duration_text
 
 # Of a search for capacity: finer takes thousands of probes, coarser is what the first bracket says.
@@ -180,9 +180,15 @@ class Load(Model):
     paths: Annotated[list[UrlPath], Field(min_length=1)] | None = None
     """Paths to drive instead of the target's own: each by agents of its own, so that each has its own times."""
     method: Method = "GET"
+    """The HTTP method; by default GET, and POST for a load with a body."""
     headers: Headers = Field(default_factory=dict)
+    """Header fields of every request. Their values are never stored."""
+    body: Body | None = Field(default=None, repr=False)
+    """Text to send as body."""
+    json_: Annotated[Document, Field(alias="json", repr=False)] = None
+    """A document to send as JSON; sets Content-Type: application/json unless `headers` has a Content-Type."""
     body_file: Text | None = None
-    """File to send as body, relative to the campaign file; the method is then POST unless it is given."""
+    """File to send as body, relative to the campaign file."""
     agents: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How many agents share this load; the campaign's number by default."""
 
@@ -214,7 +220,25 @@ class Load(Model):
                 raise ValueError("h2load does not time requests out: omit 'generator', or omit 'timeout'")
         if self.protocol == "http1" and self.streams != 1:
             raise ValueError("HTTP/1.1 has one request at a time on a connection: remove 'streams', or use http2")
+        if len(bodies := self.body_keys) > 1:
+            raise ValueError(f"{', '.join(bodies)} are set together: set at most one of body, json and body_file")
         return self
+
+    @property
+    def body_keys(self) -> list[str]:
+        """The keys that give a body, as written in the file: at most one in a checked load."""
+        given = {"body": self.body is not None, "json": self.has_json, "body_file": self.body_file is not None}
+        return [key for key, is_given in given.items() if is_given]
+
+    @property
+    def has_json(self) -> bool:
+        """Whether the body is a JSON document, which can be null."""
+        return "json_" in self.model_fields_set
+
+    @property
+    def http_method(self) -> str:
+        """The method of the requests, the default applied."""
+        return "POST" if self.body_keys and "method" not in self.model_fields_set else self.method
 
     @property
     def warm_up_us(self) -> int:

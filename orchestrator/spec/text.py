@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.slo import shown
 
@@ -95,6 +96,28 @@ def _jump(value: str) -> str:
     return value
 
 
+def _body(value: Any) -> str:
+    """Check the text of a body. It can be a secret: no message shows it."""
+    if not isinstance(value, str):
+        raise ValueError("is not text: put it in quotes, or use 'json' for a document")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("is not UTF-8 text: put it into a file and use 'body_file'") from None
+    return value
+
+
+def _document(value: Any) -> Any:
+    """Check a JSON document. It can hold secrets: no message shows it."""
+    try:
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(
+            "is not a JSON document: use mappings, lists, text, finite numbers, true, false and null"
+        ) from None
+    return value
+
+
 def matching(pattern: re.Pattern[str], what: str, hint: str) -> Callable[[str], str]:
     """Return a validator that accepts text of a form. Its errors read 'VALUE is not WHAT: HINT'."""
 
@@ -114,6 +137,8 @@ Name = Annotated[str, AfterValidator(_name)]
 Url = Annotated[str, AfterValidator(_http_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+Body = Annotated[str, BeforeValidator(_body)]
+Document = Annotated[Any, AfterValidator(_document)]
 Printable = Annotated[str, AfterValidator(_printable)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]

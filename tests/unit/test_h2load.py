@@ -155,3 +155,14 @@ def test_method_headers_and_body():
     assert "--header=:host: x" in old
     assert "--header=Host: x" in new
     assert "--data=/body" in old
+
+
+@pytest.mark.parametrize(
+    ("method", "body_file", "expected"),
+    [("GET", None, []), ("POST", "/b", []), ("GET", "/b", ["--header=:method:GET"]), ("POST", None, ["--header=:method:POST"])],
+)  # fmt: skip
+def test_a_method_that_h2load_would_not_choose_itself_is_named(method, body_file, expected):
+    """It sends POST whenever there is a body; a search that is sent as GET with a body stays a GET."""
+    argv = command(task(1, requests=1, method=method), capabilities((1, 61)), "/log", body_file)
+
+    assert [argument for argument in argv if ":method" in argument] == expected

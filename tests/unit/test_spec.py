@@ -163,6 +163,33 @@ def test_a_sweep_keeps_the_campaign_but_not_what_depends_on_its_loads(tmp_path):
     assert made.folder == tmp_path
 
 
+def test_a_sweep_keeps_the_request(tmp_path):
+    """Method, headers and body are those of the first load."""
+    path = tmp_path / "c.yaml"
+    path.write_text(GOOD.replace("requests: 100", "requests: 100, method: PUT, json: {a: 1}, headers: {X: y}"))
+
+    (made,) = swept(load(path), "8", "1s", 1).campaign.loads.values()
+
+    assert (made.http_method, made.json_, made.has_json, made.headers) == ("PUT", {"a": 1}, True, {"X": "y"})
+
+
+@pytest.mark.parametrize(
+    ("body", "where", "what"),
+    [
+        ("body: s3cret, json: {a: s3cret}", ":6: loads.burst", "body, json are set together"),
+        ("body: {a: s3cret}", ":6: loads.burst.body", "is not text"),
+        ("json: {a: s3cret, b: .nan}", ":6: loads.burst.json", "is not a JSON document"),
+    ],
+)
+def test_a_body_that_cannot_be_sent_is_refused_without_its_text(tmp_path, body, where, what):
+    """It can be a secret."""
+    ((place, sentence, hint),) = problems(tmp_path, GOOD.replace("requests: 100", f"requests: 100, {body}"))
+
+    assert place == where
+    assert what in sentence
+    assert "s3cret" not in sentence + hint
+
+
 def test_a_campaign_without_any_case_is_refused(tmp_path):
     """Not an empty run."""
     ((where, what, hint),) = problems(tmp_path, GOOD + "include: ['up/*']\nexclude: ['*/burst']\n")

@@ -31,13 +31,43 @@ def test_urls_of_a_container_and_of_a_url(target, paths, urls):
     assert traffic_of(target, load(paths=paths), "198.18.0.1", Path()).urls == urls
 
 
-@pytest.mark.parametrize(("method", "expected"), [("GET", "POST"), ("PUT", "PUT")])
-def test_a_body_is_posted_unless_the_load_names_a_method(tmp_path, method, expected):
-    """The body is that of the file beside the campaign."""
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        ({"body_file": "body.json"}, b"{}"),
+        ({"body": "a=1&b=\u00fc"}, b"a=1&b=\xc3\xbc"),
+        ({"body": ""}, b""),
+        ({"json": {"a": [1, None, "\u00fc"]}}, b'{"a":[1,null,"\xc3\xbc"]}'),
+        ({"json": None}, b"null"),
+    ],
+)
+@pytest.mark.parametrize(("method", "expected"), [({}, "POST"), ({"method": "GET"}, "GET"), ({"method": "PUT"}, "PUT")])
+def test_a_body_is_posted_unless_the_load_names_a_method(tmp_path, body, sent, method, expected):
+    """The body is that of the file beside the campaign, or the one in it."""
     (tmp_path / "body.json").write_bytes(b"{}")
-    sent = traffic_of(URL, load(body_file="body.json", method=method), "", tmp_path)
+    traffic = traffic_of(URL, load(**body, **method), "", tmp_path)
 
-    assert (sent.method, sent.body) == (expected, b"{}")
+    assert (traffic.method, traffic.body) == (expected, sent)
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({}, [["Content-Type", "application/json"]]),
+        ({"content-type": "application/x+json"}, [["content-type", "application/x+json"]]),
+    ],
+)
+def test_a_json_document_names_its_type_unless_the_load_does(given, sent):
+    """Whatever the letters' case of the header's name. Other bodies name no type."""
+    assert traffic_of(URL, load(json={}, headers=given), "", Path()).headers == sent
+    assert traffic_of(URL, load(body="{}", headers=given), "", Path()).headers == [list(x) for x in given.items()]
+
+
+def test_a_body_is_in_no_text_about_a_load():
+    """It can be a secret."""
+    one, other = load(body="s3cret"), load(json={"key": "s3cret"})
+
+    assert "s3cret" not in f"{one!r} {other!r} {traffic_of(URL, one, '', Path())!r}"
 
 
 def test_the_request_that_is_checked_is_the_one_that_is_sent():
