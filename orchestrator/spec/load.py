@@ -11,13 +11,15 @@ from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.slo import shown
 from orchestrator.spec.checks import Checks, Loaded
 from orchestrator.spec.document import plain, read_yaml
-from orchestrator.spec.overrides import VARIABLES, Override, apply, read_overrides
+from orchestrator.spec.overrides import apply, read_overrides
 from orchestrator.spec.places import Places
 from orchestrator.spec.references import is_file
 from orchestrator.spec.variables import Names, Unset, interpolate
 
 if TYPE_CHECKING:
     from orchestrator.spec.inventory import Inventory
+
+VARIABLES = "variables"
 
 
 def load(
@@ -34,24 +36,17 @@ def load(
     """
     tree = read_yaml(path)
     problems: list[Problem] = []
-    first, others = read_overrides(overrides, options or {}, problems)
-    checks = Checks(Places(path, tree, [*first, *others]).name, problems)
-    data = _with_overrides(plain(tree), first, (VARIABLES,), checks)
+    changes = read_overrides(overrides, options or {}, problems)
+    checks = Checks(Places(path, tree, changes).name, problems)
+    data = plain(tree)
+    for change in changes:
+        apply(change, data, (VARIABLES, *parts), checks.problems)
     data = _resolved(data, _given(environment), checks)
-    data = _with_overrides(data, others, parts, checks)
     return Loaded(checks.campaign(data, path.parent), path.parent, data)
 
 
 def _given(environment: dict[str, str] | None) -> dict[str, str]:
     return dict(os.environ) if environment is None else environment
-
-
-def _with_overrides(
-    data: dict[str, Any], overrides: Sequence[Override], parts: Sequence[str], checks: Checks
-) -> dict[str, Any]:
-    for override in overrides:
-        apply(override, data, parts, checks.problems)
-    return data
 
 
 def _resolved(data: dict[str, Any], environment: dict[str, str], checks: Checks) -> dict[str, Any]:

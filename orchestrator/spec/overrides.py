@@ -9,9 +9,6 @@ from typing import Any
 from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.spec.document import read_value
 
-# What is set here is set before any ${NAME} is replaced.
-VARIABLES = "variables"
-
 
 @dataclass(frozen=True, slots=True)
 class Override:
@@ -22,16 +19,12 @@ class Override:
     option: str
 
 
-def read_overrides(
-    texts: Sequence[str], options: Mapping[str, str], problems: list[Problem]
-) -> tuple[list[Override], list[Override]]:
-    """Return the overrides of variables, and all others.
+def read_overrides(texts: Sequence[str], options: Mapping[str, str], problems: list[Problem]) -> list[Override]:
+    """Return the overrides, in the order given. They are applied before any ${NAME} is replaced.
 
     texts: 'path=value', the value as YAML; options: the option that stands for a path, where it is not --set.
     """
-    read = [override for text in texts if (override := _read(text, options, problems)) is not None]
-    first = [override for override in read if override.keys[0] == VARIABLES and len(override.keys) > 1]
-    return first, [override for override in read if override not in first]
+    return [override for text in texts if (override := _read(text, options, problems)) is not None]
 
 
 def _read(text: str, options: Mapping[str, str], problems: list[Problem]) -> Override | None:

@@ -1,7 +1,11 @@
-"""${NAME} in campaign and inventory files: a variable of the file, else one of the environment."""
+"""${NAME} in campaign and inventory files: a variable of the file, else one of the environment.
+
+Only `${` begins a variable: `$name` and `$$` are text, as in '?$filter=x'. `$${` stands for the text `${`.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +14,13 @@ from orchestrator.slo import shown
 from orchestrator.spec.units import as_text
 
 Location = tuple[Any, ...]
-_WHOLE = re.compile(r"^\$\{(\w+)\}$")
+# What a value of a file can hold, for the JSON Schema.
+USES_A_VARIABLE = r"\$\{"
+FORMS = "write ${NAME} or ${NAME:-value}; write $${ for the text ${"
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
+_WHOLE = re.compile(rf"\$\{{({_NAME})\}}")
+_OPENING = re.compile(r"\$\$\{|\$\{")
+_HEAD = re.compile(rf"({_NAME})(\}}|:-)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +34,14 @@ class Names:
         """Return every value as text; the file's variables win."""
         return self.environment | {name: as_text(value) for name, value in self.variables.items()}
 
+    def nearest(self, name: str) -> str | None:
+        """Return the name that was probably meant, if one is close."""
+        for known in (list(self.variables), list(self.environment)):
+            close = difflib.get_close_matches(name, known, 1)
+            if found := next(iter(close or [other for other in known if other.lower() == name.lower()]), None):
+                return found
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Unset:
@@ -32,6 +50,10 @@ class Unset:
     location: Location
     what: str
     hint: str
+
+
+class _Unreadable(ValueError):
+    """A ${ that does not begin a variable."""
 
 
 def interpolate(value: Any, names: Names, location: Location, unset: list[Unset]) -> Any:
@@ -43,9 +65,9 @@ def interpolate(value: Any, names: Names, location: Location, unset: list[Unset]
         return {key: interpolate(inner, names, (*location, key), unset) for key, inner in value.items()}
     if isinstance(value, list):
         return [interpolate(inner, names, (*location, i), unset) for i, inner in enumerate(value)]
-    if not isinstance(value, str) or "$" not in value or _is_script(location):
+    if not isinstance(value, str) or "${" not in value or _is_script(location):
         return value
-    if (whole := _WHOLE.match(value)) and whole[1] in names.variables:
+    if (whole := _WHOLE.fullmatch(value)) and whole[1] in names.variables:
         return names.variables[whole[1]]
     return _expanded(value, names, location, unset)
 
@@ -56,24 +78,65 @@ def literal(value: Any) -> Any:
         return {key: literal(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [literal(inner) for inner in value]
-    if isinstance(value, str) and "$" in value:
-        return value.replace("\\", "\\\\").replace("$", "\\$")
-    return value
+    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 def _expanded(text: str, names: Names, location: Location, unset: list[Unset]) -> str:
-    from expandvars import ExpandvarsException, ParameterNullOrNotSet, UnboundVariable, expand
-
-    expander: Any = expand
+    missing: list[str] = []
     try:
-        return str(expander(text, nounset=True, environ=names.all()))
-    except (UnboundVariable, ParameterNullOrNotSet) as error:
-        what = f"variable {shown(str(error.args[0]).partition(':')[0])} is not set"
-        unset.append(Unset(location, what, "set the variable, or give a default: ${NAME:-value}"))
-    except ExpandvarsException:
-        what = f"{shown(text)} is not a valid use of a variable"
-        unset.append(Unset(location, what, "write ${NAME} or ${NAME:-value}; write \\$ for a dollar sign"))
-    return text
+        result, _ = _read(text, 0, names.all(), missing, inside=False)
+    except _Unreadable:
+        # Without the text: it can be a secret.
+        unset.append(Unset(location, "'${' begins no valid variable here", FORMS))
+        return text
+    for name in dict.fromkeys(missing):
+        near = names.nearest(name)
+        hint = f"did you mean ${{{near}}}?" if near else "set the variable, or give a default: ${NAME:-value}"
+        unset.append(Unset(location, f"variable {shown(name)} is not set", hint))
+    return text if missing else result
+
+
+def _read(text: str, start: int, values: dict[str, str], missing: list[str], inside: bool) -> tuple[str, int]:
+    """Return the text from `start` on with its variables replaced, and where it ends.
+
+    inside: it is a default, which ends at the first '}' of its own. missing: takes the names without a value.
+    """
+    parts: list[str] = []
+    at = start
+    while True:
+        opening = _OPENING.search(text, at)
+        closing = text.find("}", at) if inside else -1
+        if closing >= 0 and (opening is None or closing < opening.start()):
+            return "".join([*parts, text[at:closing]]), closing + 1
+        if opening is None:
+            if inside:
+                raise _Unreadable
+            return "".join([*parts, text[at:]]), len(text)
+        parts.append(text[at : opening.start()])
+        if opening[0] == "$${":
+            parts.append("${")
+            at = opening.end()
+        else:
+            value, at = _variable(text, opening.end(), values, missing)
+            parts.append(value)
+
+
+def _variable(text: str, start: int, values: dict[str, str], missing: list[str]) -> tuple[str, int]:
+    """Return the value of the variable whose name begins at `start`, and where it ends."""
+    head = _HEAD.match(text, start)
+    if head is None:
+        raise _Unreadable
+    name, end = head[1], head.end()
+    if head[2] == "}":
+        if name not in values:
+            missing.append(name)
+        return values.get(name, ""), end
+    # As in a shell: a default is also for a variable that is empty, and is read only where it is needed.
+    unused: list[str] = []
+    default, end = _read(text, end, values, unused, inside=True)
+    if not (value := values.get(name, "")):
+        missing += unused
+    return value or default, end
 
 
 def _is_script(location: Location) -> bool:

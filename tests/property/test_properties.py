@@ -18,6 +18,7 @@ from agents.records import AgentFacts
 from agents.requestlog import LogTail, parse
 from agents.rows import MalformedRow
 from agents.series import Series
+from orchestrator.spec.variables import Names, interpolate, literal
 from tests.unit.facts import agent_facts
 
 SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -190,3 +191,12 @@ def test_a_cut_or_changed_stream_is_noticed(a, data):
 def test_facts_are_a_record():
     """The helper above makes real facts."""
     assert isinstance(agent_facts(), AgentFacts)
+
+
+@given(st.text(alphabet="${}AB:-\\ ", max_size=12))
+def test_text_that_was_made_literal_is_read_back_as_it_was(text):
+    """Whatever dollar signs and braces it has: the campaign in a run's folder is read again."""
+    unset = []
+
+    assert interpolate(literal({"k": [text]}), Names({"A": "a"}, {"B": 1}), (), unset) == {"k": [text]}
+    assert not unset

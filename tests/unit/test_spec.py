@@ -1,5 +1,6 @@
 """Campaign files: every problem at once, with its line, its key and what to do."""
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -105,13 +106,60 @@ def test_variables_come_from_the_environment(tmp_path):
     assert loaded.campaign.targets["up"].url == "http://localhost:81/"
 
 
-@pytest.mark.parametrize("text", ["${", "${X", "${!X}"])
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("?$filter=Price&$top=5", "?$filter=Price&$top=5"),
+        ("?$$filter=$$", "?$$filter=$$"),
+        (r"C:\dir \$X", r"C:\dir \$X"),
+        ("$A${A}$", "$Aa$"),
+        ("$${A}", "${A}"),
+        ("$${", "${"),
+        ("$$${A}", "$${A}"),
+        ("${A}${b-c.d}", "ae"),
+        ("${A:-x} ${NO:-x} ${EMPTY:-x} ${NO:-}.", "a x x ."),
+        ("${NO:-${A}/${NO:-$y}} ${A:-${NO}}", "a/$y a"),
+        ("${NO:-$${A}}", "${A}"),
+        ('{"a": "${A}"}', '{"a": "a"}'),
+    ],
+)
+def test_only_a_dollar_sign_with_a_brace_begins_a_variable(tmp_path, text, read):
+    """The same in a URL, a header, a body, the environment of a container, and in --set."""
+    plain = {
+        "campaign": "c",
+        "targets": {"t": {"image": "i", "port": 80, "env": {"E": text}}},
+        "loads": {"l": {"clients": 2, "requests": 2, "json": {"k": [text]}, "headers": {"H": text}}},
+    }
+    path, environment = tmp_path / "c.yaml", {"A": "a", "EMPTY": "", "b-c.d": "e"}
+    path.write_text(json.dumps(plain))
+
+    campaign = load(path, [f"description={json.dumps(text)}"], environment).campaign
+
+    sent = campaign.loads["l"]
+    found = (campaign.description, campaign.targets["t"].env["E"], sent.headers["H"], sent.json_["k"][0])
+    assert found == (read, read, read, read)
+
+
+def test_all_unknown_variables_are_reported_at_once_with_the_nearest_names(tmp_path):
+    """Each with its line; two in one value, one of a misspelt name, one in another case of letters."""
+    text = "variables: {clients: 4}\n" + GOOD.replace("clients: 4", "clients: '${client}'").replace(
+        "http://127.0.0.1:8000", "http://${host}:${XYZZY}/"
+    )
+
+    assert problems(tmp_path, text, environment={"HOST": "h"}) == [
+        (":5: targets.up.url", "variable 'host' is not set", "did you mean ${HOST}?"),
+        (":5: targets.up.url", "variable 'XYZZY' is not set", "set the variable, or give a default: ${NAME:-value}"),
+        (":7: loads.burst.clients", "variable 'client' is not set", "did you mean ${clients}?"),
+    ]
+
+
+@pytest.mark.parametrize("text", ["${", "${X", "${!X}", "${X-y}${", "${X:-", "${X:=y}", "${}"])
 def test_a_variable_that_cannot_be_read(tmp_path, text):
-    """The value as written, and the forms that there are."""
+    """The forms that there are, without the value."""
     ((where, what, hint),) = problems(tmp_path, GOOD + f"description: 'a {text} b'\n", environment={})
 
     assert where == ":7: description"
-    assert what == f"'a {text} b' is not a valid use of a variable"
+    assert what == "'${' begins no valid variable here"
     assert "${NAME:-value}" in hint
 
 
