@@ -17,7 +17,11 @@ LOG_LINES = 2000
 
 @dataclass(frozen=True, slots=True)
 class ServerSpec:
-    """A container to run: limits (cpus in cores; memory in bytes, no swap beside it), environment, network, readiness."""
+    """A container to run: limits (cpus in cores; memory in bytes, no swap beside it), environment, network, readiness.
+
+    request: what the load sends; one response to it is compared with `expect`. ready: what is asked until the server is
+    up; None: the same request.
+    """
 
     target: str
     image: str
@@ -30,7 +34,7 @@ class ServerSpec:
     memory_bytes: int | None = None
     cpuset: str | None = None
     network: str = "host"
-    ready_path_url: str = ""
+    ready: Request | None = None
     ready_timeout_s: float = 60.0
     settle_timeout_s: float = 15.0
 

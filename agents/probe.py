@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import httpx
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 from agents.records import ServerState
 
 TIMEOUT_S = 5.0
+# Statuses of 500 and above that a server gives while it runs: not implemented, version not supported.
+UP_ALL_THE_SAME = (501, 505)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,18 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """The request that the load will send."""
+    """One request: the one that the load will send, or the one that shows that a server is ready."""
 
     url: str
     http2: bool = False
     method: str = "GET"
     headers: list[list[str]] = field(default_factory=list)
-    body: bytes = b""
+    body: bytes = field(default=b"", repr=False)
+
+    @property
+    def asked(self) -> str:
+        """Method and path, for a person: 'POST /orders'. Without the query, which can hold a secret."""
+        return f"{self.method} {urlsplit(self.url).path or '/'}"
 
 
 class Answer(NamedTuple):
@@ -49,12 +57,17 @@ class Answer(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Whether a server answers as it should. state: READY, MISMATCH, NOT_READY or EXITED; the rest as in ServerFacts."""
+    """Whether a server answers as it should. state: READY, MISMATCH, NOT_READY or EXITED; the rest as in ServerFacts.
+
+    status: of its answer; None without one.
+    """
 
     state: ServerState
     detail: str = ""
     closes: bool = False
     body_bytes: int | None = None
+    status: int | None = None
+    asked: str = ""
 
 
 class Unanswered(RuntimeError):
@@ -128,16 +141,26 @@ def check(request: Request, expect: Expect, timeout_s: float, repeat: bool = Tru
     try:
         answer = wait_for_answer(request, timeout_s) if repeat else ask(request, timeout_s)
     except Unanswered as error:
-        return Checked(ServerState.NOT_READY, str(error))
-    return compare(expect, answer)
+        return Checked(ServerState.NOT_READY, str(error), asked=request.asked)
+    return compare(request, expect, answer)
 
 
-def compare(expect: Expect, answer: Answer) -> Checked:
-    """Compare a response with what is expected."""
+def compare(request: Request, expect: Expect, answer: Answer) -> Checked:
+    """Compare the response to a request with what is expected."""
     wrong = difference(expect, answer)
     return Checked(
-        ServerState.MISMATCH if wrong else ServerState.READY, wrong or "", answer.closes, same_length(expect, answer)
+        ServerState.MISMATCH if wrong else ServerState.READY,
+        wrong or "",
+        answer.closes,
+        same_length(expect, answer),
+        answer.status,
+        request.asked,
     )
+
+
+def shows_ready(status: int) -> bool:
+    """Return whether an answer of this status comes from a server that is up, whatever it thinks of the request."""
+    return status < 500 or status in UP_ALL_THE_SAME
 
 
 def wait_for_answer(request: Request, timeout_s: float) -> Answer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 
 from agents import probe
 from agents.cgroup import THRASH_FAULTS, Counters
@@ -73,7 +72,7 @@ class Readiness:
         """Return None as soon as the server answers, otherwise why it will not."""
         spec = self._spec
         self.waiting_for = f"waiting for {spec.target} to answer"
-        request = replace(spec.request, url=spec.ready_path_url or spec.request.url, method="GET", body=b"")
+        request = spec.ready or spec.request
         deadline = time.monotonic() + spec.ready_timeout_s
         memory, reason = MemoryWatch(), "nothing answered"
         while time.monotonic() < deadline:
@@ -86,7 +85,9 @@ class Readiness:
             if (why := memory.hopeless(self._counters(), time.monotonic())) is not None:
                 return Checked(ServerState.NOT_READY, why)
             self._abort.wait(POLL_S)
-        return Checked(ServerState.NOT_READY, f"no answer within {spec.ready_timeout_s:g} s: {reason}")
+        return Checked(
+            ServerState.NOT_READY, f"{request.asked} gave no answer for {spec.ready_timeout_s:g} s: {reason}"
+        )
 
     def _settle(self) -> None:
         """Wait until the server is idle, but not longer than its time to settle."""
@@ -106,7 +107,7 @@ class Readiness:
             answer = probe.ask(self._spec.request)
         except Unanswered as error:
             return Checked(ServerState.NOT_READY, f"it answered once and then no more: {error}")
-        return probe.compare(self._spec.expect, answer)
+        return probe.compare(self._spec.request, self._spec.expect, answer)
 
 
 def _unready(request: Request) -> str:
@@ -115,4 +116,4 @@ def _unready(request: Request) -> str:
         status = probe.ask(request, timeout_s=ANSWER_TIMEOUT_S).status
     except Unanswered as error:
         return str(error)
-    return f"status {status}" if status >= 500 else ""
+    return "" if probe.shows_ready(status) else f"status {status}"

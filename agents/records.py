@@ -199,7 +199,8 @@ class ServerFacts:
     state: 'ready', 'mismatch' (it answered, and not as expected), 'not-ready', 'exited', 'external' (a URL), 'not-tried'
     (given up after the trials before) or 'not-started' (a command before it failed).
     closes: it ended the connection after its one answer. body_bytes: the length of that answer's body where all must be
-    like it, else None. afterwards, afterwards_detail: state once more when the load was over; '' when it was not asked.
+    like it, else None. status: of that answer; asked: method and path of its request.
+    afterwards, afterwards_detail: state once more when the load was over; '' when it was not asked.
     opening and closing: counters at the window's edges; last: when it was looked at for the last time. series: columns by
     name, a value per second of the window: at_s, cpu_us, throttled_us and major_faults of that second, memory_bytes.
     """
@@ -220,4 +221,6 @@ class ServerFacts:
     body_bytes: int | None = None
     afterwards: ServerState = ServerState.UNKNOWN
     afterwards_detail: str = ""
+    status: int | None = None
+    asked: str = ""
     series: dict[str, list[float]] = field(default_factory=dict)

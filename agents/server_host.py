@@ -112,6 +112,8 @@ class ServerHost(CommandHost):
             detail=checked.detail,
             closes=checked.closes,
             body_bytes=checked.body_bytes,
+            status=checked.status,
+            asked=checked.asked,
             ready_after_us=round((time.monotonic() - began) * 1e6),
             last=self._read(),
         )

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
 
-from agents.probe import Checked
+from agents.probe import Checked, Expect, shows_ready
 from agents.records import ServerFacts, ServerState
+from orchestrator.errors import HostError
 from orchestrator.fleet.handles import ServerHandle
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.run.events import Event
 from orchestrator.run.inputs import RunningTrial
-from orchestrator.run.targets import expect_of, request_to, server_spec
+from orchestrator.run.targets import expect_of, ready_request, request_to, server_spec
 
 # States of a server that can be loaded.
 UP = (ServerState.READY, ServerState.EXTERNAL)
@@ -20,6 +22,8 @@ START_POLL_S = 0.25
 # A URL is up already: unless the campaign says how long to wait for it, it is asked once and has this long to answer.
 ALREADY_UP_S = 4.0
 FURTHER_S = 5.0
+# Of a URL that is waited for.
+READY_POLL_S, SHORTEST_S = 0.2, 0.2
 # How long the one request after the load may take; longer where responses took longer before.
 AFTERWARDS_S = 3.0
 AFTERWARDS_AT_MOST_S = 30.0
@@ -45,12 +49,47 @@ def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -
 
 def _ask_url(trial: RunningTrial) -> ServerFacts:
     target = trial.input.target
+    if target.ready.model_fields_set and (failed := _wait_for_url(trial)) is not None:
+        return ServerFacts(ServerState.NOT_READY, failed)
     trial.say(Event("server", f"sending one request to {target.url}", passing=True))
     waits = "timeout" in target.ready.model_fields_set
-    timeout_s = target.ready.timeout / 1e6 if waits else ALREADY_UP_S
-    checked = _ask(trial, trial.traffic.urls[0], timeout_s, repeat=waits)
-    state = ServerState.EXTERNAL if checked.state == ServerState.READY else checked.state
-    return ServerFacts(state=state, detail=checked.detail, closes=checked.closes, body_bytes=checked.body_bytes)
+    timeout_s = max(ALREADY_UP_S, target.ready.timeout / 1e6) if waits else ALREADY_UP_S
+    checked = _ask(trial, trial.traffic.urls[0], timeout_s, repeat=False)
+    return ServerFacts(
+        state=ServerState.EXTERNAL if checked.state == ServerState.READY else checked.state,
+        detail=checked.detail,
+        closes=checked.closes,
+        body_bytes=checked.body_bytes,
+        status=checked.status,
+        asked=checked.asked,
+    )
+
+
+def _wait_for_url(trial: RunningTrial) -> str | None:
+    """Wait until a URL that has 'ready' in the campaign is up. Return why it is not; None when it is.
+
+    Raises HostError when it answers, and never as a server that is up.
+    """
+    target = trial.input.target
+    request = ready_request(target, request_to(trial.traffic.urls[0], trial.traffic))
+    trial.say(Event("server", f"waiting for {target.url} to answer", passing=True))
+    waiting_s = target.ready.timeout / 1e6
+    deadline = time.monotonic() + waiting_s
+    while True:
+        # Long enough for a slow answer, and not all of the time for one request that is never answered.
+        timeout_s = min(max(ALREADY_UP_S, waiting_s / 3), max(SHORTEST_S, deadline - time.monotonic()))
+        checked = trial.placed.loads[0].check(request, Expect(), timeout_s, repeat=False)
+        if checked.status is not None and shows_ready(checked.status):
+            return None
+        if time.monotonic() >= deadline:
+            break
+        time.sleep(READY_POLL_S)
+    if checked.status is None:
+        return checked.detail
+    raise HostError(
+        f"{target.url} is not ready after {waiting_s:g} s: {request.asked} answers with status {checked.status}",
+        "fix the server, raise ready.timeout, or set ready.path to a path that answers below 500 when it is up",
+    )
 
 
 def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
@@ -73,7 +112,8 @@ def _check_further(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
     for url in trial.traffic.urls[1:]:
         checked = _ask(trial, url, FURTHER_S)
         if checked.state != ServerState.READY:
-            return replace(facts, state=checked.state, detail=f"{url}: {checked.detail}")
+            detail = f"{checked.asked}: {checked.detail}"
+            return replace(facts, state=checked.state, detail=detail, status=checked.status, asked=checked.asked)
     return facts
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from agents.container import ServerSpec
 from agents.generators.contract import Protocol
@@ -63,6 +64,23 @@ def request_to(url: str, traffic: Traffic) -> Request:
     return Request(url, traffic.protocol is Protocol.HTTP2, traffic.method, traffic.headers, traffic.body)
 
 
+def ready_request(target: Target, request: Request) -> Request:
+    """Return what is asked until a server is up: the load's request, or a GET of `ready.path` with the load's headers.
+
+    request: the load's. Headers about a body are left out, because a GET has none.
+    """
+    if target.ready.path is None:
+        return request
+    parts = urlsplit(request.url)
+    return replace(
+        request,
+        url=f"{parts.scheme}://{parts.netloc}{target.ready.path}",
+        method="GET",
+        headers=[header for header in request.headers if not header[0].lower().startswith("content-")],
+        body=b"",
+    )
+
+
 def expect_of(target: Target) -> Expect:
     """Return what one response must be."""
     wanted = target.expect
@@ -73,8 +91,6 @@ def expect_of(target: Target) -> Expect:
 def server_spec(name: str, target: Target, image: str, request: Request) -> ServerSpec:
     """Describe the container of a target. request: what its host asks once it is ready, at its own address."""
     assert target.port is not None
-    parts = urlsplit(request.url)
-    ready = urlunsplit((parts.scheme, parts.netloc, target.ready.path or parts.path, "", ""))
     return ServerSpec(
         target=name,
         image=image,
@@ -87,6 +103,6 @@ def server_spec(name: str, target: Target, image: str, request: Request) -> Serv
         memory_bytes=target.limits.memory,
         cpuset=target.limits.cpuset,
         network=target.network,
-        ready_path_url=ready,
+        ready=ready_request(target, request),
         ready_timeout_s=target.ready.timeout / 1e6,
     )

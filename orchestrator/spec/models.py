@@ -74,11 +74,12 @@ class Limits(Model):
 
 
 class Ready(Model):
-    """When the server counts as up: it answers this path with a status below 500."""
+    """When the server counts as up: it answers with a status below 500, or with 501 or 505."""
 
     path: UrlPath | None = None
-    """Requested until it answers; the target's own path by default."""
+    """Sends GET to this path until the server is up; by default the load's own request is sent."""
     timeout: Duration = 60_000_000
+    """How long to wait until the server is up. A target that is a URL is asked once unless `ready` is set."""
 
 
 class Expect(Model):

@@ -78,15 +78,13 @@ class NotedLoad(NotedHost):
     t0_ns: int = 0
     h2load: str = "1.64"
     # How long the last check was repeated; None where it was to ask once.
-    waited_s: float | None = 0.0
 
     def describe(self):
         self.note("describe")
         return HostDescription(self.host, HostRole.LOAD, "6.1", [0], 9, h2load=self.h2load)
 
     def check(self, request, expect, timeout_s, repeat=True):
-        self.note(f"check {request.url}")
-        self.waited_s = timeout_s if repeat else None
+        self.note(f"check {request.method} {request.url}")
         return self.checked
 
     def arm(self, assignments):

@@ -1,8 +1,10 @@
 """When a server that was started is ready, and when it is given up: against a real socket, without a container."""
 
 import threading
-from contextlib import contextmanager
+import time
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -15,6 +17,26 @@ from agents.records import ServerState
 LIMIT = 64 << 20
 IDLE = Counters()
 RUNNING = ContainerState(running=True)
+
+
+@contextmanager
+def served(handler):
+    """Serve with a handler; yield the URL."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def serving():
+    """Serve with a handler until the test is over; return the URL."""
+    with ExitStack() as stack:
+        yield lambda handler: stack.enter_context(served(handler))
 
 
 @contextmanager
@@ -32,18 +54,13 @@ def answering(*statuses):
         def log_message(self, *arguments):
             """Print nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(Handler) as url:
+        yield url
 
 
 def outcome(url, expect=None, counters=lambda: IDLE, state=lambda: RUNNING, abort=None, **changes):
-    spec = ServerSpec("t", "i", 80, Request(url), expect or Expect(), **({"ready_timeout_s": 10.0} | changes))
+    settings = {"request": Request(url), "ready_timeout_s": 10.0} | changes
+    spec = ServerSpec("t", "i", 80, expect=expect or Expect(), **settings)
     readiness = Readiness(spec, counters, state, abort or threading.Event())
     return readiness.outcome(), readiness.waiting_for
 
@@ -67,6 +84,55 @@ def test_a_wrong_response_is_a_mismatch():
     assert (checked.state, checked.detail) == (ServerState.MISMATCH, "status 200 where 201 was expected")
 
 
+class PostOnly(BaseHTTPRequestHandler):
+    """A service that only takes orders: http.server answers every other method with 501."""
+
+    seen: ClassVar[list[tuple[str, str, bytes]]] = []
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.seen.append((self.command, self.path, body))
+        self.send_response(200 if body else 400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *arguments):
+        """Print nothing."""
+
+
+@pytest.mark.process
+def test_a_server_that_only_takes_posts_is_asked_as_the_load_asks(serving):
+    """Method, headers, body and query; nothing else is sent to it."""
+    PostOnly.seen.clear()
+    request = Request(serving(PostOnly) + "orders?x=1", method="POST", body=b"{}")
+    checked, _ = outcome("", request=request, ready_timeout_s=60.0)
+
+    assert checked.state == ServerState.READY
+    assert set(PostOnly.seen) == {("POST", "/orders?x=1", b"{}")}
+
+
+@pytest.mark.process
+def test_a_server_that_does_not_know_the_method_is_a_mismatch_at_once(serving):
+    """It is up: waiting does not help. What was asked is said."""
+    began = time.monotonic()
+    checked, _ = outcome("", request=Request(serving(PostOnly) + "orders?key=s3cret"), ready_timeout_s=60.0)
+
+    assert (checked.state, checked.status, checked.asked) == (ServerState.MISMATCH, 501, "GET /orders")
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.process
+def test_a_path_of_its_own_shows_when_a_server_is_ready(serving):
+    """Orders are sent once: to be compared."""
+    PostOnly.seen.clear()
+    url = serving(PostOnly)
+    ready, request = Request(url + "up"), Request(url + "orders", method="POST", body=b"{}")
+    checked, _ = outcome("", request=request, ready=ready)
+
+    assert checked.state == ServerState.READY
+    assert PostOnly.seen == [("POST", "/orders", b"{}")]
+
+
 @pytest.mark.process
 def test_a_server_that_stays_busy_is_measured_all_the_same():
     """After its time to settle."""
@@ -84,7 +150,7 @@ def test_a_server_that_never_answers_is_not_ready():
     with answering(500) as url:
         checked, stage = outcome(url, ready_timeout_s=0.3)
 
-    assert (checked.state, checked.detail) == (ServerState.NOT_READY, "no answer within 0.3 s: status 500")
+    assert (checked.state, checked.detail) == (ServerState.NOT_READY, "GET / gave no answer for 0.3 s: status 500")
     assert stage == "waiting for t to answer"
 
 

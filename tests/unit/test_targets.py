@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from agents.generators.contract import Protocol
-from orchestrator.run.targets import is_loopback, request_to, traffic_of
-from orchestrator.spec.models import Load, Target
+from agents.probe import Request
+from orchestrator.run.targets import is_loopback, ready_request, request_to, traffic_of
+from orchestrator.spec.models import Load, Ready, Target
 
 
 def load(**changes):
@@ -77,6 +78,25 @@ def test_the_request_that_is_checked_is_the_one_that_is_sent():
 
     assert (sent.protocol, request.http2) == (Protocol.HTTP2, True)
     assert (request.url, request.method, request.headers, request.body) == (URL.url, "HEAD", [["X-A", "1"]], b"")
+
+
+@pytest.mark.parametrize("target", [CONTAINER, URL])
+def test_a_server_is_waited_for_with_the_loads_own_request(target):
+    """Method, headers and body: a service that only takes POST answers nothing else."""
+    sent = traffic_of(target, load(json={}), "h", Path())
+    request = request_to(sent.urls[0], sent)
+
+    assert ready_request(target, request) == request
+
+
+def test_a_path_for_readiness_is_a_get_without_a_body():
+    """With the load's headers, such as a host or credentials, and without those about its body."""
+    target = CONTAINER.model_copy(update={"ready": Ready(path="/up?x")})
+    sent = traffic_of(target, load(json={}, headers={"Host": "shop", "Content-Encoding": "gzip"}), "h", Path())
+
+    assert ready_request(target, request_to(sent.urls[0], sent)) == Request(
+        "https://h:81/up?x", headers=[["Host", "shop"]]
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from agents.records import ServerFacts, ServerState
 from orchestrator.errors import HostError
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import make_plan
-from orchestrator.run import load
+from orchestrator.run import load, server
 from orchestrator.run.commands import around
 from orchestrator.run.inputs import TrialInput
 from orchestrator.run.trial import run_trial
@@ -62,7 +62,7 @@ def test_the_steps_of_a_trial_and_their_order():
     world = World(paths=["/x", "/y"])
     output = world.run()
 
-    asked = "gen.check http://198.18.0.1:80"
+    asked = "gen.check GET http://198.18.0.1:80"
     assert world.calls[:-4] == [
         "web.run_command prepare", "web.start", f"{asked}/y", "gen.arm", "gen.release_at", "web.meter", "gen.wait",
         "gen.collect", *world.calls[8:10], "web.finish", f"{asked}/x", "web.run_command tidy", "web.log",
@@ -124,11 +124,11 @@ def test_a_server_that_does_not_become_ready_is_not_loaded():
 def test_an_endpoint_that_answers_otherwise_is_not_loaded():
     """Further endpoints are asked, too; which one it was is said."""
     world = World(paths=["/x", "/y"])
-    world.load.checked = Checked(ServerState.MISMATCH, "status 404")
+    world.load.checked = Checked(ServerState.MISMATCH, "status 404", status=404, asked="GET /y")
     output = world.run()
 
     assert output.facts.server.state == ServerState.MISMATCH
-    assert output.facts.error == "http://198.18.0.1:80/y: status 404"
+    assert output.facts.error == "GET /y: status 404"
     assert "gen.arm" not in world.calls
 
 
@@ -168,19 +168,52 @@ def test_t0_is_as_far_ahead_as_the_hosts_are_away(address, lead_ms, monkeypatch)
     assert world.run().facts.t0_ns == 1_000_000_000 + lead_ms * 1_000_000 + 3 * 20 + 7_000
 
 
-@pytest.mark.parametrize(("ready", "waited_s"), [({}, None), ({"ready": {"timeout": "9s"}}, 9.0)])
-def test_a_url_is_asked_once_unless_the_campaign_waits_for_it(ready, waited_s):
-    """What is not up already is an error now; ready.timeout is kept as it is."""
-    world = World()
+class Hours:
+    """A clock that only sleeping moves."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+def of_url(ready, monkeypatch):
+    """A world whose target is a URL, and its clock."""
+    world, hours = World(method="POST"), Hours()
     plain = world.campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    plain["targets"]["t"] = {"url": "http://api/"} | ready
+    plain["targets"]["t"] = {"url": "http://api/x"} | ready
     world.campaign = Campaign.model_validate(plain)
+    monkeypatch.setattr(server, "time", hours)
+    return world, hours
+
+
+@pytest.mark.parametrize(("ready", "waited_s"), [({}, 0), ({"ready": {"timeout": "9s"}}, 9)])
+def test_a_url_is_asked_once_unless_the_campaign_waits_for_it(ready, waited_s, monkeypatch):
+    """What is not up already is an error now; ready.timeout is kept as it is."""
+    world, hours = of_url(ready, monkeypatch)
     world.load.checked = Checked(ServerState.NOT_READY, "ConnectError: [Errno 111] Connection refused")
     output = world.run()
 
     assert output.facts.server.state == ServerState.NOT_READY
-    assert world.load.waited_s == waited_s
+    assert waited_s <= hours.now < waited_s + 1
     assert "gen.arm" not in world.calls
+
+
+@pytest.mark.parametrize(("path", "asked"), [({}, "POST http://api/x"), ({"path": "/up"}, "GET http://api/up")])
+def test_a_url_that_is_not_ready_in_time_is_an_error_that_names_the_request(path, asked, monkeypatch):
+    """It answers, but as a server that is not up; a server that does not know the method is up."""
+    world, _ = of_url({"ready": {"timeout": "9s"} | path}, monkeypatch)
+    world.load.checked = Checked(ServerState.MISMATCH, "status 503", status=503)
+    with pytest.raises(HostError, match=r"is not ready after 9 s: .* answers with status 503"):
+        world.run()
+    assert f"gen.check {asked}" in world.calls
+
+    world.load.checked = Checked(ServerState.MISMATCH, "status 501", status=501, asked="POST /x")
+    assert world.run().facts.server.asked == "POST /x"
 
 
 CLOSES = ServerFacts(ServerState.READY, closes=True)

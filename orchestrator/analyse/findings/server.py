@@ -15,6 +15,8 @@ from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Seve
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
 
 ERROR_SHARE = 0.01
+# What a server means by a status that the campaign does not expect, by the wording that explains it.
+REFUSALS = {401: "refused", 403: "refused", 404: "path", 405: "method", 410: "path", 501: "method"}
 # Bodies that must all be equal: single odd responses in the warm-up may shift the mean by this
 # share.
 BODY_TOLERANCE = 0.005
@@ -65,7 +67,9 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
         wording = "" if server.exit_code is None else "status"
         yield finding(FindingCode.SERVER_EXITED, INVALID, numbers, wording)
     elif server.state == ServerState.MISMATCH:
-        yield finding(FindingCode.RESPONSE_MISMATCH, INVALID, numbers)
+        refusal = REFUSALS.get(server.status or 0, "") if server.asked else ""
+        numbers |= {"asked": server.asked, "status": server.status} if refusal else {}
+        yield finding(FindingCode.RESPONSE_MISMATCH, INVALID, numbers, refusal)
     elif server.state == ServerState.NOT_TRIED:
         yield finding(FindingCode.NOT_RUN, INVALID, numbers)
     if server.restarts:

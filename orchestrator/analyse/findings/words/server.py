@@ -111,6 +111,19 @@ ENTRIES = [
                 "The server's response is not the expected one: {detail}.",
                 "Fix the server, or correct 'expect' in the campaign.",
             ),
+            "method": Wording(
+                "The server does not accept {asked}: it answered with status {status:count}.",
+                "Set the load's 'method' to one that the server accepts there, and give it the body that the server "
+                "needs ('json' or 'body').",
+            ),
+            "path": Wording(
+                "The server has nothing at {asked}: it answered with status {status:count}.",
+                "Correct the path ('path' or 'url' of the target, 'paths' of the load), or the load's 'method'.",
+            ),
+            "refused": Wording(
+                "The server refused {asked} with status {status:count}.",
+                "Add the credentials to the load's 'headers', from an environment variable.",
+            ),
             "after": Wording("The server's response changed after the load: {detail}.", _LOG),
             "load": Wording(
                 "Under load the responses averaged {body_bytes:digits} bytes instead of {expected_bytes:count}.",
