@@ -36,7 +36,8 @@ class Case:
 
     requests or duration_us is set. external: the target is a URL that is already up. clients: in the open loop the most
     connections. program: the command line of a generator of the user's. timeout_us: per request. seed: of random arrivals.
-    time_limits_us: of the case's objectives; the requests that took as long are counted for each.
+    time_limits_us: of the case's objectives; the requests that took as long are counted for each. agents_asked: what the
+    campaign asks for, where the load has fewer clients or requests than that, so that `agents` is less.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Case:
     timeout_us: int | None = None
     seed: int = 0
     time_limits_us: list[int] = field(default_factory=list)
+    agents_asked: int | None = None
 
     @property
     def load_us(self) -> int | None:
@@ -108,6 +110,7 @@ class TrialFacts:
     accepted without verification. stages_us: duration of each stage of the trial, in order; 'load' is the load.
     hosts: resource use of each host during the load. ceilings_per_s: calibrated maximum rate of one agent, by
     load host. commands: the campaign's commands around the trial. tries: why earlier attempts did not count.
+    idle_hosts: load hosts that could run agents of this case, and have none.
     """
 
     number: int
@@ -128,6 +131,7 @@ class TrialFacts:
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
     commands: list[CommandDone] = field(default_factory=list)
     tries: list[str] = field(default_factory=list)
+    idle_hosts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

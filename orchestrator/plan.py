@@ -15,6 +15,7 @@ from agents.records import Assignment, GeneratorKind
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, Traffic
 from orchestrator.slo import TIMES, Term
+from orchestrator.spec.agents import AgentCount, agents_for
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.models import Campaign, Load, Program, Target
 from orchestrator.spec.slo import terms_for
@@ -58,11 +59,11 @@ class Plan:
         return max(case.agents for case in self.cases)
 
 
-def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
+def make_plan(campaign: Campaign, only: str | None = None, load_hosts: int = 1) -> Plan:
     """Plan a campaign. Every block holds each case once, in an order drawn from the seed.
 
-    An adaptive campaign is planned to its last possible block. only: a glob over case names ('flask/*').
-    Raises UsageError when it leaves no case.
+    An adaptive campaign is planned to its last possible block. only: a glob over case names ('flask/*'). load_hosts: how
+    many hosts can run agents. Raises UsageError when it leaves no case.
     """
     cases = [
         make_case(
@@ -70,7 +71,7 @@ def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
             target,
             load_name,
             load,
-            load.agents or campaign.agents,
+            agents_for(campaign, load, load_hosts),
             campaign.seed,
             terms_for(campaign.slo, f"{name}/{load_name}"),
         )
@@ -91,6 +92,7 @@ def make_plan(campaign: Campaign, only: str | None = None) -> Plan:
         trials += [TrialPlan(len(trials) + i + 1, block, case) for i, case in enumerate(order)]
     content = {
         "campaign": campaign.model_dump(mode="json", by_alias=True),
+        "agents": [(case.name, case.agents) for case in cases],
         "order": [(trial.block, trial.case.name) for trial in trials],
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -108,7 +110,7 @@ def make_case(
     target: Target,
     load_name: str,
     load: Load,
-    agents: int,
+    agents: AgentCount,
     seed: int,
     objectives: Sequence[Term] = (),
 ) -> Case:
@@ -118,16 +120,16 @@ def make_case(
     take as long as they allow.
     """
     limits_us = sorted({round(term.limit) for term in objectives if term.metric in TIMES})
-    generator = choose(load, agents)
+    generator = choose(load, agents.used)
     return Case(
         name=f"{target_name}/{load_name}",
         target=target_name,
         load=load_name,
         model=Model(load.model),
         protocol=Protocol(load.protocol),
-        clients=most_clients(load, generator, agents, max(limits_us, default=0)),
+        clients=most_clients(load, generator, agents.used, max(limits_us, default=0)),
         streams=load.streams,
-        agents=agents,
+        agents=agents.used,
         requests=load.requests,
         rate_per_s=load.rate,
         duration_us=load.duration,
@@ -143,6 +145,7 @@ def make_case(
         timeout_us=load.timeout,
         seed=seed,
         time_limits_us=limits_us,
+        agents_asked=agents.asked,
     )
 
 

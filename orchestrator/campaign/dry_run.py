@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from agents.records import to_plain
+from orchestrator.analyse.findings.conduct import about_agents
 from orchestrator.campaign.capability import Capability
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.trials import CampaignTrials, planned_trials
@@ -26,10 +27,11 @@ WIDTH = 80
 
 @dataclass(frozen=True, slots=True)
 class PlacedCase:
-    """Where a case runs. agents: their number by host."""
+    """Where a case runs. agents: their number by host. idle: load hosts without one."""
 
     server: str | None
     agents: dict[str, int]
+    idle: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, obj
         seed=plan.seed,
         cases=plan.cases,
         trials=planned_trials(plan),
-        placement={name: PlacedCase(placed.server, placed.agents) for name, placed in work.placements.items()},
+        placement={
+            name: PlacedCase(placed.server, placed.agents, placed.idle) for name, placed in work.placements.items()
+        },
         agents_needed={each.case.name: each.agents_needed() for each in capabilities},
         agents_to_keep_paced={each.case.name: each.agents_to_keep_paced() for each in capabilities},
         requests=requests_of(plan, plan.blocks),
@@ -121,7 +125,8 @@ def _case_lines(capability: Capability, calibrate: str) -> Iterator[str]:
     yield f"  {_load_in_words(case)}"
     agents = ", ".join(f"{host} {count}" for host, count in placement.agents.items())
     yield f"    server on {placement.server or case.target}; agents on {agents}"
-    for sentence in capability.sentences(calibrate):
+    notes = (f"{note.sentence} {note.hint}" for note in about_agents(case, placement.idle))
+    for sentence in (*notes, *capability.sentences(calibrate)):
         yield textwrap.fill(
             sentence,
             WIDTH,

@@ -12,7 +12,7 @@ from pathlib import Path
 from agents.records import GeneratorKind
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.actors import Fleet
-from orchestrator.fleet.place import LOOPBACK, Machine, Placement, commanded, local_machine, machines_of
+from orchestrator.fleet.place import LOOPBACK, Machine, Placement, commanded, load_hosts, local_machine, machines_of
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.models import Campaign, Place
 from orchestrator.stored.documents import Origin
@@ -51,6 +51,10 @@ class Hosts:
     def where(self, campaign: Campaign) -> Place:
         """Return the rules of the placement. One machine is always shared."""
         return Place(share=True) if self.inventory is None else campaign.place
+
+    def load_hosts(self, campaign: Campaign) -> int:
+        """Return how many hosts can run agents of a campaign."""
+        return load_hosts(campaign, self.machines(), self.where(campaign))
 
     def commanded(self, campaign: Campaign, placements: dict[str, Placement]) -> list[str]:
         """Return the hosts that only run commands. Raises UsageError for one that the inventory does not have."""

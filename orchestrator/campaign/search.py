@@ -26,6 +26,7 @@ from orchestrator.result import Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_with_retries
 from orchestrator.search.records import Ask, Ending, Kind
+from orchestrator.spec.agents import agents_for_search
 from orchestrator.spec.checks import Loaded
 from orchestrator.spec.models import Saturate
 from orchestrator.stored.documents import Origin, SearchPlan
@@ -65,7 +66,7 @@ class CapacitySearch:
         self.targets = [name for name in campaign.targets if _chosen(name, saturate, only)]
         if not self.targets:
             raise UsageError("no target is chosen", f"the targets are: {', '.join(campaign.targets)}")
-        agents = template.agents or campaign.agents
+        agents = agents_for_search(campaign, template, hosts.load_hosts(campaign))
         self._searches = [TargetSearch(name, campaign, saturate, self.wanted, agents) for name in self.targets]
         self._last_number = 0
         self._cases = [search.case(Kind.ESTIMATE, 1.0) for search in self._searches]

@@ -88,6 +88,7 @@ class Session:
                     reserve,
                     fleet.accepted_keys,
                     hosts.ceilings_per_s(),
+                    {name: placement.idle for name, placement in self.placements.items()},
                 )
             )
             say(Event("leaving", "cleaning up", passing=True))

@@ -21,6 +21,7 @@ from orchestrator.result import QUANTILES, Probe, Saturation, Trial
 from orchestrator.search.engine import Search
 from orchestrator.search.records import Answer, Ask, Kind
 from orchestrator.slo import TIMES, Term
+from orchestrator.spec.agents import AgentCount
 from orchestrator.spec.models import Campaign, Load, Saturate
 from orchestrator.spec.slo import terms
 
@@ -59,7 +60,7 @@ def wanted_of(campaign: Campaign) -> Wanted:
         asked.budget,
         asked.window,
         asked.soak or 3 * asked.window,
-        limit or max(MOST_CONNECTIONS, template.agents or campaign.agents),
+        limit or MOST_CONNECTIONS,
     )
 
 
@@ -129,7 +130,7 @@ class TargetSearch:
     def case(self, kind: Kind, rate: float) -> Case:
         """Return the case of a probe. rate: per second."""
         load = self.load(kind, rate)
-        target, agents = self._campaign.targets[self.name], self._template.agents or 1
+        target, agents = self._campaign.targets[self.name], AgentCount(self._template.agents or 1)
         return make_case(self.name, target, kind, load, agents, self._campaign.seed, self._wanted.terms)
 
     def load(self, kind: Kind, rate: float) -> Load:

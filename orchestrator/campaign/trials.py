@@ -36,7 +36,7 @@ class CampaignTrials:
     @staticmethod
     def planned(loaded: Loaded, only: str | None, hosts: Hosts) -> CampaignTrials:
         """Plan and place a campaign. only: a glob over cases. Raises UsageError, Shortage."""
-        plan = make_plan(loaded.campaign, only)
+        plan = make_plan(loaded.campaign, only, hosts.load_hosts(loaded.campaign))
         placements = place(plan, hosts.machines(), hosts.where(loaded.campaign))
         hosts.commanded(loaded.campaign, placements)
         return CampaignTrials(loaded, hosts, plan, placements)

@@ -50,10 +50,14 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The hosts of one case: the server's host (None for a URL), and how many agents each load host runs."""
+    """The hosts of one case: the server's host (None for a URL), and how many agents each load host runs.
+
+    idle: load hosts that could run agents of the case, and have none.
+    """
 
     server: str | None
     agents: dict[str, int]
+    idle: list[str] = field(default_factory=list, compare=False)
 
     @property
     def hosts(self) -> list[str]:
@@ -86,8 +90,19 @@ def place(plan: Plan, machines: list[Machine], where: Place) -> dict[str, Placem
     placements = {}
     for case in plan.cases:
         host = None if case.external else server
-        placements[case.name] = Placement(host, seats(machines, case.agents, host, where))
+        dealt = seats(machines, case.agents, host, where)
+        idle = [machine.name for machine in _able(machines, host, where) if machine.name not in dealt]
+        placements[case.name] = Placement(host, dealt, idle)
     return placements
+
+
+def load_hosts(campaign: Campaign, machines: list[Machine], where: Place) -> int:
+    """Return how many hosts can run the agents of a campaign, beside the host of its containers."""
+    able = _able(machines, None, where)
+    servers = [machine for machine in machines if machine.server and machine.matches(where.server)]
+    contained = any(target.url is None for target in campaign.targets.values())
+    takes_one = contained and not where.share and bool(servers) and all(server in able for server in servers)
+    return len(able) - takes_one
 
 
 def needs(placements: Sequence[Placement]) -> list[tuple[str, dict[str, float]]]:
@@ -135,7 +150,7 @@ def seats(machines: list[Machine], agents: int, server: str | None, where: Place
 
     The server's own host takes none unless `where` allows sharing.
     """
-    able = [m for m in machines if m.slots and m.matches(where.load) and (where.share or m.name != server)]
+    able = _able(machines, server, where)
     total = sum(m.slots for m in able)
     if total < agents:
         offers = ", ".join(f"{m.name} {m.slots}" for m in able) or "none"
@@ -150,6 +165,11 @@ def seats(machines: list[Machine], agents: int, server: str | None, where: Place
         for machine in [m for m in able if dealt.get(m.name, 0) < m.slots][:left]:
             dealt[machine.name] = dealt.get(machine.name, 0) + 1
     return {m.name: dealt[m.name] for m in able if m.name in dealt}
+
+
+def _able(machines: list[Machine], server: str | None, where: Place) -> list[Machine]:
+    """Return the hosts that can run agents. server: the server's host, None for a URL."""
+    return [m for m in machines if m.slots and m.matches(where.load) and (where.share or m.name != server)]
 
 
 def _labels(labels: dict[str, str]) -> str:

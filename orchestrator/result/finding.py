@@ -82,6 +82,8 @@ class FindingCode(StrEnum):
     CENSORED_TAIL = "censored-tail"
     COMMAND_FAILED = "command-failed"
     RETRIED = "retried"
+    FEWER_AGENTS = "fewer-agents"
+    IDLE_HOSTS = "idle-hosts"
     NOT_PRECISE = "not-precise"
     TOO_FEW_SAMPLES = "too-few-samples"
     NO_WARMUP = "no-warmup"

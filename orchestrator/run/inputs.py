@@ -34,6 +34,7 @@ class TrialInput:
     accepted_keys: list[str] = field(default_factory=list)
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
     around: Around = field(default_factory=Around)
+    idle_hosts: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,10 @@ class RetryPolicy(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What all trials of a run share. ceilings_per_s: by generator and host."""
+    """What all trials of a run share.
+
+    ceilings_per_s: by generator and host. idle_hosts: load hosts without an agent, by case.
+    """
 
     campaign: Campaign
     folder: Path
@@ -54,6 +57,7 @@ class RunContext:
     reserve: Reserve
     accepted_keys: list[str] = field(default_factory=list)
     ceilings_per_s: dict[GeneratorKind, dict[str, float]] = field(default_factory=dict)
+    idle_hosts: dict[str, list[str]] = field(default_factory=dict)
 
     def input(self, trial: TrialPlan, load: Load | None = None) -> TrialInput:
         """Return the input of one trial. load: replaces the load of the campaign."""
@@ -68,6 +72,7 @@ class RunContext:
             self.accepted_keys,
             self.ceilings_per_s.get(case.generator, {}),
             around(self.campaign, case.name),
+            self.idle_hosts.get(case.name, []),
         )
 
 

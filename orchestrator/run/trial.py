@@ -95,6 +95,7 @@ def _planned(item: TrialInput, server: ServerFacts, shared_host: bool) -> TrialF
         shared_host=shared_host,
         accepted_keys=item.accepted_keys,
         ceilings_per_s=item.ceilings_per_s,
+        idle_hosts=item.idle_hosts,
     )
 
 

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 # The names of the one target and the one load.
 TARGET, LOAD = "url", "load"
-AGENTS, CLIENTS = 2, 40
+CLIENTS = 40
 GENERATORS = ("h2load", "paced")
 WINDOW = Micros(10_000_000)
 # Three trials of bench with these give an answer in under 15 s.
@@ -142,14 +142,13 @@ def bench(asked: Bench) -> Loaded:
         line.refuse("--http2", "is not possible with paced, which speaks HTTP/1.1", "omit --generator")
     if line.problems:
         raise ConfigurationError(line.problems)
-    agents = max(1, min(AGENTS, asked.clients or CLIENTS)) if asked.agents is None else asked.agents
     expect = {} if asked.expect_status is None else {"expect": {"status": asked.expect_status}}
     data = {
         "campaign": "bench",
         "targets": {TARGET: {"url": asked.url, **expect}},
         "loads": {LOAD: _bench_load(asked, line)},
-        "agents": agents,
         "repetitions": asked.repeat,
+        **({} if asked.agents is None else {"agents": asked.agents}),
     }
     return line.loaded(data)
 
@@ -240,13 +239,16 @@ def swept(loaded: Loaded, clients: str, duration: str, repeat: int) -> Loaded:
 
 
 def _swept(
-    base: dict[str, Any], kept: dict[str, Any], agents: int, typed: tuple[str, str, int], folder: Path
+    base: dict[str, Any], kept: dict[str, Any], agents: int | None, typed: tuple[str, str, int], folder: Path
 ) -> Loaded:
     clients, duration, repeat = typed
     line = _Line(_SWEEP)
     numbers = line.read("--clients", _numbers, clients, [1])
     window = line.read("-d", duration_us, duration, WINDOW)
-    loads = {f"c{n}": kept | {"clients": n, "duration": window, "agents": min(agents, n)} for n in numbers}
+    loads = {f"c{n}": kept | {"clients": n, "duration": window} for n in numbers}
+    if agents is not None:
+        # As many as the clients of each load allow, without a note about it.
+        loads = {name: load | {"agents": min(agents, load["clients"])} for name, load in loads.items()}
     return line.loaded(base | {"loads": loads, "repetitions": repeat}, folder)
 
 

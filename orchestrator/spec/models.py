@@ -191,7 +191,7 @@ class Load(Model):
     body_file: Text | None = None
     """File to send as body, relative to the campaign file."""
     agents: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """How many agents share this load; the campaign's number by default."""
+    """How many agents share this load; by default the campaign's number."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Load:
@@ -325,8 +325,9 @@ class Campaign(Model):
     """Values for ${NAME} elsewhere in this file, and in the environment of commands; --set variables.NAME=value."""
     targets: Annotated[dict[Name, Target], Field(min_length=1)]
     loads: Annotated[dict[Name, Load], Field(min_length=1)]
-    agents: Annotated[int, Field(ge=1, le=1000)] = 2
-    """How many agents share each load."""
+    agents: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """How many agents share each load; by default 2, or one for each load host or path if those are more. A load with
+    fewer clients or requests has as many agents as those."""
     repetitions: Repetitions = 5
     """Trials of each case, in as many randomised blocks; or a mapping: until the numbers are precise enough."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1

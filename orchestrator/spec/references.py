@@ -27,16 +27,12 @@ def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, 
     for name, load in loads.items():
         if not isinstance(load, dict):
             continue
-        agents = load.get("agents", plain.get("agents", 2))
-        for key in ("clients", "requests"):
-            total = load.get(key)
-            if type(total) is int and type(agents) is int and 0 < total < agents:
-                what = f"{total} {key if total > 1 else key[:-1]} cannot be split over {shown(agents)} agents"
-                yield ("loads", name, key), what, "use fewer agents"
         paths = load.get("paths")
-        if isinstance(paths, list) and type(agents) is int and len(paths) > agents:
-            what = f"{len(paths)} paths need as many agents, and there {_are(agents)}"
-            yield ("loads", name, "paths"), what, "use more agents or fewer paths"
+        for key in ("agents", "clients", "requests"):
+            total = load.get(key, plain.get("agents") if key == "agents" else None)
+            if isinstance(paths, list) and type(total) is int and len(paths) > total > 0:
+                what = f"{len(paths)} paths need as many {key}, and there {_are(total, key)}"
+                yield ("loads", name, "paths"), what, f"use more {key} or fewer paths"
         clients, requests = load.get("clients"), load.get("requests")
         if type(clients) is int and type(requests) is int and clients > requests > 0:
             what = f"{shown(clients)} clients are more than {shown(requests)} requests"
@@ -126,8 +122,8 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(all_names[:MOST_NAMES]) + more
 
 
-def _are(agents: int) -> str:
-    return "is 1 agent" if agents == 1 else f"are {shown(agents)} agents"
+def _are(count: int, things: str) -> str:
+    return f"is 1 {things.removesuffix('s')}" if count == 1 else f"are {shown(count)} {things}"
 
 
 def _sequence(plain: Mapping[str, Any], key: str) -> list[Any]:

@@ -139,7 +139,6 @@ def test_wrong_files_are_2_with_every_problem_and_no_traceback(tmp_path, volley)
         (["bench", URL, "-m", "5"], "error: -m: HTTP/1.1 has one request at a time on a connection\n  -> add --http2"),
         (["bench", URL, "-H", "secret"], "error: -H: is not a header\n  -> write it as -H 'NAME: VALUE'"),
         (["bench", URL, "-c", "0"], "error: -c: 0 is out of range"),
-        (["bench", URL, "-c", "1", "--agents", "2"], "error: -c: 1 client cannot be split over 2 agents"),
         (["bench", "not a url", "-n", "50"], "error: URL: 'not a url' is not a URL"),
         (["saturate", URL], "error: --slo: no objective given\n  -> add --slo"),
         (["saturate", URL, "--slo", "p99 < 5", "--precision", "3"], "error: --precision: '3' is not a percentage"),

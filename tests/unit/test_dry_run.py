@@ -13,6 +13,7 @@ from orchestrator.fleet.ceilings import Ceiling, LimitedBy
 from orchestrator.fleet.place import LOCAL, Placement
 from orchestrator.plan import make_plan
 from orchestrator.spec.generator import choose
+from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.models import Campaign
 
@@ -160,3 +161,25 @@ def test_the_dry_run_of_open_loads(tmp_path, monkeypatch):
     assert document["agents_needed"] == {"a/slow": 1, "a/fast": 1}
     assert document["agents_to_keep_paced"] == {"a/slow": None, "a/fast": 4}
     assert [(each["host"], each["generator"]) for each in document["ceilings"]] == [(LOCAL, "h2load"), (LOCAL, "paced")]
+
+
+def test_fewer_agents_and_idle_load_hosts_are_said_before_the_run():
+    """In the words of the findings that the run would have."""
+    access = {"roles": ["load"], "slots": 2}
+    inventory = Inventory.model_validate(
+        {"hosts": {f"gen{i}": {**access, "address": f"198.18.0.{i}"} for i in (1, 2, 3)}}
+    )
+    hosts = Hosts(inventory)
+    small = from_plain(spec({"l": {"clients": 2, "requests": 100}}, agents=4, repetitions=1))
+    lines = " ".join(" ".join(as_lines(small, None, hosts)).split())
+
+    assert "This load has 2 agents instead of 4" in lines
+    assert "No load comes from gen3" in lines
+    document = as_document(small, None, hosts)
+    assert document["placement"]["a/l"]["idle"] == ["gen3"]
+    assert [case["agents_asked"] for case in document["cases"]] == [4]
+
+    usual = from_plain(spec({"l": {"clients": 40, "requests": 100}}, repetitions=1))
+    assert as_document(usual, None, hosts)["placement"]["a/l"] == {
+        "server": None, "agents": {"gen1": 1, "gen2": 1, "gen3": 1}, "idle": [],
+    }  # fmt: skip

@@ -140,6 +140,11 @@ PROVOKED["command-failed"] = (
     "invalid",
     {**STEADY, "agents": steady_agents(), "commands": [CommandDone("before", "db", 1, 5, "no such table")]},
 )
+PROVOKED["fewer-agents"] = (
+    "information",
+    {**STEADY, "agents": steady_agents(), "case": steady_case(agents_asked=40)},
+)
+PROVOKED["idle-hosts"] = ("information", {**STEADY, "agents": steady_agents(), "idle_hosts": ["gen3"]})
 PROVOKED["retried"] = ("information", {**STEADY, "agents": steady_agents(), "tries": ["agent-lost (local/0)"]})
 
 

@@ -34,6 +34,7 @@ def further():
     yield trial(server=server_facts(state="not-ready", detail="no answer"), **NO_LOAD)
     for status in (401, 404, 405):
         yield trial(server=server_facts(state="mismatch", status=status, asked="POST /x"), **NO_LOAD)
+    yield trial(case=case(clients=8, requests=2, agents_asked=4))
     yield trial(server=server_facts(running=False))
     yield trial(server=server_facts(last=replace(FULL, major_faults=23_000)))
     yield trial(server=server_facts(afterwards="not-ready", afterwards_detail="no answer"))

@@ -5,11 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.errors import Shortage
-from orchestrator.fleet.place import Machine, Placement, local_machine, machines_of, needs, pin, place, seats
+from orchestrator.fleet.place import (
+    Machine,
+    Placement,
+    load_hosts,
+    local_machine,
+    machines_of,
+    needs,
+    pin,
+    place,
+    seats,
+)
 from orchestrator.plan import make_plan
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import from_plain
-from orchestrator.spec.models import Place
+from orchestrator.spec.models import Campaign, Place
 
 
 def machine(name, slots=2, server=False, **more):
@@ -160,3 +170,34 @@ def test_a_run_reserves_the_most_that_its_trials_need():
     assert needs(wanted) == [
         ("gen1", {"agent": 2.0}), ("gen2", {"agent": 3.0}), ("web", {"server": 1.0}), ("gen3", {"agent": 4.0}),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("machines", "url", "where", "hosts"),
+    [
+        ([*FLEET], False, {}, None),
+        ([*FLEET], True, {}, None),
+        ([machine("both", 4, True), machine("gen", 2)], False, {}, 1),
+        ([machine("both", 4, True), machine("gen", 2)], True, {}, 2),
+        ([machine("both", 4, True), machine("gen", 2)], False, {"share": True}, 2),
+        ([machine("one", 2, True), machine("two", 2, True), machine("three", 2)], False, {}, 2),
+    ],
+)
+def test_how_many_hosts_can_run_agents(machines, url, where, hosts):
+    """All load hosts, without the one that the containers take."""
+    target = {"url": "http://h/"} if url else {"image": "i", "port": 80}
+    loads = {"l": {"clients": 40, "requests": 100}}
+    campaign = Campaign.model_validate({"campaign": "c", "targets": {"a": target}, "loads": loads})
+    expected = len([m for m in machines if m.slots]) if hosts is None else hosts
+
+    assert load_hosts(campaign, machines, Place(**where)) == expected
+    placed = place(make_plan(campaign, load_hosts=expected), machines, Place(**where))["a/l"]
+    assert placed.idle == []
+
+
+def test_load_hosts_without_an_agent_are_named():
+    """The page says so. A host without slots or with another label is not one of them."""
+    machines = [machine("web", 0, True), machine("g1", 2), machine("g2", 2), machine("g3", 2)]
+
+    assert place(plan(agents=2), machines, Place())["a/l"].idle == ["g3"]
+    assert place(plan(agents=3), machines, Place())["a/l"].idle == []

@@ -46,7 +46,7 @@ loads:
   steady:
     clientz: 40
     duration: 5
-  wide: {clients: 1, requests: 100}
+  wide: {clients: 1, requests: 100, paths: [/a, /b]}
   open: {model: open, clients: 5, duration: 5s}
   odd: {clients: 40, requests: 100, duration: 5 parsecs}
 compare: {baseline: flaskk}
@@ -203,9 +203,11 @@ def test_a_sweep_keeps_the_campaign_but_not_what_depends_on_its_loads(tmp_path):
 
     loads = made.campaign.loads
     assert [(name, load.clients, load.agents, load.duration) for name, load in loads.items()] == [
-        ("c1", 1, 1, 90_000_000),
-        ("c8", 8, 2, 90_000_000),
+        ("c1", 1, None, 90_000_000),
+        ("c8", 8, None, 90_000_000),
     ]
+    path.write_text(path.read_text() + "agents: 4\n")
+    assert [load.agents for load in swept(load(path), "1,8", "1s", 3).campaign.loads.values()] == [1, 4]
     assert (made.campaign.repetitions, made.campaign.slo, made.campaign.include) == (3, {}, None)
     assert made.campaign.targets["up"].url == "http://127.0.0.1:8000/"
     assert made.folder == tmp_path

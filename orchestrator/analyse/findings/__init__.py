@@ -49,5 +49,6 @@ RULES: list[Rule] = [
     generator.shared_host,
     measurement.too_few_samples,
     measurement.no_warm_up,
+    conduct.agents_used,
     conduct.retried,
 ]

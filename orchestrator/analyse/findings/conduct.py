@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from orchestrator.analyse.findings.registry import finding
-from orchestrator.facts import TrialFacts, When
-from orchestrator.result import Facts, Finding, FindingCode, Metrics, Severity
+from orchestrator.facts import Case, TrialFacts, When
+from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Severity
 
 
 def commands_failed(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
@@ -28,3 +28,18 @@ def retried(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Report earlier attempts at the trial, in which hosts or agents were lost."""
     if facts.tries:
         yield finding(FindingCode.RETRIED, Severity.INFORMATION, {"failed_tries": facts.tries})
+
+
+def agents_used(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Report agents that the load is too small for, and load hosts without an agent."""
+    yield from about_agents(facts.case, facts.idle_hosts)
+
+
+def about_agents(case: Case, idle_hosts: Sequence[str]) -> Iterator[Finding]:
+    """Yield what is noteworthy about the agents of a case. idle_hosts: load hosts that have none of them."""
+    if case.agents_asked is not None:
+        numbers: dict[str, Fact] = {"agents": case.agents, "asked": case.agents_asked}
+        by_requests = case.requests is not None and case.requests < case.clients
+        yield finding(FindingCode.FEWER_AGENTS, Severity.INFORMATION, numbers, "requests" if by_requests else "clients")
+    if idle_hosts:
+        yield finding(FindingCode.IDLE_HOSTS, Severity.INFORMATION, {"hosts": list(idle_hosts), "agents": case.agents})

@@ -201,4 +201,26 @@ ENTRIES = [
             ),
         },
     ),
+    Entry(
+        FindingCode.FEWER_AGENTS,
+        (INFORMATION,),
+        {
+            of: Wording(
+                f"This load has {{agents:agent|agents}} instead of {{asked:count}}, because each agent needs {one} of "
+                "its own.",
+                f"Raise '{of}', or set 'agents' to {{agents:count}}.",
+            )
+            for of, one in (("clients", "a client"), ("requests", "a request"))
+        },
+    ),
+    Entry(
+        FindingCode.IDLE_HOSTS,
+        (INFORMATION,),
+        {
+            "": Wording(
+                "No load comes from {hosts:names}: this load has {agents:agent|agents}, on other hosts.",
+                "Omit 'agents' to have at least one on each load host; the load needs as many clients.",
+            )
+        },
+    ),
 ]
