@@ -71,6 +71,11 @@ class HostMeter:
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def busy_share(self) -> float | None:
+        """Return the share of the time of all cores that was used between the last two samples; None before."""
+        return self._seen.busy_share
+
     def start(self) -> None:
         """Take the first sample now and continue until stop()."""
         self.stop()
@@ -119,10 +124,14 @@ class HostMeter:
 
 
 class Samples:
-    """What the samples of one load say, kept in bounded memory, however long the load is. intervals: how many there were."""
+    """What the samples of one load say, kept in bounded memory, however long the load is. intervals: how many there were.
+
+    busy_share: of all cores in the last interval.
+    """
 
     def __init__(self) -> None:
         self.intervals = 0
+        self.busy_share: float | None = None
         self._first: Sample | None = None
         self._last: Sample | None = None
         self._busiest: float | None = None
@@ -143,6 +152,7 @@ class Samples:
         self._clock_moved_ns = max(self._clock_moved_ns, abs(sample.clock_ns - before.clock_ns))
         shares = _shares(before, sample)
         self._columns.add(_row(self._first, before, sample, shares))
+        self.busy_share = shares.busy
         for name in sample.links:
             received, sent, _, _, dropped = _moved(before, sample, name)
             self._links.setdefault(name, Columns({}, otherwise=sum)).add(

@@ -18,6 +18,7 @@ from agents.generators.contract import Arrivals
 from agents.generators.h2load import Capabilities
 from agents.generators.h2load_schedule import OpenLoad, RebuiltSchedule, Scheduled
 from agents.guard import RUN_VARIABLE
+from agents.live_counters import LiveCounters
 from agents.recorder import OK, Recorder, Window
 from agents.records import AgentFacts, Assignment, Ended, GeneratorKind
 from agents.requestlog import LogTail
@@ -64,6 +65,7 @@ class LoadAgent:
         self._sampler: Sampler | None = None
         self._recorder: Recorder | None = None
         self._rebuilt: RebuiltSchedule | None = None
+        self.live: LiveCounters | None = None
 
     @property
     def pid(self) -> int:
@@ -114,6 +116,7 @@ class LoadAgent:
             even = task.arrivals is Arrivals.EVEN
             schedule = Schedule(task.rate_per_s, stream_per_s, even, t0_us, task.first_due_ns / 1000)
         self._recorder = Recorder(window, schedule)
+        self.live = LiveCounters(response=schedule is not None)
         self._sampler = Sampler(self.pid, POLL_S)
 
     def follow(self, t0_ns: int, released_late_us: int) -> None:
@@ -202,12 +205,17 @@ class LoadAgent:
         self._generator.process.terminate()
 
     def _read_log(self) -> None:
+        began_us = round((time.monotonic() - self._released_at) * 1e6)
         while (rows := self._tail.read()) is not None:
             self._add(rows)
+        if self.live is not None:
+            self.live.read_until(began_us)
 
     def _add(self, rows: Rows) -> None:
         assert self._recorder is not None
         self._recorder.add(rows)
+        if self.live is not None:
+            self.live.add(rows)
         self.rows = self._recorder.tally.rows
         if self._rebuilt is not None:
             self._rebuilt.add(rows)

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from agents import probe
 from agents.clock import ClockResponder
 from agents.command import CommandHost
 from agents.hostmeter import HostMeter, HostUse
+from agents.live import AgentCounts, LiveTimes, merged
 from agents.probe import Checked, Expect, Request
 from agents.records import Assignment, GeneratorKind, HostDescription, HostRole
 
@@ -40,10 +41,17 @@ class Armed:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the agents of one host are. rows: log rows read so far, by agent; running: not all agents have ended."""
+    """How far the agents of one host are. rows: log rows read so far, by agent; running: not all agents have ended.
+
+    For the live view: counts by agent, and the times of all of them; None before T0. busy_share: of the time of all cores
+    of the host, over the last second; None before it was measured.
+    """
 
     rows: dict[str, int]
     running: bool
+    counts: dict[str, AgentCounts] = field(default_factory=dict)
+    times: LiveTimes | None = None
+    busy_share: float | None = None
 
 
 class LoadHost(CommandHost):
@@ -154,9 +162,20 @@ class LoadHost(CommandHost):
         self._threads += followers
 
     def progress(self) -> Progress:
-        """Return how many rows each agent has read, and whether any agent still runs."""
+        """Return how many rows each agent has read, whether any agent still runs, and what the live view shows."""
         rows = {agent.assignment.agent: agent.rows for agent in self._agents}
-        return Progress(rows, any(thread.is_alive() for thread in list(self._threads)))
+        live = {agent.assignment.agent: agent.live for agent in self._agents if agent.live is not None}
+        times = None
+        if live:
+            counters = list(live.values())
+            times = LiveTimes(counters[0].response, merged(each.times() for each in counters))
+        return Progress(
+            rows,
+            any(thread.is_alive() for thread in list(self._threads)),
+            {name: each.counts() for name, each in live.items()},
+            times,
+            self._meter.busy_share,
+        )
 
     def wait(self, timeout_s: float) -> bool:
         """Wait up to timeout_s for all agents to end; return whether they have."""

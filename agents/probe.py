@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import httpx
 
+from agents import tls
 from agents.records import ServerState
 
 TIMEOUT_S = 5.0
@@ -33,13 +34,17 @@ class Expect:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: the one that the load will send, or the one that shows that a server is ready."""
+    """One request: the one that the load will send, or the one that shows that a server is ready.
+
+    verify: check the server's certificate.
+    """
 
     url: str
     http2: bool = False
     method: str = "GET"
     headers: list[list[str]] = field(default_factory=list)
     body: bytes = field(default=b"", repr=False)
+    verify: bool = False
 
     @property
     def asked(self) -> str:
@@ -75,13 +80,17 @@ class Unanswered(RuntimeError):
 
 
 def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
-    """Return an HTTP client that behaves like h2load: one protocol, no proxies, any certificate accepted."""
+    """Return an HTTP client that behaves like h2load: one protocol, no proxies.
+
+    It checks certificates only where the request asks for that.
+    """
     import httpx  # only where a request is made
 
     return httpx.Client(
         http1=not request.http2,
         http2=request.http2,
-        verify=False,
+        # Not httpx's own list of authorities: the host decides what is trusted, as for the generator paced.
+        verify=tls.client_context(request.verify),
         trust_env=False,
         timeout=timeout_s,
         follow_redirects=False,
@@ -104,7 +113,7 @@ def ask(request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
             closes = "close" in said or (response.http_version == "HTTP/1.0" and "keep-alive" not in said)
             return Answer(response.status_code, response.content, closes)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise Unanswered(f"{type(error).__name__}: {error}") from error
+        raise Unanswered(tls.untrusted(str(error)) or f"{type(error).__name__}: {error}") from error
 
 
 def difference(expect: Expect, answer: Answer) -> str | None:

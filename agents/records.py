@@ -68,7 +68,8 @@ class Assignment:
     clients, requests and rate_per_s are this agent's share; agents: how many share the load. window_us: [start, end) after
     T0, end None for the whole run. give_up_us: how long after T0 the agent is ended if it has not ended by itself.
     first_due_ns: due time of its first request after T0, so that all agents together form one stream.
-    program: the command line of a generator of the user's. timeout_us: per request; None for no limit.
+    program: the command line of a generator of the user's. timeout_us: per request; None for no limit. verify: check the
+    server's certificate.
     """
 
     agent: str
@@ -94,6 +95,7 @@ class Assignment:
     seed: int = 0
     first_due_ns: int = 0
     timeout_us: int | None = None
+    verify: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,10 @@ class ServerHost(CommandHost):
         self._window.start(opening_ns, closing_ns)
         self._meter.start()
 
+    def busy_share(self) -> float | None:
+        """Return the share of the time of all cores that was used in the last second; None before it was measured."""
+        return self._meter.busy_share
+
     def use(self) -> HostUse | None:
         """Stop metering the host; return its use since meter(), None when there was too little to see."""
         self._meter.stop()

@@ -170,6 +170,11 @@ class ServerShell(CommandShell):
         """Return what start() is waiting for."""
         return self._host.waiting_for()
 
+    @control
+    def busy_share(self) -> float | None:
+        """Return how busy the host's cores are."""
+        return self._host.busy_share()
+
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Read the counters at both edges of the window."""
         self._host.meter(opening_ns, closing_ns)

@@ -77,7 +77,7 @@ class Case:
 class Traffic:
     """What all agents of one trial send: the same request to every URL. urls: one per endpoint, at least one.
 
-    It is never stored, and its repr leaves out what can hold secrets.
+    It is never stored, and its repr leaves out what can hold secrets. verify: check the server's certificate.
     """
 
     urls: list[str]
@@ -85,6 +85,7 @@ class Traffic:
     method: str
     headers: list[list[str]] = field(default_factory=list, repr=False)
     body: bytes = field(default=b"", repr=False)
+    verify: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,7 @@ def assign(
         method=traffic.method,
         headers=traffic.headers,
         body=traffic.body,
+        verify=traffic.verify,
         generator=case.generator,
         program=case.program,
         agents=n,

@@ -54,4 +54,5 @@ def contract_task(task: Assignment, log: Path) -> GeneratorTask:
         arrivals=task.arrivals,
         seed=task.seed,
         timeout_us=task.timeout_us,
+        verify=task.verify,
     )

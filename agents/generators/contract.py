@@ -87,7 +87,7 @@ class GeneratorTask:
 
     clients: most slots in use at once. count, duration_us: what ends the load, at least one is set; duration_us runs from
     T0 and includes warm-up and tail. window: after T0, end None for the whole run. rate_per_s, first_due_ns, seed: this
-    agent's own. timeout_us: per request, None for no limit.
+    agent's own. timeout_us: per request, None for no limit. verify: check the server's certificate.
     """
 
     log: str
@@ -105,6 +105,7 @@ class GeneratorTask:
     arrivals: Arrivals = Arrivals.EVEN
     seed: int = 0
     timeout_us: int | None = None
+    verify: bool = False
     version: int = VERSION
 
 
@@ -193,6 +194,7 @@ def parse_task(line: str | bytes) -> GeneratorTask:
         arrivals=_member(plain, "arrivals", Arrivals, Arrivals.EVEN),
         seed=_whole(plain, "seed", None, 0),
         timeout_us=_optional(plain, "timeout_us", 1),
+        verify=_flag(plain, "verify"),
     )
     if task.count is None and task.duration_us is None:
         raise BadMessage("the task has neither 'count' nor 'duration_us': the load would never end")
@@ -310,6 +312,13 @@ def _whole(plain: Plain, name: str, lowest: int | None, default: int | None = No
 
 def _optional(plain: Plain, name: str, lowest: int) -> int | None:
     return None if plain.get(name) is None else _whole(plain, name, lowest)
+
+
+def _flag(plain: Plain, name: str) -> bool:
+    value = plain.get(name, False)
+    if not isinstance(value, bool):
+        raise BadMessage(f"'{name}' is neither true nor false")
+    return value
 
 
 def _positive(plain: Plain, name: str, where: str = "", default: float | None = None) -> float:

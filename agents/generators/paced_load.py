@@ -63,7 +63,7 @@ class Load(ABC):
         self._choose = due.mix([request.weight for request in task.requests], task.seed)
         self._timer = Timer()
         self._timeout_ns = NEVER_NS if task.timeout_us is None else task.timeout_us * 1000
-        self.pool = Pool(origin, self.slots(), self, self.connect_failed)
+        self.pool = Pool(origin, self.slots(), self, self.connect_failed, task.verify)
         self.busy: dict[Connection, None] = {}
         self.retries: deque[tuple[int, int, int]] = deque()
         self.failures = dict.fromkeys(Failure, 0)

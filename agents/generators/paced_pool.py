@@ -11,6 +11,7 @@ from time import monotonic_ns
 
 from agents.generators.paced_connection import Connection, Owner
 from agents.generators.request import Origin
+from agents.tls import client_context
 
 # More at once would overflow the backlog of some servers, and hold up the schedule.
 AT_ONCE = 32
@@ -38,11 +39,9 @@ async def resolve(origin: Origin) -> list[Address]:
     return [Address(family, host, origin.port) for family, host in dict.fromkeys(named)]
 
 
-def tls_context() -> ssl.SSLContext:
-    """Return a client context that accepts every certificate, as h2load does."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+def tls_context(verify: bool) -> ssl.SSLContext:
+    """Return a client context for HTTP/1.1. verify: check the server's certificate."""
+    context = client_context(verify)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -72,10 +71,12 @@ class Pool:
     )
     address: Address
 
-    def __init__(self, origin: Origin, limit: int, owner: Owner, on_failed: Callable[[Connection], None]) -> None:
+    def __init__(
+        self, origin: Origin, limit: int, owner: Owner, on_failed: Callable[[Connection], None], verify: bool = False
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._origin, self._owner, self._on_failed = origin, owner, on_failed
-        self._context = tls_context() if origin.tls else None
+        self._context = tls_context(verify) if origin.tls else None
         self.limit = limit
         self.connecting: dict[Connection, asyncio.Task[None]] = {}
         self.open = self.most = self.connects = 0

@@ -40,7 +40,8 @@ def _origin_of(run: Path, plan: CampaignPlan | SearchPlan) -> Origin:
     if plan.origin is None:
         raise UsageError(
             f"{run} does not record the command that started it",
-            "only 'volley run CAMPAIGN' and 'volley saturate' can be resumed",
+            "only 'volley run CAMPAIGN' and 'volley saturate' can be resumed, the latter not when -H or --data were given "
+            "with a URL, because their values are never stored",
         )
     return plan.origin
 

@@ -34,15 +34,19 @@ from orchestrator.stored.evaluate import Finished
 from orchestrator.stored.folder import RunStore
 
 
-def run_saturation(loaded: Loaded, source: str, out: Path, show: Show, hosts: Hosts, origin: Origin) -> Finished:
+def run_saturation(
+    loaded: Loaded, source: str, out: Path, show: Show, hosts: Hosts, origin: Origin, resumable: bool = True
+) -> Finished:
     """Search for the capacity of every target and store it. source: the campaign as it was written.
+
+    resumable: the source says all that the search needs.
 
     Raises VolleyError; HostError when no target could be started at all. Whatever happens, nothing is left on the
     hosts, and finished probes are kept in the run folder: resume() continues there.
     """
     search = CapacitySearch(loaded, origin.only, hosts)
     store = RunStore.create(out, f"{loaded.campaign.campaign}-saturation")
-    return search.require_start(start(search, store, source, origin, show))
+    return search.require_start(start(search, store, source, origin if resumable else None, show))
 
 
 class CapacitySearch:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agents.generators.contract import Arrivals
 from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
 from orchestrator.cli.options import (
     DEFAULT_OUT,
@@ -22,6 +23,7 @@ from orchestrator.cli.options import (
     WithRay,
 )
 from orchestrator.cli.progress import origin_of, show_run
+from orchestrator.cli.request import WithArrivals, is_url, refuse_for_file, takes_request
 from orchestrator.cli.results_show import show_scaling, stored
 from orchestrator.cli.run import source_of
 from orchestrator.errors import ConfigurationError, Problem
@@ -29,6 +31,7 @@ from orchestrator.errors import ConfigurationError, Problem
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from orchestrator.spec.asked import RequestOptions
     from orchestrator.spec.checks import Loaded
 
 CampaignOrUrl = Annotated[
@@ -41,8 +44,10 @@ app = typer.Typer()
 
 
 @app.command()
+@takes_request
 def saturate(
     what: CampaignOrUrl,
+    request: RequestOptions,
     slo: Annotated[
         str | None,
         typer.Option("--slo", metavar="TERMS", help="Objective for response time, e.g. 'p99<50ms, errors<0.1%'."),
@@ -60,6 +65,7 @@ def saturate(
     budget: Annotated[
         int | None, typer.Option("--budget", metavar="N", help="Maximum number of probes per target (default 60).")
     ] = None,
+    arrivals: WithArrivals = Arrivals.EVEN,
     agents: Agents = None,
     hosts: OnHosts = None,
     ray: WithRay = False,
@@ -71,6 +77,8 @@ def saturate(
 ) -> None:
     """Find the highest rate that still meets an objective, and what limits it.
 
+    The options of a request are for a URL; a campaign file has its own.
+
     Exit codes: 0 capacity found (or a lower bound), 2 wrong usage,
     4 a server cannot be reached or did not recover,
     99 even the lowest rate misses the objective, or no soak held.
@@ -79,16 +87,19 @@ def saturate(
     from orchestrator.campaign.search import run_saturation
     from orchestrator.spec import inline
 
-    asked = inline.Search(slo, precision, window, highest, budget, agents)
-    if "://" in what:
-        loaded = inline.saturate(what, asked)
+    asked = inline.Search(slo, precision, window, highest, budget, agents, arrivals)
+    if is_url(what):
+        loaded = inline.saturate(what, asked, request)
         file, sets, source = OWN_FILE, [], inline.source(loaded)
     else:
+        refuse_for_file(request, *([] if arrivals is Arrivals.EVEN else ["--arrivals"]))
         sets = [*(set_ or []), *asked.overrides()]
         loaded = _searchable(Path(what), sets)
         file, source = str(Path(what).resolve()), source_of(Path(what), sets)
     origin, placed = origin_of(file, sets, only, hosts, ray), hosts_of(hosts, ray)
-    show_run(lambda show: run_saturation(loaded, source, out, show, placed, origin), as_json, quiet)
+    # The run folder lacks what can be secret, and a run is resumed from its folder.
+    resumable = not is_url(what) or not request.is_secret
+    show_run(lambda show: run_saturation(loaded, source, out, show, placed, origin, resumable), as_json, quiet)
 
 
 def _searchable(file: Path, sets: Sequence[str]) -> Loaded:
@@ -104,8 +115,10 @@ def _searchable(file: Path, sets: Sequence[str]) -> Loaded:
 
 
 @app.command()
+@takes_request
 def sweep(
     what: CampaignOrUrl,
+    request: RequestOptions,
     clients: Annotated[
         str, typer.Option("--clients", metavar="N,N,...", help="Client counts to try.")
     ] = "1,2,4,8,16,32",
@@ -122,19 +135,21 @@ def sweep(
 ) -> None:
     """Measure closed loads with different numbers of clients and fit a scaling law.
 
-    The client counts run in random order. The law is the universal scalability law.
+    The client counts run in random order. The options of a request are for a URL. The law is the universal scalability law.
     """
     start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec import inline
     from orchestrator.spec.load import load
 
-    if "://" in what:
-        loaded = inline.sweep(what, clients, duration, repeat)
+    if is_url(what):
+        loaded = inline.sweep(what, clients, duration, repeat, request)
     else:
+        refuse_for_file(request)
         loaded = inline.swept(load(Path(what), set_ or ()), clients, duration, repeat)
     typed = {"sweep": what, "clients": clients, "duration": duration, "repetitions": repeat}
-    source, placed = json.dumps(typed, indent=2) + "\n", hosts_of(hosts, ray)
+    source = inline.source(loaded) if is_url(what) else json.dumps(typed, indent=2) + "\n"
+    placed = hosts_of(hosts, ray)
     show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, show_scaling)
 
 

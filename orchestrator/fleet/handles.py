@@ -143,6 +143,12 @@ class ServerHandle(TrialHandle, Protocol):
     def waiting_for(self) -> str:
         """Return what start() is waiting for, for a person. Is answered while another call is under way."""
 
+    def busy_share(self) -> float | None:
+        """Return the share of the host's cores that was used in the last second; None before it was measured.
+
+        Is answered while another call is under way.
+        """
+
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Have the counters read at the edges of the window, instants on the host's own wall clock.
 

@@ -208,6 +208,10 @@ class RemoteServer(RemoteCommand):
         """Return what start() is waiting for."""
         return self._at.begin(ServerShell.waiting_for).result(CONTROL_TIMEOUT_S)
 
+    def busy_share(self) -> float | None:
+        """Return how busy the host's cores were in the last second."""
+        return self._at.begin(ServerShell.busy_share).result(CONTROL_TIMEOUT_S)
+
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Have the counters read at the edges of the window."""
         self._at.begin(ServerShell.meter, opening_ns, closing_ns).result(CALL_TIMEOUT_S)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from agents.records import GeneratorKind, ServerState
+from agents.tls import UNTRUSTED
 from orchestrator.errors import HostError
 from orchestrator.facts import Case
 from orchestrator.fleet.hosts import HostLost, Placed
@@ -111,6 +112,12 @@ def _require_answer(item: TrialInput, output: TrialOutput) -> None:
     if url is not None and server.state == ServerState.NOT_READY:
         # Without the exception's class and number.
         reason = re.sub(r"^\w+: |\[Errno -?\d+\] ", "", server.detail)
+        if server.detail.startswith(UNTRUSTED):
+            raise HostError(
+                f"{url}: {server.detail}",
+                "use https with a certificate that this machine trusts (SSL_CERT_FILE names a private authority), or "
+                "measure it without a check: --insecure, 'verify: false' in a campaign",
+            )
         raise HostError(
             f"{url} does not answer: {reason}",
             "start the server, or check its address and port; ready.timeout in a campaign waits for it",

@@ -27,6 +27,7 @@ def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffi
         method=load.http_method,
         headers=_headers(load),
         body=_body(load, folder),
+        verify=verifies(target, load),
     )
 
 
@@ -59,9 +60,23 @@ def is_loopback(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
+def verifies(target: Target, load: Load) -> bool:
+    """Return whether the certificate of a server is checked.
+
+    By default that of a URL elsewhere is: a container of our own, or a server on this machine, seldom has one that any
+    authority signed.
+    """
+    if load.verify is not None:
+        return load.verify
+    parts = urlsplit(target.url or "")
+    return parts.scheme == "https" and not is_loopback(parts.hostname or "")
+
+
 def request_to(url: str, traffic: Traffic) -> Request:
     """Return the request that the load sends to one of its URLs."""
-    return Request(url, traffic.protocol is Protocol.HTTP2, traffic.method, traffic.headers, traffic.body)
+    return Request(
+        url, traffic.protocol is Protocol.HTTP2, traffic.method, traffic.headers, traffic.body, traffic.verify
+    )
 
 
 def ready_request(target: Target, request: Request) -> Request:

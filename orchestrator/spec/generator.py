@@ -20,7 +20,7 @@ def choose(load: Load, agents: int) -> GeneratorKind:
     """Return the generator of a load; 'auto' depends on the load.
 
     paced sends open loads over HTTP/1.1, as long as each agent's part of the rate is within what it can send, and closed
-    ones that h2load cannot: HEAD requests and requests with a timeout.
+    ones that h2load cannot: HEAD requests, requests with a timeout, and connections whose certificate is checked.
     """
     if isinstance(load.generator, Program):
         return GeneratorKind.COMMAND
@@ -29,9 +29,9 @@ def choose(load: Load, agents: int) -> GeneratorKind:
     if load.protocol != "http1":
         return GeneratorKind.H2LOAD
     if load.rate is None:
-        special = load.method == "HEAD" or load.timeout is not None
+        special = load.method == "HEAD" or load.timeout is not None or bool(load.verify)
         return GeneratorKind.PACED if special else GeneratorKind.H2LOAD
-    needs_paced = load.arrivals == "poisson" or load.timeout is not None
+    needs_paced = load.arrivals == "poisson" or load.timeout is not None or bool(load.verify)
     within = load.rate / agents <= PACED_MOST_PER_S
     return GeneratorKind.PACED if within or needs_paced else GeneratorKind.H2LOAD
 

@@ -6,8 +6,7 @@ A value is read from its option once, into a typed value. It reaches the campaig
 from __future__ import annotations
 
 import json
-import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,35 +15,37 @@ from agents.generators.contract import Arrivals
 from agents.records import GeneratorKind
 from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.slo import share, shown
+from orchestrator.spec import asked as requested
+from orchestrator.spec.asked import RequestOptions
 from orchestrator.spec.checks import Checks, Loaded
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.units import Micros, Part, duration_us, rate_per_s
+from orchestrator.spec.url_name import url_name
 from orchestrator.spec.variables import Location, literal
 
 T = TypeVar("T")
 
-# The names of the one target and the one load.
-TARGET, LOAD = "url", "load"
+# The name of the one load; and of the target of a calibration, which is no URL of the user's.
+LOAD, TARGET = "load", "url"
 CLIENTS = 40
-GENERATORS = ("h2load", "paced")
 WINDOW = Micros(10_000_000)
 # Three trials of bench with these give an answer in under 15 s.
 BENCH_WINDOW, BENCH_WARM_UP = Micros(3_000_000), Micros(500_000)
 # A search takes over the protocol and the agents of its load; the rest does not matter to it.
 SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
 # What a sweep keeps of a campaign's first load, and leaves out of the campaign: parts that depend on its loads.
-KEPT = {"protocol", "streams", "paths", "method", "headers", "body", "json_", "body_file"}
+KEPT = {
+    "protocol", "streams", "paths", "method", "headers", "body", "json_", "body_file", "timeout", "generator", "verify",
+}  # fmt: skip
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
+LEFT_OUT_TEXT = "..."
 # One step of calibration: long enough for the generator's CPU time to be sampled once, short enough to wait for.
 STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_000_000), Micros(200_000), Micros(100_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What `volley bench` was asked for. duration, rate, timeout: as typed; headers: 'NAME: VALUE'.
-
-    generator: a name, or a command line; None: what suits the load.
-    """
+    """What `volley bench` was asked for. duration, rate: as typed."""
 
     url: str
     clients: int | None
@@ -53,13 +54,8 @@ class Bench:
     duration: str | None = None
     rate: str | None = None
     arrivals: Arrivals = Arrivals.EVEN
-    timeout: str | None = None
-    generator: str | None = None
-    http2: bool = False
-    streams: int = 1
     agents: int | None = None
-    headers: Sequence[str] = ()
-    expect_status: int | None = None
+    request: RequestOptions = RequestOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +68,7 @@ class Search:
     highest: str | None = None
     budget: int | None = None
     agents: int | None = None
+    arrivals: Arrivals = Arrivals.EVEN
 
     def overrides(self) -> list[str]:
         """Return the options as 'path=value', for a campaign file."""
@@ -81,17 +78,17 @@ class Search:
         return found + ([] if self.agents is None else [f"agents={self.agents}"])
 
 
-_BENCH = {
-    "url": "URL", "status": "--expect-status", "clients": "-c", "requests": "-n", "duration": "-d", "rate": "--rate",
-    "streams": "-m", "arrivals": "--arrivals", "timeout": "--timeout",
-    "generator": "--generator", "headers": "-H", "agents": "--agents", "repetitions": "--repeat",
+_BENCH = requested.KEYS | {
+    "clients": "-c", "requests": "-n", "duration": "-d", "rate": "--rate", "arrivals": "--arrivals",
+    "agents": "--agents", "repetitions": "--repeat",
 }  # fmt: skip
-_SEARCH = {key: f"--{key}" for key in ("slo", "precision", "window", "highest", "budget", "agents")} | {"url": "URL"}
+_SEARCH = {key: f"--{key}" for key in ("slo", "precision", "window", "highest", "budget", "agents")}
+_SEARCH = requested.KEYS | _SEARCH | {"arrivals": "--arrivals"}
 # By the path in a campaign file: the option that stands for it.
 SEARCH_OPTIONS = {"agents": "--agents"} | {
     f"saturation.{key}": f"--{key}" for key in ("slo", "precision", "window", "highest", "budget")
 }
-_SWEEP = {"url": "URL", "clients": "--clients", "duration": "-d", "repetitions": "--repeat"}
+_SWEEP = requested.KEYS | {"clients": "--clients", "duration": "-d", "repetitions": "--repeat"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +117,8 @@ class _Line:
         return Loaded(campaign, folder, document(campaign))
 
     def _option(self, location: Location) -> str:
+        # The name of the one target can be that of a key.
+        location = tuple(part for i, part in enumerate(location) if (i, location[0]) != (1, "targets"))
         known = (self.options[part] for part in reversed(location) if part in self.options)
         return next(known, ".".join(str(part) for part in location) or "the command line")
 
@@ -131,22 +130,18 @@ def bench(asked: Bench) -> Loaded:
         for option, given in (("-d", asked.duration), ("--rate", asked.rate)):
             if given is not None:
                 line.refuse("-n", f"cannot be combined with {option}", "use one of them")
-    if asked.streams != 1 and not asked.http2:
-        line.refuse("-m", "HTTP/1.1 has one request at a time on a connection", "add --http2, or omit -m")
     if asked.arrivals is not Arrivals.EVEN and asked.rate is None:
         line.refuse("--arrivals", "belongs to the open loop", "add --rate")
-    if asked.generator == "h2load" and (asked.timeout is not None or asked.arrivals is Arrivals.POISSON):
-        option = "--arrivals poisson" if asked.timeout is None else "--timeout"
-        line.refuse(option, "is not possible with h2load", "omit --generator, or use paced")
-    if asked.generator == "paced" and asked.http2:
-        line.refuse("--http2", "is not possible with paced, which speaks HTTP/1.1", "omit --generator")
+    request = asked.request
+    if request.generator == "h2load" and asked.arrivals is Arrivals.POISSON:
+        line.refuse("--arrivals poisson", "is not possible with h2load", "omit --generator, or use paced")
+    requested.refuse_contradictions(request, asked.url, line)
     if line.problems:
         raise ConfigurationError(line.problems)
-    expect = {} if asked.expect_status is None else {"expect": {"status": asked.expect_status}}
     data = {
         "campaign": "bench",
-        "targets": {TARGET: {"url": asked.url, **expect}},
-        "loads": {LOAD: _bench_load(asked, line)},
+        "targets": _target_of(asked.url, request),
+        "loads": {LOAD: requested.load_of(request, line) | _bench_load(asked, line)},
         "repetitions": asked.repeat,
         **({} if asked.agents is None else {"agents": asked.agents}),
     }
@@ -154,15 +149,9 @@ def bench(asked: Bench) -> Loaded:
 
 
 def _bench_load(asked: Bench, line: _Line) -> dict[str, Any]:
-    load: dict[str, Any] = {"protocol": "http2" if asked.http2 else "http1", "streams": asked.streams}
+    load: dict[str, Any] = {}
     if asked.clients is not None or asked.rate is None:
         load["clients"] = CLIENTS if asked.clients is None else asked.clients
-    if asked.timeout is not None:
-        load["timeout"] = line.read("--timeout", duration_us, asked.timeout, WINDOW)
-    if asked.generator is not None:
-        load["generator"] = asked.generator
-        if asked.generator not in ("auto", *GENERATORS):
-            load["generator"] = {"command": line.read("--generator", words, asked.generator, [asked.generator])}
     if asked.requests is not None:
         load["requests"] = asked.requests
     else:
@@ -175,31 +164,21 @@ def _bench_load(asked: Bench, line: _Line) -> dict[str, Any]:
         load |= {"model": "open", "rate": line.read("--rate", rate_per_s, asked.rate, 1.0)}
     if asked.arrivals is not Arrivals.EVEN:
         load["arrivals"] = str(asked.arrivals)
-    if headers := dict(_header(text, line) for text in asked.headers):
-        load["headers"] = headers
     return load
 
 
-def words(text: str) -> list[str]:
-    """Return a command line as a shell splits it. Raise ValueError when that cannot be."""
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise ValueError(f"is not a command line, {str(error).lower()}: close every quotation mark") from None
+def _target_of(url: str, request: RequestOptions) -> dict[str, Any]:
+    return {url_name(url, request.all_paths()): {"url": url, **request.expect()}}
 
 
-def _header(text: str, line: _Line) -> tuple[str, str]:
-    name, colon, value = text.partition(":")
-    if not colon:
-        # Without the text: it can be a secret.
-        line.refuse("-H", "is not a header", "write it as -H 'NAME: VALUE'")
-        return "X", ""
-    return name.strip(), value.strip()
-
-
-def saturate(url: str, asked: Search) -> Loaded:
+def saturate(url: str, asked: Search, request: RequestOptions = RequestOptions()) -> Loaded:
     """Return the campaign of `volley saturate URL`. Raise ConfigurationError with all problems, by option."""
     line = _Line(_SEARCH)
+    requested.refuse_contradictions(request, url, line)
+    if request.generator == "h2load" and asked.arrivals is Arrivals.POISSON:
+        line.refuse("--arrivals poisson", "is not possible with h2load", "omit --generator, or use paced")
+    if line.problems:
+        raise ConfigurationError(line.problems)
     search: dict[str, Any] = {} if asked.slo is None else {"slo": asked.slo}
     if asked.slo is None:
         line.refuse("--slo", "no objective given", "add --slo 'p99<50ms, errors<0.1%'")
@@ -211,20 +190,33 @@ def saturate(url: str, asked: Search) -> Loaded:
     if asked.highest is not None:
         search["highest"] = line.read("--highest", rate_per_s, asked.highest, 1e6)
     search |= {} if asked.budget is None else {"budget": asked.budget}
+    load = requested.load_of(request, line) | {"clients": SEARCH_CLIENTS, "duration": SEARCH_DURATION}
+    if asked.arrivals is Arrivals.POISSON:
+        # Arrivals belong to an open load. The search chooses the rate of each probe, and its connections.
+        load = {key: value for key, value in load.items() if key != "clients"}
+        load |= {"model": "open", "rate": 1.0, "arrivals": str(asked.arrivals)}
     data = {
         "campaign": "saturate",
-        "targets": {TARGET: {"url": url}},
-        "loads": {LOAD: {"clients": SEARCH_CLIENTS, "duration": SEARCH_DURATION}},
+        "targets": _target_of(url, request),
+        "loads": {LOAD: load},
         "saturation": search,
         **({} if asked.agents is None else {"agents": asked.agents}),
     }
     return line.loaded(data)
 
 
-def sweep(url: str, clients: str, duration: str, repeat: int) -> Loaded:
+def sweep(
+    url: str, clients: str, duration: str, repeat: int, request: RequestOptions = RequestOptions(), agents: int = 1
+) -> Loaded:
     """Return the campaign of `volley sweep URL`: a closed load for each number of clients. Raise ConfigurationError."""
-    base = {"campaign": "sweep", "targets": {TARGET: {"url": url}}}
-    return _swept(base, {}, 1, (clients, duration, repeat), Path.cwd())
+    line = _Line(_SWEEP)
+    requested.refuse_contradictions(request, url, line)
+    if line.problems:
+        raise ConfigurationError(line.problems)
+    kept = requested.load_of(request, line)
+    base = {"campaign": "sweep", "targets": _target_of(url, request)}
+    agents = max(agents, len(request.all_paths()))
+    return _swept(base, kept, agents, (clients, duration, repeat), Path.cwd(), line)
 
 
 def swept(loaded: Loaded, clients: str, duration: str, repeat: int) -> Loaded:
@@ -233,16 +225,21 @@ def swept(loaded: Loaded, clients: str, duration: str, repeat: int) -> Loaded:
     The new loads keep the protocol and the request of the campaign's first load.
     """
     first = next(iter(loaded.campaign.loads.values()))
-    kept = first.model_dump(include=KEPT, by_alias=True, exclude_unset=True)
+    kept = first.model_dump(mode="json", include=KEPT, by_alias=True, exclude_unset=True)
     base = {key: value for key, value in loaded.plain.items() if key not in LEFT_OUT}
     return _swept(base, kept, first.agents or loaded.campaign.agents, (clients, duration, repeat), loaded.folder)
 
 
 def _swept(
-    base: dict[str, Any], kept: dict[str, Any], agents: int | None, typed: tuple[str, str, int], folder: Path
+    base: dict[str, Any],
+    kept: dict[str, Any],
+    agents: int | None,
+    typed: tuple[str, str, int],
+    folder: Path,
+    line: _Line | None = None,
 ) -> Loaded:
     clients, duration, repeat = typed
-    line = _Line(_SWEEP)
+    line = line or _Line(_SWEEP)
     numbers = line.read("--clients", _numbers, clients, [1])
     window = line.read("-d", duration_us, duration, WINDOW)
     loads = {f"c{n}": kept | {"clients": n, "duration": window} for n in numbers}
@@ -282,8 +279,12 @@ def document(campaign: Campaign) -> dict[str, Any]:
 
 
 def source(loaded: Loaded) -> str:
-    """Return a campaign as the text of a file, for its run folder. Values of headers can be secrets: they are left out."""
+    """Return a campaign as the text of a file, for its run folder.
+
+    Values of headers and bodies can be secrets: they are left out.
+    """
     data = json.loads(json.dumps(loaded.plain))
     for load in data["loads"].values():
-        load.update({"headers": dict.fromkeys(load["headers"], "...")} if "headers" in load else {})
+        load.update({"headers": dict.fromkeys(load["headers"], LEFT_OUT_TEXT)} if "headers" in load else {})
+        load.update({"body": LEFT_OUT_TEXT} if "body" in load else {})
     return json.dumps(literal(data), indent=2, ensure_ascii=False) + "\n"

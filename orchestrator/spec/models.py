@@ -190,6 +190,9 @@ class Load(Model):
     """A document to send as JSON; sets Content-Type: application/json unless `headers` has a Content-Type."""
     body_file: Text | None = None
     """File to send as body, relative to the campaign file."""
+    verify: bool | None = None
+    """Check the server's certificate (https). By default that of a URL is checked, unless it is on this machine. h2load
+    cannot check it: Volley then does so before each trial. true has paced send the load, which checks every connection."""
     agents: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How many agents share this load; by default the campaign's number."""
 
@@ -219,6 +222,8 @@ class Load(Model):
                 raise ValueError("h2load cannot send at random times: omit 'generator', or use arrivals: even")
             if self.timeout is not None:
                 raise ValueError("h2load does not time requests out: omit 'generator', or omit 'timeout'")
+        if self.verify and (self.generator == "h2load" or self.protocol == "http2"):
+            raise ValueError("h2load does not check certificates: omit 'verify', or use http1 without 'generator'")
         if self.protocol == "http1" and self.streams != 1:
             raise ValueError("HTTP/1.1 has one request at a time on a connection: remove 'streams', or use http2")
         if len(bodies := self.body_keys) > 1:

@@ -128,6 +128,9 @@ class NotedServer(NotedHost):
     def waiting_for(self):
         return ""
 
+    def busy_share(self):
+        return 0.5
+
     def meter(self, opening_ns, closing_ns):
         self.note("meter")
         self.window = (opening_ns, closing_ns)

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from agents.generators.contract import Failure
+from agents.probe import Expect, Request, check
+from agents.records import ServerState
+from agents.tls import UNTRUSTED
 from tests.truth.paced_world import (
     OK,
     answers,
@@ -40,6 +43,8 @@ def tls(tmp_path):
             "-nodes",
             "-subj",
             "/CN=t",
+            "-addext",
+            "subjectAltName=DNS:localhost,IP:127.0.0.1",
             "-keyout",
             "key",
             "-out",
@@ -64,6 +69,24 @@ def test_tls(log, tls, host):
         outcome = carry_out(open_task(f"https://{host}:{server.port}/", 100, 0.5), log)
     assert outcome.rows.status.tolist() == [200] * 50
     assert set(names) == {"localhost" if host == "localhost" else None}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("trusted", [True, False])
+def test_a_certificate_is_checked_where_that_is_asked_for(tmp_path, log, tls, monkeypatch, host, trusted):
+    """By the check before a load and by paced alike. An untrusted server is not sent a single request."""
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "certificate"))
+    with serving(answers_ok, context=tls) as server:
+        url = f"https://{host}:{server.port}/"
+        accepted = check(Request(url), Expect(), 5.0)
+        checked = check(Request(url, verify=True), Expect(), 5.0, repeat=False)
+        outcome = carry_out(replace(closed_task(url, 2, count=20), verify=True), log)
+
+    assert accepted.state is ServerState.READY
+    assert (checked.state, outcome.summary.done) == ((ServerState.READY, 20) if trusted else (ServerState.NOT_READY, 0))
+    if not trusted:
+        assert checked.detail == f"{UNTRUSTED}: self-signed certificate"
 
 
 @pytest.mark.parametrize("model", ["open", "closed"])

@@ -179,7 +179,15 @@ def test_a_sentence_has_its_facts_in_words():
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0, "0"), (0.1234, "0.123"), (9.996, "10"), (99.96, "100"), (1320.4, "1,320"), (-27.34, "-27.3"), (None, "unknown")],
+    [
+        (0, "0"),
+        (0.1234, "0.123"),
+        (9.996, "10"),
+        (99.96, "100"),
+        (1320.4, "1,320"),
+        (-27.34, "-27.3"),
+        (None, "unknown"),
+    ],
 )
 def test_numbers_have_three_digits(value, text):
     """As a person reads them."""

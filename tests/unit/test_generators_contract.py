@@ -47,6 +47,7 @@ TASK = GeneratorTask(
     arrivals=Arrivals.POISSON,
     seed=3,
     timeout_us=5,
+    verify=True,
 )
 SUMMARY = GeneratorSummary(
     planned=9,
@@ -86,7 +87,7 @@ def test_the_fields_of_a_task_are_those_of_the_contract():
     plain = json.loads(format_task(TASK))
     assert set(plain) == {
         *("version", "log", "requests", "model", "protocol", "streams", "clients", "count", "duration_us"),
-        *("window_start_us", "window_end_us", "rate_per_s", "first_due_ns", "arrivals", "seed", "timeout_us"),
+        *("window_start_us", "window_end_us", "rate_per_s", "first_due_ns", "arrivals", "seed", "timeout_us", "verify"),
     }
     assert (plain["version"], plain["model"], plain["arrivals"]) == (1, "open", "poisson")
     assert plain["requests"][0] == {"url": "http://a/", "method": "GET", "headers": [], "body": None, "weight": 1.0}
@@ -125,6 +126,7 @@ def test_what_a_task_may_leave_out():
         (task_with(clients=0), "'clients' is not a whole number of at least 1"),
         (task_with(clients=1.0), "'clients' is not a whole number of at least 1"),
         (task_with(clients=True), "'clients' is not a whole number of at least 1"),
+        (task_with(verify=1), "'verify' is neither true nor false"),
         (task_with(timeout_us=-5), "'timeout_us' is not a whole number of at least 1"),
         (task_with(seed="1"), "'seed' is not a whole number"),
         (task_with(count=None), "the task has neither 'count' nor 'duration_us': the load would never end"),

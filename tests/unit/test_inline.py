@@ -11,6 +11,8 @@ from agents.records import GeneratorKind
 from orchestrator.campaign.origin import parts_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.plan import make_plan
+from orchestrator.run.targets import traffic_of
+from orchestrator.spec.asked import OPTIONS, RequestOptions
 from orchestrator.spec.generator import MOST_OPEN_CLIENTS
 from orchestrator.spec.inline import (
     SEARCH_OPTIONS,
@@ -25,6 +27,7 @@ from orchestrator.spec.inline import (
     swept,
 )
 from orchestrator.spec.load import from_plain, load
+from orchestrator.spec.models import Target
 
 URL = "http://127.0.0.1:1/"
 
@@ -85,23 +88,27 @@ def test_the_text_in_the_run_folder_reads_back(tmp_path):
     assert parts_of(again.plain) == parts_of(loaded.plain)
 
 
-def test_the_stored_text_has_no_value_of_a_header():
+def test_the_stored_text_has_no_value_of_a_header_and_no_body():
     """It can be a secret."""
-    loaded = bench(Bench(URL, 4, 1, headers=["Authorization: Bearer secret", "X: y"]))
+    request = RequestOptions(headers=["Authorization: Bearer secret", "X: y"], data="a secret, too")
+    loaded = bench(Bench(URL, 4, 1, request=request))
 
     assert loaded.campaign.loads["load"].headers == {"Authorization": "Bearer secret", "X": "y"}
-    assert "secret" not in source(loaded)
+    assert loaded.campaign.loads["load"].body == "a secret, too"
+    assert "secret" not in source(loaded) + repr(request)
     assert "Authorization" in source(loaded)
 
 
 def test_every_problem_names_its_option():
     """All of them at once, and none names a key of a file."""
     wrong = Bench(
-        "x", 0, 0, duration="5", rate="x", agents=0, headers=["no", "a b: c"], expect_status=7
+        "x", 0, 0, duration="5", rate="x", agents=0,
+        request=RequestOptions(headers=["no", "a b: c"], expect_status=7, method="a b", paths=["x"]),
     )  # fmt: skip
 
     assert places(bench, wrong) == [
-        "-d", "--rate", "-H", "URL", "--expect-status", "-c", "-H", "--agents", "--repeat",
+        "-H", "-d", "--rate", "URL", "--expect-status", "-c", "--paths", "-X", "-H", "--agents", "--repeat",
+        "--paths",
     ]  # fmt: skip
     assert places(bench, Bench(URL, 4, 1, requests=9, duration="5s", rate="5")) == ["-n", "-n"]
     assert places(saturate, "x", Search(None, "3", "1us", "x", 1, 0)) == [
@@ -145,12 +152,16 @@ def test_a_sweep_has_one_load_for_each_number_of_clients(tmp_path):
         ({"rate": "497", "arrivals": Arrivals.POISSON}, {"arrivals": "poisson"}),
         ({"timeout": "1500ms"}, {"timeout_us": 1_500_000, "generator": "paced"}),
         ({"generator": "paced"}, {"generator": "paced"}),
+        ({"url": "https://h/"}, {"generator": "h2load"}),
+        ({"url": "https://h/", "verify": True}, {"generator": "paced"}),
+        ({"url": "https://h/", "verify": True, "rate": "50000"}, {"generator": "paced"}),
+        ({"method": "head"}, {"generator": "paced"}),
         ({"generator": "mine --port '1 2'"}, {"generator": "command", "program": ["mine", "--port", "1 2"]}),
     ],
 )
 def test_bench_says_how_requests_arrive_and_who_sends_them(asked, expected):
     """As many connections as needed in the open loop, unless the command line says how many."""
-    (case,) = make_plan(bench(Bench(**({"url": URL, "clients": None, "repeat": 3} | asked))).campaign).cases
+    (case,) = make_plan(bench(asking(asked)).campaign).cases
 
     assert {name: getattr(case, name) for name in expected} == expected
 
@@ -164,8 +175,64 @@ def test_bench_says_how_requests_arrive_and_who_sends_them(asked, expected):
         ({"generator": "h2load", "timeout": "5s"}, "--timeout"),
         ({"generator": "h2load", "rate": "5", "arrivals": Arrivals.POISSON}, "--arrivals poisson"),
         ({"generator": "paced", "http2": True}, "--http2"),
+        ({"streams": 3}, "-m"),
+        ({"data": "x", "data_file": "y"}, "--data"),
+        ({"data": "@body.json"}, "--data"),
+        ({"verify": True}, "--verify"),
+        ({"url": "https://h/", "verify": True, "http2": True}, "--verify"),
+        ({"url": "https://h/", "verify": True, "generator": "h2load"}, "--verify"),
     ],
 )
 def test_what_bench_cannot_do_is_refused_by_option(asked, option):
     """A duration has a unit; a closed load has no arrivals; h2load has no timeout."""
-    assert places(bench, Bench(URL, None, 3, **asked)) == [option]
+    assert places(bench, asking(asked)) == [option]
+    if option not in ("--arrivals", "--arrivals poisson"):
+        request = asking(asked).request
+        assert places(sweep, asking(asked).url, "1", "1s", 1, request) == [option]
+        assert places(saturate, asking(asked).url, Search("p99<5ms"), request) == [option]
+
+
+def asking(asked):
+    """A bench with options, those of the request among them."""
+    request = RequestOptions(**{name: value for name, value in asked.items() if name in OPTIONS})
+    return Bench(**({"url": URL, "clients": None, "repeat": 3} | {k: v for k, v in asked.items() if k not in OPTIONS}),
+                 request=request)  # fmt: skip
+
+
+def test_what_is_requested_is_the_same_for_all_three():
+    """One definition: each verb makes the same load of it, but for how it is driven."""
+    request = RequestOptions(
+        method="put", data="{}", paths=["/a,/b", "/c"], timeout="2s", headers=["A: b"], generator="paced", verify=True,
+    )  # fmt: skip
+    secure = "https://example.test/x"
+    (swept_load,) = sweep(secure, "4", "1s", 1, request).campaign.loads.values()
+    loads = [
+        bench(Bench(secure, 4, 1, request=request)).campaign.loads["load"],
+        saturate(secure, Search("p99<50ms"), request).campaign.loads["load"],
+        swept_load,
+    ]
+
+    for load in loads:
+        assert (load.method, load.body, load.paths, load.timeout) == ("PUT", "{}", ["/a", "/b", "/c"], 2_000_000)
+        assert (load.headers, load.generator, load.verify) == ({"A": "b"}, "paced", True)
+    assert bench(Bench(secure, None, 1, request=request)).campaign.agents == 3
+
+
+def test_a_search_can_have_random_arrivals():
+    """Its probes are open loads."""
+    loaded = saturate(URL, Search("p99<50ms", arrivals=Arrivals.POISSON))
+
+    assert (loaded.campaign.loads["load"].arrivals, loaded.campaign.loads["load"].clients) == ("poisson", None)
+
+
+@pytest.mark.parametrize("data", [True, False])
+def test_a_body_is_posted_unless_a_method_was_chosen(tmp_path, data):
+    """As with curl."""
+    (tmp_path / "body").write_text("x=1")
+    body = {"data": "x=1"} if data else {"data_file": tmp_path / "body"}
+    plain, chosen = (
+        bench(Bench(URL, 4, 1, request=RequestOptions(**body, **more))).campaign for more in ({}, {"method": "GET"})
+    )
+    sent = [traffic_of(Target(url=URL), c.loads["load"], "", tmp_path / "elsewhere") for c in (plain, chosen)]
+
+    assert [(traffic.method, traffic.body) for traffic in sent] == [("POST", b"x=1"), ("GET", b"x=1")]

@@ -106,3 +106,22 @@ def test_a_path_for_readiness_is_a_get_without_a_body():
 def test_which_hosts_are_this_machine(host, here):
     """By name or address."""
     assert is_loopback(host) is here
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "checked"),
+    [
+        ({"url": "https://example.test/"}, {}, True),
+        ({"url": "https://example.test/"}, {"verify": False}, False),
+        ({"url": "https://localhost:1/"}, {}, False),
+        ({"url": "https://[::1]/"}, {}, False),
+        ({"url": "https://localhost:1/"}, {"verify": True}, True),
+        ({"url": "http://example.test/"}, {}, False),
+        ({"image": "x", "port": 1, "scheme": "https"}, {}, False),
+    ],
+)
+def test_whose_certificate_is_checked(tmp_path, target, more, checked):
+    """That of a URL elsewhere, unless the load says otherwise; the check before the load and the load do the same."""
+    sent = traffic_of(Target.model_validate(target), load(**more), "10.0.0.1", tmp_path)
+
+    assert (sent.verify, request_to(sent.urls[0], sent).verify) == (checked, checked)
