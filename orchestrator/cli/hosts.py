@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 # Calibration starts here.
 LOWEST_CALIBRATION_PER_S = 500
+# How `trust` lists a key, by what is known of it.
+_KEY_STATES = {
+    "trusted": "known",
+    "unknown": "new",
+    "other type": "new type",
+    "changed": "CHANGED",
+    "revoked": "REVOKED",
+}
 
 app = typer.Typer()
 hosts_app = typer.Typer(
@@ -180,20 +188,31 @@ def trust(
     from orchestrator.fleet import care
 
     inventory, folder = _load(hosts)
-    found, errors = care.keys(inventory, folder)
-    new = [key for key in found if not key.known and not key.changed]
-    for key in found:
-        state = "known" if key.known else "CHANGED" if key.changed else "new"
-        typer.echo(f"{key.host.name:12} {key.host.address:16} {state:8} {key.fingerprint}")
-    if new and not yes:
-        if not sys.stdin.isatty():
-            raise UsageError(
-                "cannot ask for confirmation: stdin is not a terminal", "compare the fingerprints, then add --yes"
-            )
-        yes = typer.confirm(f"record {len(new)} new {'key' if len(new) == 1 else 'keys'}?")
-    for key in new if yes else []:
-        key.record()
-        typer.echo(f"recorded {key.host.name} in {key.host.known_hosts}")
-    changed = [key.host.changed_key(key.fingerprint) for key in found if key.changed]
-    if errors or changed:
-        raise Several([*errors, *changed])
+    shown: set[tuple[str, str]] = set()
+    while True:
+        found, errors = care.keys(inventory, folder)
+        for key in [key for key in found if (key.place, key.fingerprint) not in shown]:
+            shown.add((key.place, key.fingerprint))
+            typer.echo(f"{key.name:12} {key.place:16} {_KEY_STATES[key.state]:8} {key.fingerprint}")
+        new = [key for key in found if key.state in ("unknown", "other type")]
+        if not _confirmed(len(new), yes):
+            break
+        for key in new:
+            typer.echo(f"recorded {key.name} in {key.record()}")
+        # What is behind a jump host can be asked only now.
+        if not any(key.hop.is_jump for key in new):
+            break
+    refused = [key.error for key in found if key.error is not None and key not in new]
+    if errors or refused:
+        raise Several([*errors, *refused])
+
+
+def _confirmed(new: int, yes: bool) -> bool:
+    """Return whether to record new keys; ask unless `yes`. Raises UsageError when nobody can be asked."""
+    if not new or yes:
+        return new > 0
+    if not sys.stdin.isatty():
+        raise UsageError(
+            "cannot ask for confirmation: stdin is not a terminal", "compare the fingerprints, then add --yes"
+        )
+    return typer.confirm(f"record {new} new {'key' if new == 1 else 'keys'}?")

@@ -27,6 +27,7 @@ from orchestrator.fleet.keeper import ReportKind
 from orchestrator.fleet.members import members
 from orchestrator.fleet.nodes import Member
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost, last_line
+from orchestrator.fleet.ssh_login import Presented
 from orchestrator.fleet.survey import Check, CheckState, HostSurvey, judge
 from orchestrator.spec.inventory import Inventory
 
@@ -227,29 +228,19 @@ def clean_here(run: str | None) -> Removed:
     return guard.clean(run)
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
-    """The key that a host presents. known: it is the recorded one; changed: another one is recorded."""
+def keys(inventory: Inventory, folder: Path) -> tuple[list[Presented], list[HostError]]:
+    """Return the keys of all hosts and jump hosts, each once, and the errors of those that presented none.
 
-    host: SshHost
-    fingerprint: str
-    known: bool
-    changed: bool
-    record: Callable[[], None]
+    A host behind a jump host that is not trusted yet is missing: ask again once it is.
+    """
 
-
-def keys(inventory: Inventory, folder: Path) -> tuple[list[Key], list[HostError]]:
-    """Return the key of every host, and the errors of those that presented none."""
-
-    async def ask(member: Member) -> Key | HostError:
-        host = member.ssh
+    async def ask(member: Member) -> list[Presented] | HostError:
         try:
-            key = await host.host_key()
+            return await member.ssh.keys()
         except HostError as error:
             return error
-        trusted = host.trusts(key)
-        fingerprint = f"{key.get_algorithm()} {key.get_fingerprint()}"
-        return Key(host, fingerprint, trusted is True, trusted is False, lambda: host.trust(key))
 
     results = asyncio.run(_each(members(inventory, folder), ask))
-    return [r for r in results if isinstance(r, Key)], [r for r in results if isinstance(r, HostError)]
+    presented = [key for result in results if not isinstance(result, HostError) for key in result]
+    distinct = {(key.hop.key_name, key.fingerprint): key for key in presented}
+    return list(distinct.values()), [result for result in results if isinstance(result, HostError)]

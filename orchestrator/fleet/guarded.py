@@ -73,7 +73,6 @@ class Guard:
         # kind of error.
         with contextlib.suppress(Exception):
             while line := await self._stdout.readline():
-                # A login shell may print lines of its own.
                 with contextlib.suppress(ValueError):
                     await self._note(from_plain(GuardEvent, json.loads(line)))
         async with self._changed:
@@ -153,12 +152,5 @@ async def guard_here(host: str) -> Guard:
 
 async def guard_there(host: SshHost, prepared: Prepared) -> Guard:
     """Start a guard on a host, over its connection. Raises HostError."""
-    import asyncssh
-
-    try:
-        process = await host.connection.create_process(
-            prepared.shell(f"-m {GUARD}"), encoding=None, stderr=asyncssh.DEVNULL
-        )
-    except (OSError, asyncssh.Error) as error:
-        raise host.lost(error) from None
+    process = await host.start(prepared.shell(f"-m {GUARD}"))
     return Guard(host.name, process.stdin, process.stdout, LEASE_S, process.close)

@@ -16,7 +16,7 @@ from agents.clock import OffsetBound, bound_from
 from agents.records import HostRole
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet.environment import Archive, have_zstd
-from orchestrator.fleet.ssh import COMMAND_TIMEOUT_S, SshHost, last_line
+from orchestrator.fleet.ssh import COMMAND_TIMEOUT_S, SshHost, first_line, last_line
 from orchestrator.fleet.survey import CheckState, HostSurvey, judge, read_survey
 
 SEND_TIMEOUT_S = 900.0
@@ -53,7 +53,7 @@ async def survey(host: SshHost) -> HostSurvey:
     except (ValueError, IndexError):
         raise HostError(
             f"host {host.name}: the survey printed no valid result: {last_line(done)[-120:]!r}",
-            "check its login shell: it must run a command without printing anything of its own",
+            f"check that '{host.python}' on {host.name} is a plain Python 3",
         ) from None
 
 
@@ -75,19 +75,19 @@ async def _require_python(host: SshHost) -> None:
 
 async def clock_bound(host: SshHost) -> OffsetBound:
     """Bound a host's clock offset over its SSH channel, before anything is sent. Raises HostError."""
-    process = await host.connection.create_process(f"{shlex.quote(host.python)} -u -c {shlex.quote(_ECHO)}")
+    process = await host.start(f"exec {shlex.quote(host.python)} -u -c {shlex.quote(_ECHO)}")
     exchanges = []
     try:
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
             for _ in range(EXCHANGES):
                 sent = time.time_ns()
-                process.stdin.write("\n")
+                process.stdin.write(b"\n")
                 answered = int(await process.stdout.readline())
                 exchanges.append((sent, answered, answered, time.time_ns()))
     except (TimeoutError, ValueError, OSError) as error:
         raise HostError(
             f"host {host.name}: cannot read its clock: {error or 'no answer in time'}",
-            "check its login shell: it must run a command without printing anything of its own",
+            f"check the load on {host.name} and try again",
         ) from None
     finally:
         process.close()
@@ -143,7 +143,7 @@ async def _send_one(host: SshHost, archive: Archive, zstd: bool) -> int:
     path = await asyncio.to_thread(archive.packed, zstd)
     done = await host.feed(command, path, SEND_TIMEOUT_S)
     if done.status != 0:
-        reason = last_line(done) or "no reason given"
+        reason = first_line(done) or "no reason given"
         raise HostError(
             f"host {host.name}: cannot unpack {archive.name}: {reason}",
             f"free at least 1 GiB in the home folder on {host.name}",

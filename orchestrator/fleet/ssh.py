@@ -1,8 +1,6 @@
 """One SSH connection per host for the whole run; each failure becomes a HostError with a hint.
 
-asyncssh handles the protocol, ssh_config, SSH agents and jump hosts. This module verifies host
-keys and never accepts one silently, notices a lost connection within seconds, and gives every
-command a deadline.
+Every command runs in /bin/sh, whatever the login shell is, and has a deadline.
 """
 
 from __future__ import annotations
@@ -14,26 +12,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import HostError
-from orchestrator.spec.inventory import Inventory, file_of
+from orchestrator.fleet.login_shell import MARK, after_mark, portable
+from orchestrator.fleet.ssh_config import route
+from orchestrator.fleet.ssh_errors import login, reason
+from orchestrator.fleet.ssh_login import Presented, Route
+from orchestrator.spec.inventory import Inventory
 
 if TYPE_CHECKING:
     import asyncssh
 
-CONNECT_TIMEOUT_S = 10.0
 COMMAND_TIMEOUT_S = 60.0
-# A connection that dies without being closed is noticed after this many unanswered keep-alives.
-KEEPALIVE_S = 2.0
-KEEPALIVES = 3
 # sshd drops connections beyond its MaxStartups (10 by default), and every host behind a jump host
 # opens one to it.
 AT_ONCE_BY_JUMP, AT_ONCE = 8, 32
+# sshd refuses sessions above its MaxSessions, also while one that has ended is being closed.
+CHANNEL_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
 CHUNK_BYTES = 1 << 18
-# Keyword arguments of asyncssh.
-Options = dict[str, Any]
-
-
-class UnknownKey(HostError):
-    """No key of this host has been recorded as trusted yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,8 @@ class ConnectionLimit:
 
     def to(self, host: SshHost) -> asyncio.Semaphore:
         """Return the semaphore to hold while a connection to the host is opened."""
-        return self._limits.setdefault(host.jump, asyncio.Semaphore(AT_ONCE_BY_JUMP if host.jump else AT_ONCE))
+        jump = host.jump
+        return self._limits.setdefault(jump, asyncio.Semaphore(AT_ONCE_BY_JUMP if jump else AT_ONCE))
 
 
 class SshHost:
@@ -62,12 +57,10 @@ class SshHost:
     def __init__(self, name: str, inventory: Inventory, folder: Path) -> None:
         self.name = name
         self.address = inventory.address(name)
-        self.accepted = False
         self._access = inventory.access(name)
         self._inventory = inventory
         self._folder = folder
-        self._connection: asyncssh.SSHClientConnection | None = None
-        self._jump: asyncssh.SSHClientConnection | None = None
+        self._resolved: Route | None = None
 
     @property
     def python(self) -> str:
@@ -75,163 +68,44 @@ class SshHost:
         return self._access.python or "python3"
 
     @property
-    def jump(self) -> str | None:
-        """The jump host, [USER@]HOST[:PORT]; None for a direct connection."""
-        return self._access.jump
+    def accepted(self) -> bool:
+        """Whether a key on the way was new and was recorded, as the inventory's `host_keys: accept-new` allows."""
+        return self._resolved is not None and self._resolved.accepted
 
     @property
-    def known_hosts(self) -> Path:
-        """The file of trusted host keys."""
-        if self._access.known_hosts is None:
-            return Path.home() / ".ssh" / "known_hosts"
-        return file_of(self._folder, self._access.known_hosts)
+    def jump(self) -> str | None:
+        """The address of the first jump host, from the inventory or ssh_config; None for a direct connection."""
+        with contextlib.suppress(HostError):  # connect() reports it
+            return self._route().jump
+        return None
 
-    def _options(self) -> Options:
-        """Return the explicit options of a connection; ssh_config and OpenSSH's defaults supply the rest."""
-        options: Options = {
-            "keepalive_interval": KEEPALIVE_S,
-            "keepalive_count_max": KEEPALIVES,
-            "connect_timeout": CONNECT_TIMEOUT_S,
-            "login_timeout": CONNECT_TIMEOUT_S,
-            # Preferred because they need half the CPU time of asyncssh's default, at tens of MB per
-            # host.
-            "encryption_algs": "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
-        }
-        if self._access.known_hosts is not None:
-            # An empty tuple trusts no key: the file does not exist yet.
-            options["known_hosts"] = str(self.known_hosts) if self.known_hosts.exists() else ()
-        if self._access.key is not None:
-            options["client_keys"] = [str(file_of(self._folder, self._access.key))]
-        options |= self._config()
-        return options
-
-    def _config(self) -> Options:
-        if self._inventory.ssh_config == "none":
-            return {"config": None}
-        if self._inventory.ssh_config is not None:
-            return {"config": [str(file_of(self._folder, self._inventory.ssh_config))]}
-        return {}
-
-    def _where(self) -> Options:
-        where: Options = {"host": self.address}
-        if self._access.user is not None:
-            where["username"] = self._access.user
-        if self._access.port is not None:
-            where["port"] = self._access.port
-        if self._jump is not None:
-            where["tunnel"] = self._jump
-        return where
+    def _route(self) -> Route:
+        """Return the logins on the way to the host. Raises HostError."""
+        if self._resolved is None:
+            hops = route(self.name, self._inventory, self._folder)
+            self._resolved = Route(self.name, hops, self._inventory.host_keys == "accept-new")
+        return self._resolved
 
     async def connect(self) -> None:
-        """Connect and log in. Raises UnknownKey when no key of the host is trusted yet, else HostError."""
-        try:
-            await self._connect()
-        except UnknownKey:
-            if self._inventory.host_keys != "accept-new":
-                raise
-            record_key(self.known_hosts, self._key_pattern(), await self.host_key())
-            self.accepted = True
-            await self._connect()
+        """Connect and log in. Raises UnknownKey when no key of the host or a jump host is trusted yet, else HostError."""
+        await self._route().connect()
 
-    async def _connect(self) -> None:
-        import asyncssh
-
-        try:
-            async with asyncio.timeout(2 * CONNECT_TIMEOUT_S):
-                await self._open_jump()
-                self._connection = await asyncssh.connect(**self._where(), **self._options())
-        except asyncssh.HostKeyNotVerifiable:
-            raise await self._key_error() from None
-        except asyncssh.PermissionDenied as error:
-            user = self._access.user or "the user of ssh_config"
-            raise HostError(
-                f"host {self.name}: {self.address} refused the login of {user}: {error.reason}",
-                f"install your public key: ssh-copy-id {user}@{self.address}; or set 'key:' in the inventory",
-            ) from None
-        except (OSError, asyncssh.Error, asyncssh.KeyImportError) as error:
-            raise HostError(
-                f"host {self.name}: cannot connect to {self.address} with SSH: {_reason(error)}",
-                "check that the host is up, sshd runs and the address is right: volley hosts check --hosts INVENTORY",
-            ) from None
-
-    async def _open_jump(self) -> None:
-        import asyncssh
-
-        if self._access.jump is None or self._jump is not None:
-            return
-        user, at, place = self._access.jump.rpartition("@")
-        host, colon, port = place.partition(":")
-        where: Options = {"host": host} | ({"username": user} if at else {})
-        self._jump = await asyncssh.connect(**where, **({"port": int(port)} if colon else {}), **self._options())
-
-    async def host_key(self) -> asyncssh.SSHKey:
-        """Return the key that the host presents. Raises HostError."""
-        import asyncssh
-
-        where = {k: v for k, v in self._where().items() if k != "username"}
-        try:
-            await self._open_jump()
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                key = await asyncssh.get_server_host_key(**where, **self._config())
-        except (OSError, asyncssh.Error) as error:
-            raise HostError(
-                f"host {self.name}: cannot connect to {self.address} with SSH: {_reason(error)}",
-                "check that the host is up and sshd runs there",
-            ) from None
-        if key is None:
-            raise HostError(
-                f"host {self.name}: {self.address} presented no host key", "create one there: sudo ssh-keygen -A"
-            )
-        return key
-
-    def trusts(self, key: asyncssh.SSHKey) -> bool | None:
-        """Return whether a key is the recorded one; None when none is recorded for this host."""
-        import asyncssh
-
-        try:
-            recorded = asyncssh.read_known_hosts(str(self.known_hosts))
-        except OSError:
-            return None
-        port = self._access.port or 22
-        keys, authorities, *_ = recorded.match(self.address, self.address, None if port == 22 else port)
-        if not keys and not authorities:
-            return None
-        return any(known.public_data == key.public_data for known in keys)
-
-    def trust(self, key: asyncssh.SSHKey) -> None:
-        """Record a key as trusted."""
-        record_key(self.known_hosts, self._key_pattern(), key)
-
-    def _key_pattern(self) -> str:
-        port = self._access.port or 22
-        return self.address if port == 22 else f"[{self.address}]:{port}"
-
-    async def _key_error(self) -> HostError:
-        key = await self.host_key()
-        if self.trusts(key) is None:
-            return UnknownKey(
-                f"host {self.name}: the key of {self.address} is unknown: {key.get_algorithm()} {key.get_fingerprint()}",
-                "compare it with the output of 'ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub' on the host, "
-                "then run: volley hosts trust --hosts INVENTORY",
-            )
-        return self.changed_key(key.get_fingerprint())
-
-    def changed_key(self, fingerprint: str) -> HostError:
-        """Return the error of a host that presents another key than the recorded one."""
-        return HostError(
-            f"host {self.name}: the key of {self.address} HAS CHANGED: it is now {fingerprint}",
-            f"find out why. If the new key is right: ssh-keygen -R '{self._key_pattern()}' -f {self.known_hosts}, "
-            "then: volley hosts trust --hosts INVENTORY",
-        )
+    async def keys(self) -> list[Presented]:
+        """Return the keys of the jump hosts and the host, up to the first that is not trusted. Raises HostError."""
+        return await self._route().keys()
 
     @property
     def connection(self) -> asyncssh.SSHClientConnection:
         """The open connection. Requires connect()."""
-        assert self._connection is not None, "connect() was not called"
-        return self._connection
+        return self._route().connection
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._resolved is not None:
+            await self._resolved.close()
 
     async def run(self, command: str, given: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S) -> Completed:
-        """Run a command with `given` as its input and return how it ended.
+        """Run a command of POSIX sh with `given` as its input and return how it ended.
 
         Raises HostError when it takes longer than timeout_s or the connection is lost.
         """
@@ -239,7 +113,12 @@ class SshHost:
 
         try:
             async with asyncio.timeout(timeout_s):
-                done = await self.connection.run(command, input=given, encoding=None, check=False)
+                process = await self._process(command)
+                # A command may end without reading all of its input.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    process.stdin.write(given)
+                    process.stdin.write_eof()
+                done = await process.wait()
         except TimeoutError:
             raise HostError(
                 f"host {self.name}: '{command[:60]}' did not finish within {timeout_s:g} s",
@@ -247,21 +126,22 @@ class SshHost:
             ) from None
         except (OSError, asyncssh.Error) as error:
             raise self.lost(error) from None
-        if done.exit_status is None and done.exit_signal is None:
-            raise self.lost(None)
-        return Completed(done.exit_status, _text(done.stdout), _text(done.stderr))
+        return self._completed(done)
 
     async def feed(self, command: str, path: Path, timeout_s: float) -> Completed:
         """Run a command that reads the file `path` on its standard input. Raises HostError."""
         import asyncssh
 
         try:
-            async with asyncio.timeout(timeout_s), self.connection.create_process(command, encoding=None) as process:
-                with path.open("rb") as file:
-                    while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
-                        process.stdin.write(chunk)
-                        await process.stdin.drain()
-                process.stdin.write_eof()
+            async with asyncio.timeout(timeout_s):
+                process = await self._process(command)
+                # A command that ends early closes its input; its own message says why.
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    with path.open("rb") as file:
+                        while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
+                            process.stdin.write(chunk)
+                            await process.stdin.drain()
+                    process.stdin.write_eof()
                 done = await process.wait()
         except TimeoutError:
             raise HostError(
@@ -270,35 +150,64 @@ class SshHost:
             ) from None
         except (OSError, asyncssh.Error) as error:
             raise self.lost(error) from None
-        return Completed(done.exit_status, _text(done.stdout), _text(done.stderr))
+        return self._completed(done)
+
+    async def start(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+        """Start a command of POSIX sh that is talked to; return it once it runs. Raises HostError."""
+        import asyncssh
+
+        try:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                process = await self._process(command, stderr=asyncssh.DEVNULL)
+                while (line := await process.stdout.readline()) != f"{MARK}\n".encode():
+                    if not line:
+                        raise self._not_run("")
+        except TimeoutError:
+            raise self._not_run("") from None
+        except (OSError, asyncssh.Error) as error:
+            raise self.lost(error) from None
+        return process
+
+    async def _process(self, command: str, **options: Any) -> asyncssh.SSHClientProcess[bytes]:
+        """Start a command, again after a pause if sshd refuses another session. Raises HostError."""
+        import asyncssh
+
+        for pause_s in (*CHANNEL_PAUSES_S, None):
+            try:
+                return await self.connection.create_process(portable(command), encoding=None, **options)
+            except asyncssh.ChannelOpenError as error:
+                if pause_s is None or self.connection.is_closed():
+                    raise HostError(
+                        f"host {self.name}: its sshd refused another session: {reason(error)}",
+                        f"raise MaxSessions in sshd_config on {self.name}; 0 forbids sessions",
+                    ) from None
+                await asyncio.sleep(pause_s)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _completed(self, done: asyncssh.SSHCompletedProcess) -> Completed:
+        if done.exit_status is None and done.exit_signal is None:
+            raise self.lost(None)
+        out, err = bytes(done.stdout or b""), bytes(done.stderr or b"")  # type: ignore[arg-type]
+        ours = after_mark(out)
+        if ours is None:
+            raise self._not_run((err or out).decode(errors="replace").strip())
+        return Completed(done.exit_status, _text(ours), _text(after_mark(err) or b""))
+
+    def _not_run(self, printed: str) -> HostError:
+        says = f": {printed.splitlines()[-1][:120]!r}" if printed else ""
+        return HostError(
+            f"host {self.name}: its login shell did not run a command{says}",
+            f"check that this prints 'ready': ssh {login(self._route().end)} echo ready; "
+            "start files such as .bashrc must not replace the shell or wait for input",
+        )
 
     def lost(self, error: Exception | None) -> HostError:
         """Return the error of a connection that ended."""
-        why = f": {_reason(error)}" if error else ""
+        why = f": {reason(error)}" if error else ""
         return HostError(
             f"host {self.name}: the connection to {self.address} was lost{why}",
             "check that the host is up; its guard stops everything that ran there",
         )
-
-    async def close(self) -> None:
-        """Close the connection."""
-        for connection in (self._connection, self._jump):
-            if connection is not None:
-                connection.close()
-                with contextlib.suppress(Exception):
-                    async with asyncio.timeout(2):
-                        await connection.wait_closed()
-        self._connection = self._jump = None
-
-
-def record_key(file: Path, pattern: str, key: asyncssh.SSHKey) -> None:
-    """Append a host's key to a known_hosts file, which is created when it does not exist."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    line = f"{pattern} {key.export_public_key().decode().strip()}\n"
-    with file.open("a+", encoding="utf-8") as out:
-        out.seek(0)
-        ends_well = (out.read() or "\n").endswith("\n")
-        out.write(line if ends_well else "\n" + line)
 
 
 def last_line(done: Completed) -> str:
@@ -306,15 +215,10 @@ def last_line(done: Completed) -> str:
     return ((done.err.strip() or done.out.strip()).splitlines() or [""])[-1]
 
 
-def _reason(error: Exception | None) -> str:
-    import asyncssh
-
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, asyncssh.Error):
-        return str(error.reason)
-    return str(getattr(error, "strerror", None) or error).splitlines()[0] if str(error) else type(error).__name__
+def first_line(done: Completed) -> str:
+    """Return the first line that a command printed, as last_line(): of several errors, usually the cause."""
+    return ((done.err.strip() or done.out.strip()).splitlines() or [""])[0]
 
 
-def _text(output: Any) -> str:
-    return bytes(output or b"").decode(errors="replace")
+def _text(output: bytes) -> str:
+    return output.decode(errors="replace")

@@ -1,0 +1,194 @@
+"""Hosts for SSH alone: one sshd process each, in a mount namespace of its own with its own user, home and login shell.
+
+A host is up in a fraction of a second, and needs root, openssh-server and util-linux. It shares this
+machine's network and has no engine: tests/lab has whole hosts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.conftest import require
+
+if TYPE_CHECKING:
+    import asyncssh
+
+UP_WITHIN_S = 10.0
+SSHD = "/usr/sbin/sshd"
+# Runs in the host's mount namespace: $1 its folder, $2 what is mounted on its home.
+_START = """
+set -e
+mount --bind "$1/passwd" /etc/passwd
+[ -z "$2" ] || mount -t tmpfs -o "$2" tmpfs "$1/home"
+[ ! -d /run/sshd ] && mkdir -p /run/sshd
+exec /usr/sbin/sshd -D -E "$1/log" -f "$1/sshd_config"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class MiniHost:
+    """A host that is up. keys: its public host keys by type. client_key: what may log in as root."""
+
+    name: str
+    address: str
+    port: int
+    folder: Path
+    keys: dict[str, asyncssh.SSHKey]
+    client_key: Path
+
+    @property
+    def home(self) -> Path:
+        """The home folder of root there, as this machine sees it: before anything is mounted on it."""
+        return self.folder / "home"
+
+    def known(self, kind: str = "ed25519", name: str | None = None, marker: str = "") -> str:
+        """Return a line for known_hosts."""
+        line = self.keys[kind].export_public_key().decode().strip()
+        return f"{marker}{name or f'[{self.address}]:{self.port}'} {line}\n"
+
+    def log(self) -> str:
+        """Return what its sshd has logged."""
+        return (self.folder / "log").read_text()
+
+
+class MiniHosts:
+    """Starts hosts, and ends them all by process id."""
+
+    def __init__(self, folder: Path) -> None:
+        import asyncssh
+
+        self.folder = folder
+        self.client_key = folder / "client_key"
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key.write_private_key(str(self.client_key))
+        self.client_key.chmod(0o600)
+        (folder / "authorized").write_bytes(key.export_public_key())
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        self,
+        name: str,
+        *,
+        address: str = "127.0.0.1",
+        shell: str = "/bin/bash",
+        files: dict[str, str] | None = None,
+        kinds: tuple[str, ...] = ("ed25519",),
+        settings: str = "",
+        mount: str = "",
+        certificates: dict[str, Callable[[asyncssh.SSHKey], asyncssh.SSHCertificate]] | None = None,
+    ) -> MiniHost:
+        """Start a host. files: of its home. kinds: of its host keys. settings: lines for sshd_config.
+
+        mount: options of a tmpfs that is mounted on the home. certificates: what makes those of host keys, by kind.
+        """
+        import asyncssh
+
+        folder = self.folder / name
+        (folder / "home").mkdir(parents=True)
+        for file, text in (files or {}).items():
+            (folder / "home" / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / "home" / file).write_text(text)
+        lines = Path("/etc/passwd").read_text().splitlines(keepends=True)
+        lines[0] = f"root:x:0:0:root:{folder / 'home'}:{shell}\n"
+        (folder / "passwd").write_text("".join(lines))
+        keys = {}
+        # sshd takes the first value of each setting.
+        config = [settings, f"AuthorizedKeysFile {self.folder / 'authorized'}", "StrictModes no", "UsePAM no", "PidFile none",
+                  "PermitRootLogin yes", "PasswordAuthentication no", "KbdInteractiveAuthentication no",
+                  "PerSourceMaxStartups none"]  # fmt: skip
+        for kind in kinds:
+            key = asyncssh.generate_private_key("ecdsa-sha2-nistp256" if kind == "ecdsa" else f"ssh-{kind}")
+            key.write_private_key(str(folder / kind))
+            (folder / kind).chmod(0o600)
+            keys[kind] = key
+            config.append(f"HostKey {folder / kind}")
+        for kind, make in (certificates or {}).items():
+            make(keys[kind]).write_certificate(str(folder / f"{kind}-cert.pub"))
+            config.append(f"HostCertificate {folder / kind}-cert.pub")
+        port = free_port(address)
+        (folder / "sshd_config").write_text("\n".join([f"ListenAddress {address}", f"Port {port}", *config]) + "\n")
+        process = subprocess.Popen(
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", _START, "sh", str(folder), mount],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._processes.append(process)
+        host = MiniHost(name, address, port, folder, keys, self.client_key)
+        until(lambda: answers(address, port), lambda: f"{name} is not up: {process.poll()} {host.log()}")
+        return host
+
+    def stop(self) -> None:
+        """End every host."""
+        for process in self._processes:
+            process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            process.wait(timeout=UP_WITHIN_S)
+
+    def inventory(self, hosts: dict[str, dict[str, Any]], **settings: Any) -> Path:
+        """Write an inventory of hosts and their settings; return its path."""
+        path = self.folder / "hosts.yaml"
+        defaults = {"user": "root", "key": str(self.client_key), "python": sys.executable}
+        entries = {name: {"roles": ["load"], **entry} for name, entry in hosts.items()}
+        path.write_text(json.dumps({"defaults": defaults, "hosts": entries} | settings))
+        return path
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    """Return a port that is free at an address."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as trial:
+        trial.bind((address, 0))
+        return int(trial.getsockname()[1])
+
+
+def answers(address: str, port: int) -> bool:
+    """Return whether something listens."""
+    with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
+        return True
+    return False
+
+
+def until(condition: Callable[[], bool], failed: Callable[[], str], within_s: float = UP_WITHIN_S) -> None:
+    """Wait for a condition; fail with a text after within_s."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, failed()
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def mini_hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniHosts]:
+    """Hosts of one test, and an empty home of our own on this machine."""
+    require("unshare", "sshd")
+    assert os.geteuid() == 0, "hosts need root"
+    home = tmp_path / "us"
+    (home / ".ssh").mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    hosts = MiniHosts(tmp_path)
+    try:
+        yield hosts
+    finally:
+        hosts.stop()
+
+
+@pytest.fixture
+def trusted() -> Callable[..., None]:
+    """Return a function that records lines in the known_hosts of our own home."""
+
+    def record(*lines: str) -> None:
+        (Path.home() / ".ssh" / "known_hosts").write_text("".join(lines))
+
+    return record

@@ -1,0 +1,452 @@
+"""SSH as people have it set up: names, host keys, login shells, limits, ssh_config, jump hosts. Against real sshds."""
+
+import asyncio
+import os
+import socket
+import subprocess
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from orchestrator.errors import HostError
+from orchestrator.fleet import care, provision
+from orchestrator.fleet.host_keys import KeyState
+from orchestrator.fleet.ssh import ConnectionLimit, SshHost
+from orchestrator.fleet.ssh_errors import UnknownKey
+from orchestrator.spec.load import load_inventory
+from tests.mini_hosts import free_port
+
+pytestmark = pytest.mark.process
+
+
+def ssh_host(inventory, name="h"):
+    return SshHost(name, load_inventory(inventory), inventory.parent)
+
+
+def with_host(inventory, work, name="h"):
+    """Connect, do some work and disconnect; return what the work returned."""
+
+    async def session():
+        host = ssh_host(inventory, name)
+        try:
+            await host.connect()
+            return await work(host)
+        finally:
+            await host.close()
+
+    return asyncio.run(session())
+
+
+def logs_in(inventory, name="h"):
+    return with_host(inventory, lambda host: host.run("echo in"), name).out == "in\n"
+
+
+def refused(inventory, name="h", kind=HostError):
+    with pytest.raises(kind) as error:
+        logs_in(inventory, name)
+    assert error.value.hint
+    return f"{error.value.message}\n{error.value.hint}"
+
+
+def config(text):
+    (Path.home() / ".ssh" / "config").write_text(text)
+
+
+# Names.
+
+
+def test_a_host_is_reached_by_name(mini_hosts, trusted):
+    """The name is an address, or an alias of ssh_config; its key is looked up as OpenSSH does."""
+    host = mini_hosts.start("web")
+    trusted(host.known(name=f"[localhost]:{host.port}"))
+    config(f"Host web-alias\n  HostName localhost\n  Port {host.port}\n")
+
+    assert logs_in(mini_hosts.inventory({"h": {"address": "localhost", "port": host.port}}))
+    assert logs_in(mini_hosts.inventory({"web-alias": {}}), "web-alias")
+
+
+# Host keys.
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa", "ed25519"])
+def test_any_type_of_key_may_be_the_recorded_one(mini_hosts, trusted, kind):
+    """A host with several keys presents the recorded one: check, trust and up agree."""
+    host = mini_hosts.start("web", kinds=("ed25519", "ecdsa", "rsa"))
+    trusted(host.known(kind))
+    inventory = mini_hosts.inventory({"h": {"address": host.address, "port": host.port}})
+
+    assert logs_in(inventory)
+    (key,), errors = care.keys(load_inventory(inventory), inventory.parent)
+    assert (key.state, errors) == (KeyState.TRUSTED, [])
+
+
+def certified(authority, principal="web", **settings):
+    return lambda key: authority.generate_host_certificate(key, "web", principals=[principal], **settings)
+
+
+def test_a_certificate_authority_may_be_recorded(mini_hosts, trusted):
+    """It vouches for the host, under the name of HostKeyAlias; a key of the host itself is not needed."""
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    host = mini_hosts.start("web", certificates={"ed25519": certified(authority)})
+    trusted(f"@cert-authority web {authority.export_public_key().decode()}")
+    config(f"Host h\n  HostName {host.address}\n  Port {host.port}\n  HostKeyAlias web\n")
+    inventory = mini_hosts.inventory({"h": {}})
+
+    assert logs_in(inventory)
+    (key,), _ = care.keys(load_inventory(inventory), inventory.parent)
+    assert key.state is KeyState.TRUSTED
+
+
+def test_a_certificate_that_does_not_count(mini_hosts, trusted):
+    """Expired, or of another authority: never trusted; the plain key counts if it is recorded."""
+    authority, other = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    expired = certified(authority, valid_after=0, valid_before=1)
+    host = mini_hosts.start("web", certificates={"ed25519": expired})
+    config(f"Host h\n  HostName {host.address}\n  Port {host.port}\n  HostKeyAlias web\n")
+    inventory = mini_hosts.inventory({"h": {}})
+    public = authority.export_public_key().decode()
+
+    trusted(f"@cert-authority web {public}")
+    text = refused(inventory, kind=UnknownKey)
+    assert "a certificate authority is recorded, but it did not certify this key: Certificate expired" in text
+    (key,), _ = care.keys(load_inventory(inventory), inventory.parent)
+    assert key.state is KeyState.UNKNOWN
+
+    trusted(f"@cert-authority web {other.export_public_key().decode()}", host.known(name="web"))
+    assert logs_in(inventory)
+
+
+def test_a_changed_key_is_told_from_one_of_another_type(mini_hosts, trusted):
+    """Only a key of the same type can have changed: no advice to delete a good key."""
+    host, stranger = mini_hosts.start("web"), mini_hosts.start("else", kinds=("ed25519", "rsa"))
+    inventory = mini_hosts.inventory({"h": {"address": host.address, "port": host.port}}, host_keys="accept-new")
+    place = f"[{host.address}]:{host.port}"
+
+    trusted(stranger.known(name=place))
+    text = refused(inventory)
+    assert "HAS CHANGED" in text
+    assert f"ssh-keygen -R '{place}' -f {Path.home()}/.ssh/known_hosts" in text
+
+    trusted(stranger.known("rsa", place))
+    text = refused(inventory, kind=UnknownKey)  # not accepted as new either
+    assert "(recorded: only ssh-rsa)" in text
+    assert "HAS CHANGED" not in text
+
+
+def test_a_revoked_key_is_refused_by_that_name(mini_hosts, trusted):
+    """Even if the same key is recorded as trusted."""
+    host = mini_hosts.start("web")
+    trusted(host.known(), host.known(marker="@revoked ", name="*"))
+    inventory = mini_hosts.inventory({"h": {"address": host.address, "port": host.port}})
+
+    assert "is REVOKED" in refused(inventory)
+    (key,), _ = care.keys(load_inventory(inventory), inventory.parent)
+    assert key.state is KeyState.REVOKED
+
+
+def test_known_hosts_as_ssh_config_names_them(mini_hosts, tmp_path):
+    """Several files, some missing, with tokens; hashed names; lines that are not valid; new keys go into the first."""
+    host = mini_hosts.start("web")
+    hashed = tmp_path / "global"
+    hashed.write_text(host.known())
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(hashed)], check=True, capture_output=True)
+    assert host.address not in hashed.read_text()
+    hashed.write_text("not a valid line\n@strange x y\n" + hashed.read_text())
+    config(f"Host h\n  HostName {host.address}\n  Port {host.port}\n  GlobalKnownHostsFile {hashed}\n"
+           "  UserKnownHostsFile %d/.ssh/own_%n ~/.ssh/second\n")  # fmt: skip
+    inventory = mini_hosts.inventory({"h": {}})
+    assert logs_in(inventory)
+
+    hashed.unlink()
+    (key,), _ = care.keys(load_inventory(inventory), inventory.parent)
+    assert (key.state, key.record()) == (KeyState.UNKNOWN, Path.home() / ".ssh" / "own_h")
+    assert logs_in(inventory)
+
+
+def test_no_file_of_keys_means_no_trust(mini_hosts, trusted, tmp_path):
+    """Neither an inventory's file that is missing nor 'none' falls back to another file or to no check."""
+    host = mini_hosts.start("web")
+    trusted(host.known())
+    entry = {"address": host.address, "port": host.port}
+
+    refused(mini_hosts.inventory({"h": entry | {"known_hosts": str(tmp_path / "absent")}}), kind=UnknownKey)
+    config("UserKnownHostsFile none\nStrictHostKeyChecking no\n")
+    inventory = mini_hosts.inventory({"h": entry})
+    refused(inventory, kind=UnknownKey)
+    (key,), _ = care.keys(load_inventory(inventory), inventory.parent)
+    with pytest.raises(HostError, match="no host key can be recorded: UserKnownHostsFile in ssh_config is none"):
+        key.record()
+
+
+# Login shells.
+
+SCRIPT = """printf '%s|' "it's" '!x' '\\n' `echo back` "$0"; cat; echo err >&2; exit 3"""
+
+
+@pytest.mark.parametrize(
+    ("shell", "files"),
+    [
+        ("/bin/sh", {}),
+        ("/bin/bash", {".bashrc": "echo noise; echo noise >&2; printf 'no newline'\n"}),
+        ("/usr/bin/fish", {".config/fish/config.fish": "echo noise; echo noise >&2\n"}),
+        ("/usr/bin/tcsh", {".tcshrc": "echo noise\n"}),
+    ],
+    ids=["sh", "noisy bash", "fish", "tcsh"],
+)
+def test_commands_mean_the_same_in_every_login_shell(mini_hosts, trusted, shell, files):
+    """And what its start files print is not taken for output."""
+    if not Path(shell).exists():
+        assert "CI" not in os.environ, f"{shell} is missing: run deploy/bootstrap-host.sh lab"
+        pytest.skip(f"needs {shell}")
+    host = mini_hosts.start("web", shell=shell, files=files)
+    trusted(host.known())
+    inventory = mini_hosts.inventory({"h": {"address": host.address, "port": host.port}})
+
+    async def work(host):
+        done = await host.run(SCRIPT, b"given")
+        surveyed = await provision.survey(host)
+        return done, surveyed, await provision.clock_bound(host)
+
+    done, surveyed, clock = with_host(inventory, work)
+    assert (done.status, done.out, done.err) == (3, "it's|!x|\\n|back|sh|given", "err\n")
+    assert surveyed.python
+    assert clock.low_ns < clock.high_ns
+
+
+@pytest.mark.parametrize(
+    ("shell", "rc", "word"),
+    [("/usr/sbin/nologin", "", "not available"), ("/bin/bash", "exec cat\n", "did not run a command")],
+)
+def test_a_login_shell_that_runs_nothing(mini_hosts, trusted, shell, rc, word):
+    """One error that names the cause and how to see it."""
+    host = mini_hosts.start("web", shell=shell, files={".bashrc": rc})
+    trusted(host.known())
+    text = refused(mini_hosts.inventory({"h": {"address": host.address, "port": host.port}}))
+
+    assert "its login shell did not run a command" in text
+    assert word in text
+    assert f"ssh -p {host.port} root@{host.address} echo ready" in text
+
+
+# Limits of sshd.
+
+
+def test_one_session_at_a_time_is_enough(mini_hosts, trusted):
+    """With MaxSessions 1 commands wait for each other; with 0 the error names the setting."""
+    host, closed = (mini_hosts.start(f"s{most}", settings=f"MaxSessions {most}") for most in (1, 0))
+    trusted(host.known(), closed.known())
+    inventory = mini_hosts.inventory({h.name: {"address": h.address, "port": h.port} for h in (host, closed)})
+
+    async def many(host):
+        return await asyncio.gather(*(host.run(f"echo {i}") for i in range(4)))
+
+    assert {done.out for done in with_host(inventory, many, "s1")} == {"0\n", "1\n", "2\n", "3\n"}
+    assert "refused another session" in (text := refused(inventory, "s0"))
+    assert "MaxSessions" in text
+
+
+def test_logins_that_a_busy_sshd_drops_are_repeated(mini_hosts, trusted):
+    """MaxStartups is full when we come: the login succeeds once the others are gone."""
+    host = mini_hosts.start("web", settings="MaxStartups 1\nLoginGraceTime 60")
+    trusted(host.known())
+    inventory = mini_hosts.inventory({"h": {"address": host.address, "port": host.port}})
+
+    async def contend():
+        other = socket.create_connection((host.address, host.port))
+        other.recv(10)  # its banner: the only place is taken
+        mine = ssh_host(inventory)
+        connecting = asyncio.create_task(mine.connect())
+        try:
+            while "MaxStartups" not in host.log() and "beginning" not in host.log():
+                await asyncio.sleep(0.01)
+            other.close()
+            await connecting
+            return (await mine.run("echo in")).out
+        finally:
+            other.close()
+            await mine.close()
+
+    assert asyncio.run(asyncio.wait_for(contend(), 30)) == "in\n"
+
+
+def test_many_hosts_behind_one_jump_host(mini_hosts, trusted):
+    """ProxyJump counts like `jump:`: no more logins at a time than sshd accepts by default."""
+    gate, host = mini_hosts.start("gate", settings="MaxStartups 10:100:10"), mini_hosts.start("web")
+    trusted(gate.known(), host.known())
+    config(f"Host gate\n  HostName {gate.address}\n  Port {gate.port}\n  User root\n"
+           f"Host far*\n  HostName {host.address}\n  Port {host.port}\n  ProxyJump gate\n")  # fmt: skip
+    names = [f"far{i}" for i in range(40)]
+    inventory = mini_hosts.inventory({name: {} for name in names}, defaults={
+        "user": "root", "key": str(mini_hosts.client_key)})  # fmt: skip
+
+    async def all_at_once():
+        limit = ConnectionLimit()
+
+        async def one(name):
+            far = ssh_host(inventory, name)
+            try:
+                async with limit.to(far):
+                    await far.connect()
+                return (await far.run("echo in")).out
+            finally:
+                await far.close()
+
+        return await asyncio.gather(*(one(name) for name in names))
+
+    assert asyncio.run(all_at_once()) == ["in\n"] * 40
+    assert "MaxStartups" not in gate.log()
+
+
+# ssh_config.
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Port abc\n", ["line 1: Invalid Port integer value: abc", "ssh_config: FILE"]),
+        ("Match address 1.2.3.4\n  User x\n", ["line 1: Invalid match condition address", "Match with all"]),
+        ("Host 'open\n", ["line 1: No closing quotation"]),
+        ("Compression maybe\n", ["Invalid Compression boolean value: maybe", ".ssh/config"]),
+        ("ProxyJump a:b:c\n", ["jump host 'a:b:c' is not [USER@]HOST[:PORT]", "ProxyJump"]),
+        ("Host h\n  ProxyJump h\n", ["more than 8 jump hosts"]),
+    ],
+)
+def test_an_ssh_config_that_cannot_be_used(mini_hosts, text, words):
+    """One clean error, with file and line where there is one."""
+    config(text)
+    found = refused(mini_hosts.inventory({"h": {"address": "127.0.0.1" if "Host h" not in text else "h"}}))
+
+    for word in words:
+        assert word in found
+    assert found.startswith("host h: ")
+
+
+def test_conditions_of_ssh_config_hold(mini_hosts, trusted):
+    """Match by host, user and final, and settings for terminals are ignored."""
+    host = mini_hosts.start("web")
+    trusted(host.known())
+    config(f"Match originalhost h user root\n  HostName {host.address}\nMatch final all\n  Port {host.port}\n"
+           "Host *\n  RequestTTY force\n  RemoteCommand false\n  ForwardAgent yes\n")  # fmt: skip
+
+    assert logs_in(mini_hosts.inventory({"h": {}}))
+
+
+def test_identities_of_ssh_config(mini_hosts, trusted, tmp_path):
+    """Missing files are passed over, as OpenSSH does; an encrypted key is named, with the command that unlocks it."""
+    host = mini_hosts.start("web")
+    trusted(host.known())
+    locked = tmp_path / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(locked)], check=True)
+    entry = {"h": {"address": host.address, "port": host.port}}
+    own = {"user": "root"}
+
+    config(f"IdentityFile ~/.ssh/absent\nIdentityFile {mini_hosts.client_key}\n")
+    assert logs_in(mini_hosts.inventory(entry, defaults=own))
+    config(f"IdentityFile {locked}\n")
+    text = refused(mini_hosts.inventory(entry, defaults=own))
+    assert f"{locked} is encrypted" in text
+    assert f"ssh-add {locked}" in text
+    config("")
+    assert f"ssh-add {locked}" in refused(mini_hosts.inventory(entry, defaults=own | {"key": str(locked)}))
+    broken = tmp_path / "broken"
+    broken.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n")
+    assert f"cannot use the private key {broken}" in refused(
+        mini_hosts.inventory(entry, defaults=own | {"key": str(broken)})
+    )
+
+
+def test_an_ssh_config_that_is_missing(mini_hosts):
+    """The inventory names it."""
+    text = refused(mini_hosts.inventory({"h": {}}, ssh_config="nowhere"))
+
+    assert "nowhere: No such file" in text
+    assert "'ssh_config' in the inventory" in text
+
+
+def test_a_second_factor_is_named(mini_hosts, trusted):
+    """The key was accepted, and no question can be answered."""
+    host = mini_hosts.start("web", settings="PasswordAuthentication yes\nAuthenticationMethods publickey,password")
+    trusted(host.known())
+    found = refused(mini_hosts.inventory({"h": {"address": host.address, "port": host.port}}))
+
+    assert "accepted the key of root but also wants a second factor" in found
+    assert "AuthenticationMethods publickey" in found
+
+
+# Jump hosts.
+
+
+def behind(mini_hosts, gate_port, host):
+    return mini_hosts.inventory(
+        {"h": {"address": host.address, "port": host.port, "jump": f"root@localhost:{gate_port}"}}
+    )
+
+
+def test_a_jump_host_that_cannot_be_used_is_named(mini_hosts, trusted):
+    """It is down, or may not connect to the host."""
+    gate, host = mini_hosts.start("gate"), mini_hosts.start("web")
+    strict = mini_hosts.start("strict", settings="AllowTcpForwarding no")
+    trusted(*(h.known(name=f"[localhost]:{h.port}") for h in (gate, strict)), host.known())
+    assert logs_in(behind(mini_hosts, gate.port, host))
+
+    closed = free_port()
+    text = refused(behind(mini_hosts, closed, host))
+    assert f"host h: jump host localhost: cannot connect to localhost:{closed} with SSH" in text
+    text = refused(behind(mini_hosts, strict.port, host))
+    assert f"host h: jump host localhost cannot connect to 127.0.0.1:{host.port}" in text
+    assert "AllowTcpForwarding" in text
+
+
+def test_a_jump_host_that_refuses_the_login(mini_hosts, trusted):
+    """Its name is in the error, not only that of the host behind it."""
+    host = mini_hosts.start("web")
+    gate = mini_hosts.start("gate", settings="DenyUsers root")
+    trusted(gate.known(name=f"[localhost]:{gate.port}"), host.known())
+
+    text = refused(behind(mini_hosts, gate.port, host))
+    assert f"host h: jump host localhost: localhost:{gate.port} refused the login of root" in text
+
+
+def test_the_key_of_a_jump_host_can_be_trusted(mini_hosts):
+    """First the jump host's key, then that of the host behind it, which could not be asked before."""
+    gate, host = mini_hosts.start("gate"), mini_hosts.start("web")
+    inventory = behind(mini_hosts, gate.port, host)
+    text = refused(inventory, kind=UnknownKey)
+    assert f"the key of jump host localhost:{gate.port} is unknown" in text
+
+    for place in (f"localhost:{gate.port}", f"{host.address}:{host.port}"):
+        found, errors = care.keys(load_inventory(inventory), inventory.parent)
+        assert not errors
+        assert (found[-1].place, found[-1].state) == (place, KeyState.UNKNOWN)
+        found[-1].record()
+    assert logs_in(inventory)
+
+
+def test_new_keys_are_accepted_on_request_only(mini_hosts):
+    """host_keys: accept-new records those of the jump host and the host."""
+    gate, host = mini_hosts.start("gate"), mini_hosts.start("web")
+    inventory = behind(mini_hosts, gate.port, host)
+    refused(inventory, kind=UnknownKey)
+    inventory.write_text(inventory.read_text()[:-1] + ', "host_keys": "accept-new"}')
+
+    assert logs_in(inventory)
+    assert len((Path.home() / ".ssh" / "known_hosts").read_text().splitlines()) == 2
+
+
+def test_a_host_that_closes_every_connection(mini_hosts, monkeypatch):
+    """The hint names what does that."""
+    monkeypatch.setattr("orchestrator.fleet.ssh_login.LOGIN_PAUSES_S", (0.01,))
+
+    async def against_a_wall():
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        inventory = mini_hosts.inventory({"h": {"address": "127.0.0.1", "port": port}})
+        async with server:
+            with pytest.raises(HostError) as error:
+                await ssh_host(inventory).connect()
+        return f"{error.value.message} {error.value.hint}"
+
+    text = asyncio.run(against_a_wall())
+    assert "closed the connection before the login" in text
+    assert "MaxStartups" in text
