@@ -40,7 +40,8 @@ RUN_LABEL = "volley.run"
 GRACE_S = 1.0
 ROUNDS = 10
 DOCKER_TIMEOUT_S = 30.0
-LOG_TAIL = 2000
+# What went wrong first stands before what follows from it.
+LOG_TAIL = 20_000
 CHUNK_BYTES = 65536
 # How much of the end of a node's output is searched for what says that it is up, or never will be.
 EXAMINED_BYTES = 2 * CHUNK_BYTES

@@ -20,12 +20,13 @@ from agents.clock import OffsetBound
 from agents.guard import Removed
 from agents.records import HostRole, from_plain
 from orchestrator.errors import HostError, Several
-from orchestrator.fleet import keeper, provision
+from orchestrator.fleet import keeper, preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.environment import archives, project
 from orchestrator.fleet.keeper import ReportKind
-from orchestrator.fleet.members import members
+from orchestrator.fleet.members import members, our_address
 from orchestrator.fleet.nodes import Member
+from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost, last_line
 from orchestrator.fleet.ssh_login import Presented
 from orchestrator.fleet.survey import Check, CheckState, HostSurvey, judge
@@ -64,19 +65,29 @@ class HostReport:
 def check(inventory: Inventory, folder: Path) -> list[HostReport]:
     """Check every host of an inventory at the same time. A host that fails has an error in its report."""
     names = {archive.name for archive in archives()}
+    try:
+        address, problem = our_address(inventory), ""
+    except HostError as error:
+        address, problem = "", error.message
+    busy = keeper.current(inventory) is not None
+    ports = raynode.pinned(inventory.ports)
 
-    async def examine(member: Member) -> HostReport:
+    async def examine(member: Member, coordinator: preflight.Coordinator) -> HostReport:
         machine = member.machine
         try:
-            survey = await _survey(member, names)
+            survey = await _survey(member, names, ports, coordinator)
             return HostReport(machine.name, machine.address, machine.roles, survey)
         except HostError as error:
             return HostReport(machine.name, machine.address, machine.roles, error=error)
 
-    return asyncio.run(_each(members(inventory, folder), examine))
+    async def examine_all() -> list[HostReport]:
+        async with preflight.Coordinator(address, ports.gcs, busy, problem) as coordinator:
+            return await _each(members(inventory, folder), lambda member: examine(member, coordinator))
+
+    return asyncio.run(examine_all())
 
 
-async def _survey(member: Member, archive_names: set[str]) -> Survey:
+async def _survey(member: Member, archive_names: set[str], ports: Ports, coordinator: preflight.Coordinator) -> Survey:
     """Survey one host. Raises HostError."""
     host = member.ssh
     await host.connect()
@@ -84,7 +95,8 @@ async def _survey(member: Member, archive_names: set[str]) -> Survey:
     clock = await provision.clock_bound(host)
     listed = await host.run(f'ls "{provision.FOLDER}"')
     sent = archive_names <= set(listed.out.split())
-    return Survey(surveyed, clock, judge(surveyed, member.machine.roles), sent)
+    checks = judge(surveyed, member.machine.roles)
+    return Survey(surveyed, clock, [*checks, *await preflight.check(host, ports, sent, coordinator)], sent)
 
 
 async def _each(hosts: list[Member], work: Callable[[Member], Awaitable[T]]) -> list[T]:

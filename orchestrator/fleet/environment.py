@@ -53,6 +53,7 @@ MODULES = (
     "load_host.py",
     "occupancy.py",
     "plain.py",
+    "preflight.py",
     "probe.py",
     "processes.py",
     "readiness.py",

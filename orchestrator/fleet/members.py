@@ -26,8 +26,14 @@ def our_address(inventory: Inventory) -> str:
     """Return the address at which the hosts reach this machine. Raises HostError."""
     if inventory.coordinator.address is not None:
         return inventory.coordinator.address
+    for name in inventory.hosts:
+        with contextlib.suppress(OSError):
+            for family, kind, _, _, place in socket.getaddrinfo(inventory.address(name), 9, type=socket.SOCK_DGRAM):
+                with contextlib.suppress(OSError), socket.socket(family, kind) as probe:
+                    probe.connect(place)  # sends nothing: the kernel only chooses the route
+                    return str(probe.getsockname()[0])
     first = inventory.address(next(iter(inventory.hosts)))
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((first, 9))  # sends nothing: the kernel only chooses the route
-        return str(probe.getsockname()[0])
-    raise HostError(f"this machine has no route to {first}", "set coordinator.address in the inventory")
+    raise HostError(
+        f"this machine cannot resolve {first} or has no route to it",
+        "set 'address' of the hosts, or coordinator.address, in the inventory",
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from agents.guard import GuardEventKind, Order
 from orchestrator.errors import HostError, Several
-from orchestrator.fleet import provision, raynode
+from orchestrator.fleet import preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.environment import Archive, archives, have_zstd
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
@@ -38,6 +39,11 @@ _TAKEN = Trouble(
 )
 # Ray keeps trying for half a minute after these messages, without any chance.
 HOPELESS = ["InvalidAuthToken", "AuthenticationError", "Version mismatch"]
+_ERROR = re.compile(
+    r"\b(error|exception|failed|cannot|could not|unable|denied|refused|no such|not found|no space|too long|fatal)\b"
+    r"|\w(Error|Exception)\b",
+    re.IGNORECASE,
+)
 # By what Ray prints.
 _TROUBLE = {
     "InvalidAuthToken": _REFUSED,
@@ -142,7 +148,9 @@ class Nodes:
         surveyed = await provision.survey(host)
         provision.require_ready(host, surveyed, member.machine.roles)
         assert packed is not None
-        prepared = await provision.send(host, await asyncio.shield(packed), surveyed.zstd is not None)
+        environment = await asyncio.shield(packed)
+        await preflight.prepare(host, self.ports, await provision.has(host, environment))
+        prepared = await provision.send(host, environment, surveyed.zstd is not None)
         if prepared.sent_bytes:
             notify(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")
         await asyncio.shield(head)
@@ -219,5 +227,17 @@ def trouble(guard: Guard, hint: str) -> HostError:
         return HostError(f"{where}: connection lost while its Ray node was starting", "check that the host is up")
     if ended is None:
         return HostError(f"{where}: its Ray node did not come up within {UP_WITHIN_S:g} s", hint)
-    lines = [line.strip() for line in log.splitlines() if line.strip()] or ["without a message"]
-    return HostError(f"{where}: its Ray node exited: {lines[-1][:200]}", hint)
+    return HostError(f"{where}: its Ray node exited: {first_error(log)[:200]}", hint)
+
+
+def first_error(log: str) -> str:
+    """Return the line of a log that says first what went wrong; what follows is often only a consequence."""
+    lines = [line for line in log.splitlines() if line.strip()]
+    for index, line in enumerate(lines):
+        if line.startswith("Traceback (most recent call last)"):
+            # The exception stands below its trace, which is indented.
+            below = (each for each in lines[index + 1 :] if not each.startswith((" ", "\t")))
+            return next(below, line).strip()
+        if _ERROR.search(line):
+            return line.strip()
+    return lines[-1].strip() if lines else "without a message"

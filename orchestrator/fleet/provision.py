@@ -130,6 +130,11 @@ async def send(host: SshHost, archives: list[Archive], zstd: bool) -> Prepared:
     return Prepared(host.python, f'"{python_path}"', sent_bytes)
 
 
+async def has(host: SshHost, archives: list[Archive]) -> bool:
+    """Return whether a host has all archives. Raises HostError."""
+    return (await host.run(" && ".join(f'test -d "{FOLDER}/{archive.name}"' for archive in archives))).status == 0
+
+
 async def _send_one(host: SshHost, archive: Archive, zstd: bool) -> int:
     """Send one archive as a stream that is unpacked on arrival; return its size in bytes. Raises HostError."""
     unpack = "zstd -dcq | tar -xf -" if zstd else "tar -xzf -"
