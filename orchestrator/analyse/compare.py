@@ -173,7 +173,7 @@ class Family:
                 made.append(self._made(metric, Conclusion.EQUIVALENT, "no errors on either side"))
             else:
                 counts = " and ".join(str(len(side)) for side in values[metric.name])
-                why = f"{counts} trials have this metric; each side needs at least two"
+                why = f"{metric.name.label} is known in {counts} of their trials, and each side needs two"
                 made.append(self._incomparable(metric, why))
         return made
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 
 UNKNOWN = "unknown"
+# Below this, a p-value has no digits worth reading.
+SMALLEST_P = 0.001
 
 
 def digits(value: float | None) -> str:
@@ -59,3 +61,10 @@ def mebibytes(value: float | None) -> str:
 def several(number: float | None, one: str, many: str) -> str:
     """Return a count with its noun: 1 request, 12,345 requests."""
     return f"{count(number)} {one if number == 1 else many}"
+
+
+def p_value(p: float | None) -> str:
+    """Return a p-value: 'p = 0.012', 'p < 0.001'. Empty where there is none."""
+    if p is None:
+        return ""
+    return f"p < {SMALLEST_P}" if p < SMALLEST_P else f"p = {p:.3f}" if p < 0.9995 else "p = 1"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from agents.generators.contract import Model
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
 from orchestrator.analyse.levels import SMALLEST, Shape, Top, top
-from orchestrator.analyse.people import percent
+from orchestrator.analyse.people import p_value, percent
 from orchestrator.analyse.usl import NO_KAPPA, Law, fitted
 from orchestrator.analyse.verdict import failed_by_the_server, of_case
 from orchestrator.result import FindingCode, Interval, Severity, Trial, Verdict
@@ -141,7 +141,7 @@ def _fitted(target: str, points: list[Point], logs: dict[int, dict[int, float]],
     if not describes(law):
         why = (
             f"the universal scalability law does not fit: it is off by up to {percent(math.expm1(law.misfit))}, which "
-            f"the spread of the trials does not explain (lack-of-fit p = {law.misfit_p:.2g})"
+            f"the spread of the trials does not explain (lack-of-fit {p_value(law.misfit_p)})"
         )
         return Scaling(target, points, None, None, None, None, knee, [], why, end, law.misfit_p)
     best, curve = optimum(law, end), [law.at(point.clients) for point in points]

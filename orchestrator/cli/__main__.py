@@ -11,12 +11,14 @@ import sys
 from typing import NoReturn
 
 from orchestrator.cli import exit as leaving
+from orchestrator.cli import streams
 from orchestrator.cli.own_agents import require_own_agents
 from orchestrator.errors import VolleyError
 
 
 def main() -> NoReturn:
     """Check the installation, then run the verb of the command line and exit with its code."""
+    streams.prepare()
     try:
         require_own_agents()
     except VolleyError as error:

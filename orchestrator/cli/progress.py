@@ -36,7 +36,7 @@ def show_run(
     finally:
         progress.close()
     show(finished, as_json)
-    if not quiet:
+    if as_json and not quiet:
         typer.echo(f"results: {finished.path}", err=True)
     code = exit_code(finished)
     if code != EXIT_OK:

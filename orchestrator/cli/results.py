@@ -10,7 +10,7 @@ import typer
 
 from orchestrator.cli.options import DEFAULT_OUT, AsJson, RunFolder, RunsFolder
 from orchestrator.cli.results_compare import SmallestEffect, smallest_effect_of
-from orchestrator.cli.results_show import print_out, show, stored
+from orchestrator.cli.results_show import print_out, show, show_all, stored
 
 app = typer.Typer()
 
@@ -27,6 +27,22 @@ class ExportFormat(StrEnum):
 def report(run_folder: RunFolder, as_json: AsJson = False) -> None:
     """Show a stored run. Its numbers are computed again from its counters."""
     show(stored(run_folder), as_json)
+
+
+@app.command("show")
+def show_run(
+    run_folder: RunFolder,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every trial, agent, host, finding and comparison.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the page of a stored run; with --all every detail of it."""
+    finished = stored(run_folder)
+    if everything and not as_json:
+        show_all(finished)
+    else:
+        show(finished, as_json)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.analyse.capacity import limit_in_words
-from orchestrator.analyse.people import digits, percent, rate, several
+from orchestrator.analyse.people import digits, milliseconds, percent, rate, several
 from orchestrator.report import claims
 from orchestrator.report.format import between, objective, ratio, shown_time
 from orchestrator.result import (
@@ -17,7 +17,7 @@ from orchestrator.result import (
     Summary,
     Verdict,
 )
-from orchestrator.search.records import Ending
+from orchestrator.search.records import Ending, LimitedBy
 from orchestrator.slo import Metric
 
 # More parts than these do not fit a line of a list.
@@ -44,6 +44,8 @@ def short(summary: Summary) -> str:
         parts = [_comparison_briefly(c) for c in leading]
     elif len(summary.cases) == 1:
         parts = [_case_briefly(summary.cases[0])]
+    elif top := _top_of_sweep(summary):
+        parts = [top]
     else:
         parts = [f"{case.case} {_case_briefly(case)}" for case in summary.cases]
     rest = len(parts) - _MOST_PARTS
@@ -71,11 +73,13 @@ def of_case(case: CaseResult, summary: Summary) -> str:
     what, where = subject(case), _where(summary, case.load)
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
         return f"{what} has no valid result{where}: {reason(case)}"
-    answered, planned = f"{digits(case.throughput_per_s.estimate)} requests per second", case.planned
+    number, planned = digits(case.throughput_per_s.estimate), case.planned
+    answered = f"{number} requests per second"
     errors = case.requests.error_share
     failed = f"; {percent(errors)} of the requests failed" if errors else ""
     if planned is not None and planned.rate_per_s is not None:
-        return f"{what} was asked for {_per_second(planned.rate_per_s)} and answered {answered}{where}{failed}."
+        due = f"the {rate(planned.rate_per_s)} requests per second that were due"
+        return f"{what} answered {number} of {due}{where}{_p99(case)}{failed}."
     if planned is None:
         return f"{what} answers {answered}{where}{failed}."
     streams = f" of {planned.streams} streams" if planned.streams > 1 else ""
@@ -83,8 +87,10 @@ def of_case(case: CaseResult, summary: Summary) -> str:
     return f"{what} answers {answered} with {clients}{streams}{where}{failed}."
 
 
-def _per_second(per_s: float) -> str:
-    return f"{rate(per_s)} request{'' if per_s == 1 else 's'} per second"
+def _p99(case: CaseResult) -> str:
+    time, values = shown_time(case)
+    p99 = values.get(Metric.P99)
+    return "" if p99 is None else f", with a p99 {time} of {milliseconds(p99.estimate)}"
 
 
 def reason(case: CaseResult) -> str:
@@ -136,13 +142,17 @@ def of_search(s: Saturation) -> str:
     rate_ = "" if lowest is None else f", {_rate(lowest)}"
     return {
         Ending.ALWAYS_MET: f"{at_least}: every rate up to the highest that was allowed met the objective.",
-        Ending.LIMITED: f"{at_least}: the {limit_in_words(s.limited_by)} reached its limit, not the server.",
+        Ending.LIMITED: f"{at_least}: {_limit(s.limited_by)} reached its limit, not the server.",
         Ending.NOT_SUSTAINED: f"{what} did not sustain {wanted}: a soak failed{soaked}.{shorter}",
         Ending.NEVER_MET: f"{what} does not meet {wanted} even at the lowest rate{rate_}.",
         Ending.NOT_STARTED: f"{what} was not measured: the server did not start or did not answer.",
         Ending.UNFINISHED: f"The search on {what} was interrupted; {so_far} ({wanted}).",
         Ending.NOT_RECOVERED: f"{what} did not recover after a failed probe; before that {so_far} ({wanted}).",
     }.get(s.ending, f"No capacity of {what} was found; {so_far} ({wanted}).")
+
+
+def _limit(limit: LimitedBy | None) -> str:
+    return "the load generator" if limit in (None, LimitedBy.GENERATOR) else f"the {limit_in_words(limit)}"
 
 
 def _found(s: Saturation, found: str) -> str:
@@ -188,6 +198,24 @@ def _comparison_briefly(c: Comparison) -> str:
         return f"{c.candidate} as {c.baseline} ({c.load})"
     what = "" if c.metric is ComparedMetric.THROUGHPUT else f" {c.metric.label}"
     return f"{c.candidate} {ratio(c.ratio.estimate)}× {c.baseline}{what} ({c.load})"
+
+
+def is_sweep(summary: Summary) -> bool:
+    """Return whether the loads of a run differ in nothing but their number of clients, as those of `volley sweep`."""
+    planned = [case.planned for case in summary.cases if case.planned is not None]
+    return len({case.load for case in planned}) > 1 and all(
+        case.load == f"c{case.clients}" and case.rate_per_s is None and case.requests is None for case in planned
+    )
+
+
+def _top_of_sweep(summary: Summary) -> str:
+    """Return the highest throughput of a sweep of one target."""
+    known = [(case.throughput_per_s.estimate, case) for case in summary.cases if case.throughput_per_s is not None]
+    if not known or not is_sweep(summary) or len({case.target for case in summary.cases}) > 1:
+        return ""
+    per_s, best = max(known, key=lambda each: each[0])
+    clients = 0 if best.planned is None else best.planned.clients
+    return f"{digits(per_s)} req/s at most, with {several(clients, 'client', 'clients')}"
 
 
 def _case_briefly(case: CaseResult) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from orchestrator.analyse.people import percent, several
-from orchestrator.report.format import p_value, points, ratio, signed, times
+from orchestrator.analyse.people import p_value, percent, several
+from orchestrator.report.format import points, ratio, signed, times
 from orchestrator.result import ComparedMetric, Comparison, Conclusion
 
 SETTLED = (Conclusion.FASTER, Conclusion.SLOWER)
@@ -19,7 +19,7 @@ def sentence(c: Comparison, where: str = "") -> str:
     if c.conclusion is Conclusion.EQUIVALENT:
         return (
             f"{c.candidate} and {c.baseline} have the same {_noun(c)}{where}: the difference is below "
-            f"{_smallest(c)} ({_interval(c)})."
+            f"{_smallest(c)} ({_change(c)})."
         )
     if c.conclusion is Conclusion.DIFFERS_HERE:
         return f"{_effect(c, where, measured=True)} ({_interval(c)}), but {_doubt(c)}."
@@ -54,6 +54,14 @@ def _interval(c: Comparison) -> str:
         return f"95 % interval {times(c.ratio)}"
     assert c.difference is not None
     return f"95 % interval {points(c.difference)} percentage points"
+
+
+def _change(c: Comparison) -> str:
+    """Return the interval of a small difference in per cent."""
+    if c.ratio is None:
+        return _interval(c)
+    low, high = ((end or 0.0) - 1 for end in (c.ratio.low, c.ratio.high))
+    return f"95 % interval {signed(100 * low)} to {signed(100 * high)} %"
 
 
 def _smallest(c: Comparison) -> str:

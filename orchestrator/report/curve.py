@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.report.layout import wrapped
 from orchestrator.result import Interval, Probe, Saturation
 from orchestrator.search.records import Kind
 from orchestrator.slo import ERRORS, TIMES, Metric, Term
 
 WIDTH, HEIGHT = 70, 14
+_LEAST = 20
 
 
 class State(StrEnum):
@@ -99,8 +101,8 @@ def _shown(search: Saturation) -> Term | None:
     return next(iter([*first, *(term for term in drawable if term.metric in TIMES), *drawable]), None)
 
 
-def drawn(curve: Curve) -> Any:
-    """Return the curve drawn with characters, for rich.
+def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1) -> Any:
+    """Return the curve drawn with characters, for rich. columns: at most, of the terminal.
 
     An empty text where there is nothing to draw yet.
     """
@@ -108,13 +110,14 @@ def drawn(curve: Curve) -> Any:
 
     if not curve.points:
         return Text()
+    width = max(_LEAST, min(WIDTH, columns - _LEFT - 1))
     rates = [math.log10(point.x_per_s) for point in curve.points]
     heights = [_height(curve, point.y) for point in curve.points]
     limits = [] if curve.limit is None else [_height(curve, curve.limit)]
-    across, up = _Axis.over(rates, WIDTH), _Axis.over(heights + limits, HEIGHT)
-    rows = [[" "] * WIDTH for _ in range(HEIGHT)]
+    across, up = _Axis.over(rates, width), _Axis.over(heights + limits, HEIGHT)
+    rows = [[" "] * width for _ in range(HEIGHT)]
     for at in limits:
-        rows[up.cell(at)] = [_LINE] * WIDTH
+        rows[up.cell(at)] = [_LINE] * width
     if curve.capacity is not None and curve.capacity.low and curve.capacity.high:
         first, last = (across.cell(math.log10(rate)) for rate in (curve.capacity.low, curve.capacity.high))
         for row in rows:
@@ -131,7 +134,7 @@ def drawn(curve: Curve) -> Any:
     text = Text("\n".join([*reversed(lines), *_below(across)]))
     for state, mark in MARKS.items():
         text.highlight_regex(mark, COLOURS[state])
-    return text.append(f"\n{_legend(curve)}\n")
+    return text.append(f"\n{_legend(curve, columns)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +163,7 @@ def _below(across: _Axis) -> list[str]:
     """Return the x axis and its names; a name that would run into the one before is left out."""
     axis, names = ["─"] * across.cells, [" "] * (_LEFT + 1)
     for rate in ticks(10**across.low, 10**across.high):
-        at, name = across.cell(math.log10(rate)), f"{rate:g}"
+        at, name = across.cell(math.log10(rate)), f"{rate:,g}"
         begins = _LEFT + 1 + at - len(name) // 2
         if begins > len(names) or len(names) == _LEFT + 1:
             axis[at] = "┬"
@@ -168,14 +171,15 @@ def _below(across: _Axis) -> list[str]:
     return [f"{' ' * _LEFT}└{''.join(axis)}", "".join(names)]
 
 
-def _legend(curve: Curve) -> str:
+def _legend(curve: Curve, columns: int) -> str:
     states = [f"{mark} {state}" for state, mark in MARKS.items() if any(p.state == state for p in curve.points)]
-    line = [] if curve.limit is None else [f"─ {curve.limit:g}, the objective"]
+    limit = [] if curve.limit is None else [f"─ {curve.limit:,g}, the objective"]
     band = [] if curve.capacity is None else [f"{_BAND} the capacity"]
     gone = [f"{curve.hidden} probes without an answer are not shown"] if curve.hidden else []
     return "\n".join(
-        f"    {'; '.join(parts)}"
-        for parts in ([f"{curve.label}, against requests due per second"], [*states, *line, *band, *gone])
+        line
+        for parts in ([f"{curve.label}, against requests due per second"], [*states, *limit, *band, *gone])
+        for line in wrapped("; ".join(parts), columns, "    ")
     )
 
 
@@ -185,7 +189,7 @@ def _height(curve: Curve, y: float) -> float:
 
 def _levels(curve: Curve, up: _Axis) -> list[tuple[float, str]]:
     if curve.logarithmic:
-        return [(math.log10(at), f"{at:g}") for at in ticks(10**up.low, 10**up.high)]
+        return [(math.log10(at), f"{at:,g}") for at in ticks(10**up.low, 10**up.high)]
     return [(at, f"{at:.3g}") for at in (max(0.0, up.low), (max(0.0, up.low) + up.high) / 2, up.high)]
 
 

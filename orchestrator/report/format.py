@@ -6,10 +6,8 @@ import re
 
 from orchestrator.analyse.people import UNKNOWN, digits, percent
 from orchestrator.result import CaseResult, Interval, Objective, Time
-from orchestrator.slo import ERRORS, THROUGHPUT
+from orchestrator.slo import ERRORS, QUANTILES, THROUGHPUT
 
-# Below this, a p-value has no digits worth reading.
-SMALLEST_P = 0.001
 _OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>])\s*([0-9.eE+]+)\s*(\S*)\s*")
 
 
@@ -57,13 +55,6 @@ def signed(value: float) -> str:
     return f"+{digits(value)}" if value > 0 else digits(value)
 
 
-def p_value(p: float | None) -> str:
-    """Return a p-value: 'p = 0.012', 'p < 0.001'. Empty where there is none."""
-    if p is None:
-        return ""
-    return f"p < {SMALLEST_P}" if p < SMALLEST_P else f"p = {p:.3f}" if p < 0.995 else "p = 1"
-
-
 def objective(text: str) -> str:
     """Return objectives as a person writes them: 'p99<200ms, errors<0.1%' as 'p99 < 200 ms and errors < 0.1 %'."""
     *most, last = [_term(part) for part in text.split(",")]
@@ -102,7 +93,7 @@ def measured(objective_: Objective) -> str:
     if objective_.reason:
         return objective_.reason
     if objective_.measured is None:
-        return UNKNOWN
+        return "not known: too few requests" if objective_.metric in QUANTILES else UNKNOWN
     if objective_.metric == THROUGHPUT:
         return f"{with_interval(objective_.measured)} req/s"
     if objective_.metric == ERRORS:

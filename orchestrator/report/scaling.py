@@ -11,70 +11,108 @@ from typing import Any
 from agents.records import to_plain
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
 from orchestrator.analyse.levels import Shape, Top
-from orchestrator.analyse.people import UNKNOWN, digits, percent
-from orchestrator.analyse.scaling import Scaling
+from orchestrator.analyse.people import digits, p_value, percent
+from orchestrator.analyse.scaling import Point, Scaling
 from orchestrator.analyse.usl import NO_KAPPA
-from orchestrator.report.format import milliseconds
-from orchestrator.report.rows import VERDICT_STYLE, table
-from orchestrator.result import FORMAT, Interval
+from orchestrator.report.layout import Column, grid, wrapped
+from orchestrator.report.rows import VERDICT_STYLE
+from orchestrator.result import FORMAT, Interval, Verdict
+
+WIDTH = 80
 
 
-def render(fit: Scaling) -> list[Any]:
-    """Return what rich prints."""
-    from rich.text import Text
+def render(fit: Scaling, width: int = WIDTH, name: str = "") -> list[Any]:
+    """Return what rich prints: the answer, the table, the law. name: of the target on the page, such as its URL."""
+    what = name or fit.target
+    lines: list[Any] = wrapped(answer(fit, what), width)
+    if fit.points:
+        lines += ["", *_table(fit, width)]
+    for text in [*_law(fit), *_doubts(fit)]:
+        lines += wrapped(text, width, "  ")
+    return lines
 
-    rows = table(fit.target, "verdict", "trials", "req/s", "fit req/s", "mean service time ms", "clients busy")
-    for i, p in enumerate(fit.points):
-        rows.add_row(
-            _clients(p.clients),
-            Text(p.verdict, style=VERDICT_STYLE[p.verdict]),
-            f"{p.trials}/{p.trials + p.invalid}",
-            digits(p.throughput_per_s),
-            digits(fit.fitted_per_s[i]) if fit.fitted_per_s else UNKNOWN,
-            milliseconds(p.service_time_us),
-            percent(p.busy),
-        )
-    return [rows, *(f"{fit.target}: {line}" for line in [*_doubts(fit), *_law(fit)])]
+
+def answer(fit: Scaling, what: str) -> str:
+    """Return how throughput ends as clients are added, in a sentence."""
+    if not fit.points:
+        return f"{what} has no valid result: every trial is INVALID."
+    if fit.top is not None:
+        return f"{what} {_top(fit, fit.top)}."
+    best = max(fit.points, key=lambda point: point.throughput_per_s)
+    return f"{what} answered at most {digits(best.throughput_per_s)} req/s, with {_clients(best.clients)}."
+
+
+def _table(fit: Scaling, width: int) -> list[Any]:
+    points = fit.points
+    doubted = any(p.verdict is not Verdict.VALID for p in points)
+    columns = [
+        Column("clients", "", [str(p.clients) for p in points]),
+        Column("verdict", "", [(p.verdict, VERDICT_STYLE[p.verdict]) if doubted else None for p in points]),
+        Column("trials", "", [_trials(p) for p in points], 3),
+        Column("answered", "req/s", [digits(p.throughput_per_s) for p in points]),
+        Column("fit", "req/s", [digits(per_s) for per_s in fit.fitted_per_s] or [None] * len(points), 2),
+        Column("mean", "service time, ms", [digits(p.service_time_us / 1e3) for p in points], 1),
+        Column("clients busy", "%", ["" if p.busy is None else digits(100 * p.busy) for p in points], 4),
+    ]
+    return grid(columns, width)
+
+
+def _trials(point: Point) -> str:
+    return f"{point.trials} of {point.trials + point.invalid}" if point.invalid else str(point.trials)
 
 
 def _doubts(fit: Scaling) -> list[str]:
     """Return the findings by number of clients, and where the clients themselves were the limit."""
-    lines = [f"{_clients(p.clients)}: [{', '.join(p.findings)}]" for p in fit.points if p.findings]
+    by_code: dict[str, list[int]] = {}
+    for point in fit.points:
+        for code in point.findings:
+            by_code.setdefault(code, []).append(point.clients)
+    lines = [f"With {_listed(clients)} the trials have doubts: [{code}]." for code, clients in by_code.items()]
     if fit.idle:
-        at = ", ".join(str(clients) for clients in fit.idle)
         few = f"fewer than {percent(FEWEST_BUSY)} of them had a request under way"
-        lines.append(f"at {at} clients {few} (Little's law), so the fit partly describes the clients")
+        lines.append(
+            f"With {_listed(fit.idle)} {few} (Little's law), so the fit partly describes the clients, not the server."
+        )
     return lines
 
 
+def _listed(numbers: Sequence[int]) -> str:
+    *most, last = map(str, numbers)
+    return f"{', '.join(most)} and {last} clients" if most else _clients(numbers[0])
+
+
 def _law(fit: Scaling) -> list[str]:
-    if fit.top is None:
-        return [f"not fitted: {fit.reason}"]
-    lines = [_top(fit, fit.top)]
+    """Return what the law says, and where throughput is best for the time that a request takes."""
+    lines = []
     if fit.lambda_per_s is None or fit.sigma is None or fit.kappa is None:
-        lines.append(fit.reason)
+        lines.append(f"{_sentence(fit.reason)}.")
     else:
         lines.append(
-            f"one client {_range(fit.lambda_per_s)} req/s, contention {_range(fit.sigma)}, coherency "
-            f"{_range(fit.kappa)} (universal scalability law, 95 % intervals, lack-of-fit p = {fit.misfit_p:.2g})"
+            f"Universal scalability law: one client answers {_range(fit.lambda_per_s)} req/s, contention "
+            f"{_range(fit.sigma)}, coherency {_range(fit.kappa)} (95 % intervals, lack-of-fit {p_value(fit.misfit_p)})."
         )
-    return [
-        *lines,
-        f"knee: best ratio of throughput to service time at {_clients(fit.knee or 0)} (Kleinrock's power)",
-    ]
+    if fit.knee is not None:
+        lines.append(
+            f"Knee: the best ratio of throughput to service time is at {_clients(fit.knee)} (Kleinrock's power)."
+        )
+    return lines
+
+
+def _sentence(reason: str) -> str:
+    return f"Not fitted: {reason}" if reason.startswith("a fit") else reason[:1].upper() + reason[1:]
 
 
 def _top(fit: Scaling, top: Top) -> str:
-    """Return how throughput ends as clients are added."""
+    """Return how throughput ends as clients are added, after the name of the target."""
     most = fit.points[-1].clients
     if fit.best_clients is not None:
-        return f"maximum throughput at {_range(fit.best_clients)} clients; more clients make it slower"
+        return f"has its maximum throughput at {_range(fit.best_clients)} clients; more clients make it slower"
     if top.shape is Shape.PLATEAU:
-        return f"plateau at {_range(top.per_s)} req/s from {_clients(top.clients)}"
+        return f"reaches a plateau at {_range(top.per_s)} req/s from {_clients(top.clients)}"
     if top.shape is Shape.RISING:
-        return f"throughput still rises at {_clients(most)}, the most that were measured; measure more clients"
+        return f"has not reached its limit: throughput still rises at {_clients(most)}; measure more clients"
     return (
-        f"highest throughput measured at {_clients(top.clients)}, {_range(top.per_s)} req/s; at {_clients(most)} "
+        f"answered most at {_clients(top.clients)}, {_range(top.per_s)} req/s; at {_clients(most)} "
         f"{percent(top.falls_to)} of it"
     )
 

@@ -10,7 +10,8 @@ from orchestrator.analyse.capacity import Wanted, conclude, in_words, replay
 from orchestrator.analyse.cases import judge
 from orchestrator.campaign.target import TargetSearch, requests_needed, wanted_of
 from orchestrator.cli.exit import exit_code
-from orchestrator.report.capacity import render
+from orchestrator.report.answer import of_search
+from orchestrator.report.terminal import render
 from orchestrator.result import Bottleneck, Interval, Metrics, Probe, Requests, ServerCost, Summary, Verdict
 from orchestrator.search.records import Ending, Found, Kind
 from orchestrator.spec.load import from_plain
@@ -103,7 +104,9 @@ def test_a_stored_search_is_played_again():
     target, trials, told = searched(700)
 
     found = replay("t", trials, wanted_of(target._campaign))
-    page = " ".join(" ".join(str(piece) for piece in render(found)[1:]).split())
+    page = " ".join(
+        " ".join(str(piece) for piece in render(Summary("c", found.verdict, None, [], [], [found]))).split()
+    )
 
     assert target.over == found.ending == "capacity"
     assert found.capacity_per_s.low <= 700 <= found.capacity_per_s.high
@@ -112,8 +115,9 @@ def test_a_stored_search_is_played_again():
     assert len(found.curve) == len(trials) - 1
     assert "the search begins there" in told[0]
     assert "capacity 6" in told[-1]
-    assert "confirmed by a soak and a step above" in page
-    assert in_words(found) in page
+    assert "confirmed by a soak and a step above" in in_words(found)
+    assert page.startswith(of_search(found))
+    assert of_search(found).endswith(", confirmed).")
     assert replay("t", [], WANTED).ending == "not started"
 
 

@@ -153,7 +153,8 @@ def test_wrong_files_are_2_with_every_problem_and_no_traceback(tmp_path, volley)
         (["compare", "/a", "/b", "--baseline", "t"], "--baseline applies to a single run"),
         (["compare", "/a", "/b", "--smallest-effect", "3"], "--smallest-effect: '3' is not a percentage"),
         (["bench", "http://127.0.0.1:1/", "-c", "40", "-n", "5"], "40 clients are more than 5 requests"),
-        (["report", "/nowhere"], "is not a run folder"),
+        (["report", "/nowhere"], "does not exist"),
+        (["report", str(ROOT)], "is not a run folder"),
     ],
 )  # fmt: skip
 def test_wrong_usage(arguments, words, volley):
@@ -232,7 +233,7 @@ def test_help_is_the_documented_one(volley, golden, monkeypatch):
 
     text = "\n".join(line.rstrip() for line in "".join(pages).splitlines()) + "\n"
 
-    assert len(pages) == 24
+    assert len(pages) == 25
     assert max(map(len, text.splitlines())) <= 80
     assert not re.search(r"(?i)python|root|orchestrator", text)
     golden("help.txt", text)

@@ -11,8 +11,9 @@ from rich.console import Console
 from agents.generators.contract import Arrivals
 from orchestrator.cli.exit import exit_code
 from orchestrator.report import curve, html, progress, pull_request
-from orchestrator.report.capacity import board, measured_how, render
+from orchestrator.report.capacity import board, measured_how
 from orchestrator.report.summary import to_document as summary_document
+from orchestrator.report.terminal import render as page_of
 from orchestrator.result import Interval, Probe, Saturation, Summary
 from orchestrator.run.events import Event
 from orchestrator.spec.slo import terms
@@ -46,6 +47,10 @@ FOUND = search(
 )  # fmt: skip
 
 
+def render(found, width=80):
+    return page_of(Summary("c", found.verdict, None, [], [], [found]), width)
+
+
 def printed(*pieces, width=100):
     console = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
     for piece in pieces:
@@ -65,7 +70,7 @@ def test_the_page_on_the_terminal_fits_80_columns():
     text = printed(*render(replace(FOUND, curve=[*FOUND.curve, two, limited])), width=240)
 
     assert max(map(len, text.splitlines())) <= 80
-    assert "no: p99 < 50ms +1" in text
+    assert "no: p99 < 50 ms +1" in text
     assert "limit: connections" in text
 
 
@@ -89,7 +94,7 @@ def test_a_capacity_that_no_soak_held_is_a_failure_everywhere():
     summary = Summary("c", "SUSPECT", "FAIL", [], [], [found])
     words = "not sustained: a soak failed at 680/s"
 
-    assert words in printed(*render(found))
+    assert "shop did not sustain p99 < 50 ms and errors < 1 %: a soak failed at 680" in printed(*render(found))
     assert words in html.page(summary, None)
     assert words in pull_request.markdown(summary)
     assert re.search(f'<failure message="{words}', pull_request.junit(summary))

@@ -106,5 +106,5 @@ def test_markdown_says_verdict_outcome_numbers_and_doubts():
     page = markdown(summed("p50 < 100ms"))
 
     assert page.startswith("### Volley: c: verdict **VALID**, outcome **FAIL**")
-    assert "| flask/steady: service time p50 < 100ms | 20" in page
+    assert "| flask/steady: service time p50 < 100 ms | 20" in page
     assert "| FAIL |" in page

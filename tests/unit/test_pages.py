@@ -2,15 +2,25 @@
 
 import io
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from orchestrator.analyse.cases import summarise
-from orchestrator.report import comparison, pull_request, terminal, trend
-from orchestrator.result import Compared, ComparedMetric, Comparison, Conclusion, Interval, Point, Time
+from orchestrator.analyse.people import p_value
+from orchestrator.cli import streams
+from orchestrator.cli.results_show import show, show_all
+from orchestrator.report import claims, comparison, pull_request, terminal, trend
+from orchestrator.report.finding import entries
+from orchestrator.report.format import objective
+from orchestrator.report.sparkline import bar, rebinned, sparkline
+from orchestrator.result import CaseFinding, Compared, ComparedMetric, Comparison, Conclusion, Interval, Point, Time
 from orchestrator.slo import Metric
 from orchestrator.spec.slo import terms
+from orchestrator.stored.evaluate import Finished
+from tests.unit import page_runs
 from tests.unit.facts import host_use, steady_case
 from tests.unit.test_findings import OPEN, STEADY, steady_agents, trial
 
@@ -34,19 +44,170 @@ def summary():
     return summarise("c", cases, [closed, opened], 1, None, 0.03, slo)
 
 
-def test_the_terminal_shows_response_time_first_for_open_loads(summary):
-    """Each table is under a heading that says which time it shows, and has no case of the other loop."""
-    page = text(terminal.render(summary))
-    blocks = {m[1]: m[2] for m in re.finditer(r"^((?:closed|open) loop, .+):\n\s*\n((?:\|.*\n)+)", page, re.MULTILINE)}
+@pytest.fixture
+def page(monkeypatch, capsys):
+    """Print the page of a run as `volley report` does."""
 
-    assert list(blocks) == [
-        "closed loop, service time",
-        "open loop, response time (from when a request is due)",
-        "open loop, service time",
+    def shown(name, width=80, everything=False):
+        made, trials = page_runs.RUNS[name]()
+        finished = Finished(Path(f"runs/{name}"), made, trials)
+        monkeypatch.setenv("COLUMNS", str(width))
+        monkeypatch.setenv("NO_COLOR", "1")
+        if everything:
+            show_all(finished)
+        else:
+            show(finished, as_json=False)
+        return "".join(f"{line.rstrip()}\n" for line in capsys.readouterr().out.splitlines())
+
+    return shown
+
+
+# What no page shows: see voice.md for why.
+FORBIDDEN = {
+    "an empty value": r"\bn/a\b|\bNone\b|\bnan\b",
+    "a name of a program": r"\b[a-z0-9]+_[a-z0-9_]+\b",
+    "a p-value of nothing": r"p = 0\.000\b",
+    "a Python value": r"[\[{(]'|<[A-Z][a-z]+|Interval\(",
+    "more than three digits": r"\b\d+\.\d{4,}\b|\b\d{2,}\.\d{2,}\b",
+    "an exponent": r"\d[eE]-?\d",
+    "no thousands separator": r"(?<![\d.:/-])\d{5,}(?![\d/-])",
+}
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("name", page_runs.RUNS)
+def test_the_page_of_a_run(name, width, page, golden):
+    """What a person sees: the answer, the numbers, the doubts, what to do next. No line is over the width."""
+    text = page(name, width)
+
+    golden(f"pages/{name}-{width}.txt", text)
+    assert max(map(len, text.splitlines())) <= width
+    assert {what: found for what, pattern in FORBIDDEN.items() if (found := re.search(pattern, text))} == {}
+    assert text.translate(streams.PLAIN).isascii()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("name", page_runs.RUNS)
+def test_every_detail_of_a_run(name, width, page):
+    """`show --all` at any width; only what cannot be broken, such as a path or a table's few columns, is longer."""
+    text = page(name, width, everything=True)
+    made, trials = page_runs.RUNS[name]()
+
+    assert {what: found for what, pattern in FORBIDDEN.items() if (found := re.search(pattern, text))} == {}
+    assert max(map(len, text.splitlines())) <= max(width, 80)
+    for heading in ("Trials", "Agents", "Status codes", "Hosts during the load", "Findings"):
+        assert f"\n{heading}\n" in text or (heading == "Findings" and not any(each.findings for each in trials))
+    assert ("\nComparisons\n" in text) == bool(made.comparisons)
+    for code in {finding.code for each in trials for finding in each.findings}:
+        assert code in text
+
+
+def test_a_wider_terminal_shows_more_columns(page):
+    """Not longer lines of the same: p99.9 and memory are there only where they fit."""
+    narrow, wide = page("settled", 80), page("settled", 120)
+
+    assert "peak memory" not in narrow
+    assert "peak memory" in wide
+    assert set(narrow.split()) - set(wide.split()) == set()
+
+
+def test_a_rate_below_ten_has_a_decimal(page):
+    """0.8 requests per second were 1."""
+    text = page("three-targets")
+
+    assert "trickle: 0.8/s due evenly" in text
+    assert re.search(r"flask +0\.8 ", text)
+
+
+def test_an_invalid_case_keeps_its_row_with_the_reason(page):
+    """In place of numbers that nobody should read."""
+    row = re.search(r"^  fastapi  (INVALID: .*\n +.*)\n", page("invalid"), re.MULTILINE)[1]
+
+    assert " ".join(row.split()).startswith("INVALID: the server container exceeded its memory limit of 100 MiB")
+
+
+def test_equal_findings_share_an_entry_with_the_range_of_their_numbers(summary):
+    """Findings that differ in words stay apart, and numbers in names are not changed."""
+    sentence = "Load agent local/{} on 10.0.0.1 waited {} % of the time, {} ms."
+    found = [
+        CaseFinding("generator-cpu", "suspect", [1], {}, "Use more.", sentence.format(0, share, length))
+        for share, length in (("57", "1,200"), ("4.5", "90"))
     ]
-    assert ["flask/open" in rows for rows in blocks.values()] == [False, True, True]
-    assert ["flask/steady" in rows for rows in blocks.values()] == [True, False, False]
-    assert page.count("p99 ms") == len(blocks)
+    cases = [replace(case, findings=[finding], trials=3) for case, finding in zip(summary.cases, found, strict=True)]
+    (entry,) = entries(cases, ["suspect"])
+
+    assert entry.sentence == "Load agent local/0 on 10.0.0.1 waited 4.5–57 % of the time, 90–1,200 ms."
+    assert (entry.cases, entry.tag) == (["flask/steady", "flask/open"], "generator-cpu, 2 of 6 trials")
+
+
+@pytest.mark.parametrize(
+    ("ratio", "p", "conclusion", "needed", "words"),
+    [
+        ((1.69, 1.44, 1.99), 0.01, "faster", None, "b answers 1.69× the requests of a (95 % interval 1.44–1.99×)."),
+        ((0.6, 0.5, 0.7), 0.01, "slower", None, "b answers 0.60× the requests of a (95 % interval 0.50–0.70×)."),
+        (
+            (1.4, 0.56, 3.5), 0.7, "inconclusive", 14,
+            "Not settled: b measured 1.40× the requests of a, but the 95 % interval is 0.56–3.50×. "
+            "About 8 more repetitions would settle it.",
+        ),
+        (
+            (1.4, 1.01, 1.9), 0.2, "inconclusive", 7,
+            "Not settled: b measured 1.40× the requests of a, and the 95 % interval is 1.01–1.90×, which is not "
+            "significant among all metrics compared (p = 0.200). About 1 more repetition would settle it.",
+        ),
+        (
+            (1.02, 1.01, 1.05), 0.01, "inconclusive", None,
+            "Not settled: b measured 1.02× the requests of a, and the 95 % interval is 1.01–1.05×, so the difference "
+            "may be below 3 %, the smallest effect of interest. The difference is close to what matters: more "
+            "repetitions will hardly settle it.",
+        ),
+        (
+            (1.001, 0.999, 1.004), 0.3, "equivalent", None,
+            "b and a have the same throughput: the difference is below 3 % (95 % interval -0.1 to +0.4 %).",
+        ),
+    ],
+)  # fmt: skip
+def test_a_comparison_in_words(ratio, p, conclusion, needed, words):
+    """Settled, not settled and why not, equivalent."""
+    compared = Comparison(
+        ComparedMetric.THROUGHPUT, "l", "a", "b", Interval(*ratio), p, Conclusion(conclusion), "", p, trials=6,
+        smallest_effect=0.03, needed=needed,
+    )  # fmt: skip
+
+    assert claims.sentence(compared) == words
+
+
+@pytest.mark.parametrize(
+    ("typed", "shown"),
+    [
+        ("p99<200ms, errors<0.1%", "p99 < 200 ms and errors < 0.1 %"),
+        ("p999 < 1s", "p99.9 < 1 s"),
+        ("mean<500us,p50 <1.5ms, throughput>1000/s", "mean < 500 µs, p50 < 1.5 ms and throughput > 1000/s"),
+    ],
+)
+def test_an_objective_as_people_write_it(typed, shown):
+    """However it was typed."""
+    assert objective(typed) == shown
+
+
+def test_a_p_value_is_never_nothing():
+    """And has no more than three decimals."""
+    assert [p_value(p) for p in (0.0, 0.0004, 0.0123, 0.756, 1.0, None)] == [
+        "p < 0.001", "p < 0.001", "p = 0.012", "p = 0.756", "p = 1", "",
+    ]  # fmt: skip
+
+
+def test_a_distribution_fits_its_cells_and_hides_nothing():
+    """One count among thousands can be seen; the ends are labelled; nothing is drawn of nothing."""
+    shape = {60: 1, 63: 5_000, 100: 1}
+    (line,) = sparkline(shape, 80, "service time")
+
+    assert line.startswith("  1 ms ▏▁")
+    assert "▁▏ 112 ms" in line
+    assert sparkline({}, 80, "") == sparkline({60: 0}, 80, "") == []
+    assert all(len(each) <= 40 for each in sparkline(dict.fromkeys(range(200), 3), 40, "service time, all trials"))
+    assert [bar(height) for height in (0, 1e-9, 0.5, 1)] == [" ", "▁", "▄", "█"]
+    assert rebinned([1, 1, 2, 0, 0, 0], 3) == [1.0, 1.0, 0.0]
 
 
 def test_the_pull_request_names_the_time_in_every_heading(summary):
@@ -57,13 +218,13 @@ def test_the_pull_request_names_the_time_in_every_heading(summary):
     assert not re.search(r"\| p\d+ ms", pull_request.markdown(summary))
 
 
-def test_an_objective_names_the_time_that_it_is_judged_by(summary):
-    """Objectives about anything else stay as they were written."""
-    page = text(terminal.render(summary))
+def test_an_objective_names_the_time_that_it_is_judged_by(page):
+    """Objectives about anything else are about no time."""
+    text = page("objectives")
 
-    assert "flask/steady: service time p50 < 1 ms: FAIL" in page
-    assert "flask/open: response time p50 < 1 ms: FAIL" in page
-    assert "flask/open: errors < 1 %: PASS" in page
+    assert "PASS  flask/steady: service time p50 < 100 ms: measured 35.7 (35.7–35.8) ms" in text
+    assert "FAIL  flask/burst: response time p99.9 < 2 s: not known: too few requests" in text
+    assert "FAIL  flask/steady: errors < 1 %: measured 1.64 %" in text
 
 
 def test_a_finding_is_a_sentence_a_fix_and_a_code(summary):
@@ -71,8 +232,9 @@ def test_a_finding_is_a_sentence_a_fix_and_a_code(summary):
     sentence = (
         "flask/open: Other VMs took 20 % of the CPU time of host local. Use a dedicated machine or try again later. ["
     )
+    shown = " ".join(text(terminal.render(summary)).split())
 
-    assert f"{sentence}host-steal, 1 of 1 trial]" in text(terminal.render(summary))
+    assert f"{sentence}host-steal, 1 of 1 trial]" in shown
     assert f"- {sentence}`host-steal, 1 of 1 trial`]" in pull_request.markdown(summary)
 
 

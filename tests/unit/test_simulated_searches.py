@@ -63,7 +63,7 @@ def test_a_server_without_a_limit_is_followed_up_to_the_highest_rate():
 
     assert found.ending is Ending.ALWAYS_MET
     assert found.held_per_s == pytest.approx(1500, rel=0.01)
-    assert "at least 1500/s" in in_words(found)
+    assert "at least 1,500/s" in in_words(found)
 
 
 def test_the_clients_of_an_open_load_are_the_most_connections():
