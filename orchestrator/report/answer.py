@@ -22,6 +22,8 @@ from orchestrator.slo import Metric
 
 # More parts than these do not fit a line of a list.
 _MOST_PARTS = 2
+# The target of a URL that was given on the command line.
+_OF_URL = "url"
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -63,9 +65,12 @@ def leading_comparisons(summary: Summary) -> list[Comparison]:
 
 
 def subject(case: CaseResult) -> str:
-    """Return what a sentence about a case is about: the URL of a server that was already up, else the target."""
-    external = case.planned is not None and case.planned.external
-    return case.urls[0] if external and len(case.urls) == 1 else case.target
+    """Return what a sentence about a case is about: its target, or the URL that was typed in place of a campaign."""
+    return _named(case.target, case.urls[0] if len(case.urls) == 1 else "")
+
+
+def _named(target: str, url: str) -> str:
+    return target if target != _OF_URL else url or "The server"
 
 
 def of_case(case: CaseResult, summary: Summary) -> str:
@@ -104,7 +109,7 @@ def reason(case: CaseResult) -> str:
 def lowered(sentence: str) -> str:
     """Return a sentence with its article in lower case, to follow a colon. Names keep their capitals."""
     first, _, rest = sentence.partition(" ")
-    return f"{first.lower()} {rest}" if first in ("A", "An", "Only", "Other", "The", "Under", "Between") else sentence
+    return f"{first.lower()} {rest}" if first in ("A", "An", "No", "Only", "Some", "Other", "The", "Under", "Between") else sentence
 
 
 def _where(summary: Summary, load: str) -> str:
@@ -124,8 +129,8 @@ def _of_objectives(summary: Summary) -> list[str]:
 
 
 def target_of(search: Saturation) -> str:
-    """Return what a search is about: the URL of a server that was already up, else the target."""
-    return search.url or search.target
+    """Return what a sentence about a search is about: its target, or the URL that was typed in place of a campaign."""
+    return _named(search.target, search.url)
 
 
 def of_search(s: Saturation) -> str:

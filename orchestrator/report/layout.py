@@ -17,7 +17,7 @@ _GAP = 2
 _SHORTEST_LABEL, _LONGEST_LABEL = 12, 32
 # A number stays on the line of its unit.
 _UNIT = re.compile(r"(?<=[\d×]) (?=%|(?:ms|s|min|µs|MiB|GiB|Mbit/s|req/s)(?!\w))|(?<=[<>]) (?=\d)| (?=[<>] \d)")
-_BOUND = "\xa0"
+UNBROKEN = "\xa0"
 
 # Text with a style of rich; '' for none.
 Cell = str | tuple[str, str] | None
@@ -25,7 +25,7 @@ Cell = str | tuple[str, str] | None
 
 def printable(text: str) -> str:
     """Return text from a file or a server in one line, without the characters that steer a terminal."""
-    return "".join(c if c.isprintable() or c == _BOUND else " " for c in text)
+    return "".join(c if c.isprintable() or c == UNBROKEN else " " for c in text)
 
 
 def wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
@@ -34,14 +34,14 @@ def wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> 
     A word that is longer than a line, such as a path, stays whole so that it can be copied.
     """
     lines = textwrap.wrap(
-        _UNIT.sub(_BOUND, printable(text)),
+        _UNIT.sub(UNBROKEN, printable(text)),
         min(width, MOST_PROSE),
         initial_indent=first,
         subsequent_indent=" " * len(first) if rest is None else rest,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [line.replace(_BOUND, " ") for line in lines]
+    return [line.replace(UNBROKEN, " ") for line in lines]
 
 
 def fields(parts: Sequence[str], width: int, label: str, indent: int) -> list[str]:

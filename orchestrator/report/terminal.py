@@ -12,7 +12,7 @@ from orchestrator.report import answer, capacity, several, single
 from orchestrator.report.conditions import circumstances
 from orchestrator.report.finding import Entry, entries, entries_of_probes
 from orchestrator.report.format import between, estimate, measured, objective_text
-from orchestrator.report.layout import Column, grid, wrapped
+from orchestrator.report.layout import UNBROKEN, Column, grid, wrapped
 from orchestrator.report.rows import OUTCOME_STYLE, SEVERITY_STYLE, VERDICT_STYLE
 from orchestrator.result import CaseResult, Outcome, Severity, Summary, Trial
 from orchestrator.slo import Metric
@@ -70,7 +70,8 @@ def doubt(entry: Entry, width: int, named: bool) -> list[Any]:
     from rich.text import Text
 
     cases = f"{', '.join(entry.cases)}: " if named else ""
-    lines = [Text(line) for line in wrapped(f"{cases}{entry.sentence} {entry.hint} [{entry.tag}]", width, "  ", "    ")]
+    tag = entry.tag.replace(" ", UNBROKEN) if width >= WIDTH else entry.tag
+    lines = [Text(line) for line in wrapped(f"{cases}{entry.sentence} {entry.hint} [{tag}]", width, "  ", "    ")]
     for line in lines:
         line.highlight_words([entry.code], SEVERITY_STYLE[entry.severity])
     return lines

@@ -122,7 +122,7 @@ def test_in_the_articles_limits_fastapi_is_invalid_for_memory(tmp_path):
     assert flask["verdict"] in ("VALID", "SUSPECT")
     assert flask["requests"]["ok"] >= 990
     assert {c["conclusion"] for c in summary["comparisons"]} == {"incomparable"}
-    assert re.search(r"fastapi/burst .*INVALID", done.stdout)
+    assert re.search(r"fastapi +INVALID: ", done.stdout)
     assert re.search(r"server-(oom-kill|memory-thrash)", done.stdout)
 
 
@@ -199,5 +199,5 @@ def test_servers_that_do_not_do_what_they_should(tmp_path, modes, code):
         findings = json.loads((trial / "trial.json").read_text())["findings"]
         assert finding in [f["code"] for f in findings]
         assert words in str(findings)
-        assert f"[{finding}, 1 of 1 trial]" in done.stdout
+        assert re.search(rf"\[{finding}, \d of \d trials?\]", done.stdout)
         assert f"mode {mode}" in (trial / "server.log").read_text()

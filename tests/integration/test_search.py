@@ -83,8 +83,8 @@ def test_a_search_where_there_is_nothing_to_find(tmp_path):
 
     assert done.returncode == 4, done.stderr
     assert "refused: ConnectError: [Errno 111] Connection refused" in done.stderr
-    assert "refused: p50 < 1us: not measured: the server did not start or did not answer" in done.stdout
-    assert "never: p50 < 1us: the objective was not met even at the lowest rate" in done.stdout
+    assert "refused was not measured: the server did not start or did not answer." in done.stdout
+    assert "never does not meet p50 < 1 µs even at the lowest rate" in done.stdout
     assert (refused["ending"], never["ending"]) == ("not started", "never met")
     assert (never["capacity_per_s"], never["gave_way"]) == (None, "p50 < 1us")
     assert never["probes"] == len(never["curve"])
