@@ -74,9 +74,17 @@ class FileKind(StrEnum):
 
 
 @app.command()
-def schema(kind: Annotated[FileKind, typer.Argument(help="Which schema to print.")] = FileKind.CAMPAIGN) -> None:
+def schema(
+    kind: Annotated[FileKind, typer.Argument(help="Which schema to print.")] = FileKind.CAMPAIGN,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the reference of all keys instead.")] = False,
+) -> None:
     """Print the JSON Schema of campaign or inventory files, for editors."""
-    from orchestrator.spec import inventory, models
+    if markdown:
+        from orchestrator.spec.reference import campaign_reference, inventory_reference
 
-    made = inventory.schema() if kind is FileKind.INVENTORY else models.schema()
+        typer.echo(inventory_reference() if kind is FileKind.INVENTORY else campaign_reference(), nl=False)
+        return
+    from orchestrator.spec.schema import campaign_schema, inventory_schema
+
+    made = inventory_schema() if kind is FileKind.INVENTORY else campaign_schema()
     typer.echo(json.dumps(made, indent=2))

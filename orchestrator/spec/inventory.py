@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from orchestrator.slo import shown
 from orchestrator.spec.base import Model
-from orchestrator.spec.models import document_schema
 from orchestrator.spec.text import Address, Jump, Name, Printable
 
 Role = Literal["server", "load"]
@@ -55,7 +54,7 @@ class Host(Access):
     address: Address | None = None
     """The host name or IP address that SSH, Ray and the load use; the host's name here by default."""
     roles: Annotated[list[Role], Field(min_length=1)]
-    """server: runs target containers. load: runs h2load agents."""
+    """server: runs target containers. load: runs agents. A host can have both."""
     labels: dict[Label, Label] = Field(default_factory=dict)
     """Matched by `place` in campaigns."""
     slots: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -75,8 +74,11 @@ class Inventory(Model):
     """The hosts of a fleet."""
 
     coordinator: Coordinator = Coordinator()
+    """This machine, as the hosts see it."""
     defaults: Access = Access()
+    """How hosts are reached that do not say otherwise."""
     hosts: Annotated[dict[Name, Host], Field(min_length=1)]
+    """The machines, by name."""
     ssh_config: Printable | None = None
     """An OpenSSH client configuration; ~/.ssh/config by default, 'none' for none."""
     host_keys: Literal["strict", "accept-new"] = "strict"
@@ -112,11 +114,6 @@ def slots_of(host: Host) -> int:
     if "load" not in host.roles:
         return 0
     return host.slots or (len(host.cores) if host.cores else DEFAULT_SLOTS)
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of an inventory file, for editors."""
-    return document_schema(Inventory)
 
 
 def file_of(folder: Path, name: str) -> Path:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 from orchestrator.slo import THROUGHPUT, shown
 from orchestrator.spec.base import Model
 from orchestrator.spec.repeat import Adaptive, Command, Repetitions
+from orchestrator.spec.slo import PATTERN as SLO_PATTERN
 from orchestrator.spec.slo import terms
 from orchestrator.spec.text import Body, Cores, Document, Headers, Method, Name, Text, Url, UrlPath
 from orchestrator.spec.units import Duration, Rate, Share, Size, duration_text
@@ -44,7 +45,7 @@ def _build_kind(value: object) -> str:
     return "mapping" if isinstance(value, dict | Build) else "folder"
 
 
-Slo = Annotated[str, AfterValidator(_slo)]
+Slo = Annotated[str, AfterValidator(_slo), Field(json_schema_extra={"pattern": SLO_PATTERN})]
 Window = Annotated[Duration, AfterValidator(_measurable)]
 Scalar = Annotated[str | int | float | bool, BeforeValidator(_scalar)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
@@ -56,6 +57,7 @@ class Build(Model):
     context: Text
     """Folder with the Dockerfile, relative to the campaign file."""
     dockerfile: Text = "Dockerfile"
+    """Path of the Dockerfile in that folder."""
     args: dict[str, Text] = Field(default_factory=dict)
     """Build arguments."""
     network: Text = "host"
@@ -109,14 +111,19 @@ class Target(Model):
     path: UrlPath = "/"
     """The path to request."""
     scheme: Literal["http", "https"] = "http"
+    """https: the container speaks TLS; any certificate is accepted."""
     command: list[Text] | None = None
     """Replaces the image's command."""
     env: dict[Text, Text] = Field(default_factory=dict)
+    """Environment variables of the container."""
     limits: Limits = Limits()
+    """What the container may use."""
     network: Literal["host", "bridge"] = "host"
     """bridge publishes the port through NAT, which is then part of what is measured."""
     ready: Ready = Ready()
+    """When the server counts as up."""
     expect: Expect = Expect()
+    """What one response must be before any load starts."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Target:
@@ -151,6 +158,7 @@ class Load(Model):
     model: Literal["closed", "open"] = "closed"
     """closed: each client sends its next request when the last one is answered. open: requests are due at a rate."""
     protocol: Literal["http1", "http2"] = "http1"
+    """http1: HTTP/1.1 with keep-alive. http2: HTTP/2; over plain TCP without an upgrade (prior knowledge)."""
     clients: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Closed model: connections, each with one request at a time. Open model: the most connections; as many as are needed
     are opened."""
@@ -289,9 +297,11 @@ class Saturate(Model):
     precision: Share = 0.03
     """Half the width of the confidence interval to reach."""
     window: Window = 10_000_000
-    """Of one probe; longer where a percentile needs more requests."""
+    """Window of one probe; longer where a percentile needs more requests."""
     warm_up: Duration = 1_000_000
+    """Before the window of each probe."""
     tail: Duration = 1_000_000
+    """After the window of each probe, so that slow requests that started inside are seen."""
     soak: Window | None = None
     """Window of the confirming load at the end; three windows by default."""
     lowest: Rate | None = None
@@ -326,10 +336,13 @@ class Campaign(Model):
     campaign: Name
     """Its name; the run's folder starts with it."""
     description: str = ""
+    """What the campaign is for, for a reader."""
     variables: dict[Name, Scalar] = Field(default_factory=dict)
     """Values for ${NAME} elsewhere in this file, and in the environment of commands; --set variables.NAME=value."""
     targets: Annotated[dict[Name, Target], Field(min_length=1)]
+    """The servers under test, by name."""
     loads: Annotated[dict[Name, Load], Field(min_length=1)]
+    """How they are driven, by name. Each target under each load is a case, TARGET/LOAD."""
     agents: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How many agents share each load; by default 2, or one for each load host or path if those are more. A load with
     fewer clients or requests has as many agents as those."""
@@ -340,14 +353,17 @@ class Campaign(Model):
     minimum_valid: Annotated[int, Field(ge=1)] | None = None
     """A case with fewer VALID or SUSPECT trials is INVALID; by default more than half of the repetitions."""
     seed: Seed = 1
-    """Of the order of the trials."""
+    """Of the random order of the trials, and of random arrivals."""
     cool_down: Duration | None = None
     """Pause between trials."""
     compare: Compare | None = None
+    """Compares every target with one of them, under each load."""
     place: Place = Place()
+    """Which hosts of the inventory may be used, by their labels."""
     slo: dict[str, Slo] = Field(default_factory=dict)
     """What cases must meet, by glob over their names: {'flask/*': 'p99 < 50ms, errors < 0.1%, throughput > 1000/s'}."""
     saturation: Saturate | None = None
+    """What `volley saturate` searches for."""
     include: Annotated[list[str], Field(min_length=1)] | None = None
     """Only the cases that match one of these globs, such as 'flask/*'; all by default."""
     exclude: list[str] = Field(default_factory=list)
@@ -371,16 +387,6 @@ class Campaign(Model):
     def required_trials(self) -> int:
         """How many trials must remain in a case."""
         return self.minimum_valid or self.least_repetitions // 2 + 1
-
-
-def document_schema(model: type[Model]) -> dict[str, Any]:
-    """Return the JSON Schema of a kind of file."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema(by_alias=True)}
-
-
-def schema() -> dict[str, Any]:
-    """Return the JSON Schema of a campaign file, for editors."""
-    return document_schema(Campaign)
 
 
 def resolve(folder: Path, name: str) -> Path:

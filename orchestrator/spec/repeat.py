@@ -21,12 +21,14 @@ class Until(Model):
     metric: Literal["throughput", "p50", "p90", "p95", "p99", "p999", "mean", "max"]
     """Times are response times in the open model, and service times in the closed model."""
     narrower_than: Share
+    """The largest width of the interval, as a share of the estimate."""
 
 
 class Adaptive(Model):
     """Repeat every case, in whole randomised blocks, until all of them are precise enough."""
 
     until: Until
+    """When the numbers are precise enough."""
     at_least: Annotated[int, Field(ge=2, le=MOST)] = 5
     """Blocks that are always run."""
     at_most: Annotated[int, Field(ge=2, le=MOST)] = 30
@@ -65,5 +67,6 @@ class Command(Model):
     host: Text = SERVER
     """A host of the inventory. 'server' is the server's host; 'local' is this machine, if there is no inventory."""
     timeout: Duration = 60_000_000
+    """Ends the command; it has then failed."""
     cases: str = "*"
     """Only for trials of the cases that match this glob."""

@@ -10,6 +10,9 @@ from orchestrator.slo import ERRORS, THROUGHPUT, TIMES, Metric, Term, share, sho
 from orchestrator.spec.units import duration_us, rate_per_s
 
 _TERM = re.compile(r"^\s*([a-z0-9.]+)\s*([<>])\s*(\S.*?)\s*$")
+_TERM_PATTERN = rf"\s*({'|'.join([*TIMES, 'p99[.]9', ERRORS, THROUGHPUT])})\s*[<>]\s*[0-9][^,<>]*"
+# The form of an objective, for editors.
+PATTERN = rf"^{_TERM_PATTERN}(,{_TERM_PATTERN})*$"
 EXAMPLE = "p99 < 50ms, errors < 0.1%, throughput > 1000/s"
 
 

@@ -129,13 +129,15 @@ def matching(pattern: re.Pattern[str], what: str, hint: str) -> Callable[[str], 
     return check
 
 
-def _in_schema(pattern: re.Pattern[str]) -> object:
-    return Field(json_schema_extra={"pattern": f"^{pattern.pattern}$"})
+def _in_schema(pattern: re.Pattern[str], **more: int) -> object:
+    return Field(json_schema_extra={"pattern": f"^{pattern.pattern}$", **more})
 
 
-Name = Annotated[str, AfterValidator(_name)]
-Url = Annotated[str, AfterValidator(_http_url)]
-UrlPath = Annotated[str, AfterValidator(_path)]
+Name = Annotated[str, AfterValidator(_name), _in_schema(_NAME, maxLength=LONGEST_NAME)]
+Url = Annotated[
+    str, AfterValidator(_http_url), Field(json_schema_extra={"pattern": r"^https?://[^\s/?#@]+([/?#]\S*)?$"})
+]
+UrlPath = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": r"^/\S*$"})]
 Headers = Annotated[dict[str, str], AfterValidator(_headers)]
 Body = Annotated[str, BeforeValidator(_body)]
 Document = Annotated[Any, AfterValidator(_document)]

@@ -123,32 +123,35 @@ def _read_once(read: Callable[[Any], Any], already: type, plain: type) -> Before
     return BeforeValidator(lambda value: plain(value if isinstance(value, already) else read(value)))
 
 
-def _described(kind: str, pattern: str, example: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "string", "description": kind, "pattern": pattern, "examples": [example]})
+def _described(kind: str, pattern: str, example: str) -> dict[str, Any]:
+    return {"type": "string", "description": kind, "pattern": pattern, "examples": [example]}
 
 
 def _written(write: Callable[[Any], str]) -> PlainSerializer:
     return PlainSerializer(write, return_type=str, when_used="json")
 
 
-_RATE_SCHEMA: dict[str, Any] = {
-    "description": "a rate; a bare number is per second",
-    "anyOf": [{"type": "string", "pattern": _RATE.pattern}, {"type": "number", "exclusiveMinimum": 0}],
-    "examples": ["1000/s", "6000/min", 100],
+_SCHEMAS: dict[str, dict[str, Any]] = {
+    "Duration": _described("a duration", _DURATION_PATTERN, "1m30s"),
+    "Size": _described("a size", _SIZE.pattern, "100MiB"),
+    "Share": _described("a share", rf"^\s*{NUMBER}\s*%\s*$", "3%"),
+    "Rate": {
+        "description": "a rate; a bare number is per second",
+        "anyOf": [{"type": "string", "pattern": _RATE.pattern}, {"type": "number", "exclusiveMinimum": 0}],
+        "examples": ["1000/s", "6000/min", 100],
+    },
 }
 Duration = Annotated[
-    int,
-    _read_once(duration_us, Micros, int),
-    _written(duration_text),
-    _described("a duration", _DURATION_PATTERN, "1m30s"),
+    int, _read_once(duration_us, Micros, int), _written(duration_text), WithJsonSchema(_SCHEMAS["Duration"])
 ]
-Size = Annotated[
-    int, _read_once(size_bytes, ByteCount, int), _written(size_text), _described("a size", _SIZE.pattern, "100MiB")
-]
-Share = Annotated[
-    float, _read_once(share, Part, float), _written(share_text), _described("a share", rf"^\s*{NUMBER}\s*%\s*$", "3%")
-]
-Rate = Annotated[float, BeforeValidator(rate_per_s), WithJsonSchema(_RATE_SCHEMA)]
+Size = Annotated[int, _read_once(size_bytes, ByteCount, int), _written(size_text), WithJsonSchema(_SCHEMAS["Size"])]
+Share = Annotated[float, _read_once(share, Part, float), _written(share_text), WithJsonSchema(_SCHEMAS["Share"])]
+Rate = Annotated[float, BeforeValidator(rate_per_s), WithJsonSchema(_SCHEMAS["Rate"])]
+
+
+def quantities() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each quantity, by its name."""
+    return _SCHEMAS
 
 
 def as_text(value: str | int | float | bool) -> str:
