@@ -28,11 +28,15 @@ def _bind(channel: socket.socket, address: str, port: int) -> None:
             time.sleep(0.05)
 
 
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 class ClockResponder:
     """Answers each datagram with its arrival time (t2) and the time of the answer (t3), ns of CLOCK_REALTIME."""
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket = socket.socket(_family(address), socket.SOCK_DGRAM)
         _bind(self._socket, address, port)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="clock-responder", daemon=True)
@@ -107,7 +111,7 @@ def probe(address: str, port: int, exchanges: int = EXCHANGES, timeout_s: float 
     Raises ClockUnreachable when fewer than half of the probes are answered.
     """
     done: list[tuple[int, int, int, int]] = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+    with socket.socket(_family(address), socket.SOCK_DGRAM) as channel:
         channel.settimeout(timeout_s)
         channel.connect((address, port))
         for token in range(exchanges):

@@ -97,7 +97,9 @@ class LoadHost(CommandHost):
         """
         self.end_trivial()
         processes = max(1, min(MOST_TRIVIAL, len(os.sched_getaffinity(0)) - (1 if beside else 0)))
-        command = [sys.executable, "-m", "agents.trivial", self._address, str(port), str(processes)]
+        # The load may come over another network than the coordinator's calls.
+        address = "::" if ":" in self._address else "" if not self._address.startswith("127.") else self._address
+        command = [sys.executable, "-m", "agents.trivial", address, str(port), str(processes)]
         self._trivial = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._trivial.stdout is not None
         line = self._trivial.stdout.readline()

@@ -108,6 +108,14 @@ def reach(address: str, port: int) -> str | None:
     return None
 
 
+def own(address: str) -> str | None:
+    """Return why an address is not the host's own; None if it is."""
+    listener, problem = listen(address, 0)
+    if listener is not None:
+        listener.close()
+    return problem
+
+
 def listen(address: str, port: int) -> tuple[socket.socket | None, str | None]:
     """Return a listener at an address, or why there is none."""
     try:
@@ -132,6 +140,7 @@ def main(order: dict[str, Any]) -> None:
         "sockets": sockets,
         "ports": free_ports,
         "reach": reach,
+        "own": own,
     }
     found = {name: steps[name](*order[name]) for name in steps if name in order}
     listener = None

@@ -20,8 +20,11 @@ END = b"\r\n\r\n"
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """Return a socket that listens on a port together with others; the kernel distributes the connections."""
-    listener = socket.socket()
+    """Return a socket that listens on a port together with others; the kernel distributes the connections.
+
+    address: '' for any address of the machine.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind((address, port))

@@ -1,7 +1,7 @@
 """Hosts for SSH alone: one sshd process each, in a mount namespace of its own with its own user, home and login shell.
 
 A host is up in a fraction of a second, and needs root, openssh-server and util-linux. It shares this
-machine's network and has no engine: tests/lab has whole hosts.
+machine's network unless it is given one of its own, and has no engine: tests/lab has whole hosts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import asyncssh
 
 UP_WITHIN_S = 10.0
-SSHD = "/usr/sbin/sshd"
+SSH_PORT = 22
 # Runs in the host's mount namespace: $1 its folder, $2 what is mounted on its home.
 _START = """
 set -e
@@ -40,7 +40,9 @@ exec /usr/sbin/sshd -D -E "$1/log" -f "$1/sshd_config"
 
 @dataclass(frozen=True, slots=True)
 class MiniHost:
-    """A host that is up. keys: its public host keys by type. client_key: what may log in as root."""
+    """A host that is up. keys: its public host keys by type. client_key: what may log in as root.
+
+    coordinator: this machine's address as the host sees it."""
 
     name: str
     address: str
@@ -48,6 +50,7 @@ class MiniHost:
     folder: Path
     keys: dict[str, asyncssh.SSHKey]
     client_key: Path
+    coordinator: str
 
     @property
     def home(self) -> Path:
@@ -57,7 +60,8 @@ class MiniHost:
     def known(self, kind: str = "ed25519", name: str | None = None, marker: str = "") -> str:
         """Return a line for known_hosts."""
         line = self.keys[kind].export_public_key().decode().strip()
-        return f"{marker}{name or f'[{self.address}]:{self.port}'} {line}\n"
+        place = self.address if self.port == SSH_PORT else f"[{self.address}]:{self.port}"
+        return f"{marker}{name or place} {line}\n"
 
     def log(self) -> str:
         """Return what its sshd has logged."""
@@ -76,6 +80,7 @@ class MiniHosts:
         key.write_private_key(str(self.client_key))
         self.client_key.chmod(0o600)
         (folder / "authorized").write_bytes(key.export_public_key())
+        self._networks: list[str] = []
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(
@@ -88,11 +93,13 @@ class MiniHosts:
         kinds: tuple[str, ...] = ("ed25519",),
         settings: str = "",
         mount: str = "",
+        network: int = 0,
         certificates: dict[str, Callable[[asyncssh.SSHKey], asyncssh.SSHCertificate]] | None = None,
     ) -> MiniHost:
         """Start a host. files: of its home. kinds: of its host keys. settings: lines for sshd_config.
 
-        mount: options of a tmpfs that is mounted on the home. certificates: what makes those of host keys, by kind.
+        mount: options of a tmpfs that is mounted on the home. network: 4 or 6, for a network namespace
+        with an address of that family. certificates: what makes those of host keys, by kind.
         """
         import asyncssh
 
@@ -118,15 +125,19 @@ class MiniHosts:
         for kind, make in (certificates or {}).items():
             make(keys[kind]).write_certificate(str(folder / f"{kind}-cert.pub"))
             config.append(f"HostCertificate {folder / kind}-cert.pub")
-        port = free_port(address)
+        coordinator, inside = address, []
+        if network:
+            namespace, coordinator, address = self._connect(network)
+            inside = ["nsenter", f"--net=/run/netns/{namespace}"]
+        port = SSH_PORT if network else free_port(address)
         (folder / "sshd_config").write_text("\n".join([f"ListenAddress {address}", f"Port {port}", *config]) + "\n")
         process = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", _START, "sh", str(folder), mount],
+            [*inside, "unshare", "--mount", "--propagation", "private", "sh", "-c", _START, "sh", str(folder), mount],
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
         self._processes.append(process)
-        host = MiniHost(name, address, port, folder, keys, self.client_key)
+        host = MiniHost(name, address, port, folder, keys, self.client_key, coordinator)
         until(lambda: answers(address, port), lambda: f"{name} is not up: {process.poll()} {host.log()}")
         return host
 
@@ -136,6 +147,31 @@ class MiniHosts:
             process.send_signal(signal.SIGTERM)
         for process in self._processes:
             process.wait(timeout=UP_WITHIN_S)
+        for namespace in self._networks:
+            _ip("netns", "delete", namespace)
+
+    def _connect(self, family: int) -> tuple[str, str, str]:
+        """Create a network namespace; return its name, this machine's address there, and the host's."""
+        taken = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True, check=True).stdout
+        number = next(n for n in range(64, 250) if f"198.18.{n}." not in taken)
+        namespace = f"mini-{number}"
+        here, there = (f"198.18.{number}.1", f"198.18.{number}.2") if family == 4 else (
+            f"fd18:{number}::1", f"fd18:{number}::2")  # fmt: skip
+        self._networks.append(namespace)
+        _ip("netns", "add", namespace)
+        _ip("link", "add", namespace, "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        # An address of IPv4 in any case: it marks the number as taken.
+        _ip("address", "add", f"198.18.{number}.1/{30 if family == 4 else 32}", "dev", namespace)
+        if family == 6:
+            _ip("address", "add", f"{here}/64", "dev", namespace, "nodad")
+        _ip("link", "set", namespace, "up")
+        mask = "30" if family == 4 else "64"
+        _ip("-n", namespace, "address", "add", f"{there}/{mask}", "dev", "eth0", *(["nodad"] if family == 6 else []))
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        _ip("-n", namespace, "link", "set", "eth0", "up")
+        # To the addresses of this machine in other networks: hosts of one fleet share a coordinator.
+        _ip("-n", namespace, "route", "add", "default", "via", here)
+        return namespace, here, there
 
     def inventory(self, hosts: dict[str, dict[str, Any]], **settings: Any) -> Path:
         """Write an inventory of hosts and their settings; return its path."""
@@ -144,6 +180,11 @@ class MiniHosts:
         entries = {name: {"roles": ["load"], **entry} for name, entry in hosts.items()}
         path.write_text(json.dumps({"defaults": defaults, "hosts": entries} | settings))
         return path
+
+
+def _ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
 
 
 def free_port(address: str = "127.0.0.1") -> int:

@@ -26,6 +26,7 @@ from orchestrator.run.inputs import TrialInput
 from orchestrator.run.trial import run_trial
 from orchestrator.spec.inline import LOAD, TARGET, calibration_step
 from orchestrator.spec.inventory import TRIVIAL
+from orchestrator.spec.text import authority
 
 Tell = Callable[[str], None]
 # h2load's pacing timer ticks every 10 ms: more often than this a connection sends several requests at once.
@@ -84,7 +85,7 @@ def _server(loads: dict[str, LoadHandle], pair: Pair, hosts: Hosts) -> Iterator[
     wanted = 0 if hosts.inventory is None else hosts.inventory.ports + TRIVIAL
     port = answerer.serve_trivial(wanted, pair.sender == pair.answerer)
     try:
-        yield f"http://{answerer.address}:{port}/"
+        yield f"http://{authority(answerer.load_address, port)}/"
     finally:
         answerer.end_trivial()
 

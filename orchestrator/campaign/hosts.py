@@ -68,12 +68,14 @@ class Hosts:
 
             return LocalFleet(run, chosen, others)
         from orchestrator.fleet.cluster import RayFleet, nodes_for, own_nodes_here
+        from orchestrator.fleet.members import numbered
 
         if self.inventory is None:
             hold, machines = own_nodes_here(run)
             return RayFleet(run, hold, machines, chosen, others)
         used = {*(host for placement in chosen for host in placement.hosts), *others}
-        machines = [machine for machine in self.machines() if machine.name in used]
+        used_machines = [machine for machine in self.machines() if machine.name in used]
+        machines = numbered(used_machines, self.inventory, self.folder)
         return RayFleet(run, nodes_for(run, self.inventory, self.folder, machines), machines, chosen, others)
 
     def ceilings_per_s(self) -> dict[GeneratorKind, dict[str, float]]:

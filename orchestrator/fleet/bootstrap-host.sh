@@ -33,6 +33,8 @@ for role in "${roles[@]}"; do
   case "$role" in
     lab)
       [ -x /usr/sbin/sshd ] || missing+=(openssh-server)
+      command -v fish >/dev/null || missing+=(fish)
+      command -v tcsh >/dev/null || missing+=(tcsh)
       command -v ssh-keygen >/dev/null || missing+=(openssh-client)
       command -v ip >/dev/null || missing+=(iproute2)
       command -v iptables >/dev/null || missing+=(iptables)

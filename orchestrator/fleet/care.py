@@ -66,7 +66,7 @@ def check(inventory: Inventory, folder: Path) -> list[HostReport]:
     """Check every host of an inventory at the same time. A host that fails has an error in its report."""
     names = {archive.name for archive in archives()}
     try:
-        address, problem = our_address(inventory), ""
+        address, problem = our_address(inventory, folder), ""
     except HostError as error:
         address, problem = "", error.message
     busy = keeper.current(inventory) is not None
@@ -96,7 +96,9 @@ async def _survey(member: Member, archive_names: set[str], ports: Ports, coordin
     listed = await host.run(f'ls "{provision.FOLDER}"')
     sent = archive_names <= set(listed.out.split())
     checks = judge(surveyed, member.machine.roles)
-    return Survey(surveyed, clock, [*checks, *await preflight.check(host, ports, sent, coordinator)], sent)
+    return Survey(
+        surveyed, clock, [*checks, *await preflight.check(host, member.machine, ports, sent, coordinator)], sent
+    )
 
 
 async def _each(hosts: list[Member], work: Callable[[Member], Awaitable[T]]) -> list[T]:

@@ -75,7 +75,7 @@ class Child:
         spawned: spawn.Spawned | None = None,
     ) -> None:
         """Start the process, or configure one that was spawned; wait until it is ready. Raises HostError when it is not."""
-        self.host, self.address = host, address
+        self.host, self.address, self.load_address = host, address, address
         self._spawned = spawned or spawn.spawn(role, run)
         self._process = self._spawned.process
         assert self._process.stdin is not None

@@ -106,7 +106,9 @@ def nodes_for(run: str, inventory: Inventory, folder: Path, machines: list[Machi
             raise HostError("the fleet runs another version of Volley", "restart it: volley hosts up --hosts INVENTORY")
         return keeper.KeptNodes(run, state)
     fleet = members(inventory, folder, machines)
-    return OwnNodes(Nodes(run, our_address(inventory), raynode.pinned(inventory.ports), None, fleet), Background())
+    return OwnNodes(
+        Nodes(run, our_address(inventory, folder), raynode.pinned(inventory.ports), None, fleet), Background()
+    )
 
 
 class RayFleet:

@@ -40,7 +40,11 @@ class CommandHandle(Protocol):
 
     @property
     def address(self) -> str:
-        """The address at which other hosts reach it."""
+        """The address at which the coordinator reaches it."""
+
+    @property
+    def load_address(self) -> str:
+        """The address at which load reaches it: another one where the load has a network of its own."""
 
     def run_command(self, script: str, variables: dict[str, str], run: str, timeout_s: float) -> CommandResult:
         """Run a script with sh until it ends; it is ended after timeout_s. variables: added to its environment."""

@@ -283,7 +283,7 @@ def _report_error(error: HostError) -> None:
 async def _keep(inventory: Inventory, folder: Path, install: bool) -> int:
     fleet = f"fleet-{os.getpid()}-{os.urandom(3).hex()}"
     hosts = members(inventory, folder)
-    nodes = Nodes(fleet, our_address(inventory), raynode.pinned(inventory.ports), None, hosts)
+    nodes = Nodes(fleet, our_address(inventory, folder), raynode.pinned(inventory.ports), None, hosts)
     try:
         errors = await nodes.up(lambda text: _report(Report(ReportKind.PROGRESS, text)), install, partly=True)
         for error in errors:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from orchestrator.errors import HostError
@@ -22,16 +23,24 @@ def members(inventory: Inventory, folder: Path, machines: list[Machine] | None =
     return [Member(machine, SshHost(machine.name, inventory, folder)) for machine in chosen]
 
 
-def our_address(inventory: Inventory) -> str:
+def numbered(machines: list[Machine], inventory: Inventory, folder: Path) -> list[Machine]:
+    """Return machines with IP addresses in place of names: Ray takes no names, and hosts may know others than we do.
+
+    A name is resolved as SSH does it, so that an alias of ssh_config works. Raises HostError.
+    """
+    return [replace(member.machine, address=member.ssh.number()) for member in members(inventory, folder, machines)]
+
+
+def our_address(inventory: Inventory, folder: Path) -> str:
     """Return the address at which the hosts reach this machine. Raises HostError."""
     if inventory.coordinator.address is not None:
         return inventory.coordinator.address
-    for name in inventory.hosts:
-        with contextlib.suppress(OSError):
-            for family, kind, _, _, place in socket.getaddrinfo(inventory.address(name), 9, type=socket.SOCK_DGRAM):
-                with contextlib.suppress(OSError), socket.socket(family, kind) as probe:
-                    probe.connect(place)  # sends nothing: the kernel only chooses the route
-                    return str(probe.getsockname()[0])
+    for member in members(inventory, folder):
+        with contextlib.suppress(OSError, HostError):
+            address = member.ssh.number()
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+                probe.connect((address, 9))  # sends nothing: the kernel only chooses the route
+                return str(probe.getsockname()[0])
     first = inventory.address(next(iter(inventory.hosts)))
     raise HostError(
         f"this machine cannot resolve {first} or has no route to it",

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.guard import GuardEventKind, Order
@@ -18,6 +18,7 @@ from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
 from orchestrator.fleet.place import LOOPBACK, Machine
 from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost
+from orchestrator.spec.text import authority
 
 UP_WITHIN_S = 90.0
 HEAD = "coordinator"
@@ -84,7 +85,7 @@ class Nodes:
     @property
     def head_address(self) -> str:
         """The address of Ray's GCS, host:port."""
-        return f"{self.address}:{self.ports.gcs}"
+        return authority(self.address, self.ports.gcs)
 
     @property
     def loopback(self) -> bool:
@@ -141,6 +142,7 @@ class Nodes:
     ) -> None:
         """Bring one host up: connect, survey, send, join. Raises HostError; a failure concerns this host alone."""
         host = member.ssh
+        member.machine = replace(member.machine, address=await asyncio.to_thread(host.number))
         async with self._connecting.to(host):
             await host.connect()
         if install:
@@ -159,13 +161,13 @@ class Nodes:
         command = raynode.member_command(self.head_address, member.machine, self.ports)
         try:
             await self._begin(guard, command, LEASE_S, "check the hosts: volley hosts check --hosts INVENTORY")
-            await self._require_route_back(host)
+            await self._require_route_back(member.machine)
         except BaseException:
             await guard.close()
             raise
         member.guard = guard
 
-    async def _require_route_back(self, host: SshHost) -> None:
+    async def _require_route_back(self, host: Machine) -> None:
         try:
             async with asyncio.timeout(3):
                 _, writer = await asyncio.open_connection(host.address, self.ports.node_manager)

@@ -27,6 +27,7 @@ LOCAL_SLOTS_PER_CORE = 2
 class Machine:
     """A host as placement and nodes see it.
 
+    address: where the coordinator and Ray reach it. load_address: where load does; None for the same.
     slots: how many agents it takes at once, 0 without the role 'load'. cores: those that agents are
     pinned to; None for any.
     """
@@ -37,6 +38,7 @@ class Machine:
     slots: int
     labels: dict[str, str] = field(default_factory=dict)
     cores: list[int] | None = None
+    load_address: str | None = None
 
     @property
     def roles(self) -> list[HostRole]:
@@ -74,7 +76,15 @@ def local_machine(address: str) -> Machine:
 def machines_of(inventory: Inventory) -> list[Machine]:
     """Return the hosts of an inventory."""
     return [
-        Machine(name, inventory.address(name), HostRole.SERVER in host.roles, slots_of(host), host.labels, host.cores)
+        Machine(
+            name=name,
+            address=inventory.address(name),
+            server=HostRole.SERVER in host.roles,
+            slots=slots_of(host),
+            labels=host.labels,
+            cores=host.cores,
+            load_address=host.load_address,
+        )
         for name, host in inventory.hosts.items()
     ]
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from agents import preflight as remote_preflight
 from orchestrator.errors import HostError, Several
+from orchestrator.fleet.place import Machine
 from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.ssh import SshHost
 from orchestrator.fleet.survey import Check, CheckState
@@ -33,6 +34,7 @@ _NAMES = {
     "sockets": "temporary folder",
     "ports": "ports",
     "reach": "way to the coordinator",
+    "own": "load address",
     "listen": "way from the coordinator",
 }
 
@@ -45,6 +47,7 @@ def _fixes(host: SshHost, ports: Ports) -> dict[str, str]:
         "in the inventory",
         "reach": f"{ports.firewall_rule()}; or set coordinator.address in the inventory to an address that "
         f"{host.name} can reach",
+        "own": "set 'load_address' in the inventory to an address of the host itself; there, ip address lists them",
         "listen": f"{ports.firewall_rule()}; set 'address' in the inventory to an address of {host.name} itself",
     }
 
@@ -60,16 +63,22 @@ async def prepare(host: SshHost, ports: Ports, sent: bool) -> None:
         )
 
 
-async def check(host: SshHost, ports: Ports, sent: bool, coordinator: Coordinator) -> list[Check]:
+async def check(host: SshHost, machine: Machine, ports: Ports, sent: bool, coordinator: Coordinator) -> list[Check]:
     """Take all steps and return a check for each. Raises HostError when they cannot be tried."""
+    try:
+        address = await asyncio.to_thread(host.number)
+    except HostError as error:
+        return [Check("address", CheckState.FAILURE, error.message.partition(": ")[2], error.hint)]
     order = _local(ports, sent, coordinator.busy)
     if not coordinator.problem:
         order["reach"] = [coordinator.address, ports.gcs]
     if not coordinator.busy:
-        order["listen"] = [host.address, ports.node_manager]
+        order["listen"] = [address, ports.node_manager]
+    if machine.load_address is not None:
+        order["own"] = [machine.load_address]
     async with _taken(host, order) as found:
         if found.get("listen", "") is None:
-            found["listen"] = await _way_back(host.address, ports.node_manager)
+            found["listen"] = await _way_back(address, ports.node_manager)
     if coordinator.problem:
         found["reach"] = coordinator.problem
     fixes = _fixes(host, ports)

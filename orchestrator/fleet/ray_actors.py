@@ -56,9 +56,10 @@ class RayCall(Generic[R]):
 class RayTransport:
     """Calls the methods of one actor."""
 
-    def __init__(self, host: str, address: str, shell: type[CommandShell], actor: Any) -> None:
+    def __init__(self, machine: Machine, shell: type[CommandShell], actor: Any) -> None:
         """shell: the class that the actor was made of."""
-        self.host, self.address, self.actor = host, address, actor
+        self.host, self.address, self.actor = machine.name, machine.address, actor
+        self.load_address = machine.load_address or machine.address
         self._methods = {method: getattr(actor, name) for name, method in methods_of(shell).items()}
 
     def begin(self, method: Callable[Concatenate[Any, P], R], *arguments: P.args, **named: P.kwargs) -> Pending[R]:
@@ -91,9 +92,9 @@ class ActorStarter:
     def _transport(self, shell: type[CommandShell], host: str, clock_port: int) -> RayTransport:
         from agents.actors import remote
 
-        address = self._machines[host].address
+        machine = self._machines[host]
         kind = remote(shell).options(label_selector={"host": host})
-        transport = RayTransport(host, address, shell, kind.remote(host, self._run, address, clock_port))
+        transport = RayTransport(machine, shell, kind.remote(host, self._run, machine.address, clock_port))
         self._started.append(transport)
         return transport
 

@@ -38,7 +38,11 @@ class Transport(Protocol):
 
     @property
     def address(self) -> str:
-        """The address at which other hosts reach it."""
+        """The address at which the coordinator reaches it."""
+
+    @property
+    def load_address(self) -> str:
+        """The address at which load reaches it."""
 
     def begin(self, method: Callable[Concatenate[Any, P], R], *arguments: P.args, **named: P.kwargs) -> Pending[R]:
         """Start a call; calls that are not control calls are carried out in this order. Arguments go by position."""
@@ -73,8 +77,13 @@ class RemoteCommand:
 
     @property
     def address(self) -> str:
-        """The address at which other hosts reach it."""
+        """The address at which the coordinator reaches it."""
         return self._at.address
+
+    @property
+    def load_address(self) -> str:
+        """The address at which load reaches it."""
+        return self._at.load_address
 
     def run_command(self, script: str, variables: dict[str, str], run: str, timeout_s: float) -> CommandResult:
         """Run a script with sh until it ends; it is ended after timeout_s."""

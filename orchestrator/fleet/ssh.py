@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,6 +87,19 @@ class SshHost:
             hops = route(self.name, self._inventory, self._folder)
             self._resolved = Route(self.name, hops, self._inventory.host_keys == "accept-new")
         return self._resolved
+
+    def number(self) -> str:
+        """Return the host's IP address. Its name is resolved as SSH does it, so that aliases work. Raises HostError."""
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(self.address))
+        name = self._route().end.address
+        try:
+            return str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+        except OSError:
+            raise HostError(
+                f"host {self.name}: the name {name} is unknown on this machine",
+                "write an IP address into the inventory: address: 10.0.0.5",
+            ) from None
 
     async def connect(self) -> None:
         """Connect and log in. Raises UnknownKey when no key of the host or a jump host is trusted yet, else HostError."""

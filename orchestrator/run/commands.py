@@ -72,5 +72,5 @@ def _variables(trial: TrialPlan, placed: Placed) -> dict[str, str]:
         "VOLLEY_LOAD": trial.case.load,
         "VOLLEY_TRIAL": str(trial.number),
         "VOLLEY_BLOCK": str(trial.block),
-        "VOLLEY_SERVER": placed.server.address if placed.server else "",
+        "VOLLEY_SERVER": placed.server.load_address if placed.server else "",
     }

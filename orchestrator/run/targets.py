@@ -12,6 +12,7 @@ from agents.generators.contract import Protocol
 from agents.probe import Expect, Request
 from orchestrator.facts import Traffic
 from orchestrator.spec.models import Load, Target, resolve
+from orchestrator.spec.text import authority
 
 CONTENT_TYPE = "content-type"
 
@@ -48,7 +49,7 @@ def _body(load: Load, folder: Path) -> bytes:
 
 def _urls(target: Target, load: Load, address: str) -> list[str]:
     """Return the URL of every endpoint that the load drives."""
-    base = target.url or f"{target.scheme}://{address}:{target.port}{target.path}"
+    base = target.url or f"{target.scheme}://{authority(address, target.port)}{target.path}"
     if load.paths is None:
         return [base]
     parts = urlsplit(base)

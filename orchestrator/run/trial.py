@@ -34,7 +34,7 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     makes every trial impossible (no engine, no h2load, port in use).
     """
     server = placed.server if item.target.url is None else None
-    traffic = traffic_of(item.target, item.load, server.address if server else "", item.folder)
+    traffic = traffic_of(item.target, item.load, server.load_address if server else "", item.folder)
     trial = RunningTrial(item, traffic, placed, server, Stages(), say)
     shared = placed.shared() if item.target.url is None else is_loopback(urlsplit(item.target.url).hostname or "")
     facts = _planned(item, ServerFacts(state=ServerState.EXTERNAL), shared)

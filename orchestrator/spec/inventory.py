@@ -53,6 +53,8 @@ class Host(Access):
 
     address: Address | None = None
     """The host name or IP address that SSH, Ray and the load use; the host's name here by default."""
+    load_address: Address | None = None
+    """The address at which load reaches the host, if the load has a network of its own; `address` by default."""
     roles: Annotated[list[Role], Field(min_length=1)]
     """server: runs target containers. load: runs agents. A host can have both."""
     labels: dict[Label, Label] = Field(default_factory=dict)

@@ -23,7 +23,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CORES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _METHOD = re.compile(r"[A-Z]+")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
-_JUMP = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>[^@:\s]+)(?::(?P<port>[0-9]{1,5}))?")
+_JUMP = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^@\s\]]+\]|[^@:\s\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
 def _name(value: str) -> str:
@@ -90,9 +90,9 @@ def _address(value: str) -> str:
 def _jump(value: str) -> str:
     parts = _JUMP.fullmatch(value)
     if parts is None or not 0 < int(parts["port"] or 22) < 65536:
-        hint = "give a jump host with an IPv6 address a name in your SSH configuration"
+        hint = "write an IPv6 address in brackets"
         raise ValueError(f"{shown(value)} is not [USER@]HOST[:PORT]: {hint}")
-    _address(parts["host"])
+    _address(parts["host"].removeprefix("[").removesuffix("]"))
     return value
 
 
@@ -127,6 +127,11 @@ def matching(pattern: re.Pattern[str], what: str, hint: str) -> Callable[[str], 
         return value
 
     return check
+
+
+def authority(host: str, port: int | None) -> str:
+    """Return HOST:PORT, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _in_schema(pattern: re.Pattern[str], **more: int) -> object:

@@ -33,6 +33,10 @@ class InProcess:
     address: str
     shell: CommandShell
 
+    @property
+    def load_address(self):
+        return self.address
+
     def begin(self, method, *arguments):
         return Done(method(self.shell, *arguments))
 
@@ -51,6 +55,10 @@ class NotedHost:
     address: str = "198.18.0.1"
     fail: dict[str, Exception] = field(default_factory=dict)
     status: int = 0
+
+    @property
+    def load_address(self):
+        return self.address
 
     def note(self, call: str) -> None:
         self.calls.append(f"{self.host}.{call}")

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from orchestrator.errors import ConfigurationError
+from orchestrator.fleet.place import machines_of
 from orchestrator.spec.load import is_inventory, load_inventory
 
 
@@ -87,6 +88,23 @@ def test_what_ssh_could_not_use_is_refused(tmp_path, line, where, what):
 
     assert problem.startswith(where)
     assert what in problem
+
+
+def test_a_jump_host_with_an_ipv6_address(tmp_path):
+    """In brackets, as in a URL."""
+    path = tmp_path / "hosts.yaml"
+    path.write_text(json.dumps({"hosts": {"a": {"roles": ["load"], "jump": "me@[fd00::1]:2222"}}}))
+
+    assert load_inventory(path).access("a").jump == "me@[fd00::1]:2222"
+
+
+def test_load_may_have_a_network_of_its_own(tmp_path):
+    """Its address is one of the host, beside the one for SSH and Ray."""
+    path = tmp_path / "hosts.yaml"
+    path.write_text("hosts: {a: {roles: [server], address: 10.0.0.1, load_address: 192.168.5.1}}\n")
+
+    (machine,) = machines_of(load_inventory(path))
+    assert (machine.address, machine.load_address) == ("10.0.0.1", "192.168.5.1")
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "fe80::1", "web-1.example.org", "web_1", "localhost"])

@@ -1,7 +1,6 @@
 """SSH as people have it set up: names, host keys, login shells, limits, ssh_config, jump hosts. Against real sshds."""
 
 import asyncio
-import os
 import socket
 import subprocess
 from pathlib import Path
@@ -15,6 +14,7 @@ from orchestrator.fleet.host_keys import KeyState
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost
 from orchestrator.fleet.ssh_errors import UnknownKey
 from orchestrator.spec.load import load_inventory
+from tests.conftest import require
 from tests.mini_hosts import free_port
 
 pytestmark = pytest.mark.process
@@ -196,9 +196,7 @@ SCRIPT = """printf '%s|' "it's" '!x' '\\n' `echo back` "$0"; cat; echo err >&2; 
 )
 def test_commands_mean_the_same_in_every_login_shell(mini_hosts, trusted, shell, files):
     """And what its start files print is not taken for output."""
-    if not Path(shell).exists():
-        assert "CI" not in os.environ, f"{shell} is missing: run deploy/bootstrap-host.sh lab"
-        pytest.skip(f"needs {shell}")
+    require(shell)
     host = mini_hosts.start("web", shell=shell, files=files)
     trusted(host.known())
     inventory = mini_hosts.inventory({"h": {"address": host.address, "port": host.port}})
