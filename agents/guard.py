@@ -35,6 +35,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO
 
+from agents import engine
+
 RUN_VARIABLE = "VOLLEY_RUN"
 RUN_LABEL = "volley.run"
 GRACE_S = 1.0
@@ -205,7 +207,7 @@ def remove_containers(run: str | None) -> int:
     """Remove the containers of a run, or of all runs, and return how many there were; 0 without a Docker engine."""
     if shutil.which("docker") is None:
         return 0
-    if not (Path("/var/run/docker.sock").exists() or os.environ.get("DOCKER_HOST")):
+    if not engine.is_there():
         return 0
     label = f"label={RUN_LABEL}={run}" if run else f"label={RUN_LABEL}"
     try:
@@ -221,7 +223,13 @@ def remove_containers(run: str | None) -> int:
 
 def _docker(*arguments: str) -> list[str]:
     done = subprocess.run(
-        ["docker", *arguments], capture_output=True, text=True, check=True, timeout=DOCKER_TIMEOUT_S, errors="replace"
+        ["docker", *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=DOCKER_TIMEOUT_S,
+        errors="replace",
+        env=engine.environment(),
     )
     return done.stdout.split()
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from agents import engine
+
 if TYPE_CHECKING:
     from docker import DockerClient
 
@@ -189,7 +191,12 @@ class _Intake:
         self._what, self._say, self._name = what, say, name
         self._lines: list[str] = []
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=False
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=False,
+            env=engine.environment(),
         )
         self._reader = threading.Thread(target=self._read, name="docker-output", daemon=True)
         self._reader.start()
@@ -224,7 +231,9 @@ class _Intake:
 
 def saved(name: str) -> Iterator[bytes]:
     """Yield an image of this machine's engine in pieces, as `docker save` writes it. Raises BuildFailed."""
-    with subprocess.Popen(["docker", "save", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        ["docker", "save", name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=engine.environment()
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         while chunk := process.stdout.read(CHUNK_BYTES):

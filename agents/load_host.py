@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from agents import probe
+from agents import probe, processes
 from agents.clock import ClockResponder
 from agents.command import CommandHost
 from agents.hostmeter import HostMeter, HostUse
@@ -61,6 +61,7 @@ class LoadHost(CommandHost):
         self, name: str = "local", address: str = "127.0.0.1", program: str = "h2load", clock_port: int = 0
     ) -> None:
         super().__init__()
+        self._open_files = processes.raise_open_files()
         self._name, self._address, self._program = name, address, program
         self._trivial: subprocess.Popen[bytes] | None = None
         self._responder = ClockResponder(address, clock_port)
@@ -80,6 +81,8 @@ class LoadHost(CommandHost):
             cores=sorted(os.sched_getaffinity(0)),
             clock_port=self._responder.port,
             h2load=f"{can.version[0]}.{can.version[1]}",
+            open_files=self._open_files,
+            ephemeral_ports=processes.ephemeral_ports(),
         )
 
     def clock_port(self) -> int:

@@ -179,8 +179,9 @@ class AgentFacts:
 class HostDescription:
     """What a host offers in its role. cores: those that its processes may use; clock_port: UDP port of the clock responder.
 
-    h2load: its version (load hosts). docker, cgroup, memory_bytes: the engine's version, the cgroup version, the host's
-    memory (server hosts).
+    h2load: its version, open_files: the most that a process can have, ephemeral_ports: how many the kernel gives to
+    outgoing connections to one place (load hosts). docker, cgroup, memory_bytes: the engine's version, the cgroup
+    version, the host's memory (server hosts).
     """
 
     host: str
@@ -192,6 +193,8 @@ class HostDescription:
     docker: str | None = None
     cgroup: str | None = None
     memory_bytes: int | None = None
+    open_files: int | None = None
+    ephemeral_ports: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

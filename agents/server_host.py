@@ -6,6 +6,7 @@ Knows nothing of how it is reached. Containers carry the label volley.run=<run> 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -13,6 +14,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from agents import engine
 from agents.cgroup import Cgroup, Counters
 from agents.clock import ClockResponder
 from agents.command import CommandHost
@@ -60,11 +62,17 @@ class ServerHost(CommandHost):
         from docker.errors import DockerException
 
         if self._engine is None:
+            address = engine.endpoint()
+            if not engine.is_local(address):
+                raise EngineUnreachable(
+                    f"the Docker engine at {address} (DOCKER_HOST or docker context) is on another machine, where the "
+                    "server cannot be metered"
+                )
             try:
-                client = docker.from_env(timeout=ENGINE_TIMEOUT_S)
+                client = docker.from_env(timeout=ENGINE_TIMEOUT_S, environment=engine.environment())
                 client.ping()
             except (DockerException, OSError) as error:
-                raise EngineUnreachable(f"the Docker engine does not answer: {error}") from error
+                raise EngineUnreachable(f"the Docker engine at {address} does not answer: {error}") from error
             self._engine = client
         return self._engine
 
@@ -210,9 +218,17 @@ class ServerHost(CommandHost):
 
 def _require_free(port: int) -> None:
     """Raise PortInUse when something listens on the port."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for family, any_address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
         try:
-            trial.bind(("0.0.0.0", port))
-        except OSError as error:
-            raise PortInUse(f"port {port} is in use on {socket.gethostname()}: {error.strerror}") from error
+            trial = socket.socket(family, socket.SOCK_STREAM)
+        except OSError:  # a machine without this family
+            continue
+        with trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                trial.bind((any_address, port))
+            except OSError as error:
+                if error.errno != errno.EADDRNOTAVAIL:
+                    raise PortInUse(f"port {port} is in use on {socket.gethostname()}: {error.strerror}") from error

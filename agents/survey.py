@@ -77,6 +77,12 @@ def ephemeral_ports() -> list[int] | None:
     return [int(word) for word in words] or None
 
 
+def open_files() -> int:
+    """Return how many files a process can have open: the hard limit, to which generators raise theirs."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return 1 << 20 if hard == resource.RLIM_INFINITY else hard
+
+
 def survey() -> dict[str, object]:
     """Return everything about this host; orchestrator/fleet/survey.py describes the fields."""
     return {
@@ -94,8 +100,10 @@ def survey() -> dict[str, object]:
         "h2load": ask("h2load", "--version"),
         "docker_command": shutil.which("docker"),
         "docker": ask("docker", "version", "--format", "{{.Server.Version}}"),
-        "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        "docker_endpoint": ask("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"),
+        "open_files": open_files(),
         "ephemeral_ports": ephemeral_ports(),
+        "reserved_ports": read("/proc/sys/net/ipv4/ip_local_reserved_ports"),
         "somaxconn": int(read("/proc/sys/net/core/somaxconn") or 0) or None,
         "shm_free_bytes": free_bytes("/dev/shm"),
         "tmp_free_bytes": free_bytes("/tmp"),

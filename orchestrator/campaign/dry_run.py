@@ -13,7 +13,7 @@ from orchestrator.campaign.capability import Capability
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.trials import CampaignTrials, planned_trials
 from orchestrator.facts import Case
-from orchestrator.fleet import ceilings
+from orchestrator.fleet import ceilings, limits
 from orchestrator.fleet.ceilings import Ceiling, Key
 from orchestrator.plan import Plan
 from orchestrator.result import FORMAT
@@ -65,6 +65,7 @@ class DryRun:
 def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, object]:
     """Return the dry run for programs. Raises Shortage, UsageError."""
     work, known = CampaignTrials.planned(loaded, only, hosts), ceilings.known(hosts.inventory)
+    _require_room(work)
     plan, capabilities = work.plan, _capabilities(work, known)
     dry_run = DryRun(
         format=FORMAT,
@@ -87,6 +88,7 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, obj
 def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     """Yield the dry run for a person, line by line. Raises Shortage, UsageError."""
     work, known = CampaignTrials.planned(loaded, only, hosts), ceilings.known(hosts.inventory)
+    _require_room(work)
     plan = work.plan
     yield (
         f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
@@ -100,6 +102,13 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     yield f"requests: {_in_words(least)}" + ("" if least == most else f"; at most {_in_words(most)}")
     low, high = _estimate_s(plan, loaded, hosts)
     yield f"time: between {low:.0f} and {high:.0f} s; nothing was started"
+
+
+def _require_room(work: CampaignTrials) -> None:
+    """Raise Several when a load host cannot hold the connections of a case, as far as its limits are known."""
+    limits.require_room(
+        ((case, work.placements[case.name]) for case in work.plan.cases), limits.known(work.hosts.inventory)
+    )
 
 
 def requests_of(plan: Plan, blocks: int) -> RequestCount:

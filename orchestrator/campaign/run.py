@@ -137,4 +137,5 @@ def carry_out(
 
 
 def _session(work: Work, store: RunStore, label: str) -> Session:
-    return Session(work.loaded, work.targets, work.placements, store, work.hosts, label)
+    cases = list({trial.case.name: trial.case for trial in work.trials}.values())
+    return Session(work.loaded, work.targets, work.placements, store, work.hosts, label, cases)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, Environment
 from orchestrator.fleet.hosts import HostLost, Placed
+from orchestrator.fleet.limits import require_room, rooms_of
 from orchestrator.fleet.place import Placement
 from orchestrator.run.events import Event, Say
 from orchestrator.run.images import provide
@@ -36,6 +37,8 @@ RENEWED_AFTER_S = 5.0
 class Session:
     """What a run needs of its hosts. targets: those whose images are needed; placements: by case.
 
+    cases: those that are planned; a search plans each when it is due.
+
     label: marks the run's processes. A resumed run has another label, because the guards of the interrupted one may
     still be cleaning up.
     """
@@ -46,6 +49,7 @@ class Session:
     store: RunStore
     hosts: Hosts
     label: str
+    cases: Sequence[Case] = ()
 
     def run(self, policy: RunRetryPolicy, say: Say, work: Callable[[RunContext], None]) -> None:
         """Bring the hosts up and do the work. After a host was lost, start again as often as the campaign allows.
@@ -71,12 +75,15 @@ class Session:
         with hosts.fleet(label, self.placements, hosts.commanded(campaign, self.placements)) as fleet:
             fleet.up(lambda text: say(Event("host", text)))
             say(Event("placed", f"hosts are up: {', '.join(fleet.hosts)}"))
+            planned = [(case, self.placements[case.name]) for case in self.cases]
+            require_room(planned, rooms_of(fleet.actors.described))
             targets = {name: campaign.targets[name] for name in self.targets}
             images = provide(targets, self.loaded.folder, fleet.actors.server, hosts.send_images, say)
             _require_same_images(self.store, images)
             self.store.write_json(ENVIRONMENT_FILE, to_document(environment(fleet.actors.described, images)))
 
             def reserve(case: Case) -> AbstractContextManager[Placed]:
+                require_room([(case, self.placements[case.name])], rooms_of(fleet.actors.described))
                 return fleet.reserve(self.placements[case.name])
 
             work(

@@ -20,7 +20,7 @@ from agents.clock import OffsetBound
 from agents.guard import Removed
 from agents.records import HostRole, from_plain
 from orchestrator.errors import HostError, Several
-from orchestrator.fleet import keeper, preflight, provision, raynode
+from orchestrator.fleet import keeper, limits, preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.environment import archives, project
 from orchestrator.fleet.keeper import ReportKind
@@ -84,7 +84,14 @@ def check(inventory: Inventory, folder: Path) -> list[HostReport]:
         async with preflight.Coordinator(address, ports.gcs, busy, problem) as coordinator:
             return await _each(members(inventory, folder), lambda member: examine(member, coordinator))
 
-    return asyncio.run(examine_all())
+    reports = asyncio.run(examine_all())
+    limits.keep(inventory, [_room(each.host, each.survey.host) for each in reports if each.survey is not None])
+    return reports
+
+
+def _room(host: str, survey: HostSurvey) -> limits.Room:
+    ports = survey.ephemeral_ports
+    return limits.Room(host, survey.open_files, ports[1] - ports[0] + 1 if ports else None)
 
 
 async def _survey(member: Member, archive_names: set[str], ports: Ports, coordinator: preflight.Coordinator) -> Survey:
@@ -95,7 +102,7 @@ async def _survey(member: Member, archive_names: set[str], ports: Ports, coordin
     clock = await provision.clock_bound(host)
     listed = await host.run(f'ls "{provision.FOLDER}"')
     sent = archive_names <= set(listed.out.split())
-    checks = judge(surveyed, member.machine.roles)
+    checks = judge(surveyed, member.machine.roles, (ports.gcs, ports.last_worker))
     return Survey(
         surveyed, clock, [*checks, *await preflight.check(host, member.machine, ports, sent, coordinator)], sent
     )

@@ -41,6 +41,7 @@ MODULES = (
     "command.py",
     "container.py",
     "digits.py",
+    "engine.py",
     "gate.py",
     "guard.py",
     "histogram.py",

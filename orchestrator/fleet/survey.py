@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from agents import engine
 from agents.generators import h2load
 from agents.records import BadRecord, HostRole, from_plain
 
@@ -50,7 +51,7 @@ class ToolError:
 
 # A tool's answer: its output, its error, or None when it is not installed.
 Answer = str | ToolError | None
-_ANSWERS = ("h2load", "docker")
+_ANSWERS = ("h2load", "docker", "docker_endpoint")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class HostSurvey:
     python: version, three numbers. cores: those that this user's processes may run on.
     governor, time_service ('yes', 'no'), docker_command, zstd (paths), memory_bytes, somaxconn and
     *_free_bytes: None when not known, not there or not writable.
-    ephemeral_ports: [first, last]. open_files: the soft limit.
+    ephemeral_ports: [first, last]. open_files: the most that a process can have.
+    reserved_ports: those that the kernel leaves out, as in '20000-20039,30000'.
     """
 
     python: list[int]
@@ -84,6 +86,8 @@ class HostSurvey:
     zstd: str | None
     h2load: Answer = None
     docker: Answer = None
+    docker_endpoint: Answer = None
+    reserved_ports: str | None = None
 
 
 def read_survey(document: object) -> HostSurvey:
@@ -92,7 +96,12 @@ def read_survey(document: object) -> HostSurvey:
         raise BadRecord(f"survey: {type(document).__name__} instead of an object")
     answers = {name: _answer(name, document.get(name)) for name in _ANSWERS}
     rest = {name: value for name, value in document.items() if name not in _ANSWERS}
-    return replace(from_plain(HostSurvey, rest, "survey"), h2load=answers["h2load"], docker=answers["docker"])
+    return replace(
+        from_plain(HostSurvey, rest, "survey"),
+        h2load=answers["h2load"],
+        docker=answers["docker"],
+        docker_endpoint=answers["docker_endpoint"],
+    )
 
 
 def _answer(name: str, plain: object) -> Answer:
@@ -101,9 +110,9 @@ def _answer(name: str, plain: object) -> Answer:
     return from_plain(ToolError, plain, f"survey.{name}")
 
 
-def judge(survey: HostSurvey, roles: Collection[HostRole]) -> list[Check]:
-    """Return a check for everything that matters for the roles."""
-    checks = [*_system(survey), *_python(survey)]
+def judge(survey: HostSurvey, roles: Collection[HostRole], ports: tuple[int, int] | None = None) -> list[Check]:
+    """Return a check for everything that matters for the roles. ports: first and last of those that nodes listen on."""
+    checks = [*_system(survey), *_python(survey), *_own_ports(survey, ports)]
     if HostRole.LOAD in roles:
         checks += [_h2load(survey.h2load), *_load(survey)]
     if HostRole.SERVER in roles:
@@ -182,17 +191,46 @@ def _h2load(answer: Answer) -> Check:
     return _ok("h2load", version)
 
 
+def _own_ports(survey: HostSurvey, ports: tuple[int, int] | None) -> Iterator[Check]:
+    """An outgoing connection may take a port of the ephemeral range before the node listens on it."""
+    if ports is None or not survey.ephemeral_ports:
+        return
+    first, last = ports
+    low, high = survey.ephemeral_ports
+    reserved = _numbers(survey.reserved_ports or "")
+    if any(low <= port <= high and port not in reserved for port in range(first, last + 1)):
+        yield _warning(
+            "own ports",
+            f"{first}-{last} overlap with the ephemeral ports {low}-{high}: other connections may take them",
+            f"sudo sysctl net.ipv4.ip_local_reserved_ports={first}-{last}; or set 'ports' in the inventory",
+        )
+
+
+def _numbers(ranges: str) -> set[int]:
+    """Return the ports of a list like '20000-20039,30000'."""
+    found: set[int] = set()
+    for part in ranges.split(","):
+        first, _, last = part.strip().partition("-")
+        if first.isdigit():
+            found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
 def _load(survey: HostSurvey) -> Iterator[Check]:
     files = survey.open_files
     if files < FILES_WANTED:
-        yield _warning("open files", f"{files}", f"ulimit -n {FILES_WANTED} (or LimitNOFILE, limits.conf)")
+        yield _warning(
+            "open files",
+            f"{files}",
+            f"'* hard nofile {FILES_WANTED}' in /etc/security/limits.conf (or LimitNOFILE of its service)",
+        )
     else:
         yield _ok("open files", f"{files}")
     if survey.ephemeral_ports:
         low, high = survey.ephemeral_ports
         found = f"{high - low + 1} ({low}-{high})"
         if high - low < PORTS_WANTED:
-            yield _warning("ephemeral ports", found, "sudo sysctl net.ipv4.ip_local_port_range='15000 65000'")
+            yield _warning("ephemeral ports", found, "sudo sysctl net.ipv4.ip_local_port_range='32768 65535'")
         else:
             yield _ok("ephemeral ports", found)
     free = survey.shm_free_bytes
@@ -206,6 +244,14 @@ def _load(survey: HostSurvey) -> Iterator[Check]:
 def _docker(survey: HostSurvey) -> Check:
     if survey.docker_command is None:
         return _failure("docker engine", "'docker' is not on the PATH", INSTALL_DOCKER)
+    endpoint = survey.docker_endpoint
+    # An engine too old for contexts answers no question about them.
+    if isinstance(endpoint, str) and not engine.is_local(endpoint):
+        return _failure(
+            "docker engine",
+            f"{endpoint} (DOCKER_HOST or docker context) is on another machine, where the server cannot be metered",
+            "unset DOCKER_HOST, or: docker context use default; to run servers there, list that machine as a host",
+        )
     if isinstance(survey.docker, str):
         return _ok("docker engine", survey.docker)
     reason = survey.docker.error if survey.docker else "no answer"

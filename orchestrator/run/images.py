@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from agents import images
+from agents import engine, images
 from agents.images import Context, ImageStore
 from orchestrator.errors import HostError
 from orchestrator.fleet.handles import Pending, ServerHandle
@@ -117,8 +117,8 @@ def _our_images(required: bool) -> ImageStore | None:
     from docker.errors import DockerException
 
     try:
-        engine = docker.from_env(timeout=60)
-        engine.ping()
+        client = docker.from_env(timeout=60, environment=engine.environment())
+        client.ping()
     except (DockerException, OSError) as error:
         if not required:
             return None
@@ -126,7 +126,7 @@ def _our_images(required: bool) -> ImageStore | None:
             f"this machine: the Docker engine does not answer: {error}",
             "start it: sudo systemctl start docker; or write 'images: build' in the inventory to build on the server host",
         ) from None
-    return ImageStore(lambda: engine)
+    return ImageStore(lambda: client)
 
 
 def _feed(server: ServerHandle, chunks: Iterable[bytes]) -> None:

@@ -28,8 +28,10 @@ GOOD = {
     "h2load": "h2load nghttp2/1.64.0",
     "docker_command": "/usr/bin/docker",
     "docker": "28.0",
+    "docker_endpoint": "unix:///run/user/1000/docker.sock",
     "open_files": 65536,
     "ephemeral_ports": [15000, 65000],
+    "reserved_ports": "",
     "somaxconn": 4096,
     "shm_free_bytes": 1 << 30,
     "tmp_free_bytes": 1 << 30,
@@ -65,6 +67,7 @@ def test_a_ready_host_has_no_problems():
         ({"docker_command": None}, "docker engine", "failure", "not on the PATH"),
         ({"docker": {"error": "Cannot connect"}}, "docker engine", "failure", "Cannot connect"),
         ({"docker": None}, "docker engine", "failure", "no answer"),
+        ({"docker_endpoint": "ssh://me@far"}, "docker engine", "failure", "ssh://me@far"),
         ({"open_files": 1024}, "open files", "warning", "1024"),
         ({"ephemeral_ports": [50000, 51000]}, "ephemeral ports", "warning", "1001"),
         ({"shm_free_bytes": 1 << 20}, "request logs", "warning", "1 MiB"),
@@ -83,6 +86,28 @@ def test_each_problem_is_reported_with_its_fix(changes, name, state, word):
     assert problems[name][0] == state
     assert word in problems[name][1]
     assert problems[name][2]
+
+
+@pytest.mark.parametrize(
+    ("ephemeral", "reserved", "warned"),
+    [
+        ([32768, 60999], "", False),
+        ([15000, 65000], "", True),
+        ([20039, 65000], "", True),
+        ([15000, 65000], "8080,20000-20039", False),
+        ([15000, 65000], "20000-20038", True),
+        (None, "", False),
+    ],
+)
+def test_own_ports_that_other_connections_may_take(ephemeral, reserved, warned):
+    """The range of `ports:` overlaps with the ephemeral ports, unless it is reserved."""
+    checks = judge(
+        read_survey(GOOD | {"ephemeral_ports": ephemeral, "reserved_ports": reserved}), ["load"], (20000, 20039)
+    )
+
+    found = [check for check in checks if check.name == "own ports"]
+    assert [check.state for check in found] == [CheckState.WARNING] * warned
+    assert all("ip_local_reserved_ports=20000-20039" in check.fix for check in found)
 
 
 def test_fixes_name_no_file_of_a_checkout():

@@ -1,0 +1,103 @@
+"""Can the load hosts hold the connections of a case? Its clients against open files and ephemeral ports.
+
+A run asks its hosts. `--dry-run` contacts none: it uses what `hosts check` stored by inventory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import resource
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agents.processes import MOST_FILES, ephemeral_ports
+from agents.records import HostDescription, HostRole, from_plain, to_plain
+from orchestrator.errors import HostError, Several, Shortage
+from orchestrator.facts import Case
+from orchestrator.fleet.place import LOCAL, Placement
+from orchestrator.fleet.state import digest_of, state_root
+from orchestrator.spec.inventory import Inventory
+
+# What a generator has open beside its connections: logs, pipes, its event loop, libraries.
+FILES_BESIDE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a load host has for connections: open files of a process, and ports to one place. None: not known."""
+
+    host: str
+    open_files: int | None
+    ephemeral_ports: int | None
+
+
+def rooms_of(described: Collection[HostDescription]) -> list[Room]:
+    """Return the room on the load hosts that described themselves."""
+    loads = [each for each in described if each.role is HostRole.LOAD]
+    return [Room(each.host, each.open_files, each.ephemeral_ports) for each in loads]
+
+
+def known(inventory: Inventory | None) -> list[Room]:
+    """Return the room on this machine (None), or what `hosts check` found on the hosts of an inventory."""
+    if inventory is None:
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        return [Room(LOCAL, MOST_FILES if hard == resource.RLIM_INFINITY else hard, ephemeral_ports())]
+    with contextlib.suppress(OSError, ValueError):
+        return [from_plain(Room, plain) for plain in json.loads(_file(inventory).read_text())]
+    return []
+
+
+def keep(inventory: Inventory, rooms: list[Room]) -> None:
+    """Store the room that was found, beside that of hosts that did not answer this time."""
+    merged = {room.host: room for room in [*known(inventory), *rooms]}
+    file = _file(inventory)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    draft = file.with_suffix(".part")
+    draft.write_text(json.dumps([to_plain(room) for room in merged.values()]) + "\n")
+    draft.rename(file)
+
+
+def _file(inventory: Inventory) -> Path:
+    return state_root() / "limits" / f"{digest_of(inventory)}.json"
+
+
+def require_room(cases: Iterable[tuple[Case, Placement]], rooms: Collection[Room]) -> None:
+    """Raise Several, with a Shortage for each host and case whose connections the host cannot hold."""
+    loads = {room.host: room for room in rooms}
+    errors: list[HostError] = []
+    for case, placement in cases:
+        errors += shortages(case, placement, loads)
+    if errors:
+        raise Several(errors)
+
+
+def shortages(case: Case, placement: Placement, loads: Mapping[str, Room]) -> list[Shortage]:
+    """Return what is missing on each load host of a case. Hosts that are not described are passed over."""
+    each = math.ceil(case.clients / max(1, case.agents))
+    found = []
+    for host, agents in placement.agents.items():
+        if (room := loads.get(host)) is None:
+            continue
+        files, ports = each + FILES_BESIDE, min(agents * each, case.clients)
+        if room.open_files is not None and room.open_files < files:
+            found.append(
+                Shortage(
+                    f"host {host}: {case.name} needs {files:,} open files per agent; a process there may open "
+                    f"{room.open_files:,}",
+                    f"on {host}, raise the hard limit: '* hard nofile {files}' in /etc/security/limits.conf; "
+                    "or use more agents",
+                )
+            )
+        if room.ephemeral_ports is not None and room.ephemeral_ports < ports:
+            found.append(
+                Shortage(
+                    f"host {host}: {case.name} opens {ports:,} connections from there to one server; the host has "
+                    f"{room.ephemeral_ports:,} ephemeral ports",
+                    f"use more load hosts, or on {host}: sudo sysctl net.ipv4.ip_local_port_range='1024 65535'; then "
+                    "'volley hosts check' shows how to reserve the inventory's ports",
+                )
+            )
+    return found

@@ -1,0 +1,59 @@
+"""Do the load hosts have room for the connections of a case? Before the run, with numbers."""
+
+import dataclasses
+
+import pytest
+
+from orchestrator.errors import Several
+from orchestrator.fleet.limits import Room, known, require_room, shortages
+from orchestrator.fleet.place import Placement
+from tests.unit.facts import case
+
+
+def wide(clients, agents=2):
+    return dataclasses.replace(case(), clients=clients, agents=agents)
+
+
+BOTH = Placement(None, {"a": 1, "b": 1})
+
+
+def test_room_enough():
+    """Also on hosts of which nothing is known."""
+    rooms = [Room("a", 1064, 1000), Room("b", None, None)]
+
+    require_room([(wide(2000), BOTH)], rooms)
+    require_room([(wide(10**6), BOTH)], [])
+
+
+@pytest.mark.parametrize(
+    ("room", "words"),
+    [
+        (Room("b", 1063, 28000), ["host b", "1,064 open files per agent", "1,063", "hard nofile 1064"]),
+        (Room("b", 10**6, 999), ["host b", "1,000 connections", "999 ephemeral ports", "more load hosts"]),
+    ],
+)
+def test_each_shortage_has_its_numbers_and_its_fix(room, words):
+    """For the host that lacks something, and no other."""
+    (found,) = shortages(wide(2000), BOTH, {"a": Room("a", 10**6, 28000), "b": room})
+
+    for word in words:
+        assert word in f"{found.message} {found.hint}"
+
+
+def test_agents_of_one_host_share_its_ports():
+    """Files are counted by process, ports by host."""
+    placement = Placement(None, {"a": 4})
+    room = Room("a", 600, 1900)
+
+    (found,) = shortages(wide(2000, agents=4), placement, {"a": room})
+    assert "2,000 connections" in found.message
+    with pytest.raises(Several) as error:
+        require_room([(wide(4000, agents=4), placement)], [room])
+    assert len(error.value.errors) == 2
+
+
+def test_this_machine_knows_its_room():
+    """Without asking anyone."""
+    (room,) = known(None)
+
+    assert room.open_files > 64
