@@ -10,6 +10,7 @@ import typer
 
 from orchestrator.cli.exit import exit_code
 from orchestrator.cli.results_show import show as show_results
+from orchestrator.cli.results_show import write_page
 from orchestrator.errors import EXIT_OK
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ def show_run(
     finally:
         progress.close()
     show(finished, as_json)
+    # After the results: the page takes longer than they do.
+    write_page(finished)
     if as_json and not quiet:
         typer.echo(f"results: {finished.path}", err=True)
     code = exit_code(finished)

@@ -10,7 +10,8 @@ import typer
 
 from orchestrator.cli.options import DEFAULT_OUT, AsJson, RunFolder, RunsFolder
 from orchestrator.cli.results_compare import SmallestEffect, smallest_effect_of
-from orchestrator.cli.results_show import print_out, show, show_all, stored
+from orchestrator.cli.results_show import print_out, show, show_all, stored, write_page
+from orchestrator.errors import UsageError
 
 app = typer.Typer()
 
@@ -24,9 +25,31 @@ class ExportFormat(StrEnum):
 
 
 @app.command()
-def report(run_folder: RunFolder, as_json: AsJson = False) -> None:
-    """Show a stored run. Its numbers are computed again from its counters."""
-    show(stored(run_folder), as_json)
+def report(
+    run_folder: RunFolder,
+    as_json: AsJson = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open report.html in the default browser.")] = False,
+) -> None:
+    """Show a stored run, computed again from its counters, and write its report.html."""
+    finished = stored(run_folder)
+    show(finished, as_json)
+    page = write_page(finished)
+    if open_ and page is not None:
+        _open(page)
+
+
+def _open(page: Path) -> None:
+    """Open a page in the default browser. Raise UsageError where there is none."""
+    import webbrowser
+
+    try:
+        opened = webbrowser.get().open(page.resolve().as_uri())
+    except (webbrowser.Error, OSError):
+        opened = False
+    if not opened:
+        raise UsageError(
+            f"no web browser was found to open {page}", "copy this one file to a machine with a browser, or set BROWSER"
+        )
 
 
 @app.command("show")

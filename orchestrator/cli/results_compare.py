@@ -63,6 +63,12 @@ def compare(
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Write a Markdown page for a pull request.")
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="FILE", help="Write the page here (default: compare-BASE.html in the last run)."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs, or the targets of one run.
@@ -81,6 +87,7 @@ def compare(
         if path is not None:
             _write(path, render(compared))
     print_out(comparison.document(compared) if as_json else comparison.render(compared))
+    _write_page(html, base, new, compared)
     if code := compare_exit_code(compared):
         raise typer.Exit(code)
 
@@ -117,6 +124,21 @@ def smallest_effect_of(text: str | None) -> float | None:
     except ValueError as error:
         what, _, hint = str(error).partition(": ")
         raise UsageError(f"--smallest-effect: {what}", hint) from None
+
+
+def _write_page(chosen: Path | None, base: Path, new: Path | None, compared: Compared) -> None:
+    """Write the page. Raise UsageError where a chosen file cannot be written; the default place may be read-only."""
+    from orchestrator.report.files import compare_file, write_compared
+
+    path = chosen or compare_file(new or base, compared)
+    try:
+        write_compared(path, base, new, compared)
+    except OSError as error:
+        if chosen is not None:
+            raise UsageError(f"{path} cannot be written: {error.strerror}", "write to a folder that exists") from None
+        typer.echo(f"warning: {path} cannot be written: {error.strerror}; choose another file with --html", err=True)
+        return
+    typer.echo(f"page: {path}", err=True)
 
 
 def _write(path: Path, text: str) -> None:

@@ -76,6 +76,17 @@ def show_all(finished: Finished) -> None:
     print_out([*page, *details(finished.summary, finished.trials, read_environment(finished.path), width)])
 
 
+def write_page(finished: Finished) -> Path | None:
+    """Write report.html of a run; return its path. None where it cannot be written: the results were shown all the same."""
+    from orchestrator.report.files import write_page as write
+
+    try:
+        return write(finished.path, finished.summary, finished.trials)
+    except OSError as error:
+        typer.echo(f"warning: report.html cannot be written in {finished.path}: {error.strerror}", err=True)
+        return None
+
+
 def show_scaling(finished: Finished, as_json: bool) -> None:
     """Print how each target of a run scales with its clients."""
     from orchestrator.analyse.scaling import scaling

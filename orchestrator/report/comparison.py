@@ -61,6 +61,15 @@ def render(compared: Compared) -> list[Any]:
     return pieces
 
 
+def notes(compared: Compared) -> list[str]:
+    """Return what is to be known beside the numbers: what would settle them, what could not be compared, the variation."""
+    shown = _shown(compared)
+    apart = [line.strip() for line in _incomparable(compared.comparisons)]
+    alone = [f"only in one of the two runs: {', '.join(compared.alone)}"] if compared.alone else []
+    between = [*_variation(shown), NOT_INTERLEAVED] if shown and compared.between_runs else []
+    return [*_reasons(shown), *apart, *alone, *between]
+
+
 def _variation(shown: list[Comparison]) -> list[str]:
     """Return what the intervals of two runs include, one line for equal numbers of past runs."""
     sources: dict[int, dict[str, None]] = {}

@@ -27,9 +27,14 @@ def render(fit: Scaling, width: int = WIDTH, name: str = "") -> list[Any]:
     lines: list[Any] = wrapped(answer(fit, what), width)
     if fit.points:
         lines += ["", *_table(fit, width)]
-    for text in [*_law(fit), *_doubts(fit)]:
+    for text in law_in_words(fit):
         lines += wrapped(text, width, "  ")
     return lines
+
+
+def law_in_words(fit: Scaling) -> list[str]:
+    """Return the law with its meaning, and the doubts about the curve, line by line."""
+    return [*_law(fit), *_doubts(fit)]
 
 
 def answer(fit: Scaling, what: str) -> str:

@@ -17,6 +17,12 @@ def trial_folders(run: Path) -> list[Path]:
     return sorted(path for path in (run / TRIALS).glob("*") if not path.name.startswith("."))
 
 
+def folders_by_number(run: Path) -> dict[int, Path]:
+    """Return the folders of the complete trials of a run by the number that begins their name: 0007-flask-steady."""
+    numbered = ((path.name.partition("-")[0], path) for path in trial_folders(run))
+    return {int(number): path for number, path in numbered if number.isdecimal()}
+
+
 def runs_in(folder: Path) -> list[Path]:
     """Return the runs in a folder, the oldest first."""
     return sorted((plan.parent for plan in folder.glob(f"*/{PLAN_FILE}")), key=_age)

@@ -1,6 +1,7 @@
 """The curve of a search: what is drawn on the terminal, in the page, and during a search."""
 
 import io
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ from rich.console import Console
 
 from agents.generators.contract import Arrivals
 from orchestrator.cli.exit import exit_code
-from orchestrator.report import curve, html, progress, pull_request
+from orchestrator.report import curve, progress, pull_request
 from orchestrator.report.capacity import board, measured_how
+from orchestrator.report.html.run import Stored
+from orchestrator.report.html.run import page as html_page
 from orchestrator.report.summary import to_document as summary_document
 from orchestrator.report.terminal import render as page_of
 from orchestrator.result import Interval, Probe, Saturation, Summary
@@ -95,7 +98,7 @@ def test_a_capacity_that_no_soak_held_is_a_failure_everywhere():
     words = "not sustained: a soak failed at 680/s"
 
     assert "shop did not sustain p99 < 50 ms and errors < 1 %: a soak failed at 680" in printed(*render(found))
-    assert words in html.page(summary, None)
+    assert words in html_page(summary, [], Stored())
     assert words in pull_request.markdown(summary)
     assert re.search(f'<failure message="{words}', pull_request.junit(summary))
     assert summary_document(summary)["saturation"][0]["soak_failed_per_s"] == 680.0
@@ -146,7 +149,7 @@ def test_any_curve_can_be_drawn(probes):
     for capacity in (None, Interval(100.0, 50.0, 400.0)):
         found = search(*probes, capacity=capacity, ending="budget")
         text = printed(*render(found), board([found], "shop"))
-        page = html.page(Summary("c", "VALID", "PASS", [], [], [found]), None)
+        page = html_page(Summary("c", "VALID", "PASS", [], [], [found]), [], Stored())
 
         shown = sum(p.response_time_us["p99"] is not None for p in probes)
         assert bool(re.search("[●×]", text)) == bool(shown)
@@ -159,20 +162,26 @@ def test_the_html_page_says_what_the_terminal_says_and_needs_no_network():
     found = replace(
         FOUND, target=evil, gave_way=evil, curve=[*FOUND.curve, probe(760, 99, passed=False, failed=[evil])]
     )
-    page = html.page(Summary(evil, "VALID", "PASS", [], [], [found]), None)
-    own = page[page.index("</style>") :]
-    own = own[own.index("</script>") :]
+    page = html_page(Summary(evil, "VALID", "PASS", [], [], [found]), [], Stored())
+    words = page[page.index("<body>") : page.index('<script type="application/json"')]
+    (figure,) = figures(page)
+    (view,) = figure["views"]
+    names = [trace["name"] for trace in view["data"]]
+    ends = view["layout"]["xaxis"]["range"]
 
-    assert evil not in own
-    assert "capacity 700/s (680 to 720/s), confirmed by a soak and a step above" in own
-    assert "objective 50" in own
-    assert '"x0":680.0' in own
-    assert '"x1":720.0' in own
-    ends = [float(end) for end in re.search(r'"xaxis":.*?"range":\[([^]]*)\]', own)[1].split(",")]
+    assert evil not in page
+    assert "capacity 700/s (680 to 720/s), confirmed by a soak and a step above" in words
+    assert "objective 50" in names
+    assert (view["layout"]["shapes"][0]["x0"], view["layout"]["shapes"][0]["x1"]) == (680.0, 720.0)
     assert 10 ** ends[0] < 350
     assert 1400 < 10 ** ends[1] < 2000
-    assert not re.search(r"""(src|href)=["']?(https?:)?//""", own)
-    assert own.count("<tr><td>") == len(found.curve)
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", words)
+    assert words.count('<tr><th scope="row">') == len(found.curve)
+
+
+def figures(page):
+    """The figures that a page holds."""
+    return json.loads(re.search(r'<script type="application/json" id="figures">(.*?)</script>', page)[1])
 
 
 def test_while_it_goes_on_a_terminal_shows_the_curve_and_a_pipe_its_lines(monkeypatch, capsys):

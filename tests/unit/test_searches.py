@@ -118,7 +118,7 @@ def test_targets_take_turns_and_each_has_its_capacity(tmp_path, world, monkeypat
         assert found[target].low <= limit <= found[target].high
     assert [trial.facts.number for trial in finished.trials] == list(range(1, len(world.fired) + 1))
     assert judged == [trial.facts.number for trial in finished.trials]
-    assert (finished.path / "report.html").is_file()
+    assert write_page(finished.path, finished.summary, finished.trials).is_file()
 
 
 def test_a_lost_host_costs_no_probe(tmp_path, world):

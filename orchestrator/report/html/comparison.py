@@ -1,0 +1,130 @@
+"""The page of `volley compare`: two runs beside each other, or the targets of one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from orchestrator.report import comparison as words
+from orchestrator.report.html import doubts, head, over_time, ratios, tables
+from orchestrator.report.html.collect import Drawn, by_case, collect
+from orchestrator.report.html.page import rendered
+from orchestrator.result import CaseResult, Compared, ComparedMetric, Comparison, Conclusion, GateState
+from orchestrator.stored.evaluate import Finished, evaluate_run
+from orchestrator.stored.layout import folders_by_number
+from orchestrator.stored.reading import read_trial
+
+# Sentences at the head of a page; the table has all comparisons.
+_MOST_SENTENCES = 6
+_GATES = {
+    GateState.PASSED: "PASS",
+    GateState.FAILED: "FAIL",
+    GateState.UNDECIDED: "SUSPECT",
+    GateState.NOT_COMPARED: "FAIL",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the runs: its numbers, and what is drawn of it."""
+
+    finished: Finished
+    drawn: list[Drawn]
+
+    @staticmethod
+    def read(run: Path) -> Side:
+        """Read a stored run. Raise StoredRunError."""
+        finished, folders = evaluate_run(run), folders_by_number(run)
+        return Side(finished, collect(by_case(finished.trials), finished.trials, lambda n: read_trial(folders[n])[1]))
+
+
+def page(compared: Compared, sides: Sequence[Side]) -> str:
+    """Return the page. sides: baseline and candidate; one where the targets of a run are compared."""
+    between = len(sides) > 1
+    names = ["baseline", "candidate"] if between else [""]
+    drawn = [_named(own, name) for side, name in zip(sides, names, strict=True) for own in side.drawn]
+    colours = {own.name: i for i, own in enumerate(drawn)}
+    spectrum = over_time.spectrum(drawn, colours)
+    found = ratios.pairs(compared.comparisons, between)
+    figures = [*([spectrum] if spectrum else []), *(pair.figure for pair in found)]
+    summaries = [
+        replace(side.finished.summary, cases=_cases(side, name)) for side, name in zip(sides, names, strict=True)
+    ]
+    together = replace(summaries[-1], cases=[case for summary in summaries for case in summary.cases])
+    differences = dict.fromkeys(
+        (d.kind, d.key, d.baseline, d.candidate) for c in compared.comparisons for d in c.differences
+    )
+    return rendered(
+        "compare.html.jinja",
+        figures,
+        title=f"{compared.candidate} compared with {compared.baseline}",
+        question=f"Is {compared.candidate} faster than {compared.baseline}?",
+        between_runs=between,
+        compared=compared,
+        sentences=sentences(compared),
+        sides=[
+            {"name": side.finished.path.resolve().name, "role": name.capitalize() or "Run"}
+            | {"verdict": side.finished.summary.verdict, "when": head.when(side.finished.trials)}
+            for side, name in zip(sides, names, strict=True)
+        ],
+        pairs=found,
+        comparisons=tables.comparisons(compared.comparisons, between),
+        lines=words.notes(compared),
+        gates=_gates(compared),
+        differences=tables.made(
+            ["kind", "what", "baseline", "candidate"], [list(map(str, row)) for row in differences]
+        ),
+        results=tables.results(together),
+        doubts=doubts.of_summary(together),
+        searches=[],
+        notes=[],
+    )
+
+
+def _gates(compared: Compared) -> tables.Table | None:
+    rows: list[tables.Row] = [
+        [
+            gate.case,
+            gate.limit,
+            tables.Cell(gate.state, _GATES[gate.state]),
+            "" if gate.change is None else f"{gate.change:+.1%}",
+            gate.reason,
+        ]
+        for gate in compared.gates
+    ]
+    return tables.made(["case", "limit", "state", "change", "why"], rows)
+
+
+def _cases(side: Side, name: str) -> list[CaseResult]:
+    return [replace(case, case=_label(case.case, name)) for case in side.finished.summary.cases]
+
+
+def _named(drawn: Drawn, name: str) -> Drawn:
+    return replace(drawn, name=_label(drawn.name, name))
+
+
+def _label(case: str, name: str) -> str:
+    return f"{case} ({name})" if name else case
+
+
+def sentences(compared: Compared) -> list[str]:
+    """Return what the comparison of throughput came to, a sentence for each pair."""
+    found = [_sentence(c, compared.between_runs) for c in compared.comparisons if c.metric is ComparedMetric.THROUGHPUT]
+    more = [f"The table below has {len(found) - _MOST_SENTENCES} more."] if len(found) > _MOST_SENTENCES else []
+    return [*found[:_MOST_SENTENCES], *more] or ["Nothing could be compared."]
+
+
+def _sentence(c: Comparison, between_runs: bool) -> str:
+    what = f"{c.target} in {c.candidate}" if between_runs else c.candidate
+    other = c.baseline
+    if c.ratio is None:
+        return f"{what} cannot be compared with {other} under the load {c.load}: {c.reason}."
+    low, high = c.ratio.low or 0.0, c.ratio.high or 0.0
+    value = (
+        f"{c.ratio.estimate:.3g}× the requests of {other} under the load {c.load} (95 % interval {low:.3g}–{high:.3g}×)"
+    )
+    if c.conclusion in (Conclusion.INCONCLUSIVE, Conclusion.DIFFERS_HERE):
+        return f"Not settled: {what} measured {value}."
+    same = ", which is no difference that matters" if c.conclusion is Conclusion.EQUIVALENT else ""
+    return f"{what} answers {value}{same}."

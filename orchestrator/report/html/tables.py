@@ -1,0 +1,266 @@
+"""The tables of a page: rows of text, with the numbers of summary.json in the format of the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from agents.hostmeter import HostUse
+from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, percent
+from orchestrator.report.format import estimate, measured, objective_text, with_interval
+from orchestrator.report.html.head import limits_in_words
+from orchestrator.result import AgentLine, CaseResult, Comparison, Conclusion, Outcome, Summary, Time, Trial, Verdict
+from orchestrator.slo import QUANTILES, Metric
+
+SHOWN_TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
+# More cases than these stand below each other.
+_MOST_BESIDE = 4
+# A status that stands for no answer at all.
+_FAILURES = {"-1": "failed: no answer"}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell. kind: a class of the style sheet, such as a verdict."""
+
+    text: str
+    kind: str = ""
+
+
+Row = Sequence[str | Cell]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table; the first column is a heading. numbers: columns with numbers, from the second on, else text."""
+
+    columns: list[str]
+    rows: list[list[Cell]]
+    caption: str = ""
+
+
+def made(columns: Sequence[str], rows: Iterable[Row], caption: str = "") -> Table | None:
+    """Return a table without the columns in which every cell is empty; None without any other column or row."""
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    if not cells:
+        return None
+    kept = [i for i in range(len(columns)) if not i or any(row[i].text not in ("", UNKNOWN) for row in cells)]
+    if len(kept) < 2:
+        return None
+    return Table([columns[i] for i in kept], [[row[i] for i in kept] for row in cells], caption)
+
+
+def results(summary: Summary) -> list[Table]:
+    """Return the numbers of each case: one table of response times, one of service times."""
+    valid = "Geometric mean over the trials, 95 % interval"
+    tables = []
+    for time in (Time.RESPONSE, Time.SERVICE):
+        rows: list[Row] = []
+        for case in summary.cases:
+            times = case.response_time_us if time is Time.RESPONSE else case.service_time_us
+            if times is None:
+                continue
+            cells = [with_interval(times.get(name), 1000) for name in SHOWN_TIMES]
+            head: Row = [case.case, Cell(case.verdict, case.verdict), f"{case.used} of {case.trials}"]
+            rows.append([*head, with_interval(case.throughput_per_s), *cells])
+        columns = ["case", "verdict", "trials", "req/s", *(f"{Metric(name).label}, ms" for name in SHOWN_TIMES)]
+        table = made(columns, rows, f"{str(time).capitalize()}. {valid}.")
+        tables.append(turned(table) if table is not None and len(rows) <= _MOST_BESIDE else table)
+    return [table for table in tables if table is not None]
+
+
+def turned(table: Table) -> Table:
+    """Return a table with a column for each row: what a few cases with many numbers need."""
+    heads = [row[0].text for row in table.rows]
+    rows = [[Cell(name), *(row[i] for row in table.rows)] for i, name in enumerate(table.columns) if i]
+    return Table([table.columns[0], *heads], rows, table.caption)
+
+
+def endpoints(summary: Summary) -> Table | None:
+    """Return the service times of each path, where a load has several."""
+    rows = [
+        [
+            case.case,
+            path.path,
+            with_interval(path.throughput_per_s),
+            *(estimate(path.service_time_us.get(name), 1000) for name in SHOWN_TIMES),
+        ]
+        for case in summary.cases
+        for path in case.endpoints
+    ]
+    columns = ["case", "path", "req/s", *(f"{Metric(name).label}, ms" for name in SHOWN_TIMES)]
+    return made(columns, rows, "Service time of each path.")
+
+
+def requests(summary: Summary) -> Table | None:
+    """Return what became of the requests, and the status codes."""
+    rows = [
+        [
+            case.case,
+            *map(count, (case.requests.ok, case.requests.http_error, case.requests.failed)),
+            count(case.requests.censored) if case.requests.censored else "",
+            statuses(case.statuses),
+        ]
+        for case in summary.cases
+    ]
+    columns = ["case", "ok", "HTTP errors", "failed", "not ended in time (at most)", "by status code"]
+    return made(columns, rows, "Requests of all trials that ran.")
+
+
+def statuses(found: dict[str, int]) -> str:
+    """Return status codes with their counts: '200: 68,087; 503: 12'."""
+    named = ((f"failed ({code})" if code.startswith("-") else code, number) for code, number in found.items())
+    return "; ".join(f"{_FAILURES.get(code, code)}: {count(number)}" for code, number in named)
+
+
+def server(summary: Summary) -> Table | None:
+    """Return what the requests cost the server."""
+    rows: list[Row] = []
+    for case in summary.cases:
+        cost = case.server
+        limit = f" of {mebibytes(cost.memory_limit_bytes)}" if cost.memory_limit_bytes else ""
+        peak = UNKNOWN if cost.peak_memory_bytes is None else f"{mebibytes(cost.peak_memory_bytes)}{limit}"
+        throttled = UNKNOWN if cost.throttled_ratio is None else f"{percent(cost.throttled_ratio)} of periods"
+        kills = [Cell(count(n), "INVALID" if n else "") for n in (cost.oom_kills, cost.restarts)]
+        per = [digits(cost.cpu_us_per_request), digits(cost.requests_per_cpu_s)]
+        limits = limits_in_words(case.planned) if case.planned else ""
+        rows.append([case.case, limits, *per, digits(cost.cpu_s), throttled, peak, *kills])
+    columns = [
+        "case",
+        "limits",
+        "CPU µs/req",
+        "req per CPU s",
+        "CPU s",
+        "throttled",
+        "peak memory",
+        "OOM kills",
+        "restarts",
+    ]
+    return made(columns, rows, "Means per trial; peak memory, kills and restarts are over all trials.")
+
+
+def hosts(trials: Sequence[Trial]) -> Table | None:
+    """Return the worst that each host did in any trial."""
+    by_host: dict[str, list[HostUse]] = {}
+    for trial in trials:
+        for use in trial.facts.hosts:
+            by_host.setdefault(use.host, []).append(use)
+    rows: list[Row] = []
+    for host, uses in by_host.items():
+        first = uses[0]
+        link = max((use.link_share for use in uses if use.link_share is not None), default=None)
+        again = sum(use.segments_sent_again for use in uses)
+        rows.append(
+            [
+                host,
+                str(first.role),
+                count(first.cores),
+                percent(max(use.busy_share for use in uses)),
+                percent(max(use.busiest_core for use in uses)),
+                percent(max(use.steal_share for use in uses)),
+                percent(max(use.softirq_share for use in uses)),
+                first.link,
+                percent(link),
+                count(again),
+                count(max(use.held for use in uses)),
+            ]
+        )
+    columns = ["host", "role", "cores", "busy", "busiest core", "taken by other VMs", "interrupts", "link", "link use"]
+    return made([*columns, "segments sent again", "sockets"], rows, "The worst trial of each host; segments of all.")
+
+
+def agents(trials: Sequence[Trial]) -> Table | None:
+    """Return what each agent did over the trials of each case."""
+    lines: dict[tuple[str, str], list[AgentLine]] = {}
+    for trial in trials:
+        for line in trial.metrics.agents if trial.metrics else []:
+            lines.setdefault((trial.facts.case.name, line.agent), []).append(line)
+    bounds = _clock_bounds(trials)
+    rows = [_agent(case, own, bounds.get(agent.rpartition("/")[0])) for (case, agent), own in lines.items()]
+    columns = ["case", "agent", "requests", "p50, ms", "p99, ms", "start skew, ms", "clock bound, ms", "busiest thread"]
+    return made(columns, rows, "Service times: the lowest and the highest trial. Skew, bound and CPU: the worst trial.")
+
+
+def _agent(case: str, own: Sequence[AgentLine], bound_ns: int | None) -> Row:
+    skew = max((abs(line.start_skew_us) for line in own if line.start_skew_us is not None), default=None)
+    return [
+        case,
+        own[0].agent,
+        count(sum(line.requests for line in own)),
+        _range([line.p50_us for line in own if line.p50_us is not None]),
+        _range([line.p99_us for line in own if line.p99_us is not None]),
+        UNKNOWN if skew is None else digits(skew / 1e3),
+        UNKNOWN if bound_ns is None else f"± {digits(bound_ns / 1e6)}",
+        percent(max(line.cpu_busiest for line in own)),
+    ]
+
+
+def _clock_bounds(trials: Sequence[Trial]) -> dict[str, int]:
+    bounds: dict[str, int] = {}
+    for trial in trials:
+        for clock in trial.facts.clocks:
+            bounds[clock.host] = max(bounds.get(clock.host, 0), clock.before.half_width_ns)
+    return bounds
+
+
+def _range(times_us: Sequence[int]) -> str:
+    if not times_us:
+        return UNKNOWN
+    low, high = (digits(value / 1e3) for value in (min(times_us), max(times_us)))
+    return low if low == high else f"{low}–{high}"
+
+
+def objectives(summary: Summary) -> Table | None:
+    """Return each objective with what was measured."""
+    rows: list[Row] = []
+    for case in summary.cases:
+        for objective in case.slo:
+            outcome = Outcome.PASS if objective.passed else Outcome.FAIL
+            rows.append([case.case, objective_text(case, objective), Cell(outcome, outcome), measured(objective)])
+    return made(["case", "objective", "outcome", "measured"], rows)
+
+
+def comparisons(found: Sequence[Comparison], between_runs: bool = False) -> Table | None:
+    """Return every comparison with its interval and what it came to."""
+    rows: list[Row] = []
+    for c in found:
+        value = UNKNOWN
+        if c.ratio is not None:
+            value = f"{digits(c.ratio.estimate)}× ({digits(c.ratio.low)}–{digits(c.ratio.high)})"
+        elif c.difference is not None:
+            points = [f"{100 * (v or 0.0):+.2f}" for v in (c.difference.estimate, c.difference.low, c.difference.high)]
+            value = f"{points[0]} points ({points[1]} to {points[2]})"
+        what = f"{c.target}/{c.load}" if between_runs else f"{c.candidate}/{c.baseline}, {c.load}"
+        p = "" if c.p_holm is None else f"{c.p_holm:.3f}"
+        rows.append([what, c.metric.label, value, p, Cell(c.conclusion, conclusion_kind(c.conclusion)), c.reason])
+    return made(["what", "metric", "candidate/baseline (95 % interval)", "p", "conclusion", "why"], rows)
+
+
+def conclusion_kind(conclusion: Conclusion) -> str:
+    """Return the class of a conclusion."""
+    return {Conclusion.FASTER: "PASS", Conclusion.SLOWER: "FAIL", Conclusion.DIFFERS_HERE: "SUSPECT"}.get(
+        conclusion, ""
+    )
+
+
+def trials(found: Sequence[Trial], most: int) -> Table | None:
+    """Return a row for each trial, up to so many."""
+    rows: list[Row] = []
+    for trial in found[:most]:
+        metrics = trial.metrics
+        codes = ", ".join(dict.fromkeys(str(f.code) for f in trial.findings))
+        times = [] if metrics is None else [metrics.service_time_us.get(name) for name in (Metric.P50, Metric.P99)]
+        numbers = (
+            [digits(metrics.throughput_per_s), *(digits(None if t is None else t / 1e3) for t in times)]
+            if metrics
+            else [UNKNOWN] * 3
+        )
+        errors = percent(metrics.requests.error_share) if metrics else trial.facts.error or ""
+        verdict = Cell(trial.verdict, trial.verdict if trial.verdict is not Verdict.VALID else "")
+        rows.append([str(trial.facts.number), trial.facts.case.name, verdict, *numbers, errors, codes])
+    return made(["trial", "case", "verdict", "req/s", "service time p50, ms", "p99, ms", "errors", "findings"], rows)
+
+
+def of_case(summary: Summary, name: str) -> CaseResult | None:
+    """Return a case by its name."""
+    return next((case for case in summary.cases if case.case == name), None)

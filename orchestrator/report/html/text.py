@@ -1,0 +1,31 @@
+"""Text from files, servers and logs on a page: visible, and never markup, style or a control sequence."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters, and those that change the direction of the text after them.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+_MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+# Values that a campaign may hold literally although they are secrets.
+_SECRET = re.compile(
+    r"""(?ix) ( ["']? [\w-]* (?: authorization | cookie | token | secret | passw(?:or)?d | api[_-]?key ) [\w-]* ["']?
+    \s* [:=] \s* ) (?! \s* (?: \$ | ["']? \$\{ | ["']? \.\.\. ) ) ( "[^"\n]*" | '[^'\n]*' | [^\s,{}\[\]\#][^,{}\n]* )"""
+)
+_IN_URL = re.compile(r"(?<=://)[^/\s\"'@]+(?=@)")
+HIDDEN = "(hidden on this page)"
+
+
+def visible(text: str) -> str:
+    """Return text with a mark in place of every character that cannot be seen. Newlines and tabs stay."""
+    return _UNSEEN.sub("\ufffd", text)
+
+
+def plotted(text: str) -> str:
+    """Return text for plotly, which takes labels and hover texts for HTML."""
+    return visible(text).translate(_MARKUP)
+
+
+def without_secrets(campaign: str) -> str:
+    """Return a campaign file without the values of keys that sound like secrets, and without passwords in URLs."""
+    return _IN_URL.sub(HIDDEN, _SECRET.sub(lambda match: match[1] + HIDDEN, campaign))
