@@ -16,6 +16,7 @@ from orchestrator.campaign.search import run_saturation
 from orchestrator.cli.search import OWN_FILE
 from orchestrator.errors import HostError, UsageError
 from orchestrator.fleet.hosts import HostLost
+from orchestrator.report.files import write_page
 from orchestrator.run import loop
 from orchestrator.run.inputs import TrialOutput
 from orchestrator.spec.load import from_plain
