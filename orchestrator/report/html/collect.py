@@ -105,14 +105,15 @@ class Group:
     invalid: bool = False
 
 
-def by_case(trials: Sequence[Trial], most: int = MOST_TRIALS) -> list[Group]:
-    """Return a group for each case: the trials behind its numbers, or evenly spread ones where they are many."""
+def by_case(trials: Sequence[Trial], names: Sequence[str], most: int = MOST_TRIALS) -> list[Group]:
+    """Return a group for each of these cases: the trials behind its numbers, or evenly spread ones where they are many."""
     ran = [trial for trial in trials if trial.metrics is not None]
     groups = []
-    for name in dict.fromkeys(trial.facts.case.name for trial in ran):
+    for name in names:
         own = [trial for trial in ran if trial.facts.case.name == name]
         used = [trial for trial in own if trial.verdict is not Verdict.INVALID]
-        groups.append(Group(name, [trial.facts.number for trial in used or own], len(used or own), not used))
+        if own:
+            groups.append(Group(name, [trial.facts.number for trial in used or own], len(used or own), not used))
     step = max(1, math.ceil(sum(group.of for group in groups) / most))
     return [replace(group, numbers=group.numbers[::step]) for group in groups]
 

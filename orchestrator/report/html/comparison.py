@@ -36,7 +36,8 @@ class Side:
     def read(run: Path) -> Side:
         """Read a stored run. Raise StoredRunError."""
         finished, folders = evaluate_run(run), folders_by_number(run)
-        return Side(finished, collect(by_case(finished.trials), finished.trials, lambda n: read_trial(folders[n])[1]))
+        groups = by_case(finished.trials, [case.case for case in finished.summary.cases])
+        return Side(finished, collect(groups, finished.trials, lambda number: read_trial(folders[number])[1]))
 
 
 def page(compared: Compared, sides: Sequence[Side]) -> str:

@@ -9,75 +9,80 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.analyse.people import digits, several
-from orchestrator.result import Fact, Severity, Summary, Trial
+from orchestrator.result import CaseFinding, Fact, Finding, Severity, Summary, Trial
 
 _SECTION = re.compile(r"^### (.+)$", re.MULTILINE)
 # Units at the end of a fact's name.
 _UNITS = {"_us": " µs", "_ms": " ms", "_ns": " ns", "_s": " s", "_bytes": " bytes", "_per_s": "/s", "_mib": " MiB"}
 _MOST_TRIALS = 12
+_ORDER = (Severity.INVALID, Severity.SUSPECT, Severity.INFORMATION)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a finding was made: a case with its trials, what happened there, and the facts in words."""
+
+    where: str
+    sentence: str
+    facts: list[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One finding of a page. where: the cases that have it, with the trials."""
+    """One code, with every place that has it. The words are those of the worst place."""
 
     code: str
     severity: Severity
-    where: str
     sentence: str
     hint: str
-    facts: list[tuple[str, str]]
     meaning: list[str]
+    places: list[Place]
 
 
 def of_summary(summary: Summary) -> list[Doubt]:
     """Return the findings of all cases, the worst first."""
-    found = []
-    for case in summary.cases:
-        for finding in case.findings:
-            number = f"{len(finding.trials)} of {several(case.trials, 'trial', 'trials')}{_numbers(finding.trials)}"
-            words = finding.sentence, finding.hint
-            found.append(_doubt(finding.code, finding.severity, f"{case.case}: {number}", words, finding.facts))
-    return _sorted(found)
-
-
-def of_trials(trials: Sequence[Trial]) -> list[Doubt]:
-    """Return the findings of a search's probes, each code once for a target, with the worst trial's words."""
-    found: dict[tuple[str, str], tuple[Doubt, list[int]]] = {}
-    for trial in trials:
-        for f in trial.findings:
-            key = trial.facts.case.target, str(f.code)
-            doubt = _doubt(f.code, f.severity, trial.facts.case.target, (f.sentence, f.hint), f.facts)
-            known, numbers = found.get(key, (doubt, []))
-            worse = list(Severity).index(doubt.severity) > list(Severity).index(known.severity)
-            found[key] = doubt if worse else known, [*numbers, trial.facts.number]
-    return _sorted(
-        Doubt(
-            d.code,
-            d.severity,
-            f"{d.where}: {several(len(n), 'trial', 'trials')}{_numbers(n)}",
-            d.sentence,
-            d.hint,
-            d.facts,
-            d.meaning,
+    return _grouped(
+        (
+            finding,
+            f"{case.case}: {len(finding.trials)} of {several(case.trials, 'trial', 'trials')}{_numbers(finding.trials)}",
         )
-        for d, n in found.values()
+        for case in summary.cases
+        for finding in case.findings
     )
 
 
-def _sorted(found: Iterable[Doubt]) -> list[Doubt]:
-    order = (Severity.INVALID, Severity.SUSPECT, Severity.INFORMATION)
-    return sorted(found, key=lambda doubt: order.index(doubt.severity))
+def of_trials(trials: Sequence[Trial]) -> list[Doubt]:
+    """Return the findings of a search's trials: each code once for a target, with the words of its worst trial."""
+    found: dict[tuple[str, str], tuple[Finding, list[int]]] = {}
+    for trial in trials:
+        for finding in trial.findings:
+            key = trial.facts.case.target, str(finding.code)
+            worst, numbers = found.get(key, (finding, []))
+            worse = _ORDER.index(finding.severity) < _ORDER.index(worst.severity)
+            found[key] = finding if worse else worst, [*numbers, trial.facts.number]
+    return _grouped(
+        (finding, f"{target}: {several(len(numbers), 'trial', 'trials')}{_numbers(numbers)}")
+        for (target, _), (finding, numbers) in found.items()
+    )
+
+
+def _grouped(found: Iterable[tuple[Finding | CaseFinding, str]]) -> list[Doubt]:
+    """Return one doubt for each code, the worst first."""
+    by_code: dict[str, list[tuple[Finding | CaseFinding, str]]] = {}
+    for finding, where in found:
+        by_code.setdefault(str(finding.code), []).append((finding, where))
+    doubts = []
+    for code, those in by_code.items():
+        worst = min((finding for finding, _ in those), key=lambda finding: _ORDER.index(finding.severity))
+        places = [Place(where, finding.sentence, facts_in_words(finding.facts)) for finding, where in those]
+        doubts.append(Doubt(code, worst.severity, worst.sentence, worst.hint, meanings().get(code, []), places))
+    return sorted(doubts, key=lambda doubt: _ORDER.index(doubt.severity))
 
 
 def _numbers(trials: Sequence[int]) -> str:
     if not trials or len(trials) > _MOST_TRIALS:
         return ""
     return f" ({', '.join(map(str, trials))})"
-
-
-def _doubt(code: str, severity: Severity, where: str, words: tuple[str, str], facts: Mapping[str, Fact]) -> Doubt:
-    return Doubt(str(code), severity, where, *words, facts_in_words(facts), meanings().get(str(code), []))
 
 
 def facts_in_words(facts: Mapping[str, Fact]) -> list[tuple[str, str]]:

@@ -20,6 +20,8 @@ Json = dict[str, Any]
 # Readable on white and on black.
 PALETTE = ("#3b82f6", "#f59e0b", "#10b981", "#ec4899", "#8b5cf6", "#06b6d4", "#ef4444", "#84cc16")
 GOOD, BAD, QUIET = "#16a34a", "#dc2626", "#8b949e"
+# Ratios that leave no room for a label beside that of 1.
+_NEAR_ONE = 0.8
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "triangle-down")
 
 
@@ -48,7 +50,12 @@ class Figure:
 
     def plain(self) -> Json:
         """Return what the page's script reads."""
-        return {"id": self.id, "group": self.group, "views": [asdict(view) for view in self.views]}
+        return {
+            "id": self.id,
+            "group": self.group,
+            "height": self.height,
+            "views": [asdict(view) for view in self.views],
+        }
 
 
 def colour(index: int) -> str:
@@ -198,13 +205,21 @@ def forest(rows: Sequence[Ratio], across: tuple[float, float], name: str, about:
         )
     same = {"type": "line", "x0": 1, "x1": 1, "y0": 0, "y1": 1, "yref": "paper", "line": {"color": QUIET, "width": 1}}
     layout = {
-        "xaxis": logarithmic("", *across, label="×"),
+        "xaxis": _ratios(*across),
         "yaxis": {"autorange": "reversed", "type": "category", "automargin": True, "showgrid": False},
         "shapes": [same | {"layer": "below"}],
         "hovermode": "closest",
         "margin": {"t": 10, "r": 16, "b": 36, "l": 10},
     }
     return Figure(name, about, [View("", data, layout)], 70 + 34 * len(rows))
+
+
+def _ratios(low: float, high: float) -> Json:
+    """Return a logarithmic axis of ratios, with 1 among its numbers."""
+    at = [tick for tick in curve.ticks(low, high) if not _NEAR_ONE < tick < 1 / _NEAR_ONE]
+    ticks = sorted([*at, 1.0])
+    ranged = [math.log10(low), math.log10(high)]
+    return axis("", type="log", range=ranged, tickvals=ticks, ticktext=[f"{tick:g}×" for tick in ticks])
 
 
 def across_of(rows: Sequence[Ratio]) -> tuple[float, float]:

@@ -73,7 +73,8 @@ def by_trial(trials: Sequence[Trial], colours: Mapping[str, int]) -> Figure | No
         return None
     step = math.ceil(len(ran) / MOST_POINTS)
     data: list[Json] = []
-    for name in dict.fromkeys(trial.facts.case.name for trial in ran):
+    present = {trial.facts.case.name for trial in ran}
+    for name in (name for name in colours if name in present):
         own = [trial for trial in ran if trial.facts.case.name == name][::step]
         shade, at = colour(colours.get(name, 0)), colours.get(name, 0)
         symbols = ["x" if trial.verdict is Verdict.INVALID else SYMBOLS[at % len(SYMBOLS)] for trial in own]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from orchestrator.analyse.people import digits
 from orchestrator.report.html.figures import Figure, Ratio, across_of, forest, interval_text
 from orchestrator.result import ComparedMetric, Comparison, Conclusion
 
@@ -41,4 +42,6 @@ def _row(c: Comparison) -> Ratio | None:
     low, high = c.ratio.low or c.ratio.estimate, c.ratio.high or c.ratio.estimate
     side = "more is better" if c.metric is ComparedMetric.THROUGHPUT else "less is better"
     text = f"{c.metric.label}: {c.ratio.estimate:.3g}×, {interval_text(c.ratio.low, c.ratio.high)}: {c.conclusion} ({side})"
-    return Ratio(c.metric.label, low, c.ratio.estimate, high, _BETTER.get(c.conclusion), text)
+    return Ratio(
+        f"{c.metric.label}  {digits(c.ratio.estimate)}×", low, c.ratio.estimate, high, _BETTER.get(c.conclusion), text
+    )

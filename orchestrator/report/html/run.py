@@ -58,14 +58,12 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
     searches = [_search(search, i) for i, search in enumerate(summary.saturation)]
     compared = ratios.pairs(summary.comparisons, between_runs=False)
     drawn = _drawn(summary, trials, stored)
-    colours = {
-        name: i
-        for i, name in enumerate(dict.fromkeys([*(case.case for case in summary.cases), *(d.name for d in drawn)]))
-    }
+    names = [case.case for case in summary.cases] or list(dict.fromkeys(trial.facts.case.name for trial in trials))
+    colours = {name: i for i, name in enumerate(dict.fromkeys([*names, *(d.name for d in drawn)]))}
     spectrum = over_time.spectrum(drawn, colours)
     time = over_time.over_time(drawn)
     by_trial = None if summary.saturation else over_time.by_trial(trials, colours)
-    usage = over_time.usage(trials, list(dict.fromkeys(trial.facts.case.name for trial in trials))[:_MOST_VIEWS])
+    usage = over_time.usage(trials, names[:_MOST_VIEWS])
     figures = [f for f in [spectrum, by_trial, *time, *usage] if f is not None]
     figures += [*(s.figure for s in sweeps), *(s.figure for s in searches), *(pair.figure for pair in compared)]
     return rendered(
@@ -90,7 +88,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         objectives=tables.objectives(summary),
         server=tables.server(summary),
         hosts=tables.hosts(trials),
-        agents=None if summary.saturation else tables.agents(trials),
+        agents=None if summary.saturation else tables.agents(trials, names),
         requests=tables.requests(summary),
         trials=tables.trials(trials, MOST_ROWS),
         number_of_trials=len(trials),
@@ -107,7 +105,10 @@ _MOST_VIEWS = 40
 def _drawn(summary: Summary, trials: Sequence[Trial], stored: Stored) -> list[Drawn]:
     if stored.read is None:
         return []
-    groups = by_probe(summary.saturation) if summary.saturation else by_case(trials)
+    if summary.saturation:
+        groups = by_probe(summary.saturation)
+    else:
+        groups = by_case(trials, [case.case for case in summary.cases])
     return collect(groups, trials, stored.read)
 
 

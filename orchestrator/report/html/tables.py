@@ -169,14 +169,15 @@ def hosts(trials: Sequence[Trial]) -> Table | None:
     return made([*columns, "segments sent again", "sockets"], rows, "The worst trial of each host; segments of all.")
 
 
-def agents(trials: Sequence[Trial]) -> Table | None:
-    """Return what each agent did over the trials of each case."""
+def agents(trials: Sequence[Trial], cases: Sequence[str]) -> Table | None:
+    """Return what each agent did over the trials of each case. cases: their order."""
     lines: dict[tuple[str, str], list[AgentLine]] = {}
     for trial in trials:
         for line in trial.metrics.agents if trial.metrics else []:
             lines.setdefault((trial.facts.case.name, line.agent), []).append(line)
     bounds = _clock_bounds(trials)
-    rows = [_agent(case, own, bounds.get(agent.rpartition("/")[0])) for (case, agent), own in lines.items()]
+    ordered = sorted(lines.items(), key=lambda item: (cases.index(item[0][0]), item[0][1]))
+    rows = [_agent(case, own, bounds.get(agent.rpartition("/")[0])) for (case, agent), own in ordered]
     columns = ["case", "agent", "requests", "p50, ms", "p99, ms", "start skew, ms", "clock bound, ms", "busiest thread"]
     return made(columns, rows, "Service times: the lowest and the highest trial. Skew, bound and CPU: the worst trial.")
 

@@ -21,12 +21,12 @@
       own, { title: title });
   }
 
-  function layout(view, colours) {
+  function layout(figure, view, colours) {
     const base = {
       autosize: true, paper_bgcolor: colours.paper, plot_bgcolor: colours.paper,
       font: { family: "system-ui, sans-serif", size: 12, color: colours.ink },
       margin: { t: 12, r: narrow.matches ? 8 : 24, b: 44, l: narrow.matches ? 44 : 60 },
-      legend: { orientation: "h", y: -0.18, yanchor: "top", x: 0 },
+      legend: { orientation: "h", y: -52 / (figure.height - 56), yanchor: "top", x: 0 },
       hoverlabel: { bgcolor: colours.raised, bordercolor: colours.rule, font: { color: colours.ink }, namelength: -1 },
       hovermode: "x", dragmode: narrow.matches ? false : "zoom",
     };
@@ -48,7 +48,7 @@
   function draw(figure, printing) {
     const view = figure.views[Math.min(shown[figure.id] || 0, figure.views.length - 1)];
     const colours = theme(printing);
-    return Plotly.react(figure.id, view.data.map((own) => trace(own, colours)), layout(view, colours),
+    return Plotly.react(figure.id, view.data.map((own) => trace(own, colours)), layout(figure, view, colours),
       { displayModeBar: false, responsive: true });
   }
 
