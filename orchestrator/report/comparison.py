@@ -62,12 +62,12 @@ def render(compared: Compared) -> list[Any]:
 
 
 def notes(compared: Compared) -> list[str]:
-    """Return what is to be known beside the numbers: what would settle them, what could not be compared, the variation."""
+    """Return what a reader of the numbers must know: what could not be compared, and what the intervals include."""
     shown = _shown(compared)
     apart = [line.strip() for line in _incomparable(compared.comparisons)]
     alone = [f"only in one of the two runs: {', '.join(compared.alone)}"] if compared.alone else []
     between = [*_variation(shown), NOT_INTERLEAVED] if shown and compared.between_runs else []
-    return [*_reasons(shown), *apart, *alone, *between]
+    return [*apart, *alone, *between]
 
 
 def _variation(shown: list[Comparison]) -> list[str]:

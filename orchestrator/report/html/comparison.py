@@ -74,7 +74,8 @@ def page(compared: Compared, sides: Sequence[Side]) -> str:
         lines=words.notes(compared),
         gates=_gates(compared),
         differences=tables.made(
-            ["kind", "what", "baseline", "candidate"], [list(map(str, row)) for row in differences]
+            ["kind", "what", "baseline", "candidate"],
+            [[tables.Cell(str(part), tables.WORDS) for part in row] for row in differences],
         ),
         results=tables.results(together),
         doubts=doubts.of_summary(together),
@@ -90,7 +91,7 @@ def _gates(compared: Compared) -> tables.Table | None:
             gate.limit,
             tables.Cell(gate.state, _GATES[gate.state]),
             "" if gate.change is None else f"{gate.change:+.1%}",
-            gate.reason,
+            tables.Cell(gate.reason, tables.WORDS),
         ]
         for gate in compared.gates
     ]

@@ -18,7 +18,7 @@ from orchestrator.report.html.collect import MOST_TRIALS, Drawn, by_case, by_pro
 from orchestrator.report.html.figures import Figure, capacity_curve, scaling_plot
 from orchestrator.report.html.page import rendered
 from orchestrator.report.html.text import without_secrets
-from orchestrator.report.scaling import law_in_words
+from orchestrator.report.scaling import answer, law_in_words
 from orchestrator.result import Saturation, Summary, Trial
 
 MOST_ROWS = 300
@@ -73,7 +73,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         question=head.question(summary, bool(sweeps)),
         name=stored.name,
         summary=summary,
-        sentences=answer.sentences(summary),
+        sentences=[f"{sweep.target}: {sweep.lines[0]}." for sweep in sweeps] or answer.sentences(summary),
         when=head.when(trials),
         where=head.where(stored.environment),
         environment=stored.environment,
@@ -105,10 +105,9 @@ _MOST_VIEWS = 40
 def _drawn(summary: Summary, trials: Sequence[Trial], stored: Stored) -> list[Drawn]:
     if stored.read is None:
         return []
-    if summary.saturation:
-        groups = by_probe(summary.saturation)
-    else:
-        groups = by_case(trials, [case.case for case in summary.cases])
+    groups = (
+        by_probe(summary.saturation) if summary.saturation else by_case(trials, [case.case for case in summary.cases])
+    )
     return collect(groups, trials, stored.read)
 
 
@@ -136,13 +135,18 @@ def _search(search: Saturation, i: int) -> _Search:
             str(probe.trial),
             *searched.cells(probe),
             tables.Cell(probe.verdict, probe.verdict),
-            searched.met(probe),
+            tables.Cell(searched.met(probe), tables.WORDS),
         ]
         for probe in searched.by_rate(search)
     ]
     times = [f"response time {time}, ms" for time in searched.SHOWN_TIMES]
     table = tables.made(["due/s", "trial", "kind", "answered/s", *times, "errors", "verdict", "met"], rows)
-    return _Search(search, searched.answers(search), capacity_curve(drawn, texts, f"curve-{i}"), table)
+    return _Search(
+        search,
+        [*searched.limit_reached(search), f"{searched.measured_how(search)}."],
+        capacity_curve(drawn, texts, f"curve-{i}"),
+        table,
+    )
 
 
 def _scalings(trials: Sequence[Trial]) -> list[Scaling]:
@@ -164,4 +168,4 @@ def _sweep(fit: Scaling, i: int) -> _Sweep:
         x = [least + (most - least) * step / 100 for step in range(101)]
         curve_ = x, [law(n, fit.lambda_per_s.estimate, fit.sigma.estimate, fit.kappa.estimate) for n in x]
     figure = scaling_plot(clients, [point.throughput_per_s for point in fit.points], curve_, f"sweep-{i}")
-    return _Sweep(fit.target, law_in_words(fit), figure)
+    return _Sweep(fit.target, [answer(fit, fit.target), *law_in_words(fit)], figure)

@@ -27,6 +27,8 @@ class Cell:
     kind: str = ""
 
 
+# The kind of a cell that holds a sentence.
+WORDS = "words"
 Row = Sequence[str | Cell]
 
 
@@ -94,12 +96,12 @@ def endpoints(summary: Summary) -> Table | None:
 
 def requests(summary: Summary) -> Table | None:
     """Return what became of the requests, and the status codes."""
-    rows = [
+    rows: list[Row] = [
         [
             case.case,
             *map(count, (case.requests.ok, case.requests.http_error, case.requests.failed)),
             count(case.requests.censored) if case.requests.censored else "",
-            statuses(case.statuses),
+            Cell(statuses(case.statuses), WORDS),
         ]
         for case in summary.cases
     ]
@@ -217,7 +219,9 @@ def objectives(summary: Summary) -> Table | None:
     for case in summary.cases:
         for objective in case.slo:
             outcome = Outcome.PASS if objective.passed else Outcome.FAIL
-            rows.append([case.case, objective_text(case, objective), Cell(outcome, outcome), measured(objective)])
+            rows.append(
+                [case.case, objective_text(case, objective), Cell(outcome, outcome), Cell(measured(objective), WORDS)]
+            )
     return made(["case", "objective", "outcome", "measured"], rows)
 
 
@@ -233,7 +237,9 @@ def comparisons(found: Sequence[Comparison], between_runs: bool = False) -> Tabl
             value = f"{points[0]} points ({points[1]} to {points[2]})"
         what = f"{c.target}/{c.load}" if between_runs else f"{c.candidate}/{c.baseline}, {c.load}"
         p = "" if c.p_holm is None else f"{c.p_holm:.3f}"
-        rows.append([what, c.metric.label, value, p, Cell(c.conclusion, conclusion_kind(c.conclusion)), c.reason])
+        rows.append(
+            [what, c.metric.label, value, p, Cell(c.conclusion, conclusion_kind(c.conclusion)), Cell(c.reason, WORDS)]
+        )
     return made(["what", "metric", "candidate/baseline (95 % interval)", "p", "conclusion", "why"], rows)
 
 
@@ -258,7 +264,7 @@ def trials(found: Sequence[Trial], most: int) -> Table | None:
         )
         errors = percent(metrics.requests.error_share) if metrics else trial.facts.error or ""
         verdict = Cell(trial.verdict, trial.verdict if trial.verdict is not Verdict.VALID else "")
-        rows.append([str(trial.facts.number), trial.facts.case.name, verdict, *numbers, errors, codes])
+        rows.append([str(trial.facts.number), trial.facts.case.name, verdict, *numbers, errors, Cell(codes, WORDS)])
     return made(["trial", "case", "verdict", "req/s", "service time p50, ms", "p99, ms", "errors", "findings"], rows)
 
 
