@@ -112,6 +112,7 @@ class TrialFacts:
     hosts: resource use of each host during the load. ceilings_per_s: calibrated maximum rate of one agent, by
     load host. commands: the campaign's commands around the trial. tries: why earlier attempts did not count.
     idle_hosts: load hosts that could run agents of this case, and have none.
+    lost: the hosts that were lost in the trial, in sentences; the trial has numbers if that was after its load.
     """
 
     number: int
@@ -133,6 +134,7 @@ class TrialFacts:
     commands: list[CommandDone] = field(default_factory=list)
     tries: list[str] = field(default_factory=list)
     idle_hosts: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ LIMITS = {
     LimitedBy.GENERATOR: {
         FindingCode.GENERATOR_CPU,
         FindingCode.EPHEMERAL_PORTS,
+        FindingCode.HOST_LOST,
         FindingCode.AGENT_LOST,
         FindingCode.CLOCK_STEP,
         FindingCode.RATE_NOT_REACHED,

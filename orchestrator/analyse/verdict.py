@@ -14,7 +14,7 @@ _VERDICTS = {
 }
 
 # Hosts, agents and commands that failed, which says nothing about the server.
-INFRASTRUCTURE = {FindingCode.AGENT_LOST, FindingCode.CLOCK_STEP, FindingCode.COMMAND_FAILED}
+INFRASTRUCTURE = {FindingCode.HOST_LOST, FindingCode.AGENT_LOST, FindingCode.CLOCK_STEP, FindingCode.COMMAND_FAILED}
 # An agent that the watchdog ended may have had a slow server; the user cancelled the other.
 _NOT_THE_HOSTS = (Ended.WATCHDOG, Ended.CANCELLED)
 _OF_THE_SERVER = {

@@ -131,6 +131,8 @@ def _step(rate_per_s: float, setting: Setting) -> Trial:
     plan = make_plan(campaign)
     item = TrialInput(plan.trials[0], campaign.targets[TARGET], campaign.loads[LOAD], None, Path.cwd(), setting.run)
     output = run_trial(item, setting.placed, lambda event: None)
+    if output.lost is not None:
+        raise output.lost
     return judge(output.facts, output.agents)
 
 

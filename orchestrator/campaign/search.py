@@ -122,7 +122,8 @@ class CapacitySearch:
             planned = TrialPlan(self._last_number + 1, search.trials, search.case(asked.kind, asked.rate_per_s))
             say(Event("trial", f"{planned.number}: {search.name}, {_in_words(asked)}", passing=True))
             item = context.input(planned, load)
-            trial = policy.finish(planned, run_with_retries(item, context.reserve, policy, search.has_answered, say))
+            output = run_with_retries(item, context.reserve, policy, search.has_answered, say)
+            trial = policy.finish(planned, output)
             line = self._take_in(search, trial)
             facts = {
                 "trial": planned.number,
@@ -132,6 +133,8 @@ class CapacitySearch:
             }
             picture = partial(self._board, search)
             say(Event("judged", f"{planned.number:4d}  {line}", facts, picture=picture))
+            if output.lost is not None and self._next() is not None:
+                raise output.lost
 
     def conclusions(self, summary: Summary) -> Iterator[Event]:
         """Yield the capacity of each target."""

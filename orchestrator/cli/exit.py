@@ -122,6 +122,7 @@ def exit_code(finished: Finished) -> int:
         FindingCode.SERVER_EXITED,
         FindingCode.NOT_RUN,
         FindingCode.COMMAND_FAILED,
+        FindingCode.HOST_LOST,
     }
     return EXIT_UNREACHABLE if reasons <= not_started and not measured else EXIT_INVALID
 

@@ -26,7 +26,11 @@ MOST_AT_ONCE = 1000
 
 
 class HostLost(HostError):
-    """A host's process is gone, or it did not answer in time."""
+    """A host's process is gone, or it did not answer in time. host: its name; empty where several are meant."""
+
+    def __init__(self, message: str, hint: str = "", host: str = "") -> None:
+        super().__init__(message, hint)
+        self.host = host
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +60,12 @@ def failed(host: str, call: str, kinds: list[str], text: str) -> HostError:
 
 def gone(host: str, call: str) -> HostLost:
     """Return the error of a call to a host whose process has ended."""
-    return HostLost(f"host {host}: its actor is gone ({call})", _IS_UP)
+    return HostLost(f"host {host}: its actor is gone ({call})", _IS_UP, host)
 
 
 def silent(host: str, call: str, timeout_s: float) -> HostLost:
     """Return the error of a call that was not answered in time."""
-    return HostLost(f"host {host}: no answer to {call} within {timeout_s:g} s", _IS_UP)
+    return HostLost(f"host {host}: no answer to {call} within {timeout_s:g} s", _IS_UP, host)
 
 
 def at_once(function: Callable[[A], B], items: Sequence[A]) -> list[B]:

@@ -69,6 +69,7 @@ class FindingCode(StrEnum):
     HUNG_SLOTS = "hung-slots"
     CLIENTS_IDLE = "clients-idle"
 
+    HOST_LOST = "host-lost"
     AGENT_LOST = "agent-lost"
     COUNTS_MISMATCH = "counts-mismatch"
     REQUESTS_LOST = "requests-lost"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from orchestrator.errors import HostError
 from orchestrator.facts import CommandDone, When
 from orchestrator.fleet.handles import CommandHandle
-from orchestrator.fleet.hosts import HostLost, Placed
+from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.repeat import SERVER, Command
@@ -47,14 +47,6 @@ def carry_out(when: When, around: Around, trial: TrialPlan, run: str, placed: Pl
         if when is When.BEFORE and result.status != 0:
             break
     return done
-
-
-def carry_out_if_possible(around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
-    """Run the commands after a trial, whatever became of it; a lost host has been reported before."""
-    try:
-        return carry_out(When.AFTER, around, trial, run, placed)
-    except HostLost as error:
-        return [CommandDone(When.AFTER, "", None, 0, str(error))]
 
 
 def _where(command: Command, placed: Placed) -> CommandHandle:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.facts import Traffic, TrialFacts
 from orchestrator.fleet.handles import ServerHandle
-from orchestrator.fleet.hosts import Placed
+from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.run.commands import Around
 from orchestrator.run.events import Say
@@ -39,11 +39,40 @@ class TrialInput:
 
 @dataclass(frozen=True, slots=True)
 class TrialOutput:
-    """What a trial leaves: facts, each agent's result (decoded whenever it is read), the server's log."""
+    """What a trial leaves: facts, each agent's result (decoded whenever it is read), the server's log.
+
+    lost: the first host that was lost; the hosts have to be started again.
+    """
 
     facts: TrialFacts
     agents: Collection[AgentResult]
     server_log: bytes
+    lost: HostLost | None = None
+
+
+@dataclass(slots=True)
+class Losses:
+    """The hosts that were lost in one trial, each once, in order."""
+
+    errors: list[HostLost] = field(default_factory=list)
+
+    def note(self, error: HostLost) -> None:
+        """Note a lost host, unless it is known."""
+        if not error.host or error.host not in {known.host for known in self.errors}:
+            self.errors.append(error)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the host that is lost inside, and continue."""
+        try:
+            yield
+        except HostLost as error:
+            self.note(error)
+
+    @property
+    def first(self) -> HostLost | None:
+        """Return the first loss; None where no host was lost."""
+        return self.errors[0] if self.errors else None
 
 
 @dataclass(slots=True)
@@ -72,3 +101,4 @@ class RunningTrial:
     server: ServerHandle | None
     stages: Stages
     say: Say
+    losses: Losses = field(default_factory=Losses)

@@ -57,15 +57,15 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collec
 
     A host that is lost is an error in the facts; then there are no results. Raises HostError for everything else.
     """
-    facts = settle(trial, facts)
     hosts = _hosts(trial)
-    with trial.stages.of("clocks"):
-        before = _bounds(hosts)
-    facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in hosts])
     task, loads = trial.input, trial.placed.loads
     seats = {load.host: cores for load, cores in zip(loads, trial.placed.cores, strict=True)}
-    shares = assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, seats)
     try:
+        facts = settle(trial, facts)
+        with trial.stages.of("clocks"):
+            before = _bounds(hosts)
+        facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in hosts])
+        shares = assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, seats)
         with trial.stages.of("arm"):
             at_once(lambda load: load.arm(shares[load.host]), loads)
         with trial.stages.of("load"):
@@ -75,9 +75,10 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collec
         with trial.stages.of("collect"):
             collected = at_once(lambda load: load.collect(), trial.placed.loads)
             facts = replace(facts, hosts=_uses(trial))
+        return _finish(trial, facts, before, collected)
     except HostLost as error:
-        return replace(facts, error=str(error)), []
-    return _finish(trial, facts, before, collected)
+        trial.losses.note(error)
+        return replace(facts, error=error.message), []
 
 
 def _finish(
@@ -90,7 +91,7 @@ def _finish(
         facts = replace(facts, server=trial.server.finish())
     hosts = _hosts(trial)
     with trial.stages.of("clocks"):
-        after = _bounds(hosts)
+        after = _bounds_after(hosts)
     facts = replace(facts, clocks=[HostClock(host.host, before[id(host)], after[id(host)]) for host in hosts])
     offsets_us = [before[id(load)].offset_ns // 1000 for load in trial.placed.loads]
     results = OnOurClock(list(zip(collected, offsets_us, strict=True)))
@@ -111,6 +112,16 @@ def _hosts(trial: RunningTrial) -> list[TrialHandle]:
 def _bounds(hosts: list[TrialHandle]) -> Bounds:
     """Return the bound on each host's clock offset, by the id of its handle. Raises HostError."""
     return dict(zip((id(host) for host in hosts), at_once(_bound, hosts), strict=True))
+
+
+def _bounds_after(hosts: list[TrialHandle]) -> Bounds:
+    """Return the bounds after the load. A clock that answered before it and no longer does is a host that is lost."""
+    try:
+        return _bounds(hosts)
+    except HostLost:
+        raise
+    except HostError as error:
+        raise HostLost(error.message, error.hint) from error
 
 
 def _bound(host: TrialHandle) -> OffsetBound:

@@ -82,15 +82,19 @@ def run_trials(
 ) -> Iterator[tuple[TrialPlan, TrialOutput]]:
     """Run every planned trial that is not done, and yield each as it ends, also those that are not run.
 
-    Raises HostError when the hosts of a trial cannot be reserved, and for what makes every trial impossible, such as a
-    URL that does not answer where it is the only target.
+    Raises HostLost where hosts must be brought up again before the next trial. Raises HostError when the hosts of a
+    trial cannot be reserved, and for what makes every trial impossible, such as a URL that does not answer where it is
+    the only target.
     """
     began = time.monotonic()
     failures: dict[str, int] = {}
     left = policy.remaining()
+    lost: HostLost | None = None
     for position, trial in enumerate(left):
         if policy.is_over(trial):
             return
+        if lost is not None:
+            raise lost
         target, item = trial.case.target, context.input(trial)
         say(_starting(trial, len(plan.trials), _left_s(position, len(left), time.monotonic() - began)))
         if failures.get(target, 0) >= GIVE_UP_AFTER:
@@ -103,6 +107,7 @@ def run_trials(
                 _require_answer(item, output)
             if output.facts.server.state != ServerState.NOT_STARTED:
                 failures[target] = 0 if output.facts.server.state in UP else failures.get(target, 0) + 1
+        lost = output.lost
         yield trial, output
 
 
@@ -127,8 +132,8 @@ def _require_answer(item: TrialInput, output: TrialOutput) -> None:
 def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, worked: bool, say: Say) -> TrialOutput:
     """Run a trial, and again as long as the retry policy asks for it. worked: its target came up before.
 
-    Raises HostLost at once, because the hosts must be brought up again first; and any other HostError of a target that
-    never came up.
+    Raises HostLost where the hosts must be brought up again before the next attempt, once the failed one is stored; and
+    any other HostError of a target that never came up.
     """
     while True:
         try:
@@ -143,6 +148,8 @@ def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, wo
             if error is not None:
                 raise error
             return output
+        if output.lost is not None:
+            raise output.lost
         time.sleep(PAUSE_S)
 
 

@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 
 from agents.records import ServerFacts, ServerState
 from orchestrator.errors import HostError
-from orchestrator.facts import TrialFacts, When
-from orchestrator.fleet.handles import LoadHandle, ServerHandle
-from orchestrator.fleet.hosts import Placed, at_once
-from orchestrator.run.commands import carry_out, carry_out_if_possible
+from orchestrator.facts import CommandDone, TrialFacts, When
+from orchestrator.fleet.handles import ServerHandle
+from orchestrator.fleet.hosts import HostLost, Placed, at_once
+from orchestrator.run.commands import carry_out
 from orchestrator.run.events import Say
-from orchestrator.run.inputs import RunningTrial, Stages, TrialInput, TrialOutput
+from orchestrator.run.inputs import Losses, RunningTrial, Stages, TrialInput, TrialOutput
 from orchestrator.run.load import run_load
 from orchestrator.run.server import UP, bring_up
 from orchestrator.run.targets import is_loopback, traffic_of
@@ -30,8 +30,9 @@ LEFT_WITHIN_S = 30.0
 def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     """Run one trial and leave the hosts as they were before, whatever happens.
 
-    A server that does not become ready, or an agent that is lost, is a result with an error. Raises HostError for what
-    makes every trial impossible (no engine, no h2load, port in use).
+    A server that does not become ready, or a host that is lost, whichever call to it fails, is a result with an error.
+    A host that is lost once everything was measured is noted beside the numbers. Raises HostError for what makes every
+    trial impossible (no engine, no h2load, port in use).
     """
     server = placed.server if item.target.url is None else None
     traffic = traffic_of(item.target, item.load, server.load_address if server else "", item.folder)
@@ -42,12 +43,13 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     try:
         facts, results = _between_commands(trial, facts)
         if server is not None:
-            log = server.log()
+            log = _log(trial, server)
     finally:
         with trial.stages.of("leave"):
-            _leave(server, placed.loads)
-    facts = replace(facts, stages_us=trial.stages.lasted_us)
-    return TrialOutput(facts, results, log)
+            _leave(trial, server)
+    lost = [error.message for error in trial.losses.errors]
+    facts = replace(facts, stages_us=trial.stages.lasted_us, lost=lost)
+    return TrialOutput(facts, results, log, trial.losses.first)
 
 
 def not_run(item: TrialInput, why: str) -> TrialOutput:
@@ -60,14 +62,20 @@ def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFact
     """Run the commands before, the trial itself unless one of them failed, and the commands after."""
     item = trial.input
     results: Collection[AgentResult] = []
-    with trial.stages.of("before"):
-        done = carry_out(When.BEFORE, item.around, item.plan, item.run, trial.placed)
-    if done and done[-1].status != 0:
-        facts = replace(facts, server=ServerFacts(state=ServerState.NOT_STARTED), error="a command before it failed")
-    else:
-        facts, results = _up_and_loaded(trial, facts)
-    with trial.stages.of("after"):
-        done += carry_out_if_possible(item.around, item.plan, item.run, trial.placed)
+    not_started = ServerFacts(state=ServerState.NOT_STARTED)
+    done: list[CommandDone] = []
+    try:
+        with trial.stages.of("before"):
+            done = carry_out(When.BEFORE, item.around, item.plan, item.run, trial.placed)
+        if done and done[-1].status != 0:
+            facts = replace(facts, server=not_started, error="a command before it failed")
+        else:
+            facts, results = _up_and_loaded(trial, facts)
+    except HostLost as error:
+        trial.losses.note(error)
+        facts = replace(facts, server=not_started, error=error.message)
+    with trial.stages.of("after"), trial.losses.noted():
+        done += carry_out(When.AFTER, item.around, item.plan, item.run, trial.placed)
     return replace(facts, commands=done), results
 
 
@@ -99,19 +107,30 @@ def _planned(item: TrialInput, server: ServerFacts, shared_host: bool) -> TrialF
     )
 
 
-def _leave(server: ServerHandle | None, loads: list[LoadHandle]) -> None:
-    """Leave no container and no generator behind; a host that is lost is cleaned up by its guard."""
-    tidying: list[Callable[[], None]] = [_tidy(load.cancel, load.discard) for load in loads]
+def _log(trial: RunningTrial, server: ServerHandle) -> bytes:
+    """Return the end of the server's log; why it cannot be read, where it cannot."""
+    try:
+        return server.log()
+    except HostError as error:
+        if isinstance(error, HostLost):
+            trial.losses.note(error)
+        return f"the log could not be read: {error.message}".encode()
+
+
+def _leave(trial: RunningTrial, server: ServerHandle | None) -> None:
+    """Leave no container and no generator behind; a host that is lost is noted, and cleaned up by its guard."""
+    loads = trial.placed.loads
+    tidying: list[Callable[[], None]] = [_tidy(load.cancel, load.discard, trial.losses) for load in loads]
     if server is not None:
-        tidying.append(_tidy(server.abort, server.stop))
+        tidying.append(_tidy(server.abort, server.stop, trial.losses))
     at_once(lambda tidy: tidy(), tidying)
 
 
-def _tidy(abort: Callable[[], None], remove: Callable[[float], None]) -> Callable[[], None]:
+def _tidy(abort: Callable[[], None], remove: Callable[[float], None], losses: Losses) -> Callable[[], None]:
     """Return a call that ends what is under way on a host, then removes it."""
 
     def tidy() -> None:
-        with contextlib.suppress(HostError):
+        with contextlib.suppress(HostError), losses.noted():
             abort()
             remove(LEFT_WITHIN_S)
 

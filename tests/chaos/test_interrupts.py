@@ -6,7 +6,6 @@ import signal
 import subprocess
 import time
 
-import psutil
 import pytest
 
 from tests import sessions
@@ -98,19 +97,28 @@ def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_pat
     assert {f["code"]: f["facts"] for f in case["findings"]}["retried"]["failed_tries"] == ["agent-lost"]
 
 
-def test_a_load_host_that_is_killed_is_started_again(tmp_path):
-    """Its process dies in mid-trial: the hosts are started again, and the trial is repeated."""
+@pytest.mark.provokes("host-lost")
+@pytest.mark.parametrize("role", ["load", "server"])
+def test_a_host_that_is_killed_is_started_again(tmp_path, role):
+    """Its process dies in mid-trial: the attempt is kept, the hosts are started again, and the trial is repeated."""
     process = start(tmp_path, 18325, duration="2s")
-    (victim,) = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"][-2:] == ["agents.child", "load"]]
+    hosts = [p for p in sessions.processes() if p.cmdline()[-2:] == ["agents.child", role]]
+    (victim,) = [p for p in hosts if process.pid in [parent.pid for parent in p.parents()]]
 
     victim.send_signal(signal.SIGKILL)
     output, _ = process.communicate(timeout=90)
-    (trial,) = (only_run(tmp_path / "runs") / "trials").glob("*/trial.json")
+    run = only_run(tmp_path / "runs")
+    (trial,) = (run / "trials").glob("*/trial.json")
+    (kept,) = (run / "tries").glob("*/trial.json")
+    result, attempt = json.loads(trial.read_text()), json.loads(kept.read_text())
 
     assert process.returncode == 0, output
     assert "its actor is gone" in output
     assert "restarting the hosts" in output
-    assert json.loads(trial.read_text())["verdict"] != "INVALID"
+    assert result["verdict"] != "INVALID"
+    assert "retried" in [f["code"] for f in result["findings"]]
+    assert (attempt["verdict"], attempt["findings"][0]["code"]) == ("INVALID", "host-lost")
+    nothing_left()
 
 
 @pytest.mark.timeout(400)

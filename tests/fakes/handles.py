@@ -26,6 +26,20 @@ class Done:
 
 
 @dataclass(frozen=True)
+class Pending(Done):
+    """A call that has ended; with an error, if it has one."""
+
+    def __init__(self, error: Exception | None, value: Any) -> None:
+        object.__setattr__(self, "value", value)
+        object.__setattr__(self, "error", error)
+
+    def result(self, timeout_s: float) -> Any:
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+@dataclass(frozen=True)
 class InProcess:
     """A transport to a shell in this process; what a call raises, it raises at once."""
 
@@ -70,6 +84,9 @@ class NotedHost:
         return CommandResult(self.status, 1, "")
 
     def clock_port(self):
+        # Not in the list: it is asked for by the clocks, at once for all hosts.
+        if "clock_port" in self.fail:
+            raise self.fail["clock_port"]
         return 9
 
     def use(self):
@@ -109,6 +126,8 @@ class NotedLoad(NotedHost):
         return Done(True)
 
     def progress(self):
+        if "progress" in self.fail:
+            raise self.fail["progress"]
         return Progress({}, False)
 
     def collect(self):
@@ -131,7 +150,7 @@ class NotedServer(NotedHost):
 
     def start(self, spec, trial):
         self.note("start")
-        return Done(self.facts)
+        return Pending(self.fail.get("ready"), self.facts)
 
     def waiting_for(self):
         return ""

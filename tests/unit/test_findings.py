@@ -91,6 +91,7 @@ PROVOKED = {
         {"server": server_facts(state="mismatch"), "error": "x", "agents": [], "t0_ns": None},
     ),
     "not-run": ("invalid", {"server": server_facts(state="not-tried"), "error": "x", "agents": [], "t0_ns": None}),
+    "host-lost": ("suspect", {"lost": ["host web: its actor is gone (log)"]}),
     "agent-lost": ("invalid", {"agents": [agent_facts()]}),
     "counts-mismatch": ("invalid", {"agents": [agent_facts(done=501), agent_facts(agent="local/1")]}),
     "requests-lost": ("invalid", {**STEADY, "agents": steady_agents(), "case": steady_case(), "number": 9}),

@@ -73,6 +73,7 @@ def further():
     stopped = "Stopped all clients for thread #0"
     yield trial(agents=[agent_facts(ended="watchdog", output=stopped, done=None, started=None), SECOND])
     yield trial(error="host gone", agents=[], t0_ns=None)
+    yield trial(error="host gone", lost=["host gone"], agents=[], t0_ns=None)
     yield trial(agents=[agent_facts(errors=["torn line"]), agent_facts(agent="local/1", boundary=2)])
     yield over_seconds([FULL_RATE * 3 // 4] * 6 + [FULL_RATE] * 4)
     yield over_seconds([FULL_RATE * 6 // 5] * 5)

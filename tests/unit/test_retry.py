@@ -61,7 +61,8 @@ class World:
             raise outcome
         facts = trial_facts(number=item.plan.number, block=item.plan.block, stages_us={"load": 1_000_000})
         facts = replace(facts, **outcome)
-        return TrialOutput(facts, [result(a, [1_000] * 500) for a in facts.agents], b"")
+        lost = HostLost(facts.lost[0]) if facts.lost else None
+        return TrialOutput(facts, [result(a, [1_000] * 500) for a in facts.agents], b"", lost)
 
     def run(self, *outcomes):
         self.outcomes = list(outcomes)
@@ -164,6 +165,37 @@ def test_a_lost_host_ends_the_loop_and_restarts_are_limited(tmp_path, monkeypatc
     world.run()
     assert world.policy.restarts == 0
     assert world.policy.remaining() == []
+
+
+GONE = {"lost": ["host web: its actor is gone (finish)"], "error": "host web: its actor is gone (finish)", "agents": []}
+GONE_AFTER = {"lost": ["host web: its actor is gone (stop)"]}
+
+
+def test_a_trial_in_which_a_host_was_lost_is_stored_before_the_hosts_are_restarted(tmp_path, monkeypatch):
+    """The attempt is kept, and the result says that there was one."""
+    world = World(tmp_path, monkeypatch)
+    with pytest.raises(HostLost, match=r"host web: its actor is gone \(finish\)"):
+        world.run(GONE)
+    assert world.kept() == ["0001-flask-burst-try1"]
+
+    first, second = world.run()
+    assert (first.tries, second.tries) == (["host web: its actor is gone (finish)"], [])
+
+
+def test_the_hosts_are_restarted_before_the_next_trial(tmp_path, monkeypatch):
+    """Where the trial is not retried: its numbers were complete, or its attempts are used up. The last needs no host."""
+    world = World(tmp_path, monkeypatch)
+    with pytest.raises(HostLost, match="stop"):
+        world.run(GONE_AFTER)
+    assert (world.kept(), [trial.number for trial in world.policy.remaining()]) == ([], [2])
+
+    first, second = world.run(GONE_AFTER)
+    assert [facts.lost for facts in (first, second)] == [GONE_AFTER["lost"]] * 2
+
+    spent = World(tmp_path / "spent", monkeypatch, retries=0)
+    with pytest.raises(HostLost, match="finish"):
+        spent.run(GONE)
+    assert [trial.number for trial in spent.policy.remaining()] == [2]
 
 
 def test_an_adaptive_run_ends_between_blocks_and_resumes_where_it_was(tmp_path, monkeypatch):

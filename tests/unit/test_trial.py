@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from agents.clock import OffsetBound
+from agents.clock import ClockUnreachable, OffsetBound
 from agents.probe import Checked
 from agents.records import ServerFacts, ServerState
+from orchestrator.analyse.cases import judge
+from orchestrator.analyse.verdict import no_fault_of_the_server
 from orchestrator.errors import HostError
-from orchestrator.fleet.hosts import HostLost, Placed
+from orchestrator.fleet.hosts import Placed, gone
 from orchestrator.plan import make_plan
 from orchestrator.run import load, server
 from orchestrator.run.commands import around
@@ -87,17 +89,77 @@ def test_hosts_are_told_in_their_own_clock_and_the_result_is_on_ours():
     assert next(iter(output.agents)).facts.first_start_us == agent_facts().first_start_us - AHEAD_NS // 1000
 
 
-@pytest.mark.parametrize("at", ["arm", "wait", "collect"])
-def test_a_host_that_is_lost_under_load_is_a_result_without_numbers(at):
-    """The error says which; the others are left as they were."""
-    world = World()
-    world.load.fail[at] = HostLost("host gen: its actor is gone")
+UP_TO_THE_END = [
+    *(("server", call) for call in ("run_command prepare", "start", "ready", "clock_port", "meter", "use", "finish")),
+    *(("load", call) for call in ("check http://198.18.0.1:80/y", "clock_port", "arm", "progress", "release_at")),
+    *(("load", call) for call in ("wait", "collect", "use", "check http://198.18.0.1:80/x")),
+]
+ONCE_MEASURED = [
+    *(("server", call) for call in ("run_command tidy", "log", "abort", "stop")),
+    *(("load", call) for call in ("cancel", "discard")),
+]
+
+
+@pytest.mark.parametrize(("host", "at"), UP_TO_THE_END)
+def test_a_host_that_is_lost_is_a_result_without_numbers(host, at):
+    """Whichever call fails: the error names the host, the hosts are to be restarted, the others are left as they were."""
+    world = World(paths=["/x", "/y"])
+    lost = getattr(world, host)
+    lost.fail[at] = gone(lost.host, at)
     output = world.run()
 
-    assert output.facts.error == "host gen: its actor is gone"
+    message = f"host {lost.host}: its actor is gone ({at})"
+    assert (output.facts.error, output.facts.lost, output.lost) == (message, [message], lost.fail[at])
     assert (output.facts.agents, output.agents) == ([], [])
+    judged = judge(output.facts, output.agents)
+    assert [f.code for f in judged.findings if f.severity == "invalid"] == ["host-lost"]
+    assert no_fault_of_the_server(judged) == f"host-lost ({message})"
     assert "web.run_command tidy" in world.calls
     assert sorted(world.calls[-4:]) == LEFT
+
+
+@pytest.mark.parametrize(("host", "at"), ONCE_MEASURED)
+def test_a_host_that_is_lost_once_everything_was_measured_is_noted_beside_the_numbers(host, at):
+    """The trial keeps its numbers and is SUSPECT; the hosts are to be restarted."""
+    world = World()
+    lost = getattr(world, host)
+    lost.fail[at] = gone(lost.host, at)
+    output = world.run()
+
+    message = f"host {lost.host}: its actor is gone ({at})"
+    assert (output.facts.error, output.facts.lost, output.lost) == (None, [message], lost.fail[at])
+    assert len(output.agents) == 1
+    judged = judge(output.facts, output.agents)
+    assert {f.code: f.severity for f in judged.findings}["host-lost"] == "suspect"
+
+
+def test_a_host_that_stays_lost_is_counted_once():
+    """Its log cannot be read either, nor its container be removed; a second host is counted, too."""
+    world = World()
+    for call in ("finish", "log", "abort"):
+        world.server.fail[call] = gone("web", call)
+    world.load.fail["discard"] = gone("gen", "discard")
+    output = world.run()
+
+    assert output.facts.lost == ["host web: its actor is gone (finish)", "host gen: its actor is gone (discard)"]
+    assert b"the log could not be read" in output.server_log
+
+
+def test_a_clock_that_does_not_answer_after_the_load_is_a_lost_host(monkeypatch):
+    """It answered before: what was measured cannot be placed in time."""
+    asked = []
+
+    def probe(address, port):
+        asked.append(address)
+        if len(asked) > 2:
+            raise ClockUnreachable("2 of 32 clock probes were answered")
+        return OffsetBound(-10, 10, 20, 32, 0)
+
+    monkeypatch.setattr(load.clock, "probe", probe)
+    output = World().run()
+
+    assert "2 of 32 clock probes" in output.facts.error
+    assert output.facts.lost == [output.facts.error]
 
 
 def test_what_makes_every_trial_impossible_is_raised_after_all_was_left():

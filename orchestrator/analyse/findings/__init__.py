@@ -26,6 +26,7 @@ RULES: list[Rule] = [
     server.server_state,
     server.server_afterwards,
     server.body_size,
+    measurement.hosts_lost,
     measurement.agents_lost,
     measurement.counts,
     generator.ephemeral_ports,

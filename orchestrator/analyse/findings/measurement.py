@@ -36,8 +36,19 @@ IMBALANCE_SIGMA = 5.0
 FEWEST_IN_TAIL = 20
 
 
+def hosts_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Find hosts that were lost in the trial: before everything was measured, or right after it."""
+    for error in facts.lost:
+        if facts.error is None:
+            yield finding(FindingCode.HOST_LOST, SUSPECT, {"error": error}, "after")
+        else:
+            yield finding(FindingCode.HOST_LOST, INVALID, {"error": error})
+
+
 def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Find agents that were planned and have no complete result."""
+    if facts.lost and facts.error is not None:
+        return
     if facts.error is not None and facts.server.state in (ServerState.READY, ServerState.EXTERNAL):
         yield finding(FindingCode.AGENT_LOST, INVALID, {"error": facts.error})
         return

@@ -9,6 +9,7 @@ INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity
 
 _AGENT_OUTPUT = "Check the agent's output (*.txt in the trial's folder): its numbers stop early."
 _RUN_AGAIN = "Check that the load hosts are up, then run again."
+_HOST_UP = "Check that the host is up and its network is stable, then run again."
 _LOG_BROKEN = "Run again: the request log is incomplete, so these numbers cannot be trusted."
 _SLEW = "Let NTP slew the clock, not step it, while a test runs."
 _IMBALANCE = (
@@ -18,6 +19,14 @@ _COMMAND = "The command {when} the trial failed on host {host} ({how})"
 
 
 ENTRIES = [
+    Entry(
+        FindingCode.HOST_LOST,
+        (SUSPECT, INVALID),
+        {
+            "": Wording("A host was lost during the trial: {error}.", _HOST_UP),
+            "after": Wording("A host was lost right after the load: {error}.", _HOST_UP),
+        },
+    ),
     Entry(
         FindingCode.AGENT_LOST,
         (SUSPECT, INVALID),
