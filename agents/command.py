@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import IO
 
-from agents.guard import RUN_VARIABLE
+from agents.orders import RUN_VARIABLE
 
 # How much of a command's output is kept.
 OUTPUT_BYTES = 2000

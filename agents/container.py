@@ -6,7 +6,8 @@ import contextlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from agents.guard import RUN_LABEL
+from agents import lease
+from agents.orders import RUN_LABEL
 from agents.probe import Expect, Request
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ServerContainer:
         """Create the container. Raises docker's own errors when the engine refuses."""
         from docker.types import LogConfig
 
+        lease.register(lease.Item(run, containers=True))
         self._container = engine.containers.create(
             spec.image,
             command=spec.command,

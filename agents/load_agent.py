@@ -11,14 +11,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from agents import lease
 from agents.arrivals import Schedule
 from agents.generators import choice
 from agents.generators.adapter import Generator, NotArmed
 from agents.generators.contract import Arrivals
 from agents.generators.h2load import Capabilities
 from agents.generators.h2load_schedule import OpenLoad, RebuiltSchedule, Scheduled
-from agents.guard import RUN_VARIABLE
 from agents.live_counters import LiveCounters
+from agents.orders import RUN_VARIABLE
 from agents.recorder import OK, Recorder, Window
 from agents.records import AgentFacts, Assignment, Ended, GeneratorKind
 from agents.requestlog import LogTail
@@ -49,7 +50,7 @@ class LoadAgent:
         self.assignment = assignment
         self.rows = 0
         # A fresh folder: h2load appends to a log that is already there.
-        self._folder = Path(tempfile.mkdtemp(prefix=f"volley-{assignment.run}-", dir=scratch_root()))
+        self._folder = lease.made_folder(assignment.run, f"volley-{assignment.run}-", scratch_root())
         log = self._folder / "requests.log"
         # Under a fleet that outlives the run, the variable names the run that the process belongs to.
         environment = {**os.environ, RUN_VARIABLE: assignment.run}

@@ -71,10 +71,11 @@ def ours(url: str) -> list[float]:
     hosts = Hosts(load_inventory(INVENTORY), INVENTORY.parent)
     placements = place(plan, hosts.machines(), campaign.place)
     skews = []
-    with hosts.fleet("bench-skew", placements) as fleet:
+    claim = hosts.claim("bench-skew")
+    with hosts.fleet(claim, placements, []) as fleet:
         fleet.up(lambda text: None)
         for trial in plan.trials:
-            item = TrialInput(trial, campaign.targets["nginx"], campaign.loads["burst"], None, Path.cwd(), "bench-skew")
+            item = TrialInput(trial, campaign.targets["nginx"], campaign.loads["burst"], None, Path.cwd(), claim.mark)
             with fleet.reserve(placements[trial.case.name]) as placed:
                 facts = run_trial(item, placed, lambda event: None).facts
             starts = [agent.first_start_us for agent in facts.agents]

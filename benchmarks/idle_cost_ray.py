@@ -13,6 +13,7 @@ from benchmarks.cpu_time import tree_ns
 from benchmarks.figures import Figure
 from benchmarks.idle_cost import during
 from orchestrator.campaign.hosts import Hosts
+from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.place import place
 from orchestrator.plan import make_plan
 from orchestrator.spec.load import from_plain
@@ -46,7 +47,7 @@ def measure() -> list[Figure]:
     placements = place(plan, hosts.machines(), campaign.place)
     before = set(_below(os.getpid()))
     began_ns: dict[int, int] = {}
-    with hosts.fleet(run, placements, []) as fleet:
+    with hosts.fleet(Claim(run, run), placements, []) as fleet:
         fleet.up(lambda text: None)
         with fleet.reserve(placements[plan.trials[0].case.name]) as placed:
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 import psutil
 
+from agents import lease
+
 VARIABLE = "VOLLEY_TEST_SESSION"
 # pytest's own variable for the parent of its folders, which must outlive a session.
 BASE = "PYTEST_DEBUG_TEMPROOT"
@@ -30,7 +32,8 @@ def begin() -> None:
     # The name is short because the path of a Ray socket inside must not exceed 107 bytes.
     folder = Path(base) / f"vt{MINE}"
     folder.mkdir(exist_ok=True)
-    os.environ |= {VARIABLE: MINE, "TMPDIR": str(folder)}
+    # Leases of its own, too: runs of two sessions would wait for each other.
+    os.environ |= {VARIABLE: MINE, "TMPDIR": str(folder), lease.FOLDER_VARIABLE: str(folder / "leases")}
     tempfile.tempdir = None
 
 

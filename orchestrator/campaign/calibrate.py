@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,21 +54,21 @@ def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceilin
     names = [machine.name for machine in hosts.machines() if machine.slots]
     if not names:
         raise Shortage("no host has the role 'load'", "add 'load' to the roles of a host in the inventory")
-    run = f"calibrate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+    claim = hosts.claim(f"calibrate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     placements = {name: Placement(None, {name: 1}) for name in names}
     found = []
-    with hosts.fleet(run, placements, []) as fleet:
+    with hosts.fleet(claim, placements, []) as fleet:
         fleet.up(tell)
         for pair in pairs(names):
             with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.actors.loads, pair, hosts) as url:
-                settings = [Setting(pair, generator, placed, url, run) for generator in CALIBRATED]
+                settings = [Setting(pair, generator, placed, url, claim.mark) for generator in CALIBRATED]
                 found += [_ceiling(setting, up_to_per_s, tell) for setting in settings]
     return found, keep(hosts.inventory, found)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all steps of one ramp share. url: of the trivial server; run: the name of the calibration."""
+    """What all steps of one ramp share. url: of the trivial server; run: the mark of the calibration."""
 
     pair: Pair
     generator: GeneratorKind

@@ -12,6 +12,7 @@ from pathlib import Path
 from agents.records import GeneratorKind
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.actors import Fleet
+from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.place import LOOPBACK, Machine, Placement, commanded, load_hosts, local_machine, machines_of
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.models import Campaign, Place
@@ -23,21 +24,22 @@ class Hosts:
     """The hosts of a run.
 
     inventory: None for this machine alone; folder: the one that its paths are relative to. ray: whether this machine
-    alone is a Ray node, too.
+    alone is a Ray node, too. wait_s: how long to wait for hosts that another run uses, 0 not at all.
     """
 
     inventory: Inventory | None = None
     folder: Path = Path()
     ray: bool = False
+    wait_s: float = 0.0
 
     @staticmethod
-    def of(origin: Origin) -> Hosts:
+    def of(origin: Origin, wait_s: float = 0.0) -> Hosts:
         """Return the hosts that a run was started with. Raises ConfigurationError."""
         if origin.hosts is None:
-            return Hosts(ray=origin.ray)
+            return Hosts(ray=origin.ray, wait_s=wait_s)
         from orchestrator.spec.load import load_inventory
 
-        return Hosts(load_inventory(Path(origin.hosts)), Path(origin.hosts).parent)
+        return Hosts(load_inventory(Path(origin.hosts)), Path(origin.hosts).parent, wait_s=wait_s)
 
     @property
     def send_images(self) -> bool:
@@ -60,23 +62,27 @@ class Hosts:
         """Return the hosts that only run commands. Raises UsageError for one that the inventory does not have."""
         return commanded(campaign, placements, [machine.name for machine in self.machines()])
 
-    def fleet(self, run: str, placements: dict[str, Placement], others: list[str]) -> Fleet:
+    def claim(self, name: str) -> Claim:
+        """Return the claim of a new run on these hosts. name: the run's, for people."""
+        return Claim.of(name, self.wait_s)
+
+    def fleet(self, claim: Claim, placements: dict[str, Placement], others: list[str]) -> Fleet:
         """Return the fleet, not up yet. others: hosts that are in no placement. Raises HostError."""
         chosen = list(placements.values())
         if self.inventory is None and not self.ray:
             from orchestrator.fleet.local import LocalFleet
 
-            return LocalFleet(run, chosen, others)
+            return LocalFleet(claim, chosen, others)
         from orchestrator.fleet.cluster import RayFleet, nodes_for, own_nodes_here
         from orchestrator.fleet.members import numbered
 
         if self.inventory is None:
-            hold, machines = own_nodes_here(run)
-            return RayFleet(run, hold, machines, chosen, others)
+            hold, machines = own_nodes_here(claim)
+            return RayFleet(claim, hold, machines, chosen, others)
         used = {*(host for placement in chosen for host in placement.hosts), *others}
         used_machines = [machine for machine in self.machines() if machine.name in used]
         machines = numbered(used_machines, self.inventory, self.folder)
-        return RayFleet(run, nodes_for(run, self.inventory, self.folder, machines), machines, chosen, others)
+        return RayFleet(claim, nodes_for(claim, self.inventory, self.folder, machines), machines, chosen, others)
 
     def ceilings_per_s(self) -> dict[GeneratorKind, dict[str, float]]:
         """Return the highest rate of one agent by generator and host, where calibration found the generator's limit."""

@@ -19,8 +19,8 @@ from orchestrator.stored.folder import RunStore
 from orchestrator.stored.reading import read_plan
 
 
-def resume(run: Path, show: Show) -> Finished:
-    """Resume a run, whatever interrupted it. Finished trials are not repeated.
+def resume(run: Path, show: Show, wait_s: float = 0.0) -> Finished:
+    """Resume a run, whatever interrupted it. Finished trials are not repeated. wait_s: as in Hosts.
 
     Raises VolleyError: UsageError with what has changed when the campaign, a host or an image is not what it was.
     """
@@ -28,9 +28,9 @@ def resume(run: Path, show: Show) -> Finished:
     origin = _origin_of(run, plan)
     loaded = _reload(run, plan, origin)
     if isinstance(plan, SearchPlan):
-        search = CapacitySearch(loaded, origin.only, Hosts.of(origin))
+        search = CapacitySearch(loaded, origin.only, Hosts.of(origin, wait_s))
         return search.require_start(runs.resume(search, RunStore.reopen(run), show))
-    trials = CampaignTrials.planned(loaded, origin.only, Hosts.of(origin))
+    trials = CampaignTrials.planned(loaded, origin.only, Hosts.of(origin, wait_s))
     if trials.plan.digest != plan.digest:
         raise UsageError(f"the order of the trials is not that of {run.name}", "start a new run")
     return runs.resume(trials, RunStore.reopen(run), show)

@@ -5,7 +5,6 @@ New and resumed runs, campaigns and searches take the same way through carry_out
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -94,7 +93,7 @@ def start(work: Work, store: RunStore, source: str, origin: Origin | None, show:
         store.write_text(CAMPAIGN_FILE, source)
         store.write_json(PLAN_FILE, to_document(work.document(origin)))
         what = f"run {store.name}: {work.summary_line()}, in {store.path}"
-        return carry_out(work, _session(work, store, store.name), what, [], Judgements(), show, origin is not None)
+        return carry_out(work, _session(work, store), what, [], Judgements(), show, origin is not None)
 
 
 def resume(work: Work, store: RunStore, show: Show) -> Finished:
@@ -102,9 +101,8 @@ def resume(work: Work, store: RunStore, show: Show) -> Finished:
     with store:
         judgements = Judgements()
         done = judgements.of_run(store.path)
-        label = f"resumed-{os.getpid()}-{store.name}"
         what = f"run {store.name} resumed: {work.progress_line(len(done))}, in {store.path}"
-        return carry_out(work, _session(work, store, label), what, done, judgements, show, resumable=True)
+        return carry_out(work, _session(work, store), what, done, judgements, show, resumable=True)
 
 
 def carry_out(
@@ -136,6 +134,7 @@ def carry_out(
     return finished
 
 
-def _session(work: Work, store: RunStore, label: str) -> Session:
+def _session(work: Work, store: RunStore) -> Session:
     cases = list({trial.case.name: trial.case for trial in work.trials}.values())
-    return Session(work.loaded, work.targets, work.placements, store, work.hosts, label, cases)
+    claim = work.hosts.claim(store.name)
+    return Session(work.loaded, work.targets, work.placements, store, work.hosts, claim, cases)

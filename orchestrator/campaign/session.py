@@ -16,6 +16,7 @@ from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, Environment
+from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.limits import require_room, rooms_of
 from orchestrator.fleet.place import Placement
@@ -39,8 +40,8 @@ class Session:
 
     cases: those that are planned; a search plans each when it is due.
 
-    label: marks the run's processes. A resumed run has another label, because the guards of the interrupted one may
-    still be cleaning up.
+    claim: what the run says of itself on its hosts. Its mark is new each time the hosts are started, because the guards
+    of the time before may still be cleaning up.
     """
 
     loaded: Loaded
@@ -48,7 +49,7 @@ class Session:
     placements: dict[str, Placement]
     store: RunStore
     hosts: Hosts
-    label: str
+    claim: Claim
     cases: Sequence[Case] = ()
 
     def run(self, policy: RunRetryPolicy, say: Say, work: Callable[[RunContext], None]) -> None:
@@ -56,10 +57,10 @@ class Session:
 
         work: may be called again after a HostLost, and then continues where it was. Raises VolleyError.
         """
-        label = self.label
+        claim = self.claim
         while True:
             try:
-                self._run_once(label, say, work)
+                self._run_once(claim, say, work)
                 return
             except HostLost as error:
                 if not policy.may_restart_hosts():
@@ -68,11 +69,11 @@ class Session:
                 when = f" in {pause_s:.0f} s" if pause_s else ""
                 say(Event("renew", f"{error.message}; restarting the hosts{when}"))
                 time.sleep(pause_s)
-                label = f"again{policy.restarts}-{os.getpid()}-{self.store.name}"
+                claim = claim.again()
 
-    def _run_once(self, label: str, say: Say, work: Callable[[RunContext], None]) -> None:
+    def _run_once(self, claim: Claim, say: Say, work: Callable[[RunContext], None]) -> None:
         campaign, hosts = self.loaded.campaign, self.hosts
-        with hosts.fleet(label, self.placements, hosts.commanded(campaign, self.placements)) as fleet:
+        with hosts.fleet(claim, self.placements, hosts.commanded(campaign, self.placements)) as fleet:
             fleet.up(lambda text: say(Event("host", text)))
             say(Event("placed", f"hosts are up: {', '.join(fleet.hosts)}"))
             planned = [(case, self.placements[case.name]) for case in self.cases]
@@ -90,7 +91,7 @@ class Session:
                 RunContext(
                     campaign,
                     self.loaded.folder,
-                    label,
+                    claim.mark,
                     images,
                     reserve,
                     fleet.accepted_keys,

@@ -15,6 +15,7 @@ from orchestrator import __version__
 from orchestrator.cli import bench, check, generator, hosts, results, results_compare, run, search
 from orchestrator.cli import exit as leaving
 from orchestrator.cli.own_agents import require_own_agents
+from orchestrator.cli.waiting import spelled_out
 from orchestrator.errors import EXIT_OK
 
 PROGRAM = "volley"
@@ -42,7 +43,7 @@ def invoke(arguments: list[str]) -> int:
     """Run one verb, explain on stderr how it failed, and return its exit code."""
     try:
         require_own_agents()
-        code: int = app(arguments, prog_name=PROGRAM, standalone_mode=False) or EXIT_OK
+        code: int = app(spelled_out(arguments), prog_name=PROGRAM, standalone_mode=False) or EXIT_OK
         # Typer takes an interruption for an exit code of its own.
         leaving.raise_if_interrupted()
     except BaseException as error:

@@ -8,7 +8,7 @@ import typer
 
 from agents.generators.contract import Arrivals
 from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
-from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet, WithRay
+from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet, Wait, WithRay
 from orchestrator.cli.progress import show_run
 from orchestrator.cli.request import WithArrivals, takes_request
 
@@ -49,6 +49,7 @@ def bench(
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Number of trials.")] = 3,
     hosts: OnHosts = None,
     ray: WithRay = False,
+    wait: Wait = None,
     out: Out = DEFAULT_OUT,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -60,5 +61,5 @@ def bench(
 
     asked = inline.Bench(url, clients, repeat, requests, duration, rate, arrivals, agents, request)
     loaded = inline.bench(asked)
-    placed, source = hosts_of(hosts, ray), inline.source(loaded)
+    placed, source = hosts_of(hosts, ray, wait), inline.source(loaded)
     show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet)

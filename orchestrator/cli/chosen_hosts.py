@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.cli.waiting import wait_s_of
+
 if TYPE_CHECKING:
     from orchestrator.campaign.hosts import Hosts
 
@@ -17,12 +19,16 @@ def start_ahead(inventory: Path | None, ray: bool) -> None:
         spawn.start_ahead()
 
 
-def hosts_of(inventory: Path | None, ray: bool = False) -> Hosts:
-    """Return the hosts of a run: this machine, or those of an inventory. Raise ConfigurationError."""
+def hosts_of(inventory: Path | None, ray: bool = False, wait: str | None = None) -> Hosts:
+    """Return the hosts of a run: this machine, or those of an inventory. Raise ConfigurationError.
+
+    wait: how long to wait for hosts that another run uses, as typed.
+    """
     from orchestrator.campaign.hosts import Hosts
 
+    wait_s = wait_s_of(wait)
     if inventory is None:
-        return Hosts(ray=ray)
+        return Hosts(ray=ray, wait_s=wait_s)
     from orchestrator.spec.load import load_inventory
 
-    return Hosts(load_inventory(inventory), inventory.parent.resolve())
+    return Hosts(load_inventory(inventory), inventory.parent.resolve(), wait_s=wait_s)

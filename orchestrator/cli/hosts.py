@@ -13,10 +13,11 @@ import typer
 
 from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.hosts_table import document, print_table
-from orchestrator.cli.options import HIGHEST_CALIBRATION, AsJson, InventoryFile, UpTo
-from orchestrator.errors import EXIT_UNREACHABLE, Several, UsageError
+from orchestrator.cli.options import HIGHEST_CALIBRATION, AsJson, Force, InventoryFile, UpTo, Wait
+from orchestrator.errors import EXIT_UNREACHABLE, HostError, Several, UsageError
 
 if TYPE_CHECKING:
+    from agents.orders import Cleaned
     from orchestrator.campaign.hosts import Hosts
     from orchestrator.fleet.ceilings import Ceiling
     from orchestrator.spec.inventory import Inventory
@@ -79,13 +80,14 @@ def up(
     install: Annotated[
         bool, typer.Option("--install", help="Install missing system packages on the hosts (apt).")
     ] = False,
+    force: Force = False,
 ) -> None:
     """Prepare every host and keep the fleet running between runs; stop it with 'down'."""
     from orchestrator.fleet import care
 
     inventory, _ = _load(hosts)
     _note(f"preparing {_hosts(inventory)}")
-    started = care.up(hosts, inventory, install, _note)
+    started = care.up(hosts, inventory, install, _note, force)
     if started.hosts:
         typer.echo(f"up: {', '.join(started.hosts)}; stop the fleet with: volley hosts down --hosts {hosts}")
     if started.errors:
@@ -93,12 +95,12 @@ def up(
 
 
 @hosts_app.command()
-def down(hosts: InventoryFile) -> None:
+def down(hosts: InventoryFile, force: Force = False) -> None:
     """Stop the fleet that 'up' started. The prepared environment stays on the hosts."""
     from orchestrator.fleet import care
 
     inventory, _ = _load(hosts)
-    name = care.down(inventory)
+    name = care.down(inventory, force)
     typer.echo(f"down: {name}" if name else "no fleet of this inventory is running")
 
 
@@ -110,30 +112,60 @@ def clean(
     run: Annotated[
         str | None, typer.Option("--run", metavar="RUN", help="Remove only what this run left behind.")
     ] = None,
+    force: Force = False,
 ) -> None:
-    """Remove what runs left behind: processes, containers and files.
+    """Remove what your dead runs left behind: processes, containers and files.
 
-    Without --run, also remove the environment that was sent to the hosts. Works without Ray.
+    Runs that are alive are left alone, unless --force is given. Without --run,
+    also remove the environment that was sent to the hosts. Works without Ray.
     """
     from orchestrator.fleet import care
 
+    if run is not None and not run.strip():
+        raise UsageError(
+            "--run: the name of the run is empty", "name a run, or omit --run to clean up after all of them"
+        )
     if hosts is None:
-        found = {"this machine": care.clean_here(run)}
+        found = {"this machine": care.clean_here(run, force)}
     else:
         inventory, folder = _load(hosts)
         _note(f"cleaning {_hosts(inventory)}")
-        found = care.clean(inventory, folder, run)
-    for name, removed in found.items():
-        typer.echo(f"{name}: " + ", ".join(f"{count} {what}" for what, count in asdict(removed).items()) + " removed")
+        found = care.clean(inventory, folder, run, force)
+    errors = [error for name, cleaned in found.items() for error in _show_cleaned(name, cleaned, run)]
+    if errors:
+        raise Several(errors)
+
+
+def _show_cleaned(host: str, cleaned: Cleaned, run: str | None) -> list[HostError]:
+    """Print what was removed from a host and what was left alone; return what is an error."""
+    from orchestrator.fleet.claims import used_by
+
+    typer.echo(f"{host}: " + ", ".join(_count(n, what) for what, n in asdict(cleaned.removed).items()) + " removed")
+    errors = [HostError(f"{host}: {trouble}", "start the engine, then clean again") for trouble in cleaned.trouble]
+    for busy in cleaned.left:
+        if run is not None:
+            hint = "end it with Ctrl-C where it runs, or remove it with --force"
+            errors.append(HostError(f"{host} is {used_by(busy)}: it is not dead", hint))
+        else:
+            typer.echo(f"  left alone: {used_by(busy)} (--force ends it)")
+    return errors
+
+
+def _count(number: int, plural: str) -> str:
+    """Return a number of things: '1 process', '2 containers'."""
+    one = {"processes": "process", "containers": "container", "files": "folder"}
+    return f"{number} {one[plural] if number == 1 else 'folders' if plural == 'files' else plural}"
 
 
 @hosts_app.command()
-def calibrate(hosts: InventoryFile, up_to: UpTo = HIGHEST_CALIBRATION, as_json: AsJson = False) -> None:
+def calibrate(
+    hosts: InventoryFile, up_to: UpTo = HIGHEST_CALIBRATION, wait: Wait = None, as_json: AsJson = False
+) -> None:
     """Measure how much load one agent on each load host can send.
 
     --dry-run and the findings of later runs use the result.
     """
-    show_ceilings(hosts_of(hosts), up_to, as_json)
+    show_ceilings(hosts_of(hosts, wait=wait), up_to, as_json)
 
 
 def show_ceilings(hosts: Hosts, up_to: str, as_json: bool) -> None:

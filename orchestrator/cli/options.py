@@ -34,5 +34,14 @@ OnlyTargets = Annotated[
 Agents = Annotated[int | None, typer.Option("--agents", metavar="N", help="Number of generator processes (default 2).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
+Wait = Annotated[
+    str | None,
+    typer.Option(
+        "--wait",
+        metavar="[DURATION]",
+        help="If another run uses the hosts, wait for it: as long as it takes, or at most e.g. 30m.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Also end a run that is under way.")]
 UpTo = Annotated[str, typer.Option("--up-to", metavar="RATE", help="Highest rate to try, at least 500/s.")]
 HIGHEST_CALIBRATION = "512000/s"

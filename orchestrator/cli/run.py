@@ -20,9 +20,11 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
+    Wait,
     WithRay,
 )
 from orchestrator.cli.progress import origin_of, show_run
+from orchestrator.cli.waiting import wait_s_of
 
 if TYPE_CHECKING:
     from orchestrator.spec.checks import Loaded
@@ -35,6 +37,7 @@ def run(
     campaign: CampaignFile,
     hosts: OnHosts = None,
     ray: WithRay = False,
+    wait: Wait = None,
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     only: OnlyCases = None,
@@ -58,7 +61,7 @@ def run(
         _show_plan(loaded, only, hosts, as_json)
         return
     source = source_of(campaign, set_ or ())
-    origin, placed = origin_of(str(campaign.resolve()), set_ or (), only, hosts, ray), hosts_of(hosts, ray)
+    origin, placed = origin_of(str(campaign.resolve()), set_ or (), only, hosts, ray), hosts_of(hosts, ray, wait)
     show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet)
 
 
@@ -78,11 +81,12 @@ def source_of(campaign: Path, overrides: Sequence[str]) -> str:
 
 
 @app.command()
-def resume(run_folder: RunFolder, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def resume(run_folder: RunFolder, wait: Wait = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
     """Resume an interrupted run or search.
 
     Finished trials are kept; a changed campaign or image is refused.
     """
     from orchestrator.campaign.resume import resume as resume_run
 
-    show_run(lambda show: resume_run(run_folder, show), as_json, quiet)
+    wait_s = wait_s_of(wait)
+    show_run(lambda show: resume_run(run_folder, show, wait_s), as_json, quiet)

@@ -20,6 +20,7 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
+    Wait,
     WithRay,
 )
 from orchestrator.cli.progress import origin_of, show_run
@@ -69,6 +70,7 @@ def saturate(
     agents: Agents = None,
     hosts: OnHosts = None,
     ray: WithRay = False,
+    wait: Wait = None,
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     only: OnlyTargets = None,
@@ -96,7 +98,7 @@ def saturate(
         sets = [*(set_ or []), *asked.overrides()]
         loaded = _searchable(Path(what), sets)
         file, source = str(Path(what).resolve()), source_of(Path(what), sets)
-    origin, placed = origin_of(file, sets, only, hosts, ray), hosts_of(hosts, ray)
+    origin, placed = origin_of(file, sets, only, hosts, ray), hosts_of(hosts, ray, wait)
     # The run folder lacks what can be secret, and a run is resumed from its folder.
     resumable = not is_url(what) or not request.is_secret
     show_run(lambda show: run_saturation(loaded, source, out, show, placed, origin, resumable), as_json, quiet)
@@ -128,6 +130,7 @@ def sweep(
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Number of trials per client count.")] = 5,
     hosts: OnHosts = None,
     ray: WithRay = False,
+    wait: Wait = None,
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     as_json: AsJson = False,
@@ -149,7 +152,7 @@ def sweep(
         loaded = inline.swept(load(Path(what), set_ or ()), clients, duration, repeat)
     typed = {"sweep": what, "clients": clients, "duration": duration, "repetitions": repeat}
     source = inline.source(loaded) if is_url(what) else json.dumps(typed, indent=2) + "\n"
-    placed = hosts_of(hosts, ray)
+    placed = hosts_of(hosts, ray, wait)
     show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, show_scaling)
 
 

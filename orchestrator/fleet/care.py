@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -15,13 +13,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TypeVar
 
-from agents import guard
 from agents.clock import OffsetBound
-from agents.guard import Removed
+from agents.lease import LeaseError
+from agents.orders import Cleaned
 from agents.records import HostRole, from_plain
+from agents.sweep import clean_host
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import keeper, limits, preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
+from orchestrator.fleet.claims import unusable, used_by
 from orchestrator.fleet.environment import archives, project
 from orchestrator.fleet.keeper import ReportKind
 from orchestrator.fleet.members import members, our_address
@@ -34,6 +34,7 @@ from orchestrator.spec.inventory import Inventory
 
 T = TypeVar("T")
 DOWN_WITHIN_S = 60.0
+CLEANED_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +131,10 @@ class Start:
     errors: list[HostError] = field(default_factory=list)
 
 
-def up(path: Path, inventory: Inventory, install: bool, notify: Notify) -> Start:
+def up(path: Path, inventory: Inventory, install: bool, notify: Notify, force: bool = False) -> Start:
     """Start a fleet and leave it to a keeper. Raises HostError.
 
-    A fleet that is already up, complete and of this version, stays as it is.
+    A fleet that is already up, complete and of this version, stays as it is. force: restart one that a run uses, too.
     """
     state = keeper.current(inventory)
     if state is not None:
@@ -141,7 +142,7 @@ def up(path: Path, inventory: Inventory, install: bool, notify: Notify) -> Start
             notify(f"the fleet {state.fleet} is up")
             return Start(hosts=state.hosts)
         notify("the fleet is incomplete or runs another version: restarting it")
-        down(inventory)
+        down(inventory, force)
     log = keeper.state_file(inventory).with_suffix(".log")
     process = _start_keeper(path, install, log)
     try:
@@ -181,12 +182,16 @@ def _follow(output: IO[bytes], notify: Notify) -> Start:
     return started
 
 
-def down(inventory: Inventory) -> str | None:
-    """Stop the fleet that is up and return its name; None when there is none. Raises HostError."""
+def down(inventory: Inventory, force: bool = False) -> str | None:
+    """Stop the fleet that is up and return its name; None when there is none. Raises HostError.
+
+    force: end a run that uses it, too.
+    """
     state = keeper.current(inventory)
     if state is None:
         return None
-    os.kill(state.pid, signal.SIGTERM)
+    if (busy := keeper.stop(state, force)) is not None:
+        raise HostError(f"the fleet is {used_by(busy)}", "wait until it has ended, or end it too with --force")
     deadline = time.monotonic() + DOWN_WITHIN_S
     while Path(f"/proc/{state.pid}").exists() and not _is_zombie(state.pid):
         if time.monotonic() > deadline:
@@ -205,18 +210,18 @@ def _is_zombie(pid: int) -> bool:
         return True
 
 
-def clean(inventory: Inventory, folder: Path, run: str | None) -> dict[str, Removed]:
-    """Remove what runs have left on the hosts; return how much, by host. Needs nothing that is up, Ray included.
+def clean(inventory: Inventory, folder: Path, run: str | None, force: bool = False) -> dict[str, Cleaned]:
+    """Remove what dead runs have left on the hosts; return how much, by host. Needs nothing that is up, Ray included.
 
-    run: only this run's; None: that of all runs, the fleet that is up, and what was sent to the
-    hosts. Raises HostError, or Several, after all hosts that can be cleaned are clean.
+    run: only this run's; None: that of all runs, and what was sent to the hosts. force: end live runs and the fleet that
+    is up, too. Raises HostError, or Several, after all hosts that can be cleaned are clean.
     """
-    if run is None:
-        down(inventory)
+    if run is None and force:
+        down(inventory, force)
 
-    async def sweep(member: Member) -> Removed | HostError:
+    async def sweep(member: Member) -> Cleaned | HostError:
         try:
-            return await _clean(member.ssh, run)
+            return await _clean(member.ssh, run, force)
         except HostError as error:
             return error
 
@@ -225,18 +230,20 @@ def clean(inventory: Inventory, folder: Path, run: str | None) -> dict[str, Remo
     errors = [result for result in results.values() if isinstance(result, HostError)]
     if errors:
         raise Several(errors)
-    return {name: result for name, result in results.items() if isinstance(result, Removed)}
+    return {name: result for name, result in results.items() if isinstance(result, Cleaned)}
 
 
-async def _clean(host: SshHost, run: str | None) -> Removed:
+async def _clean(host: SshHost, run: str | None, force: bool) -> Cleaned:
     """Clean one host up. Raises HostError."""
     await host.connect()
     prepared = await provision.send(host, [project()], zstd=False)
-    done = await host.run(prepared.shell(f"-m agents.guard --clean {shlex.quote(run) if run else ''}"))
-    if run is None:
-        await provision.forget(host)
+    options = " --force" * force + (f" {shlex.quote(run)}" if run is not None else "")
+    done = await host.run(prepared.shell(f"-m agents.guard --clean{options}"), timeout_s=CLEANED_WITHIN_S)
     try:
-        return from_plain(Removed, json.loads(done.out.splitlines()[-1]))
+        cleaned = from_plain(Cleaned, json.loads(done.out.splitlines()[-1]))
+        if run is None and not cleaned.left:
+            await provision.forget(host)  # live runs need it
+        return cleaned
     except (ValueError, IndexError):
         raise HostError(
             f"host {host.name}: cleaning up failed: {last_line(done)[-120:]}",
@@ -244,9 +251,15 @@ async def _clean(host: SshHost, run: str | None) -> Removed:
         ) from None
 
 
-def clean_here(run: str | None) -> Removed:
-    """Remove what a run, or all runs, have left on this machine; return how much."""
-    return guard.clean(run)
+def clean_here(run: str | None, force: bool = False) -> Cleaned:
+    """Remove what a dead run, or all of them, have left on this machine; return how much. force: end live ones, too.
+
+    Raises HostError.
+    """
+    try:
+        return clean_host(run, force)
+    except LeaseError as error:
+        raise unusable(error) from error
 
 
 def keys(inventory: Inventory, folder: Path) -> tuple[list[Presented], list[HostError]]:

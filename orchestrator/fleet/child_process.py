@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from agents.channel import READY, Answer, BrokenChannel, Call, Channel
+from agents.lease import Lease
 from agents.records import HostRole
 from orchestrator.errors import HostError
-from orchestrator.fleet import spawn
+from orchestrator.fleet import claims, spawn
 from orchestrator.fleet.guard_here import GuardHere
 from orchestrator.fleet.handles import CommandHandle, LoadHandle, Pending, ServerHandle
 from orchestrator.fleet.hosts import HostLost, at_once, failed, gone, silent
@@ -182,13 +183,16 @@ class Children:
     A guard ends and removes it, too, when this process dies.
     """
 
-    def __init__(self, run: str, containers: bool = True) -> None:
-        """Start the guard. containers: whether the run has any. Raises HostError."""
+    def __init__(self, run: str, containers: bool = True, lease: Lease | None = None) -> None:
+        """Start the guard. containers: whether the run has any.
+
+        lease: that of the run; without one, the run may be beside others. Raises HostError.
+        """
         self._run = run
         self._children: list[Child] = []
         self._adding = threading.Lock()
         try:
-            self._guard: GuardHere | None = GuardHere(run, [spawn.AHEAD], containers)
+            self._guard: GuardHere | None = GuardHere(run, containers, lease or claims.beside(run, [spawn.AHEAD]))
         except OSError as error:
             raise HostError(
                 f"cannot start the guard of the run: {error}", "check this machine: volley doctor"

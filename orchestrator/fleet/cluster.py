@@ -17,6 +17,7 @@ from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet import keeper, raynode
 from orchestrator.fleet.actors import Actors, Notify, Roles
 from orchestrator.fleet.background import Background
+from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.members import members, our_address
@@ -87,14 +88,14 @@ class OwnNodes:
         return self._nodes.accepted_keys()
 
 
-def own_nodes_here(run: str) -> tuple[OwnNodes, list[Machine]]:
+def own_nodes_here(claim: Claim) -> tuple[OwnNodes, list[Machine]]:
     """Return the nodes of a run on this machine alone, where everything listens on loopback only."""
     machine = local_machine(LOOPBACK)
-    nodes = Nodes(run, LOOPBACK, raynode.anywhere(LOOPBACK), machine, [])
+    nodes = Nodes(claim, LOOPBACK, raynode.anywhere(LOOPBACK), machine, [])
     return OwnNodes(nodes, Background()), [machine]
 
 
-def nodes_for(run: str, inventory: Inventory, folder: Path, machines: list[Machine]) -> Hold:
+def nodes_for(claim: Claim, inventory: Inventory, folder: Path, machines: list[Machine]) -> Hold:
     """Return the nodes of a run over SSH: those of the fleet that is up, else nodes of its own. Raises HostError."""
     if (state := keeper.current(inventory)) is not None:
         if missing := [machine.name for machine in machines if machine.name not in state.hosts]:
@@ -104,21 +105,20 @@ def nodes_for(run: str, inventory: Inventory, folder: Path, machines: list[Machi
             )
         if state.project != project().name:
             raise HostError("the fleet runs another version of Volley", "restart it: volley hosts up --hosts INVENTORY")
-        return keeper.KeptNodes(run, state)
+        return keeper.KeptNodes(claim, state)
     fleet = members(inventory, folder, machines)
-    return OwnNodes(
-        Nodes(run, our_address(inventory, folder), raynode.pinned(inventory.ports), None, fleet), Background()
-    )
+    nodes = Nodes(claim, our_address(inventory, folder), raynode.pinned(inventory.ports), None, fleet)
+    return OwnNodes(nodes, Background())
 
 
 class RayFleet:
     """Brings the nodes up, and leaves nothing behind on exit, whatever happened in between."""
 
     def __init__(
-        self, run: str, hold: Hold, machines: list[Machine], placements: list[Placement], others: list[str]
+        self, claim: Claim, hold: Hold, machines: list[Machine], placements: list[Placement], others: list[str]
     ) -> None:
         """others: hosts that are in no placement, for commands only."""
-        self._run = run
+        self._claim, self._run = claim, claim.mark
         self._hold = hold
         self._machines = {machine.name: machine for machine in machines}
         self._connected = False
@@ -240,7 +240,7 @@ class RayFleet:
             if left:
                 raise HostError(
                     f"{', '.join(left)} could not be cleaned up in time; its guard is still working on it",
-                    f"check, and if necessary run: volley hosts clean --run {self._run}",
+                    f"check, and if necessary run: volley hosts clean --run {self._claim.name}",
                 )
 
     def __enter__(self) -> RayFleet:

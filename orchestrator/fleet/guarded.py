@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol
 
-from agents.guard import GuardEvent, GuardEventKind, Order
+from agents.orders import Busy, GuardEvent, GuardEventKind, Order, Request, RequestKind
 from agents.records import from_plain, to_plain
 from orchestrator.errors import HostError
 from orchestrator.fleet.provision import Prepared
@@ -52,21 +52,83 @@ class Guard:
         self._events: dict[tuple[GuardEventKind, str], GuardEvent] = {}
         self._changed = asyncio.Condition()
         self._gone = False
+        # The last report about the host's queue.
+        self._claim: GuardEvent | None = None
         self._tasks = [asyncio.create_task(self._listen())]
 
     async def begin(self, order: Order) -> None:
-        """Send the order and wait until the node's process has been started. Raises HostError."""
+        """Send an order that need not wait for its host; return when the node's process runs. Raises HostError."""
+        self._order(order)
+        await self._started()
+
+    def _order(self, order: Order) -> None:
         self._stdin.write(json.dumps(to_plain(order)).encode() + b"\n")
         if self._lease_s:
             self._tasks.append(asyncio.create_task(self._beat()))
+
+    async def _started(self) -> None:
         started = await self.event(GuardEventKind.STARTED, STARTED_WITHIN_S)
         if started is None:
-            reason = f": {self.ended.log}" if self.ended else ""
-            raise HostError(
-                f"host {self.host}: the guard did not start{reason}",
-                "check that 'python' in the inventory names the right interpreter there",
-            )
+            raise self._not_started()
         self.folder = started.folder
+
+    def _not_started(self) -> HostError:
+        reason = f": {self.ended.log}" if self.ended else ""
+        return HostError(
+            f"host {self.host}: the guard did not start{reason}",
+            "check that 'python' in the inventory names the right interpreter there",
+        )
+
+    async def ask(self, order: Order) -> None:
+        """Send an order for the host alone, and wait until its queue is known. Raises HostError."""
+        self._order(order)
+        if await self._claim_event(GuardEventKind.FREE, GuardEventKind.BUSY) is None:
+            raise self._not_started()
+
+    @property
+    def busy(self) -> Busy | None:
+        """Who has the host now; None when it is free."""
+        return None if self._claim is None else self._claim.busy
+
+    async def take(self) -> bool:
+        """Take the host; return whether it was free. Raises HostError when the guard is gone."""
+        self._claim = None
+        self._request(Request(RequestKind.TAKE))
+        answer = await self._claim_event(GuardEventKind.TAKEN, GuardEventKind.BUSY)
+        if answer is None:
+            raise self._not_started()
+        return answer.event is GuardEventKind.TAKEN
+
+    async def give_back(self) -> None:
+        """Give the host back, and stay in the queue."""
+        self._claim = None
+        self._request(Request(RequestKind.YIELD))
+        await self._claim_event(GuardEventKind.FREE, GuardEventKind.BUSY)
+
+    def require(self) -> None:
+        """Raise HostError when the guard is gone."""
+        if self._gone or self.ended is not None:
+            raise self._not_started()
+
+    async def start(self, python_path: str = "") -> None:
+        """Start the node on a host that was taken. python_path: where its packages are there. Raises HostError."""
+        self._request(Request(RequestKind.START, python_path=python_path))
+        await self._started()
+
+    async def _claim_event(self, *kinds: GuardEventKind) -> GuardEvent | None:
+        """Wait for a report about the queue; return it, None when it does not come."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STARTED_WITHIN_S), self._changed:
+                await self._changed.wait_for(
+                    lambda: (
+                        self._gone or self.ended is not None or (self._claim is not None and self._claim.event in kinds)
+                    )
+                )
+        return self._claim if self._claim is not None and self._claim.event in kinds else None
+
+    def _request(self, request: Request) -> None:
+        with contextlib.suppress(OSError):
+            self._stdin.write(json.dumps(to_plain(request)).encode() + b"\n")
 
     async def _listen(self) -> None:
         # The guard is gone however the channel ends; asyncssh reports a lost connection as its own
@@ -80,8 +142,10 @@ class Guard:
             self._changed.notify_all()
 
     async def _note(self, event: GuardEvent) -> None:
-        run = event.run if event.event is GuardEventKind.RUN_ENDED else ""
+        run = event.run if event.event in (GuardEventKind.RUN_BEGUN, GuardEventKind.RUN_ENDED) else ""
         async with self._changed:
+            if event.event in (GuardEventKind.FREE, GuardEventKind.BUSY, GuardEventKind.TAKEN):
+                self._claim = event
             self._events[event.event, run] = event
             self._changed.notify_all()
 
@@ -112,10 +176,13 @@ class Guard:
 
     async def end_run(self, run: str) -> bool:
         """Have a run that used this node stopped and removed; return whether that was done in time."""
-        with contextlib.suppress(OSError):
-            self._stdin.write(json.dumps({"end": run}).encode() + b"\n")
-            return await self.event(GuardEventKind.RUN_ENDED, CLEANED_WITHIN_S, run) is not None
-        return False
+        self._request(Request(RequestKind.END, run))
+        return await self.event(GuardEventKind.RUN_ENDED, CLEANED_WITHIN_S, run) is not None
+
+    async def begin_run(self, run: str, name: str, owner: str) -> bool:
+        """Begin a run on this node; return whether its lease is there. run: its mark."""
+        self._request(Request(RequestKind.BEGIN, run, name, owner))
+        return await self.event(GuardEventKind.RUN_BEGUN, STARTED_WITHIN_S, run) is not None
 
     async def close(self) -> bool:
         """Have the guard clean up and exit; return whether it did within CLEANED_WITHIN_S."""

@@ -16,15 +16,18 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from agents.orders import Busy
 from agents.records import from_plain, to_plain
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import raynode
 from orchestrator.fleet.actors import Notify
+from orchestrator.fleet.claims import POLL_S, Claim, Queue, owner
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.members import members, our_address
 from orchestrator.fleet.nodes import Nodes
@@ -76,25 +79,32 @@ class Report:
 
 
 class RequestKind(StrEnum):
-    """JOIN: use the fleet alone. LEAVE: remove what is left of the run and free the fleet."""
+    """JOIN: use the fleet alone. LEAVE: remove what is left of the run and free the fleet. STOP: end the fleet."""
 
     JOIN = "join"
     LEAVE = "leave"
+    STOP = "stop"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a run asks the keeper for."""
+    """What a run asks the keeper for. mark, name, owner: the run's (JOIN). force: end a run that uses it, too (STOP)."""
 
     kind: RequestKind
-    run: str
+    mark: str = ""
+    name: str = ""
+    owner: str = ""
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The keeper's answer. refused_for: the run that uses the fleet now. uncleaned: hosts where cleaning up failed."""
+    """The keeper's answer. busy: the run that uses the fleet now, or is before this one in the queue.
 
-    refused_for: str | None = None
+    uncleaned: hosts where cleaning up failed.
+    """
+
+    busy: Busy | None = None
     uncleaned: list[str] = field(default_factory=list)
 
 
@@ -124,8 +134,8 @@ class KeptNodes:
 
     loopback = False
 
-    def __init__(self, run: str, state: State) -> None:
-        self._run = run
+    def __init__(self, claim: Claim, state: State) -> None:
+        self._claim = claim
         self._state = state
         self._channel: socket.socket | None = None
         self.address = state.address
@@ -134,24 +144,22 @@ class KeptNodes:
         self.token_file = Path(state.token_file)
 
     def take(self, notify: Notify) -> None:
-        """Join the fleet. Raises HostError when another run uses it, or the keeper does not answer."""
-        channel = socket.socket(socket.AF_UNIX)
+        """Join the fleet, as soon as it is free. Raises HostError when another run uses it, or the keeper is silent."""
+        channel, queue = socket.socket(socket.AF_UNIX), Queue(self._claim, notify)
         channel.settimeout(ANSWERED_WITHIN_S)
+        request = Request(RequestKind.JOIN, self._claim.mark, self._claim.name, owner())
         try:
             channel.connect(self._state.socket)
-            answer = _ask(channel, Request(RequestKind.JOIN, self._run))
+            # The keeper keeps this run's place in its queue as long as the channel is open.
+            while (busy := _ask(channel, request).busy) is not None:
+                queue.wait({"the fleet": busy})
+                time.sleep(POLL_S)
         except (OSError, ValueError) as error:
             channel.close()
-            raise HostError(
-                f"the keeper of the fleet does not answer: {error}",
-                "restart the fleet: volley hosts down --hosts INVENTORY, then volley hosts up --hosts INVENTORY",
-            ) from None
-        if answer.refused_for is not None:
+            raise _no_answer(error) from None
+        except BaseException:
             channel.close()
-            raise HostError(
-                f"the fleet is in use by run {answer.refused_for}",
-                "wait until that run has ended: two runs would disturb each other's measurements",
-            )
+            raise
         self._channel = channel
         notify(f"joined the fleet {self._state.fleet}, which is up")
 
@@ -161,7 +169,7 @@ class KeptNodes:
             return []
         channel, self._channel = self._channel, None
         try:
-            return _ask(channel, Request(RequestKind.LEAVE, self._run)).uncleaned
+            return _ask(channel, Request(RequestKind.LEAVE)).uncleaned
         except (OSError, ValueError):
             return list(self._state.hosts)
         finally:
@@ -183,17 +191,44 @@ def _ask(channel: socket.socket, request: Request) -> Answer:
     return from_plain(Answer, json.loads(data))
 
 
+def _no_answer(error: Exception) -> HostError:
+    return HostError(
+        f"the keeper of the fleet does not answer: {error}",
+        "restart the fleet: volley hosts down --force --hosts INVENTORY, then volley hosts up --hosts INVENTORY",
+    )
+
+
+def stop(state: State, force: bool) -> Busy | None:
+    """Have a keeper end its fleet; return the run that uses the fleet, unless that is ended, too. Raises HostError."""
+    channel = socket.socket(socket.AF_UNIX)
+    channel.settimeout(ANSWERED_WITHIN_S)
+    try:
+        channel.connect(state.socket)
+        return _ask(channel, Request(RequestKind.STOP, force=force)).busy
+    except (OSError, ValueError) as error:
+        if not force:
+            raise _no_answer(error) from None
+        with contextlib.suppress(OSError):
+            os.kill(state.pid, signal.SIGTERM)
+        return None
+    finally:
+        channel.close()
+
+
 class Keeper:
-    """Nodes, a socket, and at most one run at a time."""
+    """Nodes, a socket, and at most one run at a time; the others wait in the order in which they asked."""
 
     def __init__(self, nodes: Nodes, file: Path) -> None:
         self._nodes = nodes
         self._file = file
-        self._run: str | None = None
+        self._done = asyncio.Event()
+        self._run: Request | None = None
+        self._since = 0.0
+        self._waiting: list[str] = []
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Accept runs until the process is told to stop or no host is left. ready: called once runs can join."""
-        done = asyncio.Event()
+        done = self._done
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, done.set)
         place = str(self._nodes.token_file.with_name("keeper"))
@@ -217,7 +252,7 @@ class Keeper:
         nodes = self._nodes
         state = State(
             pid=os.getpid(),
-            fleet=nodes.fleet,
+            fleet=nodes.claim.mark,
             address=nodes.address,
             first_port=nodes.ports.gcs,
             head_address=nodes.head_address,
@@ -234,30 +269,60 @@ class Keeper:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one run's connection; stop what is left of the run when the connection ends without LEAVE."""
-        joined: str | None = None
+        joined: Request | None = None
+        asked = ""
         try:
             while line := await reader.readline():
                 request = from_plain(Request, json.loads(line))
                 if request.kind is RequestKind.LEAVE:
                     answer = Answer(uncleaned=await self._end(joined))
                     joined = None
-                elif self._run is not None:
-                    answer = Answer(refused_for=self._run)
+                elif request.kind is RequestKind.STOP:
+                    answer = self._stop(request.force)
                 else:
-                    self._run = joined = request.run
-                    answer = Answer()
+                    asked = request.mark
+                    answer = Answer(busy=self._before(asked))
+                    if answer.busy is None:
+                        joined = await self._join(request)
                 writer.write(line_of(answer))
                 await writer.drain()
         except (OSError, ValueError):
             pass
         finally:
+            if asked in self._waiting:
+                self._waiting.remove(asked)
             await self._end(joined)
             writer.close()
 
-    async def _end(self, run: str | None) -> list[str]:
+    def _before(self, mark: str) -> Busy | None:
+        """Put a run into the queue, if it is not there; return the run that uses the fleet or is before it."""
+        if mark not in self._waiting:
+            self._waiting.append(mark)
+        place = self._waiting.index(mark)
+        if (busy := self._busy()) is not None:
+            return replace(busy, before=place + 1)
+        return Busy("", "that asked before", before=place) if place else None
+
+    def _busy(self) -> Busy | None:
+        run = self._run
+        return None if run is None else Busy(run.owner, run.name, round(time.monotonic() - self._since, 1))
+
+    async def _join(self, request: Request) -> Request:
+        self._waiting.remove(request.mark)
+        self._run, self._since = request, time.monotonic()
+        await self._nodes.begin_run(request.mark, request.name, request.owner)
+        return request
+
+    def _stop(self, force: bool) -> Answer:
+        if (busy := self._busy()) is not None and not force:
+            return Answer(busy)
+        self._done.set()
+        return Answer()
+
+    async def _end(self, run: Request | None) -> list[str]:
         if run is None:
             return []
-        uncleaned = await self._nodes.end_run(run)
+        uncleaned = await self._nodes.end_run(run.mark)
         self._run = None
         return uncleaned
 
@@ -283,7 +348,8 @@ def _report_error(error: HostError) -> None:
 async def _keep(inventory: Inventory, folder: Path, install: bool) -> int:
     fleet = f"fleet-{os.getpid()}-{os.urandom(3).hex()}"
     hosts = members(inventory, folder)
-    nodes = Nodes(fleet, our_address(inventory, folder), raynode.pinned(inventory.ports), None, hosts)
+    claim = Claim(fleet, fleet, fleet=True)
+    nodes = Nodes(claim, our_address(inventory, folder), raynode.pinned(inventory.ports), None, hosts)
     try:
         errors = await nodes.up(lambda text: _report(Report(ReportKind.PROGRESS, text)), install, partly=True)
         for error in errors:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from orchestrator.errors import HostError
+from orchestrator.fleet import claims, spawn
 from orchestrator.fleet.actors import Actors, Notify, Roles
 from orchestrator.fleet.child_process import Children
+from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.hosts import HostLost, Placed, at_once
 from orchestrator.fleet.place import LOOPBACK, Placement, local_machine
 
@@ -15,9 +17,9 @@ from orchestrator.fleet.place import LOOPBACK, Placement, local_machine
 class LocalFleet:
     """Starts the processes, and leaves nothing behind on exit, whatever happened in between."""
 
-    def __init__(self, run: str, placements: Sequence[Placement], others: Sequence[str]) -> None:
+    def __init__(self, claim: Claim, placements: Sequence[Placement], others: Sequence[str]) -> None:
         """others: hosts that are in no placement, for commands only."""
-        self._run = run
+        self._claim = claim
         self._placements = placements
         self._roles = Roles.of(placements, others)
         self._children: Children | None = None
@@ -28,9 +30,14 @@ class LocalFleet:
         self.accepted_keys: list[str] = []
 
     def up(self, notify: Notify) -> None:
-        """Start the guard and all processes at the same time. Raises HostError, Shortage."""
+        """Take this machine, then start the guard and all processes at the same time. Raises HostError, Shortage."""
         roles = self._roles
-        self._children = children = Children(self._run, containers=roles.server is not None)
+        lease = claims.take_here(self._claim, notify, [spawn.AHEAD])
+        try:
+            self._children = children = Children(self._claim.mark, roles.server is not None, lease)
+        except BaseException:
+            lease.remove()
+            raise
         actors = self.actors = Actors()
 
         def server(host: str) -> None:
@@ -62,9 +69,10 @@ class LocalFleet:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         children, self._children = self._children, None
+        cleaned = children is None or children.close()
         # The error that ended the run matters more.
-        if children is not None and not children.close() and error is None:
+        if not cleaned and error is None:
             raise HostError(
                 "this machine could not be cleaned up in time; the guard is still working on it",
-                f"check, and if necessary run: volley hosts clean --run {self._run}",
+                f"check, and if necessary run: volley hosts clean --run {self._claim.name}",
             )

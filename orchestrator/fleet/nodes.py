@@ -9,15 +9,17 @@ import secrets
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from agents.guard import GuardEventKind, Order
+from agents.orders import GuardEventKind, Order
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
-from orchestrator.fleet.environment import Archive, archives, have_zstd
+from orchestrator.fleet.claims import HERE, Claim, owner
+from orchestrator.fleet.environment import Archive, archives, have_zstd, project
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
 from orchestrator.fleet.place import LOOPBACK, Machine
 from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost
+from orchestrator.fleet.take_all import take_all
 from orchestrator.spec.text import authority
 
 UP_WITHIN_S = 90.0
@@ -36,7 +38,8 @@ _REFUSED = Trouble(
     "the coordinator refused its token", "run it again; if that fails, check for another Ray head on the same port"
 )
 _TAKEN = Trouble(
-    "its ports are in use", "volley hosts clean --hosts INVENTORY removes old nodes; or set 'ports' in the inventory"
+    "its ports are in use by a program that is not a run of yours",
+    "set 'ports' in the inventory to a free range; 'ss -ltnp' on the host names the program",
 )
 # Ray keeps trying for half a minute after these messages, without any chance.
 HOPELESS = ["InvalidAuthToken", "AuthenticationError", "Version mismatch"]
@@ -61,19 +64,24 @@ _TROUBLE = {
 
 @dataclass(slots=True)
 class Member:
-    """A host of the fleet: what it offers, its connection, and its guard once its node is up."""
+    """A host of the fleet: what it offers, its connection, its guard, and whether its node is up.
+
+    zstd: whether it can unpack that.
+    """
 
     machine: Machine
     ssh: SshHost
     guard: Guard | None = None
+    zstd: bool = False
+    is_up: bool = False
 
 
 class Nodes:
     """The coordinator's node and those of the members. All coroutines run on one event loop."""
 
-    def __init__(self, fleet: str, address: str, ports: Ports, here: Machine | None, members: list[Member]) -> None:
+    def __init__(self, claim: Claim, address: str, ports: Ports, here: Machine | None, members: list[Member]) -> None:
         """here: what this machine itself offers as a host; None when it only coordinates."""
-        self.fleet = fleet
+        self.claim = claim
         self.address = address
         self.ports = ports
         self.members = members
@@ -103,36 +111,80 @@ class Nodes:
 
         partly: keep the nodes that are up and return the errors instead.
         """
-        head = asyncio.create_task(self._start_head())
+        head = asyncio.create_task(self._start_head(notify))
         packed = asyncio.create_task(asyncio.to_thread(_archives)) if self.members else None
         try:
-            ready = [self._start(member, head, packed, install, notify) for member in self.members]
-            results = await asyncio.gather(*ready, return_exceptions=True)
+            asking = [self._ask(member, install) for member in self.members]
+            errors = _errors(await asyncio.gather(*asking, return_exceptions=True), partly)
+            guards = [member.guard for member in self.members if member.guard is not None]
+            if guards:
+                # Nothing is sent to a host and nothing starts there before it is ours: that would disturb another run.
+                await take_all(guards, self.claim, notify)
+            taken = [member for member in self.members if member.guard is not None]
+            joining = [self._join(member, head, packed, install, notify) for member in taken]
+            errors += _errors(await asyncio.gather(*joining, return_exceptions=True), partly)
             await head
         finally:
             for task in (head, packed):
                 if task is not None and not task.done():
                     task.cancel()
-        errors = [result for result in results if isinstance(result, HostError)]
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, HostError):
-                raise result
-        if errors and not partly:
-            raise errors[0] if len(errors) == 1 else Several(errors)
         return errors
 
-    async def _start_head(self) -> None:
-        self._head = await guard_here(HEAD)
+    async def _start_head(self, notify: Notify) -> None:
+        guard = self._head = await guard_here(HEAD if self._here is None else HERE)
         command = raynode.head_command(self.address, self.ports, self._here)
-        await self._begin(self._head, command, 0.0, "check this machine: volley doctor")
+        order = self._order(command, 0.0)
+        if self._here is None:
+            # A coordinator that only coordinates may do so for several runs.
+            await guard.begin(replace(order, alone=False))
+        else:
+            await guard.ask(order)
+            await take_all([guard], self.claim, notify)
+            await guard.start()
+        await self._ready(guard, "check this machine: volley doctor")
 
-    async def _begin(self, guard: Guard, command: list[str], lease_s: float, hint: str) -> None:
-        settings = raynode.environment(self.loopback)
-        await guard.begin(Order(self.fleet, command, settings, self.token, raynode.READY, lease_s, HOPELESS))
+    def _order(self, command: list[str], lease_s: float) -> Order:
+        claim = self.claim
+        return Order(
+            claim.mark,
+            command,
+            raynode.environment(self.loopback),
+            self.token,
+            raynode.READY,
+            lease_s,
+            HOPELESS,
+            name=claim.name,
+            owner=owner(),
+            fleet=claim.fleet,
+            alone=True,
+            share=claim.share,
+            stamp_ns=claim.stamp_ns,
+        )
+
+    async def _ready(self, guard: Guard, hint: str) -> None:
         if await guard.event(GuardEventKind.READY, UP_WITHIN_S) is None:
             raise trouble(guard, hint)
 
-    async def _start(
+    async def _ask(self, member: Member, install: bool) -> None:
+        """Start a host's guard, and see who has the host. Raises HostError; a failure concerns this host alone."""
+        host = member.ssh
+        member.machine = replace(member.machine, address=await asyncio.to_thread(host.number))
+        async with self._connecting.to(host):
+            await host.connect()
+        surveyed = await provision.survey(host)
+        if not install:
+            provision.require_ready(host, surveyed, member.machine.roles)
+        member.zstd = surveyed.zstd is not None
+        guard = await guard_there(host, await provision.send(host, [project()], member.zstd))
+        try:
+            command = raynode.member_command(self.head_address, member.machine, self.ports)
+            await guard.ask(self._order(command, LEASE_S))
+        except BaseException:
+            await guard.close()
+            raise
+        member.guard = guard
+
+    async def _join(
         self,
         member: Member,
         head: asyncio.Task[None],
@@ -140,32 +192,29 @@ class Nodes:
         install: bool,
         notify: Notify,
     ) -> None:
-        """Bring one host up: connect, survey, send, join. Raises HostError; a failure concerns this host alone."""
-        host = member.ssh
-        member.machine = replace(member.machine, address=await asyncio.to_thread(host.number))
-        async with self._connecting.to(host):
-            await host.connect()
-        if install:
-            await provision.install(host, member.machine.roles)
-        surveyed = await provision.survey(host)
-        provision.require_ready(host, surveyed, member.machine.roles)
+        """Bring the node of a host up that is ours. Raises HostError; a failure concerns this host alone."""
+        host, guard = member.ssh, member.guard
+        assert guard is not None
         assert packed is not None
-        environment = await asyncio.shield(packed)
-        await preflight.prepare(host, self.ports, await provision.has(host, environment))
-        prepared = await provision.send(host, environment, surveyed.zstd is not None)
-        if prepared.sent_bytes:
-            notify(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")
-        await asyncio.shield(head)
-        await provision.require_route(host, prepared, self.address, self.ports.gcs, self.ports.firewall_rule())
-        guard = await guard_there(host, prepared)
-        command = raynode.member_command(self.head_address, member.machine, self.ports)
         try:
-            await self._begin(guard, command, LEASE_S, "check the hosts: volley hosts check --hosts INVENTORY")
+            if install:
+                await provision.install(host, member.machine.roles)
+                provision.require_ready(host, await provision.survey(host), member.machine.roles)
+            environment = await asyncio.shield(packed)
+            await preflight.prepare(host, self.ports, await provision.has(host, environment))
+            prepared = await provision.send(host, environment, member.zstd)
+            if prepared.sent_bytes:
+                notify(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")
+            await asyncio.shield(head)
+            await provision.require_route(host, prepared, self.address, self.ports.gcs, self.ports.firewall_rule())
+            await guard.start(prepared.python_path)
+            await self._ready(guard, "check the hosts: volley hosts check --hosts INVENTORY")
             await self._require_route_back(member.machine)
         except BaseException:
+            member.guard = None
             await guard.close()
             raise
-        member.guard = guard
+        member.is_up = True
 
     async def _require_route_back(self, host: Machine) -> None:
         try:
@@ -180,7 +229,7 @@ class Nodes:
 
     def hosts_up(self) -> list[str]:
         """Return the hosts whose nodes are up."""
-        guards = {member.machine.name: member.guard for member in self.members}
+        guards = {member.machine.name: member.guard for member in self.members if member.is_up}
         return [name for name, guard in guards.items() if guard is not None and not guard.gone and guard.ended is None]
 
     def accepted_keys(self) -> list[str]:
@@ -188,10 +237,19 @@ class Nodes:
         return [member.ssh.name for member in self.members if member.ssh.accepted]
 
     async def end_run(self, run: str) -> list[str]:
-        """Have everything of a run removed on all hosts while the nodes stay up; return the hosts where that failed."""
+        """Have everything of a run removed on all hosts while the nodes stay up; return the hosts where that failed.
+
+        run: its mark.
+        """
         guards = [member.guard for member in self.members if member.guard is not None]
         ended = await asyncio.gather(*(guard.end_run(run) for guard in guards))
         return [guard.host for guard, done in zip(guards, ended, strict=True) if not done]
+
+    async def begin_run(self, run: str, name: str, owner: str) -> list[str]:
+        """Have a run registered on all hosts; return the hosts where that failed. run: its mark."""
+        guards = [member.guard for member in self.members if member.guard is not None]
+        begun = await asyncio.gather(*(guard.begin_run(run, name, owner) for guard in guards))
+        return [guard.host for guard, done in zip(guards, begun, strict=True) if not done]
 
     async def down(self) -> list[str]:
         """Stop all nodes at the same time; return the hosts that could not be cleaned up in time."""
@@ -199,7 +257,7 @@ class Nodes:
         guards += [self._head] if self._head else []
         cleaned = await asyncio.gather(*(guard.close() for guard in guards))
         for member in self.members:
-            member.guard = None
+            member.guard, member.is_up = None, False
         self._head = None
         await asyncio.gather(*(member.ssh.close() for member in self.members))
         return [guard.host for guard, done in zip(guards, cleaned, strict=True) if not done]
@@ -209,6 +267,17 @@ class Nodes:
 def _token() -> str:
     """Return the token of this process. Ray reads it once, so a fleet that is brought up again must use the same one."""
     return secrets.token_hex(32)
+
+
+def _errors(results: list[BaseException | None], partly: bool) -> list[HostError]:
+    """Return the errors of hosts. Raises what is no host's error; without `partly`, HostError or Several."""
+    errors = [result for result in results if isinstance(result, HostError)]
+    for result in results:
+        if isinstance(result, BaseException) and not isinstance(result, HostError):
+            raise result
+    if errors and not partly:
+        raise errors[0] if len(errors) == 1 else Several(errors)
+    return errors
 
 
 def _archives() -> list[Archive]:

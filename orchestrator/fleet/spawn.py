@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import IO
 
 import agents
-from agents.guard import RUN_VARIABLE
+from agents.orders import RUN_VARIABLE
 
 LOAD = "load"
 # The mark of processes that were started before their run had a name.
-AHEAD = f"ahead-{os.getpid()}"
+AHEAD = f"ahead-{os.getpid()}-{os.urandom(4).hex()}"
 _ahead: list[Spawned] = []
 
 

@@ -109,7 +109,11 @@ def reason(case: CaseResult) -> str:
 def lowered(sentence: str) -> str:
     """Return a sentence with its article in lower case, to follow a colon. Names keep their capitals."""
     first, _, rest = sentence.partition(" ")
-    return f"{first.lower()} {rest}" if first in ("A", "An", "No", "Only", "Some", "Other", "The", "Under", "Between") else sentence
+    return (
+        f"{first.lower()} {rest}"
+        if first in ("A", "An", "No", "Only", "Some", "Other", "The", "Under", "Between")
+        else sentence
+    )
 
 
 def _where(summary: Summary, load: str) -> str:

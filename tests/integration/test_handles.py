@@ -7,6 +7,7 @@ import pytest
 
 from orchestrator.campaign.hosts import Hosts as RunHosts
 from orchestrator.fleet.child_process import Children
+from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.place import LOCAL, Placement
 from orchestrator.run.images import provide
 from orchestrator.spec.models import Target
@@ -20,7 +21,7 @@ TARGET = Target.model_validate({"build": str(TINY), "port": PORT})
 @contextmanager
 def ray_actors(run, folder):
     """One machine as a fleet, an actor in each role."""
-    with RunHosts(ray=True).fleet(run, {"case": Placement(LOCAL, {LOCAL: 1})}, [LOCAL]) as fleet:
+    with RunHosts(ray=True).fleet(Claim(run, run), {"case": Placement(LOCAL, {LOCAL: 1})}, [LOCAL]) as fleet:
         fleet.up(lambda text: None)
         actors = fleet.actors
         yield Hosts(run, actors.loads[LOCAL], actors.server, actors.others[LOCAL], folder)

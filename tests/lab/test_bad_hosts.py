@@ -8,6 +8,7 @@ import time
 
 from orchestrator.errors import EXIT_UNREACHABLE, HostError
 from orchestrator.fleet import guarded, nodes, raynode
+from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.members import members
 from orchestrator.spec.load import load_inventory
 from tests.integration.machine import ROOT, VOLLEY, volley
@@ -142,16 +143,16 @@ def test_accept_new_records_the_key(tmp_path):
 
 def test_a_wrong_token(tmp_path, monkeypatch):
     """A node with another token is refused and reported; the other host comes up."""
-    begin = guarded.Guard.begin
+    ask = guarded.Guard.ask
 
     async def with_another_token(self, order):
         token = "0" * 64 if self.host == world.PLAIN else order.token
-        await begin(self, dataclasses.replace(order, token=token))
+        await ask(self, dataclasses.replace(order, token=token))
 
-    monkeypatch.setattr(guarded.Guard, "begin", with_another_token)
+    monkeypatch.setattr(guarded.Guard, "ask", with_another_token)
     inventory = load_inventory(tmp_path / pair(tmp_path))
     hosts = members(inventory, tmp_path)
-    fleet = nodes.Nodes("token-test", "198.18.0.1", raynode.pinned(20000), None, hosts)
+    fleet = nodes.Nodes(Claim("token-test", "token-test"), "198.18.0.1", raynode.pinned(20000), None, hosts)
 
     async def both():
         try:

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
-from agents import guard
+from agents import ending, lease
+from agents.orders import RUN_VARIABLE
 
 pytestmark = pytest.mark.process
 
@@ -45,9 +47,10 @@ def run():
 
 
 def test_the_end_of_standard_input_ends_everything_of_the_run(run):
-    """Including children that left the process group, the folder and scratch files."""
-    scratch = f"/dev/shm/volley-{run}-x"
-    os.mkdir(scratch)
+    """Including children that left the process group, the folder and scratch files; nothing that the lease does not list."""
+    decoys = [Path("/dev/shm") / f"volley-{run}-decoy", Path(tempfile.gettempdir()) / f"volley-{run}-results"]
+    for decoy in decoys:
+        decoy.mkdir()
     guarded = Guarded(run, f"setsid sleep 300 & echo {READY}; exec sleep 300")
     started, ready = guarded.event(), guarded.event()
     token = f"{started['folder']}/token"
@@ -55,18 +58,21 @@ def test_the_end_of_standard_input_ends_everything_of_the_run(run):
     with open(token) as file:
         assert file.read() == "s3cret"
     assert os.stat(token).st_mode & 0o777 == 0o600
+    scratch = lease.made_folder(run, f"volley-{run}-", Path("/dev/shm"))
     deadline = time.monotonic() + 10
-    while len(guard.processes_of(run)) != 2:
+    while len(ending.processes_of([run])) != 2:
         assert time.monotonic() < deadline
 
     (cleaned,), status = guarded.end()
 
     assert status == 0
     assert (cleaned["event"], cleaned["run"]) == ("cleaned", run)
-    assert cleaned["removed"] == {"processes": 2, "containers": 0, "files": 1}
-    assert guard.processes_of(run) == []
+    assert cleaned["removed"] == {"processes": 2, "containers": 0, "files": 2}
+    assert ending.processes_of([run]) == []
     assert not os.path.exists(started["folder"])
-    assert not os.path.exists(scratch)
+    assert not scratch.exists()
+    for decoy in decoys:
+        decoy.rmdir()
 
 
 def test_a_node_that_will_never_be_up_is_reported_while_it_keeps_trying(run):
@@ -82,7 +88,7 @@ def test_a_node_that_will_never_be_up_is_reported_while_it_keeps_trying(run):
         assert time.monotonic() < deadline
     # The guard handles requests between looks at the node: it has looked once more when this is answered.
     for _ in range(2):
-        up.send(json.dumps({"end": f"{run}-c"}))
+        up.send(json.dumps({"request": "end", "run": f"{run}-c"}))
         assert up.event()["event"] == "run-ended"
     rest, _ = up.end()
 
@@ -95,7 +101,7 @@ def test_a_node_that_will_never_be_up_is_reported_while_it_keeps_trying(run):
 def test_a_run_without_a_node(run):
     """Hosts that are processes of the coordinator: marked by the run, or before it had a name. No folder is made."""
     marks = [run, f"{run}-ahead", f"{run}-other"]
-    processes = [subprocess.Popen(["sleep", "300"], env={**os.environ, guard.RUN_VARIABLE: mark}) for mark in marks]
+    processes = [subprocess.Popen(["sleep", "300"], env={**os.environ, RUN_VARIABLE: mark}) for mark in marks]
     guarded = Guarded(run, "", command=[], marks=[f"{run}-ahead"], containers=False)
 
     (started, cleaned), status = guarded.end()
@@ -116,7 +122,7 @@ def test_a_coordinator_that_falls_silent_is_gone(run):
 
     assert cleaned["event"] == "cleaned"
     assert guarded.process.wait(timeout=10) == 0
-    assert guard.processes_of(run) == []
+    assert ending.processes_of([run]) == []
 
 
 def test_a_lease_that_is_renewed_holds(run):
@@ -129,7 +135,7 @@ def test_a_lease_that_is_renewed_holds(run):
         guarded.send("")
         time.sleep(0.1)  # the interval of a heartbeat; nothing is waited for
 
-    assert len(guard.processes_of(run)) == 1
+    assert len(ending.processes_of([run])) == 1
     guarded.end()
 
 
@@ -153,19 +159,24 @@ def test_a_command_that_is_not_there(run):
     guarded.process.wait(timeout=10)
 
 
-def test_one_run_can_be_stopped_while_the_node_stays_up(run):
+def test_one_run_can_be_stopped_while_the_node_stays_up(run, tmp_path):
     """For a fleet that outlives its runs."""
     guarded = Guarded(run, f"echo {READY}; exec sleep 300")
     guarded.event()
     guarded.event()
-    other = subprocess.Popen(["sleep", "300"], env={**os.environ, guard.RUN_VARIABLE: run + "-b"})
+    other = subprocess.Popen(["sleep", "300"], env={**os.environ, RUN_VARIABLE: run + "-b"})
 
-    guarded.send(json.dumps({"end": run + "-b"}))
+    guarded.send(json.dumps({"request": "begin", "run": run + "-b", "name": "b", "owner": "anna@laptop"}))
+    begun = guarded.event()
+    scratch = [lease.made_folder(mark, "volley-", tmp_path) for mark in (run + "-b", run)]
+    guarded.send(json.dumps({"request": "end", "run": run + "-b"}))
     ended = guarded.event()
 
+    assert (begun["event"], begun["run"]) == ("run-begun", run + "-b")
+    assert [folder.exists() for folder in scratch] == [False, True]
     assert (ended["event"], ended["run"], ended["removed"]["processes"]) == ("run-ended", run + "-b", 1)
     assert other.wait(timeout=5) == -9
-    assert len(guard.processes_of(run)) == 1
+    assert len(ending.processes_of([run])) == 1
     guarded.end()
 
 
@@ -189,15 +200,15 @@ def test_a_child_that_hides_its_environment_is_found_by_its_parent():
     nested = (
         f"import subprocess, sys; subprocess.run([{sys.executable!r}, '-c', 'import time; time.sleep(60)'], env={{}})"
     )
-    process = subprocess.Popen([sys.executable, "-c", nested], env={**os.environ, guard.RUN_VARIABLE: "hidden"})
+    process = subprocess.Popen([sys.executable, "-c", nested], env={**os.environ, RUN_VARIABLE: "hidden"})
     try:
         deadline = time.monotonic() + 20
-        while len(found := guard.processes_of("hidden")) < 2:
+        while len(found := ending.processes_of(["hidden"])) < 2:
             assert time.monotonic() < deadline, found
             time.sleep(0.02)
 
-        assert guard.end_processes("hidden") == 2
-        assert not any(guard._alive(pid) for pid in found)
+        assert ending.end_processes(["hidden"]) == 2
+        assert not any(ending.is_alive(pid) for pid in found)
     finally:
         process.kill()
         process.wait()
