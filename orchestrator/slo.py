@@ -27,11 +27,20 @@ class Metric(StrEnum):
         return "p99.9" if self is Metric.P999 else str(self)
 
 
+class TimeName(StrEnum):
+    """Which time an objective or a gate names; without a name it is response time in the open loop, else service time."""
+
+    SERVICE = "service"
+    RESPONSE = "response"
+
+
 ERRORS, THROUGHPUT = Metric.ERRORS, Metric.THROUGHPUT
 QUANTILES = {Metric.P50: 0.5, Metric.P90: 0.9, Metric.P95: 0.95, Metric.P99: 0.99, Metric.P999: 0.999}
 # Every time that a trial and a case have, by name. No other module lists them.
 TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
 
+# The start of a text that names a time: 'service p99', 'response time max'.
+NAMED_TIME = r"(?:(service|response)(?:\s+time)?\s+)?"
 # A number as people write it.
 NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
 # Longer values are shortened in messages.
@@ -43,13 +52,15 @@ _SHARE = re.compile(rf"\s*({NUMBER})\s*%\s*")
 class Term:
     """One condition on a case.
 
-    limit: µs for times, a share for errors, requests per second for throughput. text: as written.
+    limit: µs for times, a share for errors, requests per second for throughput. text: as written. time: the one that
+    the text names, if it names one.
     """
 
     text: str
     metric: Metric
     at_most: bool
     limit: float
+    time: TimeName | None = None
 
     def met_by(self, value: float | None) -> bool:
         """Return whether a value meets the condition. An unknown value does not."""

@@ -90,6 +90,9 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         service_time_us=_intervals([m.service_time_us for m in shown]),
         response_time_us=_intervals([m.response_time_us or {} for m in shown]) if case.model == Model.OPEN else None,
         objective_time_us=_intervals([m.objective_time_us for m in shown]),
+        objective_service_time_us=_intervals([m.objective_service_time_us for m in shown])
+        if case.model == Model.OPEN
+        else {},
         beyond=sorted({name for m in shown for name in m.beyond}),
         requests=_total([t.metrics.requests for t in trials if t.metrics is not None]),
         server=_cost(trials),

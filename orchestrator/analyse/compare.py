@@ -6,7 +6,7 @@ Compares targets of a run, or two runs. Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from orchestrator.analyse.effect import Effect, between_runs, holm, paired, trials_needed, unpaired
@@ -21,10 +21,10 @@ from orchestrator.result import (
     FindingCode,
     Metrics,
     Severity,
+    Time,
     Trial,
     Verdict,
 )
-from orchestrator.slo import Metric as Name
 
 # Doubts about the machine. One that only one of two runs has says what differed beside the server. What both have is in
 # the variation from run to run where that was measured; the assumption is for machines without such doubts.
@@ -52,13 +52,28 @@ class Metric:
     ratio: bool = True
 
 
-METRICS = [
-    Metric(ComparedMetric.THROUGHPUT, lambda m: m.throughput_per_s, True),
-    Metric(ComparedMetric.SERVICE_P50, lambda m: m.service_time_us[Name.P50], False),
-    Metric(ComparedMetric.SERVICE_P99, lambda m: m.service_time_us[Name.P99], False),
-    Metric(ComparedMetric.RESPONSE_P99, lambda m: m.response_time_us[Name.P99] if m.response_time_us else None, False),
-    Metric(ComparedMetric.ERRORS, lambda m: m.requests.error_share, False, ratio=False),
-]
+def _metric(name: ComparedMetric) -> Metric:
+    if name is ComparedMetric.THROUGHPUT:
+        return Metric(name, lambda m: m.throughput_per_s, True)
+    if name is ComparedMetric.ERRORS:
+        return Metric(name, lambda m: m.requests.error_share, False, ratio=False)
+    if name.time is Time.SERVICE:
+        return Metric(name, lambda m: m.service_time_us.get(name.metric), False)
+    return Metric(name, lambda m: (m.response_time_us or {}).get(name.metric), False)
+
+
+METRICS = [_metric(name) for name in ComparedMetric]
+# What is always compared. Others are where a gate asks for them, because every further metric makes it harder to prove
+# that one of them differs.
+USUAL = frozenset(
+    {
+        ComparedMetric.THROUGHPUT,
+        ComparedMetric.SERVICE_P50,
+        ComparedMetric.SERVICE_P99,
+        ComparedMetric.RESPONSE_P99,
+        ComparedMetric.ERRORS,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +102,25 @@ class Side:
                 values[trial.facts.block] = math.log(value) if metric.ratio else value
         return values
 
+    def mean(self, metric: Metric) -> float | None:
+        """Return the geometric mean of a metric over the trials, of shares the mean; None without any."""
+        values = list(self.values(metric).values())
+        if not values:
+            return None
+        mean = math.fsum(values) / len(values)
+        return math.exp(mean) if metric.ratio else mean
 
-def compare(trials: list[Trial], cases: list[CaseResult], baseline: str, smallest_effect: float) -> list[Comparison]:
+
+def compare(
+    trials: list[Trial],
+    cases: list[CaseResult],
+    baseline: str,
+    smallest_effect: float,
+    wanted: Collection[ComparedMetric] = (),
+) -> list[Comparison]:
     """Compare every other target with the baseline, under each load that both have.
 
-    Paired by block.
+    Paired by block. wanted: metrics beside those that are always compared.
     """
     by_name = {case.case: case for case in cases}
     comparisons: list[Comparison] = []
@@ -99,7 +128,7 @@ def compare(trials: list[Trial], cases: list[CaseResult], baseline: str, smalles
         base = by_name.get(f"{baseline}/{case.load}")
         if case.target != baseline and base is not None:
             sides = Side.of(baseline, base, trials), Side.of(case.target, case, trials)
-            comparisons += Family(*sides, smallest_effect, _paired).comparisons()
+            comparisons += Family(*sides, smallest_effect, _paired, wanted=wanted).comparisons()
     return comparisons
 
 
@@ -109,9 +138,13 @@ def compare_runs(
     smallest_effect: float,
     differences: list[Difference],
     variation: Mapping[ComparedMetric, BetweenRuns],
+    wanted: Collection[ComparedMetric] = (),
 ) -> list[Comparison]:
-    """Compare one case of two runs, whose trials are not paired. variation: from run to run, of every metric."""
-    return Family(base, new, smallest_effect, _unpaired, differences, variation).comparisons()
+    """Compare one case of two runs, whose trials are not paired. variation: from run to run, of every metric.
+
+    wanted: metrics beside those that are always compared.
+    """
+    return Family(base, new, smallest_effect, _unpaired, differences, variation, wanted).comparisons()
 
 
 Measure = Callable[[dict[int, float], dict[int, float]], Effect | None]
@@ -130,7 +163,7 @@ def _unpaired(old: dict[int, float], new: dict[int, float]) -> Effect | None:
 class Family:
     """Two cases compared in every metric; p-values are adjusted for all of them together.
 
-    variation: from run to run, for cases of two runs.
+    variation: from run to run, for cases of two runs. wanted: metrics beside the usual ones.
     """
 
     base: Side
@@ -139,11 +172,13 @@ class Family:
     measure: Measure
     differences: list[Difference] = field(default_factory=list)
     variation: Mapping[ComparedMetric, BetweenRuns] | None = None
+    wanted: Collection[ComparedMetric] = ()
 
     def comparisons(self) -> list[Comparison]:
         """Return one comparison for each metric."""
         open_loop = self.new.case.response_time_us is not None
-        chosen = [metric for metric in METRICS if open_loop or metric.name is not ComparedMetric.RESPONSE_P99]
+        compared = {*USUAL, *self.wanted}
+        chosen = [m for m in METRICS if m.name in compared and (open_loop or m.name.time is not Time.RESPONSE)]
         if self.differences:
             reason = "; ".join(f"{d.key}: {d.baseline} / {d.candidate}" for d in self.differences)
             return [replace(self._incomparable(metric, reason), differences=self.differences) for metric in chosen]
@@ -183,7 +218,17 @@ class Family:
     def _made(self, metric: Metric, conclusion: Conclusion, reason: str) -> Comparison:
         case = self.new.case
         return Comparison(
-            metric.name, case.load, self.base.name, self.new.name, None, None, conclusion, reason, target=case.target
+            metric.name,
+            case.load,
+            self.base.name,
+            self.new.name,
+            None,
+            None,
+            conclusion,
+            reason,
+            target=case.target,
+            baseline_value=self.base.mean(metric),
+            candidate_value=self.new.mean(metric),
         )
 
     def _between(self, name: ComparedMetric, effect: Effect) -> Effect:

@@ -14,19 +14,26 @@ from dataclasses import dataclass
 
 from orchestrator.analyse.changes import change_points
 from orchestrator.result import BetweenRuns, ComparedMetric
+from orchestrator.slo import Metric
 
 # Fewer other runs of a case say less about its variation than the assumption below.
 FEWEST = 5
 # The assumption without a history: standard deviations of the logarithm, for errors of the share of all requests.
 # Ten pairs of runs of one server on a shared machine differed by 14 % (root mean square), which is 10 % for each run;
 # 19 runs there had 12 % from one to the next in throughput and median, and 26 % in p99.
-ASSUMED = {
-    ComparedMetric.THROUGHPUT: 0.10,
-    ComparedMetric.SERVICE_P50: 0.10,
-    ComparedMetric.SERVICE_P99: 0.20,
-    ComparedMetric.RESPONSE_P99: 0.20,
-    ComparedMetric.ERRORS: 0.001,
+# What lies between the median and p99 is assumed to vary like p99, and what lies beyond it twice as much: neither was
+# measured.
+_BY_NAME = {
+    Metric.THROUGHPUT: 0.10,
+    Metric.P50: 0.10,
+    Metric.P90: 0.20,
+    Metric.P95: 0.20,
+    Metric.P99: 0.20,
+    Metric.P999: 0.40,
+    Metric.MAX: 0.40,
+    Metric.ERRORS: 0.001,
 }
+ASSUMED = {each: _BY_NAME[each.metric] for each in ComparedMetric}
 # As many as the pairs that it comes from.
 ASSUMED_DEGREES = 10.0
 SMALLEST = math.log(1.03)

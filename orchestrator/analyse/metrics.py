@@ -59,6 +59,7 @@ def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
         series=per_interval(merged),
         concurrency=concurrency(facts, merged, window_s),
         objective_time_us=judged,
+        objective_service_time_us={} if merged.response is None else objective_times(ok, requests)[0],
         beyond=beyond,
         slower={limit_us: at_least(answered, limit_us) for limit_us in facts.case.time_limits_us},
         service_time_shape=shape(ok),

@@ -10,25 +10,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analyse.statistics import CONFIDENCE
-from orchestrator.result import ComparedMetric, Comparison, Conclusion, Gate, GateState
+from orchestrator.result import ComparedMetric, Comparison, Conclusion, Gate, GateState, Interval, Time
+from orchestrator.slo import NAMED_TIME, Metric, TimeName
 
 EXAMPLE = "throughput<-5%, p99>10%, errors>0.1%"
-_TERM = re.compile(r"^\s*([a-z0-9]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*$")
-# The compared metrics by the name that people write; response time comes before service time.
-_METRICS = {
-    "throughput": (ComparedMetric.THROUGHPUT,),
-    "p50": (ComparedMetric.SERVICE_P50,),
-    "p99": (ComparedMetric.RESPONSE_P99, ComparedMetric.SERVICE_P99),
-    "errors": (ComparedMetric.ERRORS,),
-}
+_TERM = re.compile(rf"^\s*{NAMED_TIME}([a-z0-9.]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*$")
+_TIMES = {TimeName.SERVICE: Time.SERVICE, TimeName.RESPONSE: Time.RESPONSE}
+# The names that people write.
+METRICS = tuple(dict.fromkeys(each.metric for each in ComparedMetric))
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A change of a metric, below or above a share, that is a regression. text: as written."""
+    """A change of a metric, below or above a share, that is a regression. text: as written.
+
+    metrics: the first of them that a case has is the one that is limited.
+    """
 
     text: str
-    metric: str
+    metrics: tuple[ComparedMetric, ...]
     below: bool
     share: float
 
@@ -46,12 +46,28 @@ def _limit(text: str) -> Limit:
     match = _TERM.match(text)
     if not match:
         raise ValueError(f"{text.strip()!r} is not a limit: write it as '{EXAMPLE}'")
-    if match[1] not in _METRICS:
-        raise ValueError(f"unknown metric {match[1]!r}; use {', '.join(_METRICS)}")
-    share = float(match[3]) / 100
-    if (match[2] == "<") is (share > 0) and share:
+    name, share = match[2].replace("p99.9", "p999"), float(match[4]) / 100
+    if name not in METRICS:
+        raise ValueError(f"unknown metric {match[2]!r}: use {', '.join(metric.label for metric in METRICS)}")
+    metrics = _metrics(Metric(name), None if match[1] is None else TimeName(match[1]))
+    if not metrics:
+        raise ValueError(f"{text.strip()!r} is not a limit: {name} has no {match[1]} time; omit '{match[1]}'")
+    if (match[3] == "<") is (share > 0) and share:
         raise ValueError(f"{text.strip()!r} would fail without any change: write it as '{EXAMPLE}'")
-    return Limit(text.strip(), match[1], match[2] == "<", share)
+    return Limit(text.strip(), metrics, match[3] == "<", share)
+
+
+def _metrics(metric: Metric, named: TimeName | None) -> tuple[ComparedMetric, ...]:
+    """Return what is compared under a name; response time comes before service time."""
+    own = [each for each in ComparedMetric if each.metric is metric]
+    if named is not None:
+        return tuple(each for each in own if each.time is _TIMES[named])
+    return tuple(sorted(own, key=lambda each: each.time is not Time.RESPONSE))
+
+
+def wanted_metrics(asked: Sequence[Limit]) -> set[ComparedMetric]:
+    """Return what must be compared for these limits, beside what always is."""
+    return {metric for limit in asked for metric in limit.metrics}
 
 
 def gates(comparisons: Sequence[Comparison], wanted: Sequence[Limit]) -> list[Gate]:
@@ -69,21 +85,33 @@ def gates(comparisons: Sequence[Comparison], wanted: Sequence[Limit]) -> list[Ga
     ]
 
 
-def _chosen(comparisons: Sequence[Comparison], target: str, load: str, limit: Limit) -> Comparison:
+def _chosen(comparisons: Sequence[Comparison], target: str, load: str, limit: Limit) -> Comparison | None:
     by_metric = {c.metric: c for c in comparisons if (c.target, c.load) == (target, load)}
-    return next(by_metric[name] for name in _METRICS[limit.metric] if name in by_metric)
+    return next((by_metric[metric] for metric in limit.metrics if metric in by_metric), None)
 
 
-def _gate(case: str, comparison: Comparison, limit: Limit) -> Gate:
+def _gate(case: str, comparison: Comparison | None, limit: Limit) -> Gate:
+    if comparison is None:
+        return Gate(case, limit.text, GateState.NOT_JUDGED, None, "a closed loop has no response time")
     if comparison.conclusion is Conclusion.INCOMPARABLE:
-        return Gate(case, limit.text, GateState.NOT_COMPARED, None, comparison.reason)
-    change = 0.0
-    if comparison.ratio is not None:
-        change = comparison.ratio.estimate - 1
-    elif comparison.difference is not None:
-        change = comparison.difference.estimate
+        return Gate(case, limit.text, GateState.NOT_JUDGED, None, comparison.reason)
+    found = change_of(comparison)
+    return Gate(case, limit.text, _state(comparison, limit, found.estimate), found.estimate, comparison.reason, found)
+
+
+def _state(comparison: Comparison, limit: Limit, change: float) -> GateState:
     if not limit.beyond(change):
-        return Gate(case, limit.text, GateState.PASSED, change, comparison.reason)
+        return GateState.PASSED
     significant = comparison.p_holm is not None and comparison.p_holm < 1 - CONFIDENCE
-    significant = significant and comparison.conclusion is not Conclusion.DIFFERS_HERE
-    return Gate(case, limit.text, GateState.FAILED if significant else GateState.UNDECIDED, change, comparison.reason)
+    if significant and comparison.conclusion is not Conclusion.DIFFERS_HERE:
+        return GateState.FAILED
+    return GateState.UNDECIDED
+
+
+def change_of(comparison: Comparison) -> Interval:
+    """Return the change of a metric with its interval, as shares; without an error on either side there is none."""
+    ratio = comparison.ratio
+    if ratio is None:
+        return comparison.difference or Interval(0.0, None, None)
+    low, high = (None if bound is None else bound - 1 for bound in (ratio.low, ratio.high))
+    return Interval(ratio.estimate - 1, low, high)

@@ -8,7 +8,7 @@ import typer
 
 from agents.generators.contract import Arrivals
 from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
-from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet, Wait, WithRay
+from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet, Strict, Wait, WithRay
 from orchestrator.cli.progress import show_run
 from orchestrator.cli.request import WithArrivals, takes_request
 
@@ -51,6 +51,7 @@ def bench(
     ray: WithRay = False,
     wait: Wait = None,
     out: Out = DEFAULT_OUT,
+    strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -62,4 +63,4 @@ def bench(
     asked = inline.Bench(url, clients, repeat, requests, duration, rate, arrivals, agents, request)
     loaded = inline.bench(asked)
     placed, source = hosts_of(hosts, ray, wait), inline.source(loaded)
-    show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet)
+    show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, strict=strict)

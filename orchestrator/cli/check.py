@@ -11,15 +11,17 @@ import typer
 
 from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.hosts import show_ceilings
+from orchestrator.cli.hosts_table import problem_lines
 from orchestrator.cli.options import HIGHEST_CALIBRATION, Sets, UpTo
 from orchestrator.errors import EXIT_UNREACHABLE
+from orchestrator.typeset import Column, fill, table, width
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from orchestrator.fleet.survey import Check
 
 app = typer.Typer()
-
-MARKS = {"ok": "ok  ", "warning": "warn", "failure": "FAIL"}
 
 
 @app.command()
@@ -46,6 +48,7 @@ def doctor(
         bool, typer.Option("--calibrate", help="Measure how much load one agent on this machine can send.")
     ] = False,
     up_to: UpTo = HIGHEST_CALIBRATION,
+    everything: Annotated[bool, typer.Option("--all", help="Show what is in order, too.")] = False,
 ) -> None:
     """Check this machine (h2load, Docker, cores, limits) and print a fix for every problem."""
     from orchestrator.fleet.doctor import examine
@@ -54,16 +57,46 @@ def doctor(
         show_ceilings(hosts_of(None), up_to, as_json=False)
         return
     checks = examine()
-    width = max(len(check.name) for check in checks)
-    for check in checks:
-        typer.echo(_line(check, width))
+    typer.echo("\n".join(doctor_lines(checks, width(), everything=everything)))
     if any(check.state == "failure" for check in checks):
         raise typer.Exit(EXIT_UNREACHABLE)
 
 
-def _line(check: Check, width: int) -> str:
-    fix = f"\n{'':6}{'':<{width}}  -> {check.fix}" if check.fix else ""
-    return f"{MARKS[check.state]}  {check.name:<{width}}  {check.found}{fix}"
+def doctor_lines(checks: Sequence[Check], columns: int, *, everything: bool = False) -> list[str]:
+    """Return the problems with their fixes, failures first; one line where there are none. everything: all checks."""
+    failures = [check for check in checks if check.state == "failure"]
+    warnings = [check for check in checks if check.state == "warning"]
+    sound = [check for check in checks if check.state == "ok"]
+    made = fill(_doctor_answer(failures, warnings, sound), columns)
+    for check in (*failures, *warnings):
+        made += ["", *problem_lines(check, columns)]
+    if everything:
+        made += ["", *table([Column("", [c.name for c in sound]), Column("", [c.found for c in sound])], columns)]
+    elif failures or warnings:
+        names = ", ".join(dict.fromkeys(check.name for check in sound))
+        made += ["", *fill(f"No problem with: {names}", columns, rest="  ")]
+    return made
+
+
+def _doctor_answer(failures: Sequence[Check], warnings: Sequence[Check], sound: Sequence[Check]) -> str:
+    """Return whether this machine can be used."""
+    if failures:
+        return f"This machine is not ready: {_counted(len(failures), 'problem')} to fix."
+    if warnings:
+        return f"This machine can be used, but numbers may suffer: {_counted(len(warnings), 'warning')}."
+    found = {check.name: check.found for check in sound}
+    known = {
+        "cores": "{} cores",
+        "memory": "{}",
+        "h2load": "h2load {}",
+        "docker engine": "Docker {}",
+    }
+    facts = [form.format(found[name].partition(" (")[0]) for name, form in known.items() if name in found]
+    return f"This machine is ready: {', '.join(facts)}."
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"1 {noun}" if number == 1 else f"{number} {noun}s"
 
 
 class FileKind(StrEnum):

@@ -26,7 +26,9 @@ from orchestrator.errors import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.result import Compared
+    from collections.abc import Sequence
+
+    from orchestrator.result import Compared, GateState
     from orchestrator.search.records import Ending
     from orchestrator.stored.evaluate import Finished
 
@@ -101,18 +103,21 @@ def _unexpected(error: BaseException) -> int:
     return EXIT_BUG
 
 
-def exit_code(finished: Finished) -> int:
+def exit_code(finished: Finished, strict: bool = False) -> int:
     """Return the exit code for the summary of a run.
 
-    An INVALID result is 3, or 4 if its only problem is that a server did not start. A missed objective is 99.
+    An INVALID result is 3, or 4 if its only problem is that a server did not start. A failed objective is 99; one that
+    was not judged 3; one that is undecided 0. strict: both are 99.
     """
-    from orchestrator.result import FindingCode, Outcome, Severity, Verdict
+    from orchestrator.analyse.objectives import states
+    from orchestrator.result import FindingCode, Severity, Verdict
 
     summary = finished.summary
     if summary.saturation:
-        return _search_code({target.ending for target in summary.saturation})
+        code = _search_code({target.ending for target in summary.saturation})
+        return code or state_code(states(summary), strict)
     if summary.verdict != Verdict.INVALID:
-        return EXIT_FAILED if summary.outcome == Outcome.FAIL else EXIT_OK
+        return state_code(states(summary), strict)
     reasons = {
         finding.code for case in summary.cases for finding in case.findings if finding.severity == Severity.INVALID
     }
@@ -135,10 +140,19 @@ def _search_code(endings: set[Ending]) -> int:
     return EXIT_FAILED if endings & {Ending.NEVER_MET, Ending.NOT_SUSTAINED} else EXIT_OK
 
 
+def state_code(states: Sequence[GateState], strict: bool) -> int:
+    """Return the exit code for objectives or gates: 99 if one failed, 3 if one was not judged.
+
+    strict: 99 unless all passed.
+    """
+    from orchestrator.result import GateState, Outcome, outcome_of
+
+    if outcome_of(states, strict) == Outcome.FAIL:
+        return EXIT_FAILED
+    return EXIT_INVALID if GateState.NOT_JUDGED in states else EXIT_OK
+
+
 def compare_exit_code(compared: Compared) -> int:
     """Return the exit code for a comparison: 99 for a regression, 3 if something could not be compared."""
-    from orchestrator.result import Outcome
-
-    if compared.outcome == Outcome.FAIL:
-        return EXIT_FAILED
-    return EXIT_OK if compared.comparable else EXIT_INVALID
+    code = state_code([gate.state for gate in compared.gates], compared.strict)
+    return code or (EXIT_OK if compared.comparable else EXIT_INVALID)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.chosen_hosts import hosts_of
-from orchestrator.cli.hosts_table import document, print_table
+from orchestrator.cli.hosts_table import document, lines
 from orchestrator.cli.options import HIGHEST_CALIBRATION, AsJson, Force, InventoryFile, UpTo, Wait
 from orchestrator.errors import EXIT_UNREACHABLE, HostError, Several, UsageError
+from orchestrator.typeset import width
 
 if TYPE_CHECKING:
     from agents.orders import Cleaned
@@ -57,7 +58,7 @@ def _hosts(inventory: Inventory) -> str:
 
 @hosts_app.command()
 def check(hosts: InventoryFile, as_json: AsJson = False) -> None:
-    """Check every host; print one table and a fix for every problem."""
+    """Check every host; print one row for each and a fix for every problem."""
     from orchestrator.fleet import care
 
     inventory, folder = _load(hosts)
@@ -66,7 +67,7 @@ def check(hosts: InventoryFile, as_json: AsJson = False) -> None:
     if as_json:
         typer.echo(json.dumps([document(report) for report in reports], indent=2))
     else:
-        print_table(reports)
+        typer.echo("\n".join(lines(reports, width())))
     errors = [report.error for report in reports if report.error is not None]
     if errors:
         raise Several(errors)

@@ -33,6 +33,19 @@ OnlyTargets = Annotated[
 ]
 Agents = Annotated[int | None, typer.Option("--agents", metavar="N", help="Number of generator processes (default 2).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Fail (99) where an objective or a gate is undecided or not judged, too.")
+]
+ReportUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--report-url", metavar="URL", envvar="VOLLEY_REPORT_URL", help="Link to this full report from --markdown."
+    ),
+]
+MarkdownFile = Annotated[
+    Path | None, typer.Option("--markdown", metavar="FILE", help="Write a Markdown page for a pull request.")
+]
+JUnitFile = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit file.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Do not show progress.")]
 Wait = Annotated[
     str | None,

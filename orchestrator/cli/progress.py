@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from orchestrator.cli.commit import commit_of
 from orchestrator.cli.exit import exit_code
 from orchestrator.cli.results_show import show as show_results
 from orchestrator.cli.results_show import write_page
@@ -24,10 +25,12 @@ def show_run(
     as_json: bool,
     quiet: bool,
     show: Callable[[Finished, bool], None] = show_results,
+    strict: bool = False,
 ) -> None:
     """Execute a run with progress on stderr, print its results, and exit with its code.
 
     execute: calls its argument for each event; show: prints the finished run, as JSON if its second argument is true.
+    strict: objectives that are not passed have failed.
     """
     from orchestrator.report.progress import Progress
 
@@ -36,12 +39,17 @@ def show_run(
         finished = execute(progress.show)
     finally:
         progress.close()
+    if strict:
+        finished = judged_strictly(finished)
+        from orchestrator.report.files import write_for_ci
+
+        write_for_ci(finished.path, finished.summary, finished.trials, strict)
     show(finished, as_json)
     # After the results: the page takes longer than they do.
     write_page(finished)
     if as_json and not quiet:
         typer.echo(f"results: {finished.path}", err=True)
-    code = exit_code(finished)
+    code = exit_code(finished, strict)
     if code != EXIT_OK:
         raise typer.Exit(code)
 
@@ -50,4 +58,14 @@ def origin_of(file: str, overrides: Sequence[str], only: str | None, hosts: Path
     """Return the command that planned a run, so that it can be resumed. hosts: the inventory file."""
     from orchestrator.stored.documents import Origin
 
-    return Origin(file, list(overrides), only, None if hosts is None else str(hosts.resolve()), ray)
+    inventory = None if hosts is None else str(hosts.resolve())
+    return Origin(file, list(overrides), only, inventory, ray, commit_of(Path(file)))
+
+
+def judged_strictly(finished: Finished) -> Finished:
+    """Return a run whose outcome is FAIL unless every objective passed."""
+    from dataclasses import replace
+
+    from orchestrator.analyse.objectives import strictly
+
+    return replace(finished, summary=strictly(finished.summary))

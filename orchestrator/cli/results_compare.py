@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orchestrator.cli.exit import compare_exit_code
-from orchestrator.cli.options import AsJson
+from orchestrator.cli.options import AsJson, JUnitFile, MarkdownFile, ReportUrl, Strict
 from orchestrator.cli.results_show import print_out
 from orchestrator.errors import UsageError
 from orchestrator.slo import share
+from orchestrator.typeset import width
 
 if TYPE_CHECKING:
     from orchestrator.analyse.regression import Limit
@@ -55,14 +59,18 @@ def compare(
     fail_on: Annotated[
         str | None,
         typer.Option(
-            "--fail-on", metavar="LIMITS", help="Fail on a regression, e.g. 'throughput<-5%, p99>10%, errors>0.1%'."
+            "--fail-on",
+            "--fail-if",
+            metavar="LIMITS",
+            help="Fail on a regression, e.g. 'throughput<-5%, p99>10%, errors>0.1%'. Any of p50, p90, p95, p99, p99.9, "
+            "max, throughput and errors; 'service p99' and 'response p99' name the time.",
         ),
     ] = None,
     smallest_effect: SmallestEffect = None,
-    junit: Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write a JUnit file.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", metavar="FILE", help="Write a Markdown page for a pull request.")
-    ] = None,
+    strict: Strict = False,
+    junit: JUnitFile = None,
+    markdown: MarkdownFile = None,
+    report_url: ReportUrl = None,
     html: Annotated[
         Path | None,
         typer.Option(
@@ -78,15 +86,22 @@ def compare(
 
     Exit codes: 0 ok, 2 wrong usage,
     3 nothing, or not everything in --fail-on, could be compared,
-    99 a regression.
+    99 a regression (--strict: or a gate that did not pass).
     """
+    began, when = time.monotonic(), datetime.now(UTC)
+    compared = _compared(base, new, baseline, allow or [], _limits(fail_on), smallest_effect_of(smallest_effect))
+    compared = replace(compared, strict=strict)
+    took_s = time.monotonic() - began
+    if junit is not None or markdown is not None:
+        from orchestrator.report import comparison_ci
+
+        if junit is not None:
+            write(junit, comparison_ci.junit(compared, when, took_s))
+        if markdown is not None:
+            write(markdown, comparison_ci.markdown(compared, when, report_url))
     from orchestrator.report import comparison
 
-    compared = _compared(base, new, baseline, allow or [], _limits(fail_on), smallest_effect_of(smallest_effect))
-    for path, render in ((junit, comparison.junit), (markdown, comparison.markdown)):
-        if path is not None:
-            _write(path, render(compared))
-    print_out(comparison.document(compared) if as_json else comparison.render(compared))
+    print_out(comparison.document(compared) if as_json else comparison.render(compared, width()))
     _write_page(html, base, new, compared)
     if code := compare_exit_code(compared):
         raise typer.Exit(code)
@@ -141,7 +156,8 @@ def _write_page(chosen: Path | None, base: Path, new: Path | None, compared: Com
     typer.echo(f"page: {path}", err=True)
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Write a file that the user named. Raise UsageError."""
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

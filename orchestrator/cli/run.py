@@ -20,6 +20,7 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
+    Strict,
     Wait,
     WithRay,
 )
@@ -42,13 +43,15 @@ def run(
     set_: Sets = None,
     only: OnlyCases = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and start nothing.")] = False,
+    strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
     """Run a campaign: start the servers, send the load, judge and compare the results.
 
-    Exit codes: 0 ok, 2 wrong usage, 3 a result is INVALID,
-    4 cannot place, reach or start, 99 an objective was not met,
+    Exit codes: 0 ok, 2 wrong usage, 3 a result is INVALID
+    or an objective was not judged, 4 cannot place, reach or start,
+    99 an objective failed (--strict: or is not known to be met),
     130/143 interrupted.
     """
     if not dry_run:
@@ -62,7 +65,7 @@ def run(
         return
     source = source_of(campaign, set_ or ())
     origin, placed = origin_of(str(campaign.resolve()), set_ or (), only, hosts, ray), hosts_of(hosts, ray, wait)
-    show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet)
+    show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet, strict=strict)
 
 
 def _show_plan(loaded: Loaded, only: str | None, hosts: Path | None, as_json: bool) -> None:
@@ -81,7 +84,13 @@ def source_of(campaign: Path, overrides: Sequence[str]) -> str:
 
 
 @app.command()
-def resume(run_folder: RunFolder, wait: Wait = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
+def resume(
+    run_folder: RunFolder,
+    wait: Wait = None,
+    strict: Strict = False,
+    as_json: AsJson = False,
+    quiet: Quiet = False,
+) -> None:
     """Resume an interrupted run or search.
 
     Finished trials are kept; a changed campaign or image is refused.
@@ -89,4 +98,4 @@ def resume(run_folder: RunFolder, wait: Wait = None, as_json: AsJson = False, qu
     from orchestrator.campaign.resume import resume as resume_run
 
     wait_s = wait_s_of(wait)
-    show_run(lambda show: resume_run(run_folder, show, wait_s), as_json, quiet)
+    show_run(lambda show: resume_run(run_folder, show, wait_s), as_json, quiet, strict=strict)

@@ -20,6 +20,7 @@ from orchestrator.cli.options import (
     Quiet,
     RunFolder,
     Sets,
+    Strict,
     Wait,
     WithRay,
 )
@@ -74,6 +75,7 @@ def saturate(
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     only: OnlyTargets = None,
+    strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> None:
@@ -101,7 +103,9 @@ def saturate(
     origin, placed = origin_of(file, sets, only, hosts, ray), hosts_of(hosts, ray, wait)
     # The run folder lacks what can be secret, and a run is resumed from its folder.
     resumable = not is_url(what) or not request.is_secret
-    show_run(lambda show: run_saturation(loaded, source, out, show, placed, origin, resumable), as_json, quiet)
+    show_run(
+        lambda show: run_saturation(loaded, source, out, show, placed, origin, resumable), as_json, quiet, strict=strict
+    )
 
 
 def _searchable(file: Path, sets: Sequence[str]) -> Loaded:

@@ -1,25 +1,23 @@
-"""What `volley compare` prints: for the terminal, for a pull request, for CI, for programs."""
+"""What `volley compare` prints: the answer, the changes, the gates, the doubts. For programs, a document."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from agents.records import to_plain
-from orchestrator.analyse.history import FEWEST
-from orchestrator.report.junit import Result, Suite
-from orchestrator.report.rows import CONCLUSION_STYLE, GATE_STYLE, OUTCOME_STYLE, table
-from orchestrator.result import FORMAT, Compared, Comparison, Conclusion, Difference, GateState, Interval
+from orchestrator.analyse.people import digits
+from orchestrator.analyse.regression import change_of
+from orchestrator.report import gates
+from orchestrator.report.comparison_words import Case, cases_of, change_words, doubts, incomparable, sentences
+from orchestrator.report.format import p_value
+from orchestrator.report.gates import GateLine, bounds, signed
+from orchestrator.report.rows import CONCLUSION_STYLE, GATE_STYLE, OUTCOME_STYLE
+from orchestrator.result import FORMAT, OPEN_STATES, Compared, Comparison
+from orchestrator.slo import Metric
+from orchestrator.typeset import USUAL, Column, fill, table
 
-NOT_INTERLEAVED = (
-    "The trials of two runs do not alternate. For a reliable claim, compare both as targets of one campaign."
-)
-_RESULTS = {
-    GateState.PASSED: None,
-    GateState.FAILED: Result.FAILURE,
-    GateState.UNDECIDED: Result.SKIPPED,
-    GateState.NOT_COMPARED: Result.ERROR,
-}
+_UNITS = {Metric.THROUGHPUT: (1.0, ", req/s"), Metric.ERRORS: (0.01, ", %")}
+_MILLISECONDS = (1000.0, ", ms")
 
 
 def document(compared: Compared) -> dict[str, object]:
@@ -28,156 +26,104 @@ def document(compared: Compared) -> dict[str, object]:
         "format": FORMAT,
         "baseline": compared.baseline,
         "candidate": compared.candidate,
+        "same_run": compared.same_run,
         "outcome": compared.outcome,
+        "answer": sentences(compared),
         "comparisons": [to_plain(c) for c in compared.comparisons],
         "gates": [to_plain(gate) for gate in compared.gates],
         "alone": compared.alone,
     }
 
 
-def render(compared: Compared) -> list[Any]:
-    """Return what rich prints, piece by piece."""
-    from rich.text import Text
-
-    pieces: list[Any] = [f"{compared.candidate} against {compared.baseline}"]
-    shown = _shown(compared)
-    if shown:
-        rows = table("case", "metric", "change", "95 % interval", "p", "conclusion")
-        for c in shown:
-            conclusion = Text(c.conclusion, style=CONCLUSION_STYLE[c.conclusion])
-            rows.add_row(_case(c), c.metric.label, *_numbers(c), conclusion)
-        pieces += [rows, *_reasons(shown), ""]
-    pieces += _incomparable(compared.comparisons)
-    if compared.alone:
-        pieces.append(f"only in one of the two runs: {', '.join(compared.alone)}")
-    for gate in compared.gates:
-        line = Text(f"{gate.case}: {gate.limit}: ")
-        line.append(gate.state, style=GATE_STYLE[gate.state])
-        pieces.append(line.append("" if gate.change is None else f", {gate.change:+.1%} ({gate.reason})"))
-    if compared.outcome is not None:
-        pieces.append(Text("outcome ").append(compared.outcome, style=OUTCOME_STYLE[compared.outcome]))
-    if shown and compared.between_runs:
-        pieces += [*_variation(shown), NOT_INTERLEAVED]
+def render(compared: Compared, width: int = USUAL) -> list[Any]:
+    """Return what rich prints, piece by piece; no line is wider than `width` unless a name is."""
+    pieces: list[Any] = []
+    for i, sentence in enumerate(sentences(compared)):
+        outcome = compared.outcome if i == 0 else None
+        if outcome is None:
+            pieces += fill(sentence, width)
+            continue
+        first, *rest = fill(f"{outcome}  {sentence}", width)
+        pieces += [_coloured(first, outcome, OUTCOME_STYLE[outcome]), *rest]
+    pieces += ["", *_sides(compared)]
+    for case in cases_of(compared):
+        pieces += ["", *_case(case, width)]
+    if compared.gates:
+        pieces += ["", "Gates", *gate_lines(gates.of_gates(compared.gates), width)]
+    for title, lines in (("Cannot be compared", incomparable(compared)), ("Doubts", doubts(compared))):
+        if lines:
+            pieces += ["", title, *(part for line in lines for part in fill(line, width, "  ", "    "))]
+    open_ = any(gate.state in OPEN_STATES for gate in compared.gates)
+    if open_ and not compared.strict:
+        pieces += ["", *fill(gates.STRICT, width)]
     return pieces
 
 
-def notes(compared: Compared) -> list[str]:
-    """Return what a reader of the numbers must know: what could not be compared, and what the intervals include."""
-    shown = _shown(compared)
-    apart = [line.strip() for line in _incomparable(compared.comparisons)]
-    alone = [f"only in one of the two runs: {', '.join(compared.alone)}"] if compared.alone else []
-    between = [*_variation(shown), NOT_INTERLEAVED] if shown and compared.between_runs else []
-    return [*apart, *alone, *between]
+def _sides(compared: Compared) -> list[str]:
+    if not compared.between_runs:
+        return [f"  baseline   {compared.baseline}"]
+    return [f"  baseline   {compared.baseline}", f"  candidate  {compared.candidate}"]
 
 
-def _variation(shown: list[Comparison]) -> list[str]:
-    """Return what the intervals of two runs include, one line for equal numbers of past runs."""
-    sources: dict[int, dict[str, None]] = {}
-    for c in shown:
-        if c.between_runs is not None and c.ratio is not None:
-            text = f"{100 * c.between_runs.deviation:.1f} % ({c.metric.label})"
-            sources.setdefault(c.between_runs.runs, {})[text] = None
-    lines = []
-    for runs, deviations in sources.items():
-        source = (
-            f"measured on {runs} other runs"
-            if runs
-            else f"assumed, because fewer than {FEWEST} other runs of this case are beside these"
-        )
-        lines.append(f"The intervals include the variation from run to run: {', '.join(deviations)}; {source}.")
-    return lines
+def _case(case: Case, width: int) -> list[Any]:
+    """Return a heading with the number of trials, and the table of one case."""
+    c = case.comparisons
+    heading = f"{case.name}  ({case.basis})" if case.basis else case.name
+    words = [change_words(each) for each in c]
+    columns = [
+        Column("", [each.metric.label for each in c]),
+        Column("baseline", [_value(each, each.baseline_value) for each in c], right=True, rank=2),
+        Column("candidate", [_value(each, each.candidate_value) for each in c], right=True, rank=2),
+        Column("change", [_change(each) for each in c], right=True),
+        Column("95 % interval", [_bounds(each) for each in c], right=True),
+        Column("p", [p_value(each.p_holm).removeprefix("p = ").removeprefix("p ") for each in c], right=True, rank=1),
+        Column("", words),
+    ]
+    lines = table(columns, width)
+    styled = [
+        _coloured(line, word, CONCLUSION_STYLE[each.conclusion])
+        for line, word, each in zip(lines[1:], words, c, strict=True)
+    ]
+    return [*fill(heading, width), lines[0], *styled]
 
 
-def _shown(compared: Compared) -> list[Comparison]:
-    return [c for c in compared.comparisons if c.conclusion is not Conclusion.INCOMPARABLE]
+def _value(c: Comparison, value: float | None) -> str:
+    if value is None:
+        return ""
+    unit, name = _UNITS.get(c.metric.metric, _MILLISECONDS)
+    return f"{digits(value / unit)}{name.removeprefix(',')}"
 
 
-def _case(c: Comparison) -> str:
-    return f"{c.target}/{c.load}"
-
-
-def _numbers(c: Comparison) -> tuple[str, str, str]:
-    """Return the change, its interval and the adjusted p-value.
-
-    Of an error share in percentage points.
-    """
+def _change(c: Comparison) -> str:
     if c.ratio is not None:
-        change, unit = Interval(c.ratio.estimate - 1, (c.ratio.low or 0) - 1, (c.ratio.high or 0) - 1), "%"
-    elif c.difference is not None:
-        change, unit = c.difference, " points"
-    else:
-        return "0 points", "", ""
-    low, high = change.low or 0.0, change.high or 0.0
-    p = "" if c.p_holm is None else f"{c.p_holm:.3f}"
-    return f"{100 * change.estimate:+.2f}{unit}", f"{100 * low:+.2f} to {100 * high:+.2f}{unit}", p
+        return signed(c.ratio.estimate - 1)
+    return "0 points" if c.difference is None else signed(c.difference.estimate, " points")
 
 
-def _reasons(shown: list[Comparison]) -> list[str]:
-    """Return what would settle a comparison that is not settled; one line for equal reasons of a case."""
-    reasons: dict[tuple[str, str, str], list[str]] = {}
-    for c in shown:
-        if c.conclusion in (Conclusion.INCONCLUSIVE, Conclusion.DIFFERS_HERE):
-            reasons.setdefault((_case(c), c.conclusion, c.reason), []).append(c.metric.label)
-    return [f"{case}: {', '.join(metrics)} {what}: {reason}" for (case, what, reason), metrics in reasons.items()]
+def _bounds(c: Comparison) -> str:
+    found, unit = change_of(c), " %" if c.ratio is not None else " points"
+    return bounds(found, unit)
 
 
-def _incomparable(comparisons: list[Comparison]) -> list[str]:
-    """Return each reason once, with a line per difference and the option that allows it."""
-    lines: list[str] = []
-    reported: set[tuple[str, str]] = set()
-    for c in comparisons:
-        if c.conclusion is not Conclusion.INCOMPARABLE or (_case(c), c.reason) in reported:
-            continue
-        reported.add((_case(c), c.reason))
-        if not c.differences:
-            same = [o.metric.label for o in comparisons if (_case(o), o.reason) == (_case(c), c.reason)]
-            lines.append(f"{_case(c)}: {', '.join(same)} incomparable: {c.reason}")
-            continue
-        lines += [f"{_case(c)}: incomparable:", *(f"  {line}" for line in unlike(c.differences))]
-        kinds = " ".join(f"--allow {kind}" for kind in dict.fromkeys(d.kind for d in c.differences))
-        lines.append(f"  to compare them all the same: {kinds}")
-    return lines
+def gate_lines(lines: list[GateLine], width: int) -> list[Any]:
+    """Return one line for each gate or objective: its state, what it is about, and what was found."""
+    columns = [
+        Column("", [str(line.state) for line in lines]),
+        Column("", [line.case for line in lines], most=16),
+        Column("", [line.what for line in lines]),
+        Column("", [line.found for line in lines], most=12),
+        Column("", [line.why for line in lines], rank=1),
+    ]
+    made = table(columns, width)
+    return [_coloured(text, line.state, GATE_STYLE[line.state]) for text, line in zip(made, lines, strict=True)]
 
 
-def unlike(differences: Sequence[Difference]) -> list[str]:
-    """Return one line for each difference."""
-    return [f"{d.kind}: {d.key}: {d.baseline} -> {d.candidate}" for d in differences]
+def _coloured(line: str, word: str, style: str) -> Any:
+    """Return a line with the last occurrence of a word in a colour, the first where the line begins with it."""
+    from rich.text import Text
 
-
-def markdown(compared: Compared) -> str:
-    """Return a page for a pull request."""
-    outcome = "" if compared.outcome is None else f": **{compared.outcome}**"
-    lines = [f"### Volley: {compared.candidate} against {compared.baseline}{outcome}", ""]
-    if compared.gates:
-        lines += ["| gate | change | |", "|---|---:|---|"]
-        for gate in compared.gates:
-            change = "n/a" if gate.change is None else f"{gate.change:+.1%}"
-            lines.append(f"| {gate.case}: `{gate.limit}` | {change} | {gate.state} |")
-        lines.append("")
-    shown = _shown(compared)
-    if shown:
-        lines += ["| case | metric | change | 95 % interval | p | |", "|---|---|---:|---:|---:|---|"]
-        lines += [f"| {_case(c)} | {c.metric.label} | {' | '.join(_numbers(c))} | {c.conclusion} |" for c in shown]
-        lines.append("")
-    notes = [*_variation(shown), NOT_INTERLEAVED] if shown and compared.between_runs else []
-    apart = (line.strip() for line in _incomparable(compared.comparisons))
-    lines += [f"- {line}" for line in [*_reasons(shown), *apart, *notes]]
-    return "\n".join(lines).rstrip() + "\n"
-
-
-def junit(compared: Compared) -> str:
-    """Return the XML.
-
-    A failed gate is a failure, a case that cannot be compared an error, an undecided gate is
-    skipped.
-    """
-    suite = Suite(f"volley compare {compared.baseline} {compared.candidate}")
-    for case in dict.fromkeys(_case(c) for c in compared.comparisons):
-        own = [c for c in compared.comparisons if _case(c) == case]
-        broken = all(c.conclusion is Conclusion.INCOMPARABLE for c in own)
-        reasons = "; ".join(dict.fromkeys(c.reason for c in own))
-        suite.add(case, "comparable", Result.ERROR if broken else None, reasons)
-    for gate in compared.gates:
-        message = gate.reason if gate.change is None else f"{gate.change:+.1%}: {gate.reason}"
-        suite.add(gate.case, gate.limit, _RESULTS[gate.state], message)
-    return suite.xml()
+    text = Text(line)
+    start = line.find(word) if line.lstrip().startswith(word) else line.rfind(word)
+    if start >= 0:
+        text.stylize(style, start, start + len(word))
+    return text

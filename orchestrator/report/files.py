@@ -13,6 +13,7 @@ from orchestrator.report import pull_request, tables
 from orchestrator.report.html.text import visible
 from orchestrator.report.summary import to_document
 from orchestrator.result import Compared, Summary, Trial
+from orchestrator.stored.about import about
 from orchestrator.stored.folder import RunStore
 from orchestrator.stored.layout import CAMPAIGN_FILE, REPORT_FILE, SUMMARY_FILE, folders_by_number
 from orchestrator.stored.reading import read_environment, read_trial
@@ -20,11 +21,16 @@ from orchestrator.stored.reading import read_environment, read_trial
 
 def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
     """Write summary.json, the tables, summary.md and junit.xml."""
-    store = RunStore(folder)
-    store.write_json(SUMMARY_FILE, to_document(summary))
     tables.write_all(folder, summary, trials)
-    store.write_text("summary.md", pull_request.markdown(summary))
-    store.write_text("junit.xml", pull_request.junit(summary))
+    write_for_ci(folder, summary, trials)
+
+
+def write_for_ci(folder: Path, summary: Summary, trials: list[Trial], strict: bool = False) -> None:
+    """Write summary.json, summary.md and junit.xml. strict: objectives that are not passed have failed."""
+    store, known = RunStore(folder), about(folder, trials)
+    store.write_json(SUMMARY_FILE, to_document(summary))
+    store.write_text("summary.md", pull_request.markdown(summary, known))
+    store.write_text("junit.xml", pull_request.junit(summary, known, strict))
 
 
 def write_page(folder: Path, summary: Summary, trials: Sequence[Trial]) -> Path:

@@ -6,8 +6,9 @@ import re
 
 from orchestrator.analyse.people import UNKNOWN, digits, percent
 from orchestrator.result import CaseResult, Interval, Objective, Time
-from orchestrator.slo import ERRORS, QUANTILES, THROUGHPUT
+from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT
 
+_TIME = re.compile(rf"^\s*{NAMED_TIME}")
 _OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>])\s*([0-9.eE+]+)\s*(\S*)\s*")
 
 
@@ -85,7 +86,8 @@ def objective_text(case: CaseResult, objective_: Objective) -> str:
     """Return an objective in words, with the time that it is about."""
     if objective_.metric in (ERRORS, THROUGHPUT):
         return objective(objective_.text)
-    return f"{shown_time(case)[0]} {objective(objective_.text)}"
+    text = _TIME.sub("", objective_.text)
+    return f"{objective_.time or shown_time(case)[0]} {objective(text)}"
 
 
 def measured(objective_: Objective) -> str:

@@ -6,86 +6,144 @@ A Markdown summary for a pull request, and a JUnit file with one test per case a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from orchestrator.analyse.capacity import in_words
-from orchestrator.analyse.people import count
+from orchestrator.analyse.objectives import state_of_search
+from orchestrator.analyse.people import count, percent
+from orchestrator.analyse.regression import change_of
+from orchestrator.report import answer, gates
 from orchestrator.report.capacity import limit_reached, measured_how
+from orchestrator.report.comparison_words import change_words
 from orchestrator.report.finding import spoiling, tag, words
-from orchestrator.report.format import measured, objective_text, shown_time, with_interval
-from orchestrator.report.junit import Result, Suite
-from orchestrator.result import CaseResult, Comparison, Outcome, Saturation, Severity, Summary, Time, Verdict
-from orchestrator.search.records import Ending
+from orchestrator.report.format import shown_time, with_interval
+from orchestrator.report.junit import Result, Suite, result_of
+from orchestrator.report.markdown import MARKS, cell, code, link
+from orchestrator.result import (
+    CaseResult,
+    Comparison,
+    Conclusion,
+    Interval,
+    Saturation,
+    Severity,
+    Summary,
+    Time,
+    Verdict,
+)
 from orchestrator.slo import Metric
+from orchestrator.stored.about import About
+
+_EPOCH = About(datetime.fromtimestamp(0, UTC))
 
 
-def markdown(summary: Summary) -> str:
-    """Return the page: verdict and outcome, cases, objectives, comparisons, findings."""
+def markdown(summary: Summary, known: About | None = None, report_url: str | None = None) -> str:
+    """Return the page: the answer, where it comes from, cases, objectives, comparisons, findings."""
     outcome = "" if summary.outcome is None else f", outcome **{summary.outcome}**"
-    lines = [f"### Volley: {summary.campaign}: verdict **{summary.verdict}**{outcome}", ""]
-    if summary.saturation:
-        return "\n".join([*lines, *(_search(search) for search in summary.saturation)]) + "\n"
+    lines = [f"### Volley: {cell(summary.campaign)}: verdict **{summary.verdict}**{outcome}", ""]
+    lines += [line for sentence in answer.sentences(summary) for line in (cell(sentence), "")]
+    lines += _origin(known, report_url)
+    lines += [_search(search) for search in summary.saturation]
     closed_loop = [case for case in summary.cases if case.response_time_us is None]
     open_loop = [case for case in summary.cases if case.response_time_us is not None]
     lines += [*_cases(Time.SERVICE, closed_loop), *_cases(Time.RESPONSE, open_loop)]
     lines += _objectives(summary.cases)
-    lines += [line for c in summary.comparisons for line in _comparison(c)]
-    lines += [f"- {case.case}: {words(f)} [`{tag(f, case)}`]" for case in summary.cases for f in spoiling(case)]
+    lines += _comparisons(summary.comparisons)
+    lines += [
+        f"- {cell(case.case)}: {cell(words(f))} [`{tag(f, case)}`]" for case in summary.cases for f in spoiling(case)
+    ]
     return "\n".join(lines).rstrip() + "\n"
 
 
+def _origin(known: About | None, report_url: str | None) -> list[str]:
+    """Return when and where the run was made, from which commit, and the link to its report."""
+    lines = []
+    if known is not None:
+        parts = [f"{known.started:%Y-%m-%d %H:%M} UTC"]
+        if known.commit is not None:
+            parts.append(f"{code(known.file or 'campaign')} at commit {code(known.commit)}")
+        if known.hosts:
+            parts.append(f"on {cell(', '.join(known.hosts))}")
+        lines.append(", ".join(parts) + ".")
+    lines += link(report_url)
+    return [*lines, ""] if lines else []
+
+
 def _search(search: Saturation) -> str:
-    answer = f"{search.target}: `{search.slo}`: {in_words(search)}"
-    return f"- {'; '.join([answer, *limit_reached(search), measured_how(search)])}"
+    found = "; ".join([in_words(search), *limit_reached(search), *measured_how(search)])
+    state = state_of_search(search)
+    return f"- {MARKS[state]} {state}: {cell(search.target)}, {code(search.slo)}: {cell(found)}"
 
 
 def _cases(time: Time, cases: Sequence[CaseResult]) -> list[str]:
+    """Return a table of cases. A number that is not known is an empty cell; a column without any is left out."""
     if not cases:
         return []
-    lines = [f"| case | verdict | req/s | {time} p50 ms | {time} p99 ms | errors |", "|---|---|---:|---:|---:|---:|"]
+    headings = ["req/s", *(f"{time} {metric.label} ms" for metric in _SHOWN), "errors"]
+    rows = []
     for case in cases:
         times = shown_time(case)[1]
-        numbers = (
-            with_interval(case.throughput_per_s),
-            with_interval(times[Metric.P50], 1000),
-            with_interval(times[Metric.P99], 1000),
-            count(case.requests.unsuccessful),
-        )
-        lines.append(f"| {case.case} | {case.verdict} | {' | '.join(numbers)} |")
+        numbers = [_number(case.throughput_per_s), *(_number(times.get(metric), 1000) for metric in _SHOWN)]
+        rows.append([*numbers, _errors(case)])
+    kept = [i for i in range(len(headings)) if any(row[i] for row in rows)]
+    lines = [f"| case | verdict | {' | '.join(headings[i] for i in kept)} |", f"|---|---|{'---:|' * len(kept)}"]
+    for case, row in zip(cases, rows, strict=True):
+        lines.append(f"| {cell(case.case)} | {case.verdict} | {' | '.join(row[i] for i in kept)} |")
     return [*lines, ""]
 
 
+_SHOWN = (Metric.P50, Metric.P99)
+
+
+def _number(value: Interval | None, unit: float = 1.0) -> str:
+    return "" if value is None else with_interval(value, unit)
+
+
+def _errors(case: CaseResult) -> str:
+    failed = count(case.requests.unsuccessful)
+    share = case.requests.error_share
+    return f"{failed} ({percent(share)})" if share else failed
+
+
 def _objectives(cases: Sequence[CaseResult]) -> list[str]:
+    lines = gates.of_objectives(cases)
     rows = [
-        f"| {case.case}: {objective_text(case, o)} | {measured(o)} | {Outcome.PASS if o.passed else Outcome.FAIL} |"
-        for case in cases
-        for o in case.slo
+        f"| {MARKS[line.state]} {line.state} | {cell(line.case)}: {cell(line.what)} | {cell(gates.message(line))} |"
+        for line in lines
     ]
-    return ["| objective | measured | |", "|---|---:|---|", *rows, ""] if rows else []
+    return ["| | objective | measured (95 % interval) |", "|---|---|---:|", *rows, ""] if rows else []
 
 
-def _comparison(c: Comparison) -> list[str]:
-    if c.ratio is None:
-        return []
-    sides = f"{c.load}: {c.candidate} against {c.baseline}, {c.metric.label}"
-    return [f"{sides}: **{c.conclusion}**, {c.ratio.estimate:.3f}×", ""]
+def _comparisons(comparisons: Sequence[Comparison]) -> list[str]:
+    rows = []
+    for c in comparisons:
+        if c.conclusion is Conclusion.INCOMPARABLE or (c.ratio is None and c.difference is None):
+            continue
+        change = gates.with_bounds(change_of(c), " %" if c.ratio is not None else " points")
+        sides = f"{cell(c.load)}: {cell(c.candidate)} against {cell(c.baseline)}"
+        rows.append(f"| {sides} | {c.metric.label} | {change} | {change_words(c)} |")
+    return ["| comparison | metric | change (95 % interval) | |", "|---|---|---:|---|", *rows, ""] if rows else []
 
 
-def junit(summary: Summary) -> str:
-    """Return the XML: an INVALID case is an error, an objective that is not met a failure."""
-    suite = Suite(f"volley {summary.campaign}")
-    results = {
-        Ending.NEVER_MET: Result.FAILURE,
-        Ending.NOT_SUSTAINED: Result.FAILURE,
-        Ending.NOT_RECOVERED: Result.ERROR,
-        Ending.NOT_STARTED: Result.ERROR,
-    }
+def junit(summary: Summary, known: About | None = None, strict: bool = False) -> str:
+    """Return the XML: an INVALID case is an error, an objective that failed a failure.
+
+    One that is undecided is skipped, one that was not judged an error. strict: both are failures.
+    """
+    known = known or _EPOCH
+    suite = Suite(f"volley {summary.campaign}", known.started)
     for search in summary.saturation:
-        suite.add(search.target, search.slo, results.get(search.ending), in_words(search))
+        result = result_of(state_of_search(search), strict)
+        took_s = sum(seconds for case, seconds in known.took_s.items() if case.partition("/")[0] == search.target)
+        suite.add(search.target, search.slo, result, in_words(search), took_s)
     for case in summary.cases:
         invalid = [f"{words(f)} [{f.code}]" for f in case.findings if f.severity is Severity.INVALID]
         error = Result.ERROR if case.verdict is Verdict.INVALID else None
-        suite.add(case.case, "verdict", error, " ".join(invalid) or "too few valid trials remain")
-        for objective in case.slo:
-            failure = None if objective.passed else Result.FAILURE
-            suite.add(case.case, objective.text, failure, f"measured {measured(objective)}")
+        message = " ".join(invalid) or "too few valid trials remain"
+        suite.add(case.case, "verdict", error, message, known.took_s.get(case.case, 0.0))
+        for objective, line in zip(case.slo, gates.of_objectives([case]), strict=True):
+            suite.add(case.case, objective.text, result_of(objective.state, strict), _measured(line))
     return suite.xml()
+
+
+def _measured(line: gates.GateLine) -> str:
+    return f"measured {gates.message(line)}" if line.found else line.why

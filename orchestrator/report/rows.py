@@ -21,7 +21,7 @@ GATE_STYLE = {
     GateState.PASSED: "green",
     GateState.FAILED: "bold red",
     GateState.UNDECIDED: "yellow",
-    GateState.NOT_COMPARED: "bold red",
+    GateState.NOT_JUDGED: "bold yellow",
 }
 
 

@@ -11,10 +11,11 @@ from orchestrator.analyse.people import digits
 from orchestrator.report import answer, capacity, several, single
 from orchestrator.report.conditions import circumstances
 from orchestrator.report.finding import Entry, entries, entries_of_probes
-from orchestrator.report.format import between, estimate, measured, objective_text
+from orchestrator.report.format import between, estimate
+from orchestrator.report.gates import of_objectives
 from orchestrator.report.layout import UNBROKEN, Column, grid, wrapped
-from orchestrator.report.rows import OUTCOME_STYLE, SEVERITY_STYLE, VERDICT_STYLE
-from orchestrator.result import CaseResult, Outcome, Severity, Summary, Trial
+from orchestrator.report.rows import GATE_STYLE, SEVERITY_STYLE, VERDICT_STYLE
+from orchestrator.result import CaseResult, Severity, Summary, Trial
 from orchestrator.slo import Metric
 
 WIDTH = 80
@@ -86,19 +87,19 @@ def links(path: Path, has_report: bool, unfinished: bool = False) -> list[str]:
 
 
 def _objectives(cases: Sequence[CaseResult], width: int) -> list[Any]:
-    """Return one entry for each objective: whether it was met, and what was measured."""
+    """Return one entry for each objective: what became of it, and what was measured."""
     from rich.text import Text
 
+    objectives = of_objectives(cases)
+    longest = max((len(each.state) for each in objectives), default=0)
     lines: list[Any] = []
-    for case in cases:
-        for each in case.slo:
-            outcome = Outcome.PASS if each.passed else Outcome.FAIL
-            of = f"{case.case}: " if len(cases) > 1 else ""
-            found = f"measured {measured(each)}" if each.measured is not None and not each.reason else measured(each)
-            text = f"{of}{objective_text(case, each)}: {found}"
-            made = [Text(line) for line in wrapped(text, width, f"  {outcome}  ")]
-            made[0].stylize(OUTCOME_STYLE[outcome], 2, 2 + len(outcome))
-            lines += made
+    for each in objectives:
+        of = f"{each.case}: " if len(cases) > 1 else ""
+        found = f"measured {each.found}" if each.found else ""
+        text = f"{of}{each.what}: {'; '.join(part for part in (found, each.why) if part) or 'not known'}"
+        made = [Text(line) for line in wrapped(text, width, f"  {each.state:<{longest}}  ")]
+        made[0].stylize(GATE_STYLE[each.state], 2, 2 + len(each.state))
+        lines += made
     return ["", "Objectives", *lines] if lines else []
 
 

@@ -14,18 +14,21 @@ from orchestrator.result.comparison import (
     Difference,
     DifferenceKind,
     Gate,
-    GateState,
     Point,
+    compared_time,
 )
 from orchestrator.result.finding import (
+    OPEN_STATES,
     CaseFinding,
     Fact,
     Facts,
     Finding,
     FindingCode,
+    GateState,
     Outcome,
     Severity,
     Verdict,
+    outcome_of,
     worst,
 )
 from orchestrator.result.trial import (
@@ -47,6 +50,7 @@ FORMAT = 1
 
 __all__ = [
     "FORMAT",
+    "OPEN_STATES",
     "QUANTILES",
     "SHAPE_PER_DECADE",
     "AgentLine",
@@ -84,5 +88,7 @@ __all__ = [
     "Times",
     "Trial",
     "Verdict",
+    "compared_time",
+    "outcome_of",
     "worst",
 ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from orchestrator.facts import Case
 from orchestrator.result.capacity import Saturation
 from orchestrator.result.comparison import Comparison
-from orchestrator.result.finding import CaseFinding, Outcome, Verdict
-from orchestrator.result.trial import Interval, Requests, ServerCost, Shape
+from orchestrator.result.finding import CaseFinding, GateState, Outcome, Verdict
+from orchestrator.result.trial import Interval, Requests, ServerCost, Shape, Time
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,10 @@ class CaseEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """An objective and whether it was met. limit: µs, a share, or per second.
+    """An objective and what became of it. limit: µs, a share, or per second.
 
-    measured None: not known, and so not met. reason: why a value that could be known does not count.
+    measured None: not known. reason: what decided where the number alone did not. passed: state is PASSED, kept because
+    format 1 had it first. time: which time it is about; None for throughput and errors.
     """
 
     text: str
@@ -33,6 +34,8 @@ class Objective:
     measured: Interval | None
     passed: bool
     reason: str = ""
+    state: GateState = GateState.NOT_JUDGED
+    time: Time | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,9 @@ class CaseResult:
 
     trials: planned. used: behind the numbers. start_skew_us: the largest stretch between the first
     requests of the agents of one trial; clock_bound_us: the loosest bound on a host's clock. None
-    where there was nothing to measure. response_time_us: open loop only. objective_time_us, beyond: as in
-    Metrics, over the trials. planned: the case as it was planned. urls: what the agents requested. statuses: requests
+    where there was nothing to measure. response_time_us: open loop only. objective_time_us,
+    objective_service_time_us, beyond: as in Metrics,
+    over the trials. planned: the case as it was planned. urls: what the agents requested. statuses: requests
     of the windows by HTTP status ('-1': no answer), over all trials that ran. service_time_shape, response_time_shape:
     successful answers of the trials behind the numbers, by time.
     """
@@ -66,6 +70,7 @@ class CaseResult:
     findings: list[CaseFinding] = field(default_factory=list)
     slo: list[Objective] = field(default_factory=list)
     objective_time_us: dict[str, Interval | None] = field(default_factory=dict)
+    objective_service_time_us: dict[str, Interval | None] = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
     planned: Case | None = None
     urls: list[str] = field(default_factory=list)

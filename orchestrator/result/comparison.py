@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from orchestrator.result.finding import Outcome, Verdict
+from orchestrator.result.finding import GateState, Outcome, Verdict, outcome_of
 from orchestrator.result.trial import Interval, Time
+from orchestrator.slo import Metric
 
 
 class Conclusion(StrEnum):
@@ -21,15 +22,6 @@ class Conclusion(StrEnum):
     EQUIVALENT = "equivalent"
     INCONCLUSIVE = "inconclusive"
     INCOMPARABLE = "incomparable"
-
-
-class GateState(StrEnum):
-    """What became of a gate. UNDECIDED: beyond the limit, but that may be noise."""
-
-    PASSED = "passed"
-    FAILED = "failed"
-    UNDECIDED = "undecided"
-    NOT_COMPARED = "not compared"
 
 
 class DifferenceKind(StrEnum):
@@ -48,23 +40,40 @@ class ComparedMetric(StrEnum):
 
     THROUGHPUT = "throughput_per_s"
     SERVICE_P50 = "service_time_p50_us"
+    SERVICE_P90 = "service_time_p90_us"
+    SERVICE_P95 = "service_time_p95_us"
     SERVICE_P99 = "service_time_p99_us"
+    SERVICE_P999 = "service_time_p999_us"
+    SERVICE_MAX = "service_time_max_us"
+    RESPONSE_P50 = "response_time_p50_us"
+    RESPONSE_P90 = "response_time_p90_us"
+    RESPONSE_P95 = "response_time_p95_us"
     RESPONSE_P99 = "response_time_p99_us"
+    RESPONSE_P999 = "response_time_p999_us"
+    RESPONSE_MAX = "response_time_max_us"
     ERRORS = "error_share"
 
     @property
     def label(self) -> str:
         """The name on pages, without the unit."""
-        return _LABELS[self]
+        return self.metric.label if self.time is None else f"{self.time} {self.metric.label}"
+
+    @property
+    def time(self) -> Time | None:
+        """Which time it is; None for throughput and errors."""
+        return next((time for time in Time if self.startswith(time.replace(" ", "_"))), None)
+
+    @property
+    def metric(self) -> Metric:
+        """The name that it has in objectives, for both times."""
+        if self.time is None:
+            return Metric.ERRORS if self is ComparedMetric.ERRORS else Metric.THROUGHPUT
+        return Metric(self.split("_")[2])
 
 
-_LABELS = {
-    ComparedMetric.THROUGHPUT: "throughput",
-    ComparedMetric.SERVICE_P50: "service time p50",
-    ComparedMetric.SERVICE_P99: "service time p99",
-    ComparedMetric.RESPONSE_P99: "response time p99",
-    ComparedMetric.ERRORS: "errors",
-}
+def compared_time(time: Time, metric: Metric) -> ComparedMetric | None:
+    """Return what compares a time; None for the mean, which is not compared."""
+    return next((each for each in ComparedMetric if (each.time, each.metric) == (time, metric)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +111,7 @@ class Comparison:
     compared (Holm); it decides. All are None when they cannot be compared, and differences says why
     not. trials: pairs, or trials on the smaller side. smallest_effect: a share; of errors, a share of all requests.
     needed: how many trials would settle an inconclusive comparison; None: more than is reasonable, or not asked.
+    baseline_value, candidate_value: of each side's trials: geometric means, of errors the mean share.
     """
 
     metric: ComparedMetric
@@ -120,22 +130,25 @@ class Comparison:
     trials: int | None = None
     smallest_effect: float | None = None
     needed: int | None = None
+    baseline_value: float | None = None
+    candidate_value: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """What became of a limit in one case. change: a share, None where it was not compared."""
+    """What became of a limit in one case. change, interval: shares, None where it was not compared."""
 
     case: str
     limit: str
     state: GateState
     change: float | None
     reason: str
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What `volley compare` shows. alone: cases that only one of the runs has."""
+    """What `volley compare` shows. alone: cases that only one of the runs has. same_run: both sides are one folder."""
 
     baseline: str
     candidate: str
@@ -143,23 +156,22 @@ class Compared:
     alone: list[str]
     gates: list[Gate]
     between_runs: bool = True
+    same_run: bool = False
+    strict: bool = False
 
     @property
     def outcome(self) -> Outcome | None:
-        """FAIL when a gate failed, PASS when none did.
+        """FAIL when a gate failed, PASS when all passed; None without gates, and where one is undecided or not judged.
 
-        None without gates, or where none could be checked.
+        strict: FAIL where one is not passed.
         """
-        if not self.gates or all(gate.state is GateState.NOT_COMPARED for gate in self.gates):
-            return None
-        failed = any(gate.state is GateState.FAILED for gate in self.gates)
-        return Outcome.FAIL if failed else Outcome.PASS
+        return outcome_of([gate.state for gate in self.gates], self.strict)
 
     @property
     def comparable(self) -> bool:
-        """Whether something could be compared, and every gate could be checked."""
+        """Whether something could be compared, and every gate could be judged."""
         some = any(c.conclusion is not Conclusion.INCOMPARABLE for c in self.comparisons)
-        return some and not any(gate.state is GateState.NOT_COMPARED for gate in self.gates)
+        return some and not any(gate.state is GateState.NOT_JUDGED for gate in self.gates)
 
 
 @dataclass(frozen=True, slots=True)

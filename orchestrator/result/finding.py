@@ -34,6 +34,32 @@ class Outcome(StrEnum):
     FAIL = "FAIL"
 
 
+class GateState(StrEnum):
+    """What became of an objective or a gate; docs/adr/0020 has the rules.
+
+    UNDECIDED: beyond the limit, but that may be noise. NOT_JUDGED: there is no number that can be trusted.
+    """
+
+    PASSED = "passed"
+    FAILED = "failed"
+    UNDECIDED = "undecided"
+    NOT_JUDGED = "not judged"
+
+
+# With --strict these fail, too.
+OPEN_STATES = (GateState.UNDECIDED, GateState.NOT_JUDGED)
+
+
+def outcome_of(states: Sequence[GateState], strict: bool = False) -> Outcome | None:
+    """Return FAIL if something failed, PASS if everything passed; None without any, and where something is open.
+
+    strict: what is open has failed.
+    """
+    if GateState.FAILED in states or (strict and any(state in OPEN_STATES for state in states)):
+        return Outcome.FAIL
+    return Outcome.PASS if states and all(state is GateState.PASSED for state in states) else None
+
+
 class FindingCode(StrEnum):
     """Every finding there is.
 

@@ -137,7 +137,8 @@ class Metrics:
     concurrency: mean requests under way in a timed closed load, from service times (Little's law);
     None for others.
     objective_time_us: what objectives are judged by: percentiles over all requests, where one without
-    a successful answer is slower than any limit. beyond: those that fall on such requests.
+    a successful answer is slower than any limit; objective_service_time_us: the same of service time, in the open loop,
+    where the first is response time. beyond: those that fall on such requests.
     slower: successful answers that did not meet a time limit of the case, by limit in µs.
     service_time_shape, response_time_shape: of the successful answers; the second in the open loop only.
     """
@@ -157,6 +158,7 @@ class Metrics:
     series: list[list[float | None]]
     concurrency: float | None = None
     objective_time_us: Times = field(default_factory=dict)
+    objective_service_time_us: Times = field(default_factory=dict)
     beyond: list[str] = field(default_factory=list)
     slower: dict[int, int] = field(default_factory=dict)
     service_time_shape: Shape = field(default_factory=dict)

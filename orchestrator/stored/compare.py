@@ -17,6 +17,7 @@ from orchestrator.stored.history import variation
 from orchestrator.stored.reading import read_environment, read_plan
 
 SMALLEST_EFFECT = 0.03
+SAME_RUN = "both sides are the same run"
 
 
 def compare_stored(
@@ -41,9 +42,13 @@ def compare_stored(
     for name in common:
         unlike = [d for d in differences(around[0], around[1], name) if d.kind not in allowed]
         old, now = (Side.of(s.path.name, c[name], s.trials) for s, c in zip(sides, cases, strict=True))
-        found += compare_runs(old, now, effect, unlike, variation((base, new), around[0], name, allowed))
+        past = variation((base, new), around[0], name, allowed)
+        found += compare_runs(old, now, effect, unlike, past, regression.wanted_metrics(asked))
     alone = sorted(set(cases[0]) ^ set(cases[1]))
-    return Compared(base.name, new.name, found, alone, regression.gates(found, asked))
+    same = base.resolve() == new.resolve()
+    if same:
+        found = [replace(c, reason=SAME_RUN) for c in found]
+    return Compared(base.name, new.name, found, alone, regression.gates(found, asked), same_run=same)
 
 
 def compare_targets(run: Path, baseline: str | None, smallest_effect: float | None, asked: list[Limit]) -> Compared:
@@ -61,7 +66,8 @@ def compare_targets(run: Path, baseline: str | None, smallest_effect: float | No
     if len(targets) < 2:
         raise UsageError(f"{run.name} has one target only", "name a second run: volley compare BASE NEW")
     effect = smallest_effect or plan.smallest_effect or SMALLEST_EFFECT
-    comparisons = compare(finished.trials, finished.summary.cases, chosen, effect)
+    wanted = regression.wanted_metrics(asked)
+    comparisons = compare(finished.trials, finished.summary.cases, chosen, effect, wanted)
     others = ", ".join(target for target in targets if target != chosen)
     return Compared(chosen, others, comparisons, [], regression.gates(comparisons, asked), between_runs=False)
 

@@ -21,7 +21,8 @@ from orchestrator.slo import Term
 class Origin:
     """The command that planned a run. file: the campaign file, absolute or relative to the run folder.
 
-    hosts: the inventory, absolute; None for this machine alone. ray: whether that was a Ray node.
+    hosts: the inventory, absolute; None for this machine alone. ray: whether that was a Ray node. commit: of the
+    repository that holds the file, and whether the file differs from it; None without one.
     """
 
     file: str
@@ -29,6 +30,7 @@ class Origin:
     only: str | None = None
     hosts: str | None = None
     ray: bool = False
+    commit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ from pathlib import Path
 from agents.wire import AgentResult
 from orchestrator.analyse.capacity import replay
 from orchestrator.analyse.cases import judge, summarise
+from orchestrator.analyse.objectives import state_of_search
 from orchestrator.facts import TrialFacts
 from orchestrator.merge import Merged
-from orchestrator.result import Outcome, Summary, Trial, worst
-from orchestrator.search.records import Ending
+from orchestrator.result import Summary, Trial, outcome_of, worst
 from orchestrator.stored.documents import CampaignPlan, SearchPlan
 from orchestrator.stored.layout import AGENTS_FILE, TRIAL_FILE
 from orchestrator.stored.reading import read_plan, read_trial, stored_trials
@@ -107,5 +107,5 @@ def summarise_searches(plan: SearchPlan, trials: list[Trial]) -> Summary:
     targets = dict.fromkeys(case.target for case in plan.cases)
     searches = [replay(name, [t for t in trials if t.facts.case.target == name], plan.saturation) for name in targets]
     verdict = worst([search.verdict for search in searches])
-    failed = any(search.ending in (Ending.NEVER_MET, Ending.NOT_SUSTAINED) for search in searches)
-    return Summary(plan.campaign, verdict, Outcome.FAIL if failed else Outcome.PASS, [], [], searches)
+    outcome = outcome_of([state_of_search(search) for search in searches])
+    return Summary(plan.campaign, verdict, outcome, [], [], searches)

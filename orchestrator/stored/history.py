@@ -14,18 +14,14 @@ from orchestrator.analyse.sameness import Circumstances, differences
 from orchestrator.analyse.statistics import CONFIDENCE, t_quantile
 from orchestrator.errors import StoredRunError
 from orchestrator.result import BetweenRuns, ComparedMetric, Interval, Requests, Verdict
-from orchestrator.slo import Metric
 from orchestrator.stored.layout import SUMMARY_FILE, TRIAL_FILE, runs_in, trial_folders
 from orchestrator.stored.reading import read_environment, read_json, read_plan
 
 # Older runs say little about the machine of today.
 MOST = 30
 Values = dict[ComparedMetric, Past]
-_TIMES = {
-    ComparedMetric.SERVICE_P50: ("service_time_us", Metric.P50),
-    ComparedMetric.SERVICE_P99: ("service_time_us", Metric.P99),
-    ComparedMetric.RESPONSE_P99: ("response_time_us", Metric.P99),
-}
+# Where summary.json has each time: the field of the case, and the name in it.
+_TIMES = {each: (f"{each.time.replace(' ', '_')}_us", each.metric) for each in ComparedMetric if each.time is not None}
 
 
 @dataclass(frozen=True, slots=True)

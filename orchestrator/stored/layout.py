@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 CAMPAIGN_FILE, PLAN_FILE, ENVIRONMENT_FILE = "campaign.yaml", "plan.json", "environment.json"
@@ -26,6 +27,15 @@ def folders_by_number(run: Path) -> dict[int, Path]:
 def runs_in(folder: Path) -> list[Path]:
     """Return the runs in a folder, the oldest first."""
     return sorted((plan.parent for plan in folder.glob(f"*/{PLAN_FILE}")), key=_age)
+
+
+def started_at(run: Path) -> datetime | None:
+    """Return when a run began, from its name; None where the name has no time."""
+    stamp = _STAMP.search(run.resolve().name)
+    try:
+        return None if stamp is None else datetime.strptime(stamp[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
 
 
 def _age(run: Path) -> tuple[str, int]:

@@ -34,7 +34,7 @@ def trend(folder: Path, case: str, metric: str, smallest_effect: float) -> list[
     Raises UsageError when no run has the case, or when the metric is unknown.
     """
     if metric not in METRICS:
-        raise UsageError(f"unknown metric {metric!r}", f"the metrics are: {', '.join(METRICS)}")
+        raise UsageError(f"unknown metric {metric!r}", f"the metrics are: {', '.join(m.label for m in METRICS)}")
     entries: list[_Entry] = []
     seen: dict[str, None] = {}
     for run in runs_in(folder):

@@ -86,16 +86,18 @@ def test_no_h2load(tmp_path):
 
 
 def test_doctor_names_what_is_missing(tmp_path):
-    """Each shortfall with the command that mends it; exit code 4; the rest is looked at all the same."""
+    """Each problem with its fix, first; exit code 4; the rest is checked all the same."""
     environment = {**without_h2load(tmp_path), "DOCKER_HOST": f"unix://{tmp_path}/no.sock"}
 
     done = volley("doctor", env=environment)
 
     assert done.returncode == 4
-    assert "FAIL  h2load" in done.stdout
+    assert "This machine is not ready: 2 problems to fix." in done.stdout
+    assert "Problem  h2load: " in done.stdout
     assert "-> sudo apt-get install nghttp2-client" in done.stdout
-    assert "FAIL  docker engine" in done.stdout
-    assert "ok    python" in done.stdout
+    assert "Problem  docker engine: " in done.stdout
+    sound = " ".join(done.stdout.partition("No problem with: ")[2].split())
+    assert "python" in sound
     assert "request logs" in done.stdout
 
 
@@ -104,7 +106,7 @@ def test_doctor_on_a_fit_machine():
     done = volley("doctor")
 
     assert done.returncode == 0, done.stdout
-    assert "FAIL" not in done.stdout
+    assert "Problem" not in done.stdout
 
 
 @pytest.mark.provokes("server-not-ready")

@@ -99,12 +99,17 @@ def test_an_earlier_run_is_reported_and_listed(run, text):
 
     assert reported.exit_code == 0
     assert text in reported.stdout
-    assert run.name in listed.stdout
+    assert run.name.partition("-")[0] in listed.stdout
 
 
 def test_earlier_runs_in_a_list():
-    """A search plans no trials."""
-    assert [(run.path, run.done, run.planned) for run in list_runs(RUNS)] == [(BENCH, 2, 2), (SEARCH, 3, None)]
+    """The newest first, each with the verb that made it; the result of one that did not store it in words."""
+    listed = list_runs(RUNS)
+
+    assert [(run.path, run.kind, run.verdict) for run in listed] == [
+        (SEARCH, "saturate", "SUSPECT"), (BENCH, "bench", "VALID"),
+    ]  # fmt: skip
+    assert listed[1].result == "29,800 req/s"
     assert [case.name for case in read_summary(BENCH).cases] == ["url/load"]
 
 
@@ -186,8 +191,12 @@ def test_a_run_that_cannot_be_read_does_not_hide_the_others(tmp_path):
         shutil.copytree(BENCH, tmp_path / name)
     (tmp_path / "a-20260101T000000Z" / "plan.json").write_text('{"format": 2}')
 
-    broken, sound = list_runs(tmp_path)
+    (tmp_path / "a-20260101T000000Z" / "summary.json").unlink()
+    (tmp_path / "b-20260102T000000Z" / "summary.json").write_text('{"format": 1, "verdict": "GOOD"}')
+    shutil.copytree(BENCH, tmp_path / "c-20260103T000000Z")
 
-    assert "has format 2" in broken.problem
-    assert broken.state.startswith("unreadable: ")
-    assert (sound.state, sound.done) == ("VALID", 2)
+    sound, bad_summary, bad_plan = list_runs(tmp_path)
+
+    assert "has format 2" in bad_plan.problem
+    assert "GOOD" in bad_summary.problem
+    assert (bad_plan.state, bad_summary.state, sound.state) == ("unreadable", "unreadable", "VALID")

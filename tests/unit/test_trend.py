@@ -154,10 +154,11 @@ def test_the_command_line(history):
     document = json.loads(CliRunner().invoke(app, ["trend", "flask/burst", str(history), "--json"]).stdout)
     listed = CliRunner().invoke(app, ["runs", str(history)]).stdout.splitlines()
 
-    assert "1 change point in 11 runs" in page.stdout
-    assert "image: image of flask: volley/flask:1 -> volley/flask:2" in page.stdout
+    assert "service time p50 of flask/burst changed 1 time in 11 runs" in " ".join(page.stdout.split())
+    assert "image of flask: volley/flask:1 → volley/flask:2" in page.stdout
     assert len(document["runs"]) == 11
-    assert [line.split()[1] for line in listed] == ["VALID"] * 11 + ["unfinished"]
+    states = [word for line in listed[:13] for word in line.split() if word in ("VALID", "unfinished")]
+    assert states == ["unfinished"] + ["VALID"] * 11
     with pytest.raises(UsageError, match="no run has the case") as error:
         trend(history, "flask/burts", "throughput", 0.03)
     assert "flask/burst" in error.value.hint

@@ -6,23 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from orchestrator.report import comparison as words
+from orchestrator.report import comparison_words as words
+from orchestrator.report.gates import of_gates
 from orchestrator.report.html import doubts, head, over_time, ratios, tables
 from orchestrator.report.html.collect import Drawn, by_case, collect
 from orchestrator.report.html.page import rendered
-from orchestrator.result import CaseResult, Compared, ComparedMetric, Comparison, Conclusion, GateState
+from orchestrator.result import CaseResult, Compared
 from orchestrator.stored.evaluate import Finished, evaluate_run
 from orchestrator.stored.layout import folders_by_number
 from orchestrator.stored.reading import read_trial
-
-# Sentences at the head of a page; the table has all comparisons.
-_MOST_SENTENCES = 6
-_GATES = {
-    GateState.PASSED: "PASS",
-    GateState.FAILED: "FAIL",
-    GateState.UNDECIDED: "SUSPECT",
-    GateState.NOT_COMPARED: "FAIL",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +55,7 @@ def page(compared: Compared, sides: Sequence[Side]) -> str:
         question=f"Is {compared.candidate} faster than {compared.baseline}?",
         between_runs=between,
         compared=compared,
-        sentences=sentences(compared),
+        sentences=words.sentences(compared),
         sides=[
             {"name": side.finished.path.resolve().name, "role": name.capitalize() or "Run"}
             | {"verdict": side.finished.summary.verdict, "when": head.when(side.finished.trials)}
@@ -71,8 +63,8 @@ def page(compared: Compared, sides: Sequence[Side]) -> str:
         ],
         pairs=found,
         comparisons=tables.comparisons(compared.comparisons, between),
-        lines=words.notes(compared),
-        gates=_gates(compared),
+        lines=[*words.incomparable(compared), *words.doubts(compared)],
+        gates=tables.gates(of_gates(compared.gates)),
         differences=tables.made(
             ["kind", "what", "baseline", "candidate"],
             [[tables.Cell(str(part), tables.WORDS) for part in row] for row in differences],
@@ -82,20 +74,6 @@ def page(compared: Compared, sides: Sequence[Side]) -> str:
         searches=[],
         notes=[],
     )
-
-
-def _gates(compared: Compared) -> tables.Table | None:
-    rows: list[tables.Row] = [
-        [
-            gate.case,
-            gate.limit,
-            tables.Cell(gate.state, _GATES[gate.state]),
-            "" if gate.change is None else f"{gate.change:+.1%}",
-            tables.Cell(gate.reason, tables.WORDS),
-        ]
-        for gate in compared.gates
-    ]
-    return tables.made(["case", "limit", "state", "change", "why"], rows)
 
 
 def _cases(side: Side, name: str) -> list[CaseResult]:
@@ -108,25 +86,3 @@ def _named(drawn: Drawn, name: str) -> Drawn:
 
 def _label(case: str, name: str) -> str:
     return f"{case} ({name})" if name else case
-
-
-def sentences(compared: Compared) -> list[str]:
-    """Return what the comparison of throughput came to, a sentence for each pair."""
-    found = [_sentence(c, compared.between_runs) for c in compared.comparisons if c.metric is ComparedMetric.THROUGHPUT]
-    more = [f"The table below has {len(found) - _MOST_SENTENCES} more."] if len(found) > _MOST_SENTENCES else []
-    return [*found[:_MOST_SENTENCES], *more] or ["Nothing could be compared."]
-
-
-def _sentence(c: Comparison, between_runs: bool) -> str:
-    what = f"{c.target} in {c.candidate}" if between_runs else c.candidate
-    other = c.baseline
-    if c.ratio is None:
-        return f"{what} cannot be compared with {other} under the load {c.load}: {c.reason}."
-    low, high = c.ratio.low or 0.0, c.ratio.high or 0.0
-    value = (
-        f"{c.ratio.estimate:.3g}× the requests of {other} under the load {c.load} (95 % interval {low:.3g}–{high:.3g}×)"
-    )
-    if c.conclusion in (Conclusion.INCONCLUSIVE, Conclusion.DIFFERS_HERE):
-        return f"Not settled: {what} measured {value}."
-    same = ", which is no difference that matters" if c.conclusion is Conclusion.EQUIVALENT else ""
-    return f"{what} answers {value}{same}."

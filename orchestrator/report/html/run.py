@@ -13,12 +13,14 @@ from orchestrator.facts import Environment
 from orchestrator.merge import Merged
 from orchestrator.report import answer, curve
 from orchestrator.report import capacity as searched
+from orchestrator.report.gates import of_objectives
 from orchestrator.report.html import doubts, head, over_time, ratios, tables
 from orchestrator.report.html.collect import MOST_TRIALS, Drawn, by_case, by_probe, collect
 from orchestrator.report.html.figures import Figure, capacity_curve, scaling_plot
 from orchestrator.report.html.page import rendered
 from orchestrator.report.html.text import without_secrets
-from orchestrator.report.scaling import answer, law_in_words
+from orchestrator.report.scaling import answer as scaling_answer
+from orchestrator.report.scaling import law_in_words
 from orchestrator.result import Saturation, Summary, Trial
 
 MOST_ROWS = 300
@@ -85,7 +87,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         results=tables.results(summary),
         endpoints=tables.endpoints(summary),
         comparisons=tables.comparisons(summary.comparisons),
-        objectives=tables.objectives(summary),
+        objectives=tables.gates(of_objectives(summary.cases)),
         server=tables.server(summary),
         hosts=tables.hosts(trials),
         agents=None if summary.saturation else tables.agents(trials, names),
@@ -168,4 +170,4 @@ def _sweep(fit: Scaling, i: int) -> _Sweep:
         x = [least + (most - least) * step / 100 for step in range(101)]
         curve_ = x, [law(n, fit.lambda_per_s.estimate, fit.sigma.estimate, fit.kappa.estimate) for n in x]
     figure = scaling_plot(clients, [point.throughput_per_s for point in fit.points], curve_, f"sweep-{i}")
-    return _Sweep(fit.target, [answer(fit, fit.target), *law_in_words(fit)], figure)
+    return _Sweep(fit.target, [scaling_answer(fit, fit.target), *law_in_words(fit)], figure)

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agents.hostmeter import HostUse
-from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, percent
-from orchestrator.report.format import estimate, measured, objective_text, with_interval
+from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, p_value, percent
+from orchestrator.report.format import estimate, with_interval
+from orchestrator.report.gates import GateLine
 from orchestrator.report.html.head import limits_in_words
-from orchestrator.result import AgentLine, CaseResult, Comparison, Conclusion, Outcome, Summary, Time, Trial, Verdict
+from orchestrator.result import AgentLine, CaseResult, Comparison, Conclusion, GateState, Summary, Time, Trial, Verdict
 from orchestrator.slo import QUANTILES, Metric
 
 SHOWN_TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
@@ -17,6 +18,13 @@ SHOWN_TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
 _MOST_BESIDE = 4
 # A status that stands for no answer at all.
 _FAILURES = {"-1": "failed: no answer"}
+# The states of an objective or a gate as classes of the style sheet.
+_STATES = {
+    GateState.PASSED: "PASS",
+    GateState.FAILED: "FAIL",
+    GateState.UNDECIDED: "SUSPECT",
+    GateState.NOT_JUDGED: "SUSPECT",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,16 +221,13 @@ def _range(times_us: Sequence[int]) -> str:
     return low if low == high else f"{low}–{high}"
 
 
-def objectives(summary: Summary) -> Table | None:
-    """Return each objective with what was measured."""
-    rows: list[Row] = []
-    for case in summary.cases:
-        for objective in case.slo:
-            outcome = Outcome.PASS if objective.passed else Outcome.FAIL
-            rows.append(
-                [case.case, objective_text(case, objective), Cell(outcome, outcome), Cell(measured(objective), WORDS)]
-            )
-    return made(["case", "objective", "outcome", "measured"], rows)
+def gates(lines: Sequence[GateLine]) -> Table | None:
+    """Return each objective or gate with what became of it, what was found, and why."""
+    rows: list[Row] = [
+        [line.case, line.what, Cell(line.state, _STATES[line.state]), line.found, Cell(line.why, WORDS)]
+        for line in lines
+    ]
+    return made(["case", "limit", "state", "found", "why"], rows)
 
 
 def comparisons(found: Sequence[Comparison], between_runs: bool = False) -> Table | None:
@@ -236,7 +241,7 @@ def comparisons(found: Sequence[Comparison], between_runs: bool = False) -> Tabl
             points = [f"{100 * (v or 0.0):+.2f}" for v in (c.difference.estimate, c.difference.low, c.difference.high)]
             value = f"{points[0]} points ({points[1]} to {points[2]})"
         what = f"{c.target}/{c.load}" if between_runs else f"{c.candidate}/{c.baseline}, {c.load}"
-        p = "" if c.p_holm is None else f"{c.p_holm:.3f}"
+        p = "" if c.p_holm is None else p_value(c.p_holm).removeprefix("p = ").removeprefix("p ")
         rows.append(
             [what, c.metric.label, value, p, Cell(c.conclusion, conclusion_kind(c.conclusion)), Cell(c.reason, WORDS)]
         )

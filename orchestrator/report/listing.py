@@ -1,0 +1,106 @@
+"""What `volley runs` prints: one line for each run, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from orchestrator.report.rows import VERDICT_STYLE
+from orchestrator.report.when import when
+from orchestrator.result import FORMAT, Verdict
+from orchestrator.stored.listing import BENCH, RUN, SATURATE, SWEEP, ListedRun
+from orchestrator.typeset import USUAL, Column, fill, table
+
+# Names and results are cut no shorter than this.
+NAME, RESULT = 18, 16
+
+
+def document(runs: Sequence[ListedRun]) -> dict[str, object]:
+    """Return what --json prints, the newest first."""
+    return {
+        "format": FORMAT,
+        "runs": [
+            {
+                "path": str(run.path),
+                "date": None if run.started is None else run.started.isoformat(),
+                "state": run.state,
+                "kind": run.kind,
+                "campaign": run.campaign,
+                "urls": run.urls,
+                "verdict": run.verdict,
+                "outcome": run.outcome,
+                "answer": run.answer,
+                "result": run.result,
+                "done": run.done,
+                "planned": run.planned,
+                "problem": run.problem,
+            }
+            for run in runs
+        ],
+    }
+
+
+def render(runs: Sequence[ListedRun], now: datetime, width: int = USUAL) -> list[Any]:
+    """Return the table, and how to show or continue a run. now: with the time zone of this machine."""
+    from rich.text import Text
+
+    columns = [
+        Column("when", [when(run.started, now) for run in runs]),
+        Column("what", [what(run) for run in runs], most=NAME),
+        Column("verdict", [run.state for run in runs]),
+        Column("result", [_result(run) for run in runs], most=RESULT),
+        Column("run", [str(run.path) for run in runs], rank=1),
+    ]
+    heading, *rows = table(columns, width)
+    lines: list[Any] = [heading]
+    for line, run in zip(rows, runs, strict=True):
+        text = Text(line)
+        start = line.find(f"  {run.state}", len("  ") + len(columns[0].cells[0])) + 2
+        text.stylize(
+            VERDICT_STYLE.get(Verdict(run.verdict), "") if run.verdict else "yellow", start, start + len(run.state)
+        )
+        lines.append(text)
+    return [*lines, "", *_next(runs, width)]
+
+
+def what(run: ListedRun) -> str:
+    """Return what was measured: 'bench 127.0.0.1:8000', the name of a campaign, 'NAME (saturate)'."""
+    if run.campaign is None:
+        return run.path.name
+    if run.urls and run.campaign in (BENCH, SATURATE, SWEEP):
+        return f"{run.campaign} {_place(run.urls[0])}"
+    return run.campaign if run.kind in (RUN, run.campaign) else f"{run.campaign} ({run.kind})"
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    scheme = "" if parts.scheme == "http" else f"{parts.scheme}://"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{scheme}{host}{parts.path.removesuffix('/') if parts.path == '/' else parts.path}"
+
+
+def _result(run: ListedRun) -> str:
+    if run.problem is not None:
+        return run.problem
+    if run.done is None:
+        return ": ".join(part for part in (run.outcome, run.result) if part)
+    done = f"{run.done} trial{'' if run.done == 1 else 's'}"
+    return f"{run.done} of {run.planned} trials" if run.planned is not None else done
+
+
+def _next(runs: Sequence[ListedRun], width: int) -> list[str]:
+    """Return the commands for the newest finished run and the newest that is unfinished, and what is unreadable."""
+    finished = next((run for run in runs if run.verdict is not None), None)
+    unfinished = next((run for run in runs if run.state == "unfinished"), None)
+    lines = []
+    if finished is not None:
+        lines.append(f"Show       volley report {finished.path}")
+    if unfinished is not None:
+        lines.append(f"Continue   volley resume {unfinished.path}")
+    for run in runs:
+        if run.problem is not None:
+            what_to_do = f"{run.problem}. Restore the folder from a copy, or delete it."
+            lines += fill(f"Unreadable {what_to_do}", width, rest=" " * 11)
+    return lines
