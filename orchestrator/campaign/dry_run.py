@@ -18,7 +18,9 @@ from orchestrator.fleet.ceilings import Ceiling, Key
 from orchestrator.plan import Plan
 from orchestrator.result import FORMAT
 from orchestrator.spec.checks import Loaded
+from orchestrator.spec.enough import too_few
 from orchestrator.stored.documents import PlannedTrial
+from orchestrator.typeset import fill
 
 # What bringing the hosts up takes, as Ray nodes and as processes of this machine; starting a container; asking a URL once.
 NODES_UP_S, PROCESSES_UP_S, CONTAINER_S, URL_S = 8.0, 1.0, 3, 1
@@ -46,7 +48,8 @@ class RequestCount:
 class DryRun:
     """The document of a dry run: the plan, and what is known of its hosts. ceilings: one per host and generator.
 
-    By case: agents_needed, None where unknown; agents_to_keep_paced, None unless its rate is what made h2load send it.
+    warnings: loads that send too few requests for their objectives. By case: agents_needed, None where unknown;
+    agents_to_keep_paced, None unless its rate is what made h2load send it.
     """
 
     format: int
@@ -60,6 +63,7 @@ class DryRun:
     agents_to_keep_paced: dict[str, int | None]
     requests: RequestCount
     ceilings: list[Ceiling]
+    warnings: list[str]
 
 
 def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, object]:
@@ -81,6 +85,7 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, obj
         agents_to_keep_paced={each.case.name: each.agents_to_keep_paced() for each in capabilities},
         requests=requests_of(plan, plan.blocks),
         ceilings=list(known.values()),
+        warnings=list(too_few(loaded.campaign)),
     )
     return to_plain(dry_run)
 
@@ -96,6 +101,8 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     calibrate = "volley doctor --calibrate" if hosts.inventory is None else "volley hosts calibrate --hosts INVENTORY"
     for capability in _capabilities(work, known):
         yield from _case_lines(capability, calibrate)
+    for warning in too_few(loaded.campaign):
+        yield from fill(f"warning: {warning}", WIDTH, rest="  ")
     yield "order: " + " ".join(f"{trial.number}:{trial.case.name}" for trial in plan.trials)
     yield "slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
     least, most = requests_of(plan, loaded.campaign.least_repetitions), requests_of(plan, plan.blocks)

@@ -37,8 +37,12 @@ def validate(
         typer.echo(f"{file}: ok, {len(inventory.hosts)} hosts")
         return
     from orchestrator.plan import make_plan
+    from orchestrator.spec.enough import too_few
 
-    plan = make_plan(load(file, set_ or ()).campaign)
+    campaign = load(file, set_ or ()).campaign
+    plan = make_plan(campaign)
+    for warning in too_few(campaign):
+        typer.echo("\n".join(fill(f"warning: {warning}", width(), rest="  ")), err=True)
     typer.echo(f"{file}: ok, {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}")
 
 

@@ -176,4 +176,4 @@ def trend(
     if as_json:
         print_out(page.document(points, case, metric))
     else:
-        print_out(page.render(points, case, metric, datetime.now().astimezone(), width()))
+        print_out(page.render(points, case, metric, datetime.now().astimezone(), width(), folder))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from agents.records import to_plain
-from orchestrator.analyse.people import digits
+from orchestrator.analyse.people import digits, p_value
 from orchestrator.analyse.regression import change_of
 from orchestrator.report import gates
 from orchestrator.report.comparison_words import Case, cases_of, change_words, doubts, incomparable, sentences
-from orchestrator.report.format import p_value
 from orchestrator.report.gates import GateLine, bounds, signed
 from orchestrator.report.rows import CONCLUSION_STYLE, GATE_STYLE, OUTCOME_STYLE
 from orchestrator.result import FORMAT, OPEN_STATES, Compared, Comparison

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from orchestrator.analyse.people import p_value
 from orchestrator.analyse.regression import change_of
 from orchestrator.report import gates
 from orchestrator.report.comparison_words import cases_of, change_words, doubts, incomparable, name_of, sentences
-from orchestrator.report.format import p_value
 from orchestrator.report.junit import Result, Suite, result_of
 from orchestrator.report.markdown import MARKS, cell, link
 from orchestrator.result import Compared, Comparison, Conclusion

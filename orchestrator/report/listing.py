@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 
 from orchestrator.report.rows import VERDICT_STYLE
 from orchestrator.report.when import when
-from orchestrator.result import FORMAT, Verdict
+from orchestrator.result import FORMAT, Outcome
 from orchestrator.stored.listing import BENCH, RUN, SATURATE, SWEEP, ListedRun
 from orchestrator.typeset import USUAL, Column, fill, table
 
 # Names and results are cut no shorter than this.
-NAME, RESULT = 18, 16
+NAME, RESULT = 21, 24
 
 
 def document(runs: Sequence[ListedRun]) -> dict[str, object]:
@@ -49,18 +49,16 @@ def render(runs: Sequence[ListedRun], now: datetime, width: int = USUAL) -> list
     columns = [
         Column("when", [when(run.started, now) for run in runs]),
         Column("what", [what(run) for run in runs], most=NAME),
-        Column("verdict", [run.state for run in runs]),
+        Column("verdict", states := [_state(run) for run in runs]),
         Column("result", [_result(run) for run in runs], most=RESULT),
         Column("run", [str(run.path) for run in runs], rank=1),
     ]
     heading, *rows = table(columns, width)
     lines: list[Any] = [heading]
-    for line, run in zip(rows, runs, strict=True):
-        text = Text(line)
-        start = line.find(f"  {run.state}", len("  ") + len(columns[0].cells[0])) + 2
-        text.stylize(
-            VERDICT_STYLE.get(Verdict(run.verdict), "") if run.verdict else "yellow", start, start + len(run.state)
-        )
+    for line, run, state in zip(rows, runs, states, strict=True):
+        text, start = Text(line), line.find(f"  {state}", len("  ") + columns[0].wide) + 2
+        style = "bold red" if run.outcome == Outcome.FAIL else VERDICT_STYLE[run.verdict] if run.verdict else "yellow"
+        text.stylize(style, start, start + len(state))
         lines.append(text)
     return [*lines, "", *_next(runs, width)]
 
@@ -81,11 +79,16 @@ def _place(url: str) -> str:
     return f"{scheme}{host}{parts.path.removesuffix('/') if parts.path == '/' else parts.path}"
 
 
+def _state(run: ListedRun) -> str:
+    """Return the verdict, and that objectives failed."""
+    return f"{run.state} {run.outcome}" if run.outcome == Outcome.FAIL else run.state
+
+
 def _result(run: ListedRun) -> str:
     if run.problem is not None:
-        return run.problem
+        return "see below"
     if run.done is None:
-        return ": ".join(part for part in (run.outcome, run.result) if part)
+        return run.result
     done = f"{run.done} trial{'' if run.done == 1 else 's'}"
     return f"{run.done} of {run.planned} trials" if run.planned is not None else done
 

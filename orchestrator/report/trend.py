@@ -21,11 +21,14 @@ from orchestrator.slo import THROUGHPUT, Metric
 from orchestrator.stored.layout import started_at
 from orchestrator.typeset import USUAL, Column, fill, table
 
+RUNS = Path("runs")
 NOTHING = "Nothing else that was recorded changed at the same time."
 
 
-def render(points: Sequence[Point], case: str, metric: str, now: datetime, width: int = USUAL) -> list[Any]:
-    """Return the answer, the table of a trend, and what else changed at each change point."""
+def render(
+    points: Sequence[Point], case: str, metric: str, now: datetime, width: int = USUAL, folder: Path = RUNS
+) -> list[Any]:
+    """Return the answer, the table of a trend, and what else changed at each change point. folder: of the runs."""
     from rich.text import Text
 
     unit, heading = (1.0, "req/s") if metric == THROUGHPUT else (1000.0, f"{_time(points)}{Metric(metric).label} ms")
@@ -45,7 +48,7 @@ def render(points: Sequence[Point], case: str, metric: str, now: datetime, width
         lines.append(line if point.change is None else Text(line, style="bold yellow"))
     for i, point in enumerate(points):
         if point.change is not None:
-            lines += ["", *_change(points, i, width)]
+            lines += ["", *_change(points, i, width, folder)]
     return lines
 
 
@@ -63,12 +66,12 @@ def _answer(points: Sequence[Point], case: str, metric: str) -> str:
 
 
 def _verdict(point: Point, known: bool) -> str:
-    if known or point.verdict is Verdict.INVALID:
+    if known or point.verdict == Verdict.INVALID:
         return str(point.verdict)
     return f"{point.verdict}, too few requests"
 
 
-def _change(points: Sequence[Point], position: int, width: int) -> list[str]:
+def _change(points: Sequence[Point], position: int, width: int, folder: Path) -> list[str]:
     """Return what else changed at a change point, against the last run before it that has a number."""
     point = points[position]
     before = next((p for p in reversed(points[:position]) if p.value is not None), None)
@@ -78,7 +81,9 @@ def _change(points: Sequence[Point], position: int, width: int) -> list[str]:
     for line in unlike(point.differences):
         lines += fill(line, width, "  ", "    ")
     if before is not None:
-        lines += fill(f"Compare: volley compare {before.run} {point.run}", width, "  ", "    ")
+        command = f"  volley compare {folder / before.run}"
+        whole = f"{command} {folder / point.run}"
+        lines += [whole] if len(whole) <= width else [f"{command} \\", f"    {folder / point.run}"]
     return lines
 
 

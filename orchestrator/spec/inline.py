@@ -56,6 +56,7 @@ class Bench:
     arrivals: Arrivals = Arrivals.EVEN
     agents: int | None = None
     request: RequestOptions = RequestOptions()
+    slo: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Search:
 
 _BENCH = requested.KEYS | {
     "clients": "-c", "requests": "-n", "duration": "-d", "rate": "--rate", "arrivals": "--arrivals",
-    "agents": "--agents", "repetitions": "--repeat",
+    "agents": "--agents", "repetitions": "--repeat", "slo": "--slo",
 }  # fmt: skip
 _SEARCH = {key: f"--{key}" for key in ("slo", "precision", "window", "highest", "budget", "agents")}
 _SEARCH = requested.KEYS | _SEARCH | {"arrivals": "--arrivals"}
@@ -145,6 +146,8 @@ def bench(asked: Bench) -> Loaded:
         "repetitions": asked.repeat,
         **({} if asked.agents is None else {"agents": asked.agents}),
     }
+    if asked.slo is not None:
+        data["slo"] = {"*": asked.slo}
     return line.loaded(data)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from orchestrator.slo import THROUGHPUT, shown
+from orchestrator.slo import THROUGHPUT, TimeName, shown
 from orchestrator.spec.base import Model
 from orchestrator.spec.repeat import Adaptive, Command, Repetitions
 from orchestrator.spec.slo import PATTERN as SLO_PATTERN
@@ -321,6 +321,8 @@ class Saturate(Model):
         for term in terms(self.slo):
             if term.metric == THROUGHPUT or not term.at_most:
                 raise ValueError(f"more load meets {shown(term.text)}, not less: write times and errors, each with '<'")
+            if term.time == TimeName.SERVICE:
+                raise ValueError(f"a search judges response time, not {shown(term.text)}: omit 'service'")
         if not FINEST <= self.precision <= COARSEST:
             allowed = f"write {FINEST:.1%} to {COARSEST:.0%}"
             raise ValueError(f"a precision of {self.precision:.1%} is out of range: {allowed}")

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from orchestrator.slo import shown
+from orchestrator.slo import Term, TimeName, shown
 from orchestrator.spec.repeat import SERVER
+from orchestrator.spec.slo import terms
 
 Location = tuple[Any, ...]
 # A message lists no more names than these.
@@ -41,6 +42,7 @@ def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, 
     if isinstance(template, str) and template not in loads:
         yield ("saturation", "load"), f"there is no load {shown(template)}", f"the loads are: {_list(loads)}"
     yield from _wrong_globs(plain, [f"{target}/{load}" for target in targets for load in loads])
+    yield from _without_response_time(plain, targets, loads)
     yield from _homeless_commands(plain, targets)
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
     if isinstance(repetitions, dict):
@@ -66,6 +68,30 @@ def _wrong_globs(plain: Mapping[str, Any], names: list[str]) -> Iterator[tuple[L
         included = {name for glob in include for name in fnmatch.filter(names, glob)}
         if included and all(any(fnmatch.fnmatch(name, glob) for glob in exclude) for name in included):
             yield ("exclude",), "no case is left", f"exclude fewer of: {_list(sorted(included))}"
+
+
+def _without_response_time(
+    plain: Mapping[str, Any], targets: Mapping[str, Any], loads: Mapping[str, Any]
+) -> Iterator[tuple[Location, str, str]]:
+    """Yield the objectives for the response time of a closed load, which has none."""
+    closed = [
+        name for name, load in loads.items() if isinstance(load, dict) and load.get("model", "closed") == "closed"
+    ]
+    for glob, text in _mapping(plain, "slo").items():
+        cases = [f"{target}/{load}" for target in targets for load in closed]
+        matched = fnmatch.filter(cases, glob) if isinstance(glob, str) else []
+        for term in _terms(text) if matched else []:
+            if term.time == TimeName.RESPONSE:
+                what = f"{shown(term.text)} matches {matched[0]}, a closed loop, which has no response time"
+                yield ("slo", glob), what, "write 'service', or limit the glob to open loads"
+
+
+def _terms(text: Any) -> list[Term]:
+    """Return the terms of an objective; none where it cannot be read, which is reported with the value itself."""
+    try:
+        return terms(text) if isinstance(text, str) else []
+    except ValueError:
+        return []
 
 
 def _homeless_commands(plain: Mapping[str, Any], targets: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
