@@ -47,23 +47,12 @@ def bench(
     arrivals: WithArrivals = Arrivals.EVEN,
     agents: Agents = None,
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Number of trials.")] = 3,
-<<<<<<< HEAD
-=======
-    header: Annotated[
-        list[str] | None,
-        typer.Option("-H", "--header", metavar="HEADER", help="Send this header, as 'NAME: VALUE'."),
-    ] = None,
-    expect_status: Annotated[
-        int | None,
-        typer.Option("--expect-status", metavar="STATUS", help="Status code the server must return (default: < 400)."),
-    ] = None,
     slo: Annotated[
         str | None,
         typer.Option(
             "--slo", metavar="TERMS", help="Objectives, e.g. 'p99<50ms, errors<0.1%'; exit code 99 on failure."
         ),
     ] = None,
->>>>>>> a2937c7 (Loads with too few requests for their objective are warned about)
     hosts: OnHosts = None,
     ray: WithRay = False,
     wait: Wait = None,
@@ -80,30 +69,7 @@ def bench(
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec import inline
 
-<<<<<<< HEAD
-    asked = inline.Bench(url, clients, repeat, requests, duration, rate, arrivals, agents, request)
+    asked = inline.Bench(url, clients, repeat, requests, duration, rate, arrivals, agents, request, slo)
     loaded = inline.bench(asked)
     placed, source = hosts_of(hosts, ray, wait), inline.source(loaded)
-=======
-    loaded = inline.bench(
-        inline.Bench(
-            url=url,
-            clients=clients,
-            repeat=repeat,
-            requests=requests,
-            duration=duration,
-            rate=rate,
-            arrivals=arrivals,
-            timeout=timeout,
-            generator=generator,
-            http2=http2,
-            streams=streams,
-            agents=agents,
-            headers=header or (),
-            expect_status=expect_status,
-            slo=slo,
-        )
-    )
-    placed, source = hosts_of(hosts, ray), inline.source(loaded)
->>>>>>> a2937c7 (Loads with too few requests for their objective are warned about)
     show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, strict=strict)
