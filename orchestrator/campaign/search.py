@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analyse.capacity import LONGEST_S, in_words
+from orchestrator.analyse.capacity import LONGEST_S, in_words, within
 from orchestrator.analyse.people import digits
 from orchestrator.analyse.precision import Progress
 from orchestrator.campaign.hosts import Hosts
@@ -25,6 +25,7 @@ from orchestrator.report.capacity import board
 from orchestrator.result import Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_with_retries
+from orchestrator.run.pace import expected_s
 from orchestrator.search.records import Ask, Ending, Kind
 from orchestrator.spec.agents import agents_for_search
 from orchestrator.spec.checks import Loaded
@@ -120,7 +121,7 @@ class CapacitySearch:
             search, asked = following
             load = search.load(asked.kind, asked.rate_per_s)
             planned = TrialPlan(self._last_number + 1, search.trials, search.case(asked.kind, asked.rate_per_s))
-            say(Event("trial", f"{planned.number}: {search.name}, {_in_words(asked)}", passing=True))
+            say(self._starting(search, asked, planned))
             item = context.input(planned, load)
             output = run_with_retries(item, context.reserve, policy, search.has_answered, say)
             trial = policy.finish(planned, output)
@@ -135,6 +136,17 @@ class CapacitySearch:
             say(Event("judged", f"{planned.number:4d}  {line}", facts, picture=picture))
             if output.lost is not None and self._next() is not None:
                 raise output.lost
+
+    def _starting(self, search: TargetSearch, asked: Ask, planned: TrialPlan) -> Event:
+        facts = {
+            "number": planned.number,
+            "case": f"{search.name}, {_in_words(asked)}",
+            "expected_s": expected_s(planned.case),
+            "probe": search.trials + 1,
+            "at_most": self.wanted.budget,
+            "so_far": within(search.so_far()),
+        }
+        return Event("trial", f"probe {planned.number}: {search.name}, {_in_words(asked)}", facts, passing=True)
 
     def conclusions(self, summary: Summary) -> Iterator[Event]:
         """Yield the capacity of each target."""
@@ -158,8 +170,8 @@ class CapacitySearch:
         waiting = [(search, asked) for search in self._searches if (asked := search.next()) is not None]
         return min(waiting, key=lambda pair: pair[0].trials, default=None)
 
-    def _board(self, last: TargetSearch) -> Any:
-        return board([search.so_far() for search in self._searches], last.name)
+    def _board(self, last: TargetSearch, lines: int) -> Any:
+        return board([search.so_far() for search in self._searches], last.name, lines)
 
 
 def _chosen(name: str, saturate: Saturate, only: str | None) -> bool:

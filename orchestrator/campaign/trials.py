@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from orchestrator.analyse.people import digits
+from orchestrator.analyse.people import digits, milliseconds
 from orchestrator.analyse.precision import Precision, Progress
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.origin import parts_of
@@ -16,6 +16,7 @@ from orchestrator.plan import Plan, TrialPlan, make_plan
 from orchestrator.result import Severity, Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_trials
+from orchestrator.run.pace import expected_of_all_s, in_time
 from orchestrator.slo import Metric
 from orchestrator.spec.checks import Loaded
 from orchestrator.spec.models import Campaign
@@ -80,8 +81,12 @@ class CampaignTrials:
     def summary_line(self) -> str:
         """Return what a new run will do."""
         trials, cases = len(self.plan.trials), len(self.plan.cases)
-        count = f"{trials} trial{'s' * (trials != 1)} of {cases} case{'s' * (cases != 1)}"
-        return count + _lasting(self.plan.cases)
+        count = f"{trials} trial{'s' * (trials != 1)}{_lasting(self.plan.cases)}"
+        count += f" for {cases} cases" if cases > 1 else ""
+        pause_s = (self.loaded.campaign.cool_down or 0) / 1e6
+        whole_s = expected_of_all_s([trial.case for trial in self.plan.trials], pause_s)
+        most = "at most " if self.loaded.campaign.least_repetitions < self.loaded.campaign.most_repetitions else ""
+        return f"{most}{count}" + ("" if whole_s is None else f", {most or 'about '}{in_time(whole_s)} in all")
 
     def progress_line(self, done: int) -> str:
         """Return how much of a resumed run is done."""
@@ -99,7 +104,7 @@ class CampaignTrials:
         """Run the remaining trials and store each."""
         for planned, output in run_trials(self.plan, context, policy, say):
             trial = policy.finish(planned, output)
-            say(Event("judged", _one_line(trial), {"trial": planned.number, "verdict": str(trial.verdict)}))
+            say(_judged(trial, len(self.plan.trials)))
 
     def conclusions(self, summary: Summary) -> Iterator[Event]:
         """Yield the verdict."""
@@ -112,7 +117,10 @@ def _lasting(cases: Sequence[Case]) -> str:
     if len(times) != 1:
         return ""
     ((warm_up_us, duration_us),) = times
-    return "" if duration_us is None else f", each of {duration_us / 1e6:g} s after {warm_up_us / 1e6:g} s of warm-up"
+    if duration_us is None:
+        (requests,) = {case.requests for case in cases} if len({case.requests for case in cases}) == 1 else (None,)
+        return "" if requests is None else f" of {requests:,} requests"
+    return f" of {duration_us / 1e6:g} s after {warm_up_us / 1e6:g} s of warm-up"
 
 
 def planned_trials(plan: Plan) -> list[PlannedTrial]:
@@ -134,7 +142,22 @@ def precision_of(campaign: Campaign) -> Precision | None:
     )
 
 
-def _one_line(trial: Trial) -> str:
-    codes = [str(finding.code) for finding in trial.findings if finding.severity is not Severity.INFORMATION]
-    number = "no load ran" if trial.metrics is None else f"{digits(trial.metrics.throughput_per_s)} req/s"
-    return f"  {trial.verdict}, {number}" + (f" ({', '.join(dict.fromkeys(codes))})" if codes else "")
+def _judged(trial: Trial, total: int) -> Event:
+    """Return one finished trial in one line, which stands alone in a log."""
+    codes = list(dict.fromkeys(str(f.code) for f in trial.findings if f.severity is not Severity.INFORMATION))
+    number, case = trial.facts.number, trial.facts.case
+    facts = {"trial": number, "verdict": str(trial.verdict), "findings": codes}
+    found = f" ({', '.join(codes)})" if codes else ""
+    return Event("judged", f"trial {number} of {total}: {case.name}: {_measured(trial)}: {trial.verdict}{found}", facts)
+
+
+def _measured(trial: Trial) -> str:
+    if trial.metrics is None:
+        return "no load ran"
+    open_loop = trial.facts.case.rate_per_s is not None
+    times = trial.metrics.response_time_us if open_loop else trial.metrics.service_time_us
+    p99 = None if times is None else times.get(Metric.P99)
+    word = "response" if open_loop else "service"
+    return f"{digits(trial.metrics.throughput_per_s)} req/s" + (
+        "" if p99 is None else f", p99 {word} time {milliseconds(p99)}"
+    )

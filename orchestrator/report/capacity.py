@@ -154,16 +154,24 @@ def limit_reached(search: Saturation) -> list[str]:
     return [f"limit reached: {objective(search.gave_way)}", f"bottleneck: {search.resource or 'unknown'}"]
 
 
-def board(targets: Sequence[Saturation], last: str) -> Any:
-    """Return what is shown during a search.
+def board(targets: Sequence[Saturation], last: str, lines: int) -> Any:
+    """Return what is shown during a search, in so many lines; None where they are too few.
 
     A line for each target, and the curve of the one that was probed last.
     """
-    from rich.console import Group
     from rich.text import Text
 
-    lines = [Text(f"{search.target}: {within(search)}, {search.probes} probes") for search in targets]
-    return Group(*(curve.drawn(curve.curve_of(search)) for search in targets if search.target == last), *lines)
+    height = min(curve.HEIGHT, lines - len(targets) - curve.BESIDE)
+    if height < curve.LOWEST:
+        return None
+    shown = Text()
+    for search in targets:
+        if search.target == last and (drawn := curve.drawn(curve.curve_of(search), height=height)).plain:
+            shown.append_text(drawn)
+    names = "\n".join(
+        f"{search.target}: {within(search)}, {several(search.probes, 'probe', 'probes')}" for search in targets
+    )
+    return shown.append(names)
 
 
 def cells(probe: Probe, times: Sequence[Metric] = SHOWN_TIMES) -> list[str]:

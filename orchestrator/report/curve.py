@@ -21,6 +21,8 @@ from orchestrator.slo import ERRORS, TIMES, Metric, Term
 
 WIDTH, HEIGHT = 70, 14
 _LEAST = 20
+# The lowest curve that shows anything, and the lines of its axis and legend.
+LOWEST, BESIDE = 5, 4
 
 
 class State(StrEnum):
@@ -101,8 +103,10 @@ def _shown(search: Saturation) -> Term | None:
     return next(iter([*first, *(term for term in drawable if term.metric in TIMES), *drawable]), None)
 
 
-def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1) -> Any:
-    """Return the curve drawn with characters, for rich. columns: at most, of the terminal.
+def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1, height: int = HEIGHT) -> Any:
+    """Return the curve drawn with characters, for rich.
+
+    columns: at most, of the terminal. height: in lines, without axis and legend.
 
     An empty text where there is nothing to draw yet.
     """
@@ -114,8 +118,8 @@ def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1) -> Any:
     rates = [math.log10(point.x_per_s) for point in curve.points]
     heights = [_height(curve, point.y) for point in curve.points]
     limits = [] if curve.limit is None else [_height(curve, curve.limit)]
-    across, up = _Axis.over(rates, width), _Axis.over(heights + limits, HEIGHT)
-    rows = [[" "] * width for _ in range(HEIGHT)]
+    across, up = _Axis.over(rates, width), _Axis.over(heights + limits, height)
+    rows = [[" "] * width for _ in range(height)]
     for at in limits:
         rows[up.cell(at)] = [_LINE] * width
     if curve.capacity is not None and curve.capacity.low and curve.capacity.high:
@@ -124,12 +128,12 @@ def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1) -> Any:
             row[first : last + 1] = [_BAND] * (last + 1 - first)
     # Met is drawn last: where two probes share a cell, the server still met the objective there.
     for state in (State.NOT_COUNTED, State.NOT_MET, State.MET):
-        for point, rate, height in zip(curve.points, rates, heights, strict=True):
+        for point, rate, up_at in zip(curve.points, rates, heights, strict=True):
             if point.state == state:
-                rows[up.cell(height)][across.cell(rate)] = MARKS[state]
+                rows[up.cell(up_at)][across.cell(rate)] = MARKS[state]
     names = {up.cell(at): name for at, name in _levels(curve, up)}
     lines = [
-        f"{names.get(i, ''):>{_LEFT}}{'┤' if i in names else '│'}{''.join(rows[i])}".rstrip() for i in range(HEIGHT)
+        f"{names.get(i, ''):>{_LEFT}}{'┤' if i in names else '│'}{''.join(rows[i])}".rstrip() for i in range(height)
     ]
     text = Text("\n".join([*reversed(lines), *_below(across)]))
     for state, mark in MARKS.items():

@@ -12,14 +12,14 @@ class Event:
     """One thing that happened: a kind for programs, a sentence for people, facts for the journal.
 
     passing: not journalled, because it matters only while it is shown (a counter, a line of a build).
-    picture: makes what a terminal shows below the lines until the next picture; called only for a terminal.
+    picture: returns what a terminal shows in so many lines below the others; called only for a terminal.
     """
 
     kind: str
     text: str
     facts: dict[str, Any] = field(default_factory=dict)
     passing: bool = False
-    picture: Callable[[], Any] | None = None
+    picture: Callable[[int], Any] | None = None
 
 
 Say = Callable[[Event], None]

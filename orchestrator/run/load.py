@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from agents import clock
@@ -19,9 +19,11 @@ from orchestrator.run.collected import OnOurClock
 from orchestrator.run.events import Event
 from orchestrator.run.generator import settle
 from orchestrator.run.inputs import RunningTrial
-from orchestrator.run.lead import rows_of, telling_ns
+from orchestrator.run.lead import progress_of, telling_ns
+from orchestrator.run.live import Figures, LiveMeter, phase_of
 from orchestrator.run.server import check_afterwards
 from orchestrator.run.targets import is_loopback
+from orchestrator.slo import rate_text
 
 if TYPE_CHECKING:
     from agents.wire import AgentResult
@@ -67,11 +69,13 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collec
         facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in hosts])
         shares = assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, seats)
         with trial.stages.of("arm"):
+            trial.say(Event("phase", "waiting for T0", passing=True))
             at_once(lambda load: load.arm(shares[load.host]), loads)
         with trial.stages.of("load"):
             facts = _release(trial, facts, before)
             _say_released(trial, facts.case)
             _wait(trial, facts)
+        trial.say(Event("phase", "collecting", passing=True))
         with trial.stages.of("collect"):
             collected = at_once(lambda load: load.collect(), trial.placed.loads)
             facts = replace(facts, hosts=_uses(trial))
@@ -158,25 +162,36 @@ def _wait(trial: RunningTrial, facts: TrialFacts) -> None:
     assert facts.t0_ns is not None
     limit_us = load_time_us(facts.case, trial.input.load.give_up) + MARGIN_US
     deadline = facts.t0_ns / 1e9 + limit_us / 1e6 + COLLECT_MARGIN_S
-    running = list(trial.placed.loads)
+    running, meter = list(trial.placed.loads), LiveMeter()
     while running:
         waiting: list[tuple[LoadHandle, Pending[bool]]] = [(load, load.wait(WAIT_S)) for load in running]
         running = [load for load, call in waiting if not call.result(WAIT_ANSWER_S)]
         if running:
-            _show(trial, facts.t0_ns)
+            _show(trial, facts, meter)
         if running and time.time() > deadline:
             at_once(lambda load: load.cancel(), running)
             deadline += COLLECT_MARGIN_S
 
 
-def _show(trial: RunningTrial, t0_ns: int) -> None:
-    """Show how long the load has run and how many requests were logged."""
-    rows = rows_of(trial.placed.loads)
-    elapsed_s = (time.time_ns() - t0_ns) / 1e9
-    lasting_us = trial.input.plan.case.load_us
-    of = "" if lasting_us is None else f" of {lasting_us / 1e6:.0f} s"
-    numbers = {"rows": rows, "elapsed_s": round(elapsed_s, 1)}
-    trial.say(Event("load", f"{elapsed_s:.0f} s{of}, {rows} requests logged", numbers, passing=True))
+def _show(trial: RunningTrial, facts: TrialFacts, meter: LiveMeter) -> None:
+    """Show how far the load is and how the server does."""
+    assert facts.t0_ns is not None
+    server = trial.server
+    loads = {load.host for load in trial.placed.loads}
+    busy = {} if server is None or server.host in loads else {server.host: server.busy_share()}
+    progress = progress_of(trial.placed.loads)
+    at_s = (time.time_ns() - facts.t0_ns) / 1e9
+    figures, phase = meter.figures(at_s, progress, busy), phase_of(facts.case, at_s)
+    lasting_us = facts.case.load_us
+    of_s = None if lasting_us is None else lasting_us / 1e6
+    numbers = asdict(figures) | {"elapsed_s": round(at_s, 3), "of_s": of_s, "phase": phase}
+    trial.say(Event("load", _in_words(at_s, of_s, figures), numbers, passing=True))
+
+
+def _in_words(at_s: float, of_s: float | None, figures: Figures) -> str:
+    of = "" if of_s is None else f" of {of_s:.0f} s"
+    rates = f"{rate_text(figures.answered_per_s)} req/s, {rate_text(figures.failed_per_s)} errors/s"
+    return f"{at_s:.0f} s{of}: {rates}, {figures.rows:,} requests logged"
 
 
 def _uses(trial: RunningTrial) -> list[HostUse]:

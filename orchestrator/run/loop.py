@@ -19,6 +19,7 @@ from orchestrator.plan import Plan, TrialPlan
 from orchestrator.run.commands import around
 from orchestrator.run.events import Event, Say
 from orchestrator.run.inputs import TrialInput, TrialOutput
+from orchestrator.run.pace import Pace, expected_s, in_time
 from orchestrator.run.server import UP
 from orchestrator.run.trial import not_run, run_trial
 from orchestrator.spec.models import Campaign, Load
@@ -90,13 +91,14 @@ def run_trials(
     failures: dict[str, int] = {}
     left = policy.remaining()
     lost: HostLost | None = None
+    pace = Pace([trial.case for trial in left], (context.campaign.cool_down or 0) / 1e6)
     for position, trial in enumerate(left):
         if policy.is_over(trial):
             return
         if lost is not None:
             raise lost
         target, item = trial.case.target, context.input(trial)
-        say(_starting(trial, len(plan.trials), _left_s(position, len(left), time.monotonic() - began)))
+        say(_starting(trial, len(plan.trials), pace.left_s(position, time.monotonic() - began)))
         if failures.get(target, 0) >= GIVE_UP_AFTER:
             output = not_run(item, f"{target} did not come up {GIVE_UP_AFTER} times in a row; not started again")
         else:
@@ -153,12 +155,13 @@ def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, wo
         time.sleep(PAUSE_S)
 
 
-def _left_s(position: int, total: int, elapsed_s: float) -> float | None:
-    """Return how long the rest takes at the pace of the trials before; None before the first is over."""
-    return elapsed_s / position * (total - position) if position else None
-
-
 def _starting(trial: TrialPlan, total: int, left_s: float | None) -> Event:
-    left = "" if left_s is None else f", about {left_s:.0f} s left"
-    facts = {"number": trial.number, "of": total, "case": trial.case.name}
-    return Event("trial", f"trial {trial.number}/{total}: {trial.case.name}{left}", facts)
+    left = "" if left_s is None else f", about {in_time(left_s)} left"
+    facts = {
+        "number": trial.number,
+        "of": total,
+        "case": trial.case.name,
+        "left_s": left_s,
+        "expected_s": expected_s(trial.case),
+    }
+    return Event("trial", f"trial {trial.number} of {total}: {trial.case.name}{left}", facts)

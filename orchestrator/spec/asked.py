@@ -21,7 +21,7 @@ OPTIONS: Mapping[str, str] = {
     "expect_status": "--expect-status", "verify": "--verify",
 }  # fmt: skip
 # By key of a load or a target: the option that sets it.
-KEYS: Mapping[str, str] = {
+KEYS: dict[str, str] = {
     "url": "URL", "status": "--expect-status", "method": "-X", "body": "--data", "body_file": "--data-file",
     "headers": "-H", "paths": "--paths", "timeout": "--timeout", "protocol": "--http2", "streams": "-m",
     "generator": "--generator", "verify": "--verify",

@@ -25,6 +25,8 @@ from orchestrator.spec.variables import Location, literal
 
 T = TypeVar("T")
 
+# A request with every option at its default.
+PLAIN = RequestOptions()
 # The name of the one load; and of the target of a calibration, which is no URL of the user's.
 LOAD, TARGET = "load", "url"
 CLIENTS = 40
@@ -55,7 +57,7 @@ class Bench:
     rate: str | None = None
     arrivals: Arrivals = Arrivals.EVEN
     agents: int | None = None
-    request: RequestOptions = RequestOptions()
+    request: RequestOptions = PLAIN
     slo: str | None = None
 
 
@@ -174,7 +176,7 @@ def _target_of(url: str, request: RequestOptions) -> dict[str, Any]:
     return {url_name(url, request.all_paths()): {"url": url, **request.expect()}}
 
 
-def saturate(url: str, asked: Search, request: RequestOptions = RequestOptions()) -> Loaded:
+def saturate(url: str, asked: Search, request: RequestOptions = PLAIN) -> Loaded:
     """Return the campaign of `volley saturate URL`. Raise ConfigurationError with all problems, by option."""
     line = _Line(_SEARCH)
     requested.refuse_contradictions(request, url, line)
@@ -209,7 +211,7 @@ def saturate(url: str, asked: Search, request: RequestOptions = RequestOptions()
 
 
 def sweep(
-    url: str, clients: str, duration: str, repeat: int, request: RequestOptions = RequestOptions(), agents: int = 1
+    url: str, clients: str, duration: str, repeat: int, request: RequestOptions = PLAIN, agents: int = 1
 ) -> Loaded:
     """Return the campaign of `volley sweep URL`: a closed load for each number of clients. Raise ConfigurationError."""
     line = _Line(_SWEEP)
