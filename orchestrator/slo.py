@@ -69,8 +69,10 @@ class Term:
         return value < self.limit if self.at_most else value > self.limit
 
 
-def rate_text(per_s: float) -> str:
+def rate_text(per_s: float | None) -> str:
     """Return a rate per second without its unit, with four significant digits: 1,320; below 10 with a decimal: 2.5."""
+    if per_s is None:
+        return "n/a"
     if per_s >= 10_000:
         per_s = float(f"{per_s:.3e}")
     return f"{per_s:,.0f}" if per_s == 0 or per_s >= 9.95 else f"{per_s:.1f}"

@@ -103,10 +103,10 @@ def _shown(search: Saturation) -> Term | None:
     return next(iter([*first, *(term for term in drawable if term.metric in TIMES), *drawable]), None)
 
 
-def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1, height: int = HEIGHT) -> Any:
+def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1, lines: int = HEIGHT) -> Any:
     """Return the curve drawn with characters, for rich.
 
-    columns: at most, of the terminal. height: in lines, without axis and legend.
+    columns: at most, of the terminal. lines: its height without axis and legend.
 
     An empty text where there is nothing to draw yet.
     """
@@ -118,8 +118,8 @@ def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1, height: int = HEIGHT) 
     rates = [math.log10(point.x_per_s) for point in curve.points]
     heights = [_height(curve, point.y) for point in curve.points]
     limits = [] if curve.limit is None else [_height(curve, curve.limit)]
-    across, up = _Axis.over(rates, width), _Axis.over(heights + limits, height)
-    rows = [[" "] * width for _ in range(height)]
+    across, up = _Axis.over(rates, width), _Axis.over(heights + limits, lines)
+    rows = [[" "] * width for _ in range(lines)]
     for at in limits:
         rows[up.cell(at)] = [_LINE] * width
     if curve.capacity is not None and curve.capacity.low and curve.capacity.high:
@@ -132,10 +132,10 @@ def drawn(curve: Curve, columns: int = WIDTH + _LEFT + 1, height: int = HEIGHT) 
             if point.state == state:
                 rows[up.cell(up_at)][across.cell(rate)] = MARKS[state]
     names = {up.cell(at): name for at, name in _levels(curve, up)}
-    lines = [
-        f"{names.get(i, ''):>{_LEFT}}{'┤' if i in names else '│'}{''.join(rows[i])}".rstrip() for i in range(height)
+    drawing = [
+        f"{names.get(i, ''):>{_LEFT}}{'┤' if i in names else '│'}{''.join(rows[i])}".rstrip() for i in range(lines)
     ]
-    text = Text("\n".join([*reversed(lines), *_below(across)]))
+    text = Text("\n".join([*reversed(drawing), *_below(across)]))
     for state, mark in MARKS.items():
         text.highlight_regex(mark, COLOURS[state])
     return text.append(f"\n{_legend(curve, columns)}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 RECENT_S = 10.0
 # An agent whose log was not read for so long has ended, or hangs: it counts as sending nothing.
 SILENT_S = 3.5
+APART_S = 0.5
 QUANTILES = {"p50_us": 0.5, "p99_us": 0.99}
 _NONE = AgentCounts(0, 0, 0)
 
@@ -85,7 +86,9 @@ class LiveMeter:
         while len(self._times) > 1 and at_s - self._times[1][0] >= RECENT_S:
             self._times.popleft()
         before = self._times[0][1]
-        self._times.append((at_s, counts))
+        # However often somebody looks, a bounded number is kept.
+        if at_s - self._times[-1][0] >= APART_S:
+            self._times.append((at_s, counts))
         return since(counts, before)
 
 

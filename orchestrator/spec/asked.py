@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -15,7 +15,7 @@ T = TypeVar("T")
 GENERATORS = ("h2load", "paced")
 ONE_MINUTE = Micros(60_000_000)
 # By field: the option that sets it. The order is that of messages.
-OPTIONS: Mapping[str, str] = {
+OPTIONS: dict[str, str] = {
     "method": "-X", "data": "--data", "data_file": "--data-file", "headers": "-H", "paths": "--paths",
     "timeout": "--timeout", "http2": "--http2", "streams": "-m", "generator": "--generator",
     "expect_status": "--expect-status", "verify": "--verify",
@@ -65,6 +65,10 @@ class RequestOptions:
     def is_secret(self) -> bool:
         """Return whether the request holds what must not be stored."""
         return bool(self.headers) or self.data is not None
+
+
+# A GET of the URL itself.
+PLAIN = RequestOptions()
 
 
 class Line(Protocol):

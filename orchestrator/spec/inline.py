@@ -16,7 +16,7 @@ from agents.records import GeneratorKind
 from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.slo import share, shown
 from orchestrator.spec import asked as requested
-from orchestrator.spec.asked import RequestOptions
+from orchestrator.spec.asked import PLAIN, RequestOptions
 from orchestrator.spec.checks import Checks, Loaded
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.units import Micros, Part, duration_us, rate_per_s

@@ -127,7 +127,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     loads = {"burst": {"clients": 4, "requests": 200}, "longer": {"clients": 4, "requests": 300}}
     path = tiny_campaign(tmp_path, 18324, loads=loads, repetitions=6)
     # Trial 7 has begun once its line is there.
-    killed_at("trial 7/12", "run", path, "--out", str(tmp_path / "runs"))
+    killed_at("trial 6 of 12", "run", path, "--out", str(tmp_path / "runs"))
     run = only_run(tmp_path / "runs")
     before = {folder.name: (folder / "trial.json").stat().st_mtime_ns for folder in (run / "trials").glob("0*")}
 
@@ -140,7 +140,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was(tmp_path):
     assert len(before) == 6
     assert resumed.returncode == again.returncode == 0, resumed.stderr
     assert "6 of 12 trials are done" in resumed.stderr
-    assert "trial 7/12" in resumed.stderr
+    assert "trial 7 of 12" in resumed.stderr
     assert json.loads(again.stdout) == summary
     assert sorted(trials) == [trial["folder"] for trial in plan["trials"]]
     assert {name: (run / "trials" / name / "trial.json").stat().st_mtime_ns for name in before} == before

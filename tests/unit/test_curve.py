@@ -148,7 +148,7 @@ def test_any_curve_can_be_drawn(probes):
     """None, one, two that all but coincide, six decades: at any time of a search."""
     for capacity in (None, Interval(100.0, 50.0, 400.0)):
         found = search(*probes, capacity=capacity, ending="budget")
-        text = printed(*render(found), board([found], "shop"))
+        text = printed(*render(found), board([found], "shop", 24))
         page = html_page(Summary("c", "VALID", "PASS", [], [], [found]), [], Stored())
 
         shown = sum(p.response_time_us["p99"] is not None for p in probes)
@@ -188,11 +188,13 @@ def test_while_it_goes_on_a_terminal_shows_the_curve_and_a_pipe_its_lines(monkey
     """The picture is only made for a terminal."""
     made = []
 
-    def picture():
-        made.append(1)
-        return board([search(capacity=None), FOUND], "shop")
+    def picture(lines):
+        made.append(lines)
+        return board([search(capacity=None), FOUND], "shop", lines)
 
     class Terminal(io.StringIO):
+        encoding = "utf-8"
+
         def isatty(self):
             return True
 
@@ -202,6 +204,7 @@ def test_while_it_goes_on_a_terminal_shows_the_curve_and_a_pipe_its_lines(monkey
     made_for_a_pipe = len(made)
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("CI", raising=False)
     live = progress.Progress()
     live.show(event)
     live.show(Event("load", "2 s of 5 s", passing=True))
@@ -213,3 +216,5 @@ def test_while_it_goes_on_a_terminal_shows_the_curve_and_a_pipe_its_lines(monkey
     assert "●" not in piped
     assert "●" in terminal.getvalue()
     assert "shop: capacity 680 to 720/s" in terminal.getvalue()
+    assert picture(9) is None
+    assert len(picture(12).plain.split("\n")) <= 12

@@ -212,9 +212,9 @@ def test_what_is_requested_is_the_same_for_all_three():
         swept_load,
     ]
 
-    for each in loads:
-        assert (each.method, each.body, each.paths, each.timeout) == ("PUT", "{}", ["/a", "/b", "/c"], 2_000_000)
-        assert (each.headers, each.generator, each.verify) == ({"A": "b"}, "paced", True)
+    for made in loads:
+        assert (made.method, made.body, made.paths, made.timeout) == ("PUT", "{}", ["/a", "/b", "/c"], 2_000_000)
+        assert (made.headers, made.generator, made.verify) == ({"A": "b"}, "paced", True)
     assert bench(Bench(secure, None, 1, request=request)).campaign.agents == 3
 
 

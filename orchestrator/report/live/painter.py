@@ -1,7 +1,7 @@
 """A block of lines at the end of a terminal, redrawn in place, and lines that stay above it.
 
-Each frame is one write that replaces the lines one by one; nothing is erased before its replacement is there, so nothing
-flickers. rich.live erases first, and loses its place when the terminal gets narrower and folds the lines of the block.
+Each frame is one write that replaces the lines one by one, so nothing flickers. rich.live erases all of them first,
+and loses its place when the terminal gets narrower and folds the lines of the block.
 The cursor is hidden only within a frame: however Volley ends, the terminal has its cursor.
 """
 
@@ -10,13 +10,15 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import textwrap
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
 _BEGIN, _END = "\x1b[?2026h\x1b[?25l", "\x1b[?25h\x1b[?2026l"
-_ERASE_LINE, _ERASE_BELOW = "\x1b[K", "\x1b[J"
+# The whole line: where only its rest is erased, tmux takes that rest for blanks, and folds it when it gets narrower.
+_ERASE_LINE, _ERASE_BELOW = "\x1b[2K", "\x1b[J"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Painter:
         above, self._above = self._above, []
         block = self._block[: max(1, lines - 1)]
         rows = [*above, *(line.text for line in block)]
-        frame = self._to_the_top(columns, lines) + "\n".join(f"{row}{_ERASE_LINE}" for row in rows)
+        frame = self._to_the_top(columns, lines) + "\n".join(f"{_ERASE_LINE}{row}" for row in rows)
         # Shorter than before: the rest of the old block goes.
         frame += _ERASE_BELOW
         self._drawn = block
@@ -129,7 +131,10 @@ class Above(io.TextIOBase):
         """Show the whole lines of a text; keep the rest."""
         *lines, self._rest = (self._rest + text).split("\n")
         if lines:
-            self._painter.draw(above=lines)
+            columns, _ = self._painter.size()
+            # A line that the terminal folds would leave parts of the block beside its second half.
+            folded = [textwrap.wrap(line, max(1, columns - 1), drop_whitespace=False) or [""] for line in lines]
+            self._painter.draw(above=[part for parts in folded for part in parts])
         return len(text)
 
     def finish(self) -> None:
