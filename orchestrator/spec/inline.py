@@ -25,8 +25,6 @@ from orchestrator.spec.variables import Location, literal
 
 T = TypeVar("T")
 
-# A request with every option at its default.
-PLAIN = RequestOptions()
 # The name of the one load; and of the target of a calibration, which is no URL of the user's.
 LOAD, TARGET = "load", "url"
 CLIENTS = 40
