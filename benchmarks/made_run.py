@@ -6,6 +6,7 @@ series of one host: the same files as those of a real run, written by the same c
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,12 +32,14 @@ T0_US = 1_795_331_418_000_000
 WARM_UP_S, WINDOW_S, TAIL_S = 2, 5, 2
 RATE_PER_S = 5000
 REQUESTS = WINDOW_S * RATE_PER_S
+# Different results of agents that share a trial.
+DISTINCT = 20
 DIGEST = "sha256:" + "0" * 64
 
 
-def make_run(parent: Path, trials: int) -> Path:
-    """Write a campaign of so many trials under a folder; return the run's folder."""
-    cases = [_case(target) for target in TARGETS]
+def make_run(parent: Path, trials: int, agents: int = 1) -> Path:
+    """Write a campaign of so many trials under a folder; return the run's folder. Several agents share few results."""
+    cases = [_case(target, agents) for target in TARGETS]
     names = [f"{number:04d}-{_of(cases, number).name.replace('/', '-')}" for number in range(1, trials + 1)]
     blocks = range(trials)
     plan = CampaignPlan(
@@ -52,10 +55,22 @@ def make_run(parent: Path, trials: int) -> Path:
     with RunStore.create(parent, "made") as store:
         store.write_json(PLAN_FILE, to_document(plan))
         for number, name in enumerate(names, 1):
-            facts = _facts(number, (number - 1) // len(cases), _of(cases, number))
-            result = agent_result(number, facts.agents[0])
-            store.add(name, judge(facts, [result]), [result], b"")
+            facts = _facts(number, (number - 1) // len(cases), _of(cases, number), agents)
+            results = [_result(number, agent, i, agents) for i, agent in enumerate(facts.agents)]
+            store.add(name, judge(facts, results), results, b"")
         return store.path
+
+
+def _result(number: int, facts: AgentFacts, i: int, agents: int) -> AgentResult:
+    if agents == 1:
+        return agent_result(number, facts)
+    made = _shared((number * agents + i) % DISTINCT)
+    return AgentResult(facts, made.service, made.series)
+
+
+@functools.cache
+def _shared(seed: int) -> AgentResult:
+    return agent_result(seed, agent_facts("load1/0"))
 
 
 def agent_result(seed: int, facts: AgentFacts) -> AgentResult:
@@ -146,8 +161,8 @@ def made_facts(agents: list[AgentFacts], number: int = 1, block: int = 0, case: 
     )
 
 
-def _facts(number: int, block: int, case: Case) -> TrialFacts:
-    return made_facts([agent_facts("load1/0")], number, block, case)
+def _facts(number: int, block: int, case: Case, agents: int) -> TrialFacts:
+    return made_facts([agent_facts(f"load1/{i}") for i in range(agents)], number, block, case)
 
 
 def _of(cases: list[Case], number: int) -> Case:

@@ -111,7 +111,7 @@ def by_case(trials: Sequence[Trial], names: Sequence[str], most: int = MOST_TRIA
     groups = []
     for name in names:
         own = [trial for trial in ran if trial.facts.case.name == name]
-        used = [trial for trial in own if trial.verdict is not Verdict.INVALID]
+        used = [trial for trial in own if trial.verdict != Verdict.INVALID]
         if own:
             groups.append(Group(name, [trial.facts.number for trial in used or own], len(used or own), not used))
     step = max(1, math.ceil(sum(group.of for group in groups) / most))
@@ -122,16 +122,16 @@ def by_probe(searches: Sequence[Saturation]) -> list[Group]:
     """Return two probes of each search: the one that held the highest rate, and the lowest one that did not."""
     groups = []
     for search in searches:
-        counted = [probe for probe in search.curve if probe.kind is not Kind.REFERENCE and probe.limited_by is None]
+        counted = [probe for probe in search.curve if probe.kind != Kind.REFERENCE and probe.limited_by is None]
         held = [probe for probe in counted if probe.passed]
-        soaks = [probe for probe in held if probe.kind is Kind.SOAK]
+        soaks = [probe for probe in held if probe.kind == Kind.SOAK]
         for mark, probe in (
             ("held", max(soaks or held, key=_rate, default=None)),
             ("not held", min((probe for probe in counted if not probe.passed), key=_rate, default=None)),
         ):
             if probe is not None:
                 name = f"{search.target}: {digits(probe.rate_per_s)}/s, {mark}"
-                groups.append(Group(name, [probe.trial], 1, probe.verdict is Verdict.INVALID))
+                groups.append(Group(name, [probe.trial], 1, probe.verdict == Verdict.INVALID))
     return groups
 
 

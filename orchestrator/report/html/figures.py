@@ -20,6 +20,8 @@ Json = dict[str, Any]
 # Readable on white and on black.
 PALETTE = ("#3b82f6", "#f59e0b", "#10b981", "#ec4899", "#8b5cf6", "#06b6d4", "#ef4444", "#84cc16")
 GOOD, BAD, QUIET = "#16a34a", "#dc2626", "#8b949e"
+# Fewer points than these would hardly be seen as a line.
+_FEWEST_FOR_A_LINE = 5
 # Ratios that leave no room for a label beside that of 1.
 _NEAR_ONE = 0.8
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "triangle-down")
@@ -74,7 +76,7 @@ def line(name: str, x: Sequence[float], y: Sequence[float | None], colour_: str,
     shown = plotted(name)
     return {
         "type": "scatter",
-        "mode": "lines",
+        "mode": "lines" if len(x) >= _FEWEST_FOR_A_LINE else "lines+markers",
         "name": shown,
         "x": list(x),
         "y": [rounded(value) for value in y],

@@ -39,8 +39,8 @@ def _names(names: Sequence[str], last: str = "and") -> str:
 def load_in_words(case: Case) -> str:
     """Return how a case drives its target: '40 connections, closed loop, 5 s after a warm-up of 2 s, HTTP/1.1, 2 agents'."""
     parts = []
-    if case.model is Model.OPEN and case.rate_per_s is not None:
-        arrivals = "random arrivals" if case.arrivals is Arrivals.POISSON else "even arrivals"
+    if case.model == Model.OPEN and case.rate_per_s is not None:
+        arrivals = "random arrivals" if case.arrivals == Arrivals.POISSON else "even arrivals"
         parts.append(f"{digits(case.rate_per_s)} requests due per second, open loop, {arrivals}")
     else:
         parts.append(f"{several(case.clients, 'connection', 'connections')}, closed loop")

@@ -77,8 +77,8 @@ def by_trial(trials: Sequence[Trial], colours: Mapping[str, int]) -> Figure | No
     for name in (name for name in colours if name in present):
         own = [trial for trial in ran if trial.facts.case.name == name][::step]
         shade, at = colour(colours.get(name, 0)), colours.get(name, 0)
-        symbols = ["x" if trial.verdict is Verdict.INVALID else SYMBOLS[at % len(SYMBOLS)] for trial in own]
-        shades = [BAD if trial.verdict is Verdict.INVALID else shade for trial in own]
+        symbols = ["x" if trial.verdict == Verdict.INVALID else SYMBOLS[at % len(SYMBOLS)] for trial in own]
+        shades = [BAD if trial.verdict == Verdict.INVALID else shade for trial in own]
         x = [trial.facts.number for trial in own]
         y = [trial.metrics.throughput_per_s if trial.metrics else None for trial in own]
         points = line(name, x, y, shade, "trial %{x}: %{y:,.4r} req/s, %{customdata}")
@@ -178,8 +178,9 @@ def usage(trials: Sequence[Trial], names: Sequence[str]) -> list[Figure]:
         for trial in own:
             for use in trial.facts.hosts:
                 used.setdefault(use.host, []).append(use.series)
-        if used:
-            hosts.append(View(name, *_hosts(used)))
+        data, layout = _hosts(used)
+        if data:
+            hosts.append(View(name, data, layout))
     figures = [Figure("server", "CPU and memory of the server over time", server, 380, "case")] if server else []
     return [*figures, *([Figure("hosts", "CPU of the hosts over time", hosts, 320, "case")] if hosts else [])]
 
@@ -206,7 +207,9 @@ def _server(series: Sequence[Mapping[str, list[float]]]) -> tuple[list[Json], Js
 def _hosts(used: Mapping[str, Sequence[Mapping[str, list[float]]]]) -> tuple[list[Json], Json]:
     data = []
     for i, (host, series) in enumerate(used.items()):
-        x = _means(series, "at_s")
+        # A load that is over before the second sample has none.
+        if not (x := _means(series, "at_s")):
+            continue
         busy = [100 * value for value in _means(series, "busy_share")]
         steal = [100 * value for value in _means(series, "steal_share")]
         data.append(line(f"{host}: busy", x, busy, colour(i), "%{x} s: %{y:.3r} % of its cores busy"))

@@ -156,7 +156,7 @@ def _scalings(trials: Sequence[Trial]) -> list[Scaling]:
     clients: dict[str, set[int]] = {}
     for trial in trials:
         case = trial.facts.case
-        if case.model is Model.CLOSED and case.duration_us is not None:
+        if case.model == Model.CLOSED and case.duration_us is not None:
             clients.setdefault(case.target, set()).add(case.clients * case.streams)
     fits = [scaling(target, trials) for target, counts in clients.items() if len(counts) >= FEWEST_LOADS]
     return [fit for fit in fits if fit.points]

@@ -268,7 +268,7 @@ def trials(found: Sequence[Trial], most: int) -> Table | None:
             else [UNKNOWN] * 3
         )
         errors = percent(metrics.requests.error_share) if metrics else trial.facts.error or ""
-        verdict = Cell(trial.verdict, trial.verdict if trial.verdict is not Verdict.VALID else "")
+        verdict = Cell(trial.verdict, trial.verdict if trial.verdict != Verdict.VALID else "")
         rows.append([str(trial.facts.number), trial.facts.case.name, verdict, *numbers, errors, Cell(codes, WORDS)])
     return made(["trial", "case", "verdict", "req/s", "service time p50, ms", "p99, ms", "errors", "findings"], rows)
 
