@@ -14,7 +14,7 @@ from orchestrator.run.events import Event, Say
 
 # In the order in which they are used. Modules of the page, of statistics and of the tables.
 MODULES = ("scipy.special", "orchestrator.report.files", "orchestrator.report.terminal", "rich.console", "rich.table",
-           "pyarrow.csv", "pyarrow.parquet")  # fmt: skip
+           "pyarrow.csv", "pyarrow.parquet", "jinja2", "orchestrator.report.html.run")  # fmt: skip
 # A shorter warm-up would end before the imports do.
 SHORTEST_US = 400_000
 

@@ -47,6 +47,9 @@ for role in "${roles[@]}"; do
       [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
       [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
       [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+      # Tests look at report.html in a real browser.
+      command -v chromium >/dev/null || missing+=(chromium)
+      command -v chromedriver >/dev/null || missing+=(chromium-driver)
       ;;
     bench)
       command -v nginx >/dev/null || missing+=(nginx-light)

@@ -164,7 +164,8 @@ def test_nothing_that_is_supplied_is_taken_for_markup():
     assert "{{7*7}}" in shown
     assert "&lt;img" in labels
     assert "<" not in re.sub(r"<br>|<extra>|</extra>", "", labels)
-    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e]", shown + labels)
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e]", text[: text.index("<script>")] + shown)
+    assert not re.search(r"\\u00[01]|\\u001b|\\u202e", json.dumps(figures(text)))
     assert "�[2J" in shown
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orchestrator.analyse.people import count, digits, percent
 from orchestrator.report import curve
 from orchestrator.report.curve import State
-from orchestrator.report.html.text import plotted
+from orchestrator.report.html.text import plotted, visible
 
 Json = dict[str, Any]
 
@@ -56,7 +56,7 @@ class Figure:
             "id": self.id,
             "group": self.group,
             "height": self.height,
-            "views": [asdict(view) for view in self.views],
+            "views": [asdict(replace(view, name=visible(view.name))) for view in self.views],
         }
 
 

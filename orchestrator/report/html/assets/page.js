@@ -109,6 +109,7 @@
       await draw(figure, false);
       await new Promise((go) => setTimeout(go, 0));
     }
+    document.documentElement.dataset.drawnAfterMs = String(Math.round(performance.now()));
     document.documentElement.dataset.drawn = String(figures.length);
   })();
 })();
