@@ -5,6 +5,7 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const narrow = window.matchMedia("(max-width: 40rem)");
   const shown = {};
+  const PAPER = 660;
 
   function theme(printing) {
     const night = dark.matches && !printing;
@@ -21,7 +22,7 @@
       own, { title: title });
   }
 
-  function layout(figure, view, colours) {
+  function layout(figure, view, colours, printing) {
     const base = {
       autosize: true, paper_bgcolor: colours.paper, plot_bgcolor: colours.paper,
       font: { family: "system-ui, sans-serif", size: 12, color: colours.ink },
@@ -31,6 +32,8 @@
       hovermode: "x", dragmode: narrow.matches ? false : "zoom",
     };
     base.showlegend = view.data.filter((own) => own.showlegend !== false && own.name).length > 1;
+    // Paper is narrower than a window, and printing does not resize a plot.
+    if (printing) { Object.assign(base, { autosize: false, width: PAPER, height: figure.height }); }
     const whole = Object.assign(base, view.layout);
     for (const name of Object.keys(whole)) {
       if (/^[xy]axis/.test(name)) { whole[name] = axis(whole[name], colours, name[0] === "y"); }
@@ -48,7 +51,7 @@
   function draw(figure, printing) {
     const view = figure.views[Math.min(shown[figure.id] || 0, figure.views.length - 1)];
     const colours = theme(printing);
-    return Plotly.react(figure.id, view.data.map((own) => trace(own, colours)), layout(figure, view, colours),
+    return Plotly.react(figure.id, view.data.map((own) => trace(own, colours)), layout(figure, view, colours, printing),
       { displayModeBar: false, responsive: true });
   }
 
