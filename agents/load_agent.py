@@ -25,6 +25,7 @@ from agents.records import AgentFacts, Assignment, Ended, GeneratorKind
 from agents.requestlog import LogTail
 from agents.rows import MalformedRow, Rows
 from agents.sampler import Sampler
+from agents.totals import LiveCounts, counted
 from agents.wire import AgentResult
 
 # The log is read once a second: more often costs the generator cores that it may need, and nothing is gained.
@@ -49,6 +50,7 @@ class LoadAgent:
         """can: what this host's h2load can do; None where no assignment needs it."""
         self.assignment = assignment
         self.rows = 0
+        self.totals = LiveCounts()
         # A fresh folder: h2load appends to a log that is already there.
         self._folder = lease.made_folder(assignment.run, f"volley-{assignment.run}-", scratch_root())
         log = self._folder / "requests.log"
@@ -206,11 +208,14 @@ class LoadAgent:
         self._generator.process.terminate()
 
     def _read_log(self) -> None:
-        began_us = round((time.monotonic() - self._released_at) * 1e6)
+        began_us, before = round((time.monotonic() - self._released_at) * 1e6), self.rows
         while (rows := self._tail.read()) is not None:
             self._add(rows)
         if self.live is not None:
             self.live.read_until(began_us)
+        if self.rows > before and self._recorder is not None:
+            # Replaced as a whole: other threads read it at any time.
+            self.totals = counted(self._recorder)
 
     def _add(self, rows: Rows) -> None:
         assert self._recorder is not None

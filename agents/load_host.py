@@ -17,6 +17,7 @@ from agents.hostmeter import HostMeter, HostUse
 from agents.live import AgentCounts, LiveTimes, merged
 from agents.probe import Checked, Expect, Request
 from agents.records import Assignment, GeneratorKind, HostDescription, HostRole
+from agents.totals import LiveCounts
 
 # The coordinator imports this module for its records and its methods; only a load host needs the rest, and numpy.
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class Progress:
     """How far the agents of one host are. rows: log rows read so far, by agent; running: not all agents have ended.
 
     For the live view: counts by agent, and the times of all of them; None before T0. busy_share: of the time of all cores
-    of the host, over the last second; None before it was measured.
+    of the host, over the last second; None before it was measured. totals: what all agents have counted so far, as it will
+    count in the result.
     """
 
     rows: dict[str, int]
@@ -52,6 +54,7 @@ class Progress:
     counts: dict[str, AgentCounts] = field(default_factory=dict)
     times: LiveTimes | None = None
     busy_share: float | None = None
+    totals: LiveCounts = field(default_factory=LiveCounts)
 
 
 class LoadHost(CommandHost):
@@ -180,6 +183,7 @@ class LoadHost(CommandHost):
             {name: each.counts() for name, each in live.items()},
             times,
             self._meter.busy_share,
+            sum((agent.totals for agent in self._agents), LiveCounts()),
         )
 
     def wait(self, timeout_s: float) -> bool:

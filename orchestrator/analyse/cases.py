@@ -78,7 +78,7 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
     """Summarise one case over its trials."""
     changed = across.host_changed(trials)
     used = [t.metrics for t in trials if t.verdict is not Verdict.INVALID and t.metrics is not None]
-    shown = used or [t.metrics for t in trials if t.metrics is not None]
+    shown = [t.metrics for t in behind(trials) if t.metrics is not None]
     return CaseResult(
         case=case.name,
         target=case.target,
@@ -108,6 +108,12 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         service_time_shape=_added([m.service_time_shape for m in shown]),
         response_time_shape=_added([m.response_time_shape for m in shown]),
     )
+
+
+def behind(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials behind a case's numbers: those that are not INVALID; where all are, those that ran."""
+    ran = [trial for trial in trials if trial.metrics is not None]
+    return [trial for trial in ran if trial.verdict is not Verdict.INVALID] or ran
 
 
 def _added(counts: Iterable[Mapping[K, int]]) -> dict[K, int]:

@@ -12,7 +12,7 @@ from orchestrator.analyse.verdict import no_fault_of_the_server
 from orchestrator.facts import TrialFacts
 from orchestrator.plan import TrialPlan
 from orchestrator.result import Trial
-from orchestrator.run.events import Event, Say
+from orchestrator.run.events import COUNTED, Event, Say
 from orchestrator.stored.evaluate import Judgements
 from orchestrator.stored.folder import RunStore
 
@@ -89,6 +89,7 @@ class RunRetryPolicy:
         self.store.add(trial.name, judged, output.agents, output.server_log)
         self._count(judged)
         self.restarts = 0
+        self.say(_counted(judged, output))
         return judged
 
     def may_restart_hosts(self) -> bool:
@@ -105,3 +106,16 @@ class RunRetryPolicy:
         self.blocks.add(trial.facts.block)
         if self.progress is not None:
             self.progress.add(trial)
+
+
+def _counted(trial: Trial, output: Output) -> Event:
+    case, metrics = trial.facts.case, trial.metrics
+    facts = {
+        "case": case.name,
+        "target": case.target,
+        "load": case.load,
+        "verdict": str(trial.verdict),
+        "requests": None if metrics is None else metrics.requests,
+        "agents": output.agents,
+    }
+    return Event(COUNTED, "", facts, passing=True)

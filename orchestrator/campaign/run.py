@@ -116,7 +116,7 @@ def carry_out(
     say = importing_ahead(journalled(store, show))
     policy = RunRetryPolicy(work.trials, store, work.loaded.campaign.retries, say, judgements, work.progress())
     try:
-        say(Event("run", what))
+        say(Event("run", what, {"campaign": work.loaded.campaign.campaign, "run": store.name}))
         policy.resume_from(done)
         work.resume_from(done)
         if not work.is_finished(policy):

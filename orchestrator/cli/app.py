@@ -12,7 +12,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import bench, check, generator, hosts, results, results_compare, run, search
+from orchestrator.cli import bench, check, export, generator, hosts, results, results_compare, run, search
 from orchestrator.cli import exit as leaving
 from orchestrator.cli.own_agents import require_own_agents
 from orchestrator.cli.waiting import spelled_out
@@ -28,7 +28,7 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (run, bench, search, results, results_compare, check, hosts, generator):
+for verbs in (run, bench, search, results, export, results_compare, check, hosts, generator):
     app.add_typer(verbs.app)
 
 

@@ -8,8 +8,20 @@ import typer
 
 from agents.generators.contract import Arrivals
 from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
-from orchestrator.cli.options import DEFAULT_OUT, Agents, AsJson, OnHosts, Out, Quiet, Strict, Wait, WithRay
-from orchestrator.cli.progress import show_run
+from orchestrator.cli.options import (
+    DEFAULT_OUT,
+    Agents,
+    AsJson,
+    MetricsAddress,
+    MetricsPort,
+    OnHosts,
+    Out,
+    Quiet,
+    Strict,
+    Wait,
+    WithRay,
+)
+from orchestrator.cli.progress import metrics_at, show_run
 from orchestrator.cli.request import WithArrivals, takes_request
 
 if TYPE_CHECKING:
@@ -60,11 +72,14 @@ def bench(
     strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
 ) -> None:
     """Measure a server that is already up. Needs no campaign file.
 
     Exit codes: as of 'volley run'.
     """
+    metrics = metrics_at(metrics_port, metrics_address)
     start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec import inline
@@ -72,4 +87,10 @@ def bench(
     asked = inline.Bench(url, clients, repeat, requests, duration, rate, arrivals, agents, request, slo)
     loaded = inline.bench(asked)
     placed, source = hosts_of(hosts, ray, wait), inline.source(loaded)
-    show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, strict=strict)
+    show_run(
+        lambda show: run_campaign(loaded, source, out, None, show, placed),
+        as_json,
+        quiet,
+        strict=strict,
+        metrics=metrics,
+    )

@@ -56,5 +56,24 @@ Wait = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Also end a run that is under way.")]
+LIVE = "Live metrics"
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(
+        "--metrics-port",
+        metavar="PORT",
+        help="Serve live metrics for Prometheus on this port (0: any free port).",
+        rich_help_panel=LIVE,
+    ),
+]
+MetricsAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics-address",
+        metavar="ADDRESS",
+        help="Address of the live metrics (default 127.0.0.1).",
+        rich_help_panel=LIVE,
+    ),
+]
 UpTo = Annotated[str, typer.Option("--up-to", metavar="RATE", help="Highest rate to try, at least 500/s.")]
 HIGHEST_CALIBRATION = "512000/s"

@@ -1,8 +1,7 @@
-"""The verbs about stored runs: `report`, `export`, `runs` and `trend`. They need no Ray, Docker or h2load."""
+"""The verbs about stored runs: `report`, `runs` and `trend`. They need no Ray, Docker or h2load."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -26,14 +25,6 @@ from orchestrator.errors import UsageError
 from orchestrator.typeset import width
 
 app = typer.Typer()
-
-
-class ExportFormat(StrEnum):
-    """Formats that other tools read."""
-
-    CSV = "csv"
-    JSON = "json"
-    HLOG = "hlog"
 
 
 @app.command()
@@ -98,34 +89,6 @@ def show_run(
         show_all(finished)
     else:
         show(finished, as_json)
-
-
-@app.command()
-def export(
-    run_folder: RunFolder,
-    format_: Annotated[
-        ExportFormat, typer.Option("--format", help="csv: a row per trial. json: the summary. hlog: histograms.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FOLDER", help="Folder for hlog files (default: RUN/hlog).")
-    ] = None,
-) -> None:
-    """Export a stored run for other tools.
-
-    csv and json go to stdout. hlog writes one file per trial.
-    """
-    if format_ is ExportFormat.JSON:
-        show(stored(run_folder), as_json=True)
-    elif format_ is ExportFormat.CSV:
-        from orchestrator.report.tables import as_csv, trial_rows
-
-        typer.echo(as_csv(trial_rows(stored(run_folder).trials)), nl=False)
-    else:
-        from orchestrator.report import hlog
-        from orchestrator.stored.reading import read_trials
-
-        for path in hlog.write(out or run_folder / "hlog", read_trials(run_folder)):
-            typer.echo(str(path))
 
 
 @app.command()

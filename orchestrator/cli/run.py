@@ -14,6 +14,8 @@ from orchestrator.cli.options import (
     DEFAULT_OUT,
     AsJson,
     CampaignFile,
+    MetricsAddress,
+    MetricsPort,
     OnHosts,
     OnlyCases,
     Out,
@@ -24,7 +26,7 @@ from orchestrator.cli.options import (
     Wait,
     WithRay,
 )
-from orchestrator.cli.progress import origin_of, show_run
+from orchestrator.cli.progress import metrics_at, origin_of, show_run
 from orchestrator.cli.waiting import wait_s_of
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ def run(
     strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
 ) -> None:
     """Run a campaign: start the servers, send the load, judge and compare the results.
 
@@ -55,7 +59,8 @@ def run(
     130/143 interrupted.
     """
     if not dry_run:
-        start_ahead(hosts, ray)
+        metrics = metrics_at(metrics_port, metrics_address)
+    start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec.load import load
 
@@ -65,7 +70,13 @@ def run(
         return
     source = source_of(campaign, set_ or ())
     origin, placed = origin_of(str(campaign.resolve()), set_ or (), only, hosts, ray), hosts_of(hosts, ray, wait)
-    show_run(lambda show: run_campaign(loaded, source, out, only, show, placed, origin), as_json, quiet, strict=strict)
+    show_run(
+        lambda show: run_campaign(loaded, source, out, only, show, placed, origin),
+        as_json,
+        quiet,
+        strict=strict,
+        metrics=metrics,
+    )
 
 
 def _show_plan(loaded: Loaded, only: str | None, hosts: Path | None, as_json: bool) -> None:
@@ -90,6 +101,8 @@ def resume(
     strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
 ) -> None:
     """Resume an interrupted run or search.
 
@@ -97,5 +110,5 @@ def resume(
     """
     from orchestrator.campaign.resume import resume as resume_run
 
-    wait_s = wait_s_of(wait)
-    show_run(lambda show: resume_run(run_folder, show, wait_s), as_json, quiet, strict=strict)
+    metrics, wait_s = metrics_at(metrics_port, metrics_address), wait_s_of(wait)
+    show_run(lambda show: resume_run(run_folder, show, wait_s), as_json, quiet, strict=strict, metrics=metrics)

@@ -14,6 +14,8 @@ from orchestrator.cli.options import (
     DEFAULT_OUT,
     Agents,
     AsJson,
+    MetricsAddress,
+    MetricsPort,
     OnHosts,
     OnlyTargets,
     Out,
@@ -24,7 +26,7 @@ from orchestrator.cli.options import (
     Wait,
     WithRay,
 )
-from orchestrator.cli.progress import origin_of, show_run
+from orchestrator.cli.progress import metrics_at, origin_of, show_run
 from orchestrator.cli.request import WithArrivals, is_url, refuse_for_file, takes_request
 from orchestrator.cli.results_show import show_scaling, stored
 from orchestrator.cli.run import source_of
@@ -78,6 +80,8 @@ def saturate(
     strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
 ) -> None:
     """Find the highest rate that still meets an objective, and what limits it.
 
@@ -87,6 +91,7 @@ def saturate(
     4 a server cannot be reached or did not recover,
     99 even the lowest rate misses the objective, or no soak held.
     """
+    metrics = metrics_at(metrics_port, metrics_address)
     start_ahead(hosts, ray)
     from orchestrator.campaign.search import run_saturation
     from orchestrator.spec import inline
@@ -104,7 +109,11 @@ def saturate(
     # The run folder lacks what can be secret, and a run is resumed from its folder.
     resumable = not is_url(what) or not request.is_secret
     show_run(
-        lambda show: run_saturation(loaded, source, out, show, placed, origin, resumable), as_json, quiet, strict=strict
+        lambda show: run_saturation(loaded, source, out, show, placed, origin, resumable),
+        as_json,
+        quiet,
+        strict=strict,
+        metrics=metrics,
     )
 
 
@@ -139,11 +148,14 @@ def sweep(
     set_: Sets = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
+    metrics_port: MetricsPort = None,
+    metrics_address: MetricsAddress = None,
 ) -> None:
     """Measure closed loads with different numbers of clients and fit a scaling law.
 
     The client counts run in random order. The options of a request are for a URL. The law is the universal scalability law.
     """
+    metrics = metrics_at(metrics_port, metrics_address)
     start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec import inline
@@ -157,7 +169,13 @@ def sweep(
     typed = {"sweep": what, "clients": clients, "duration": duration, "repetitions": repeat}
     source = inline.source(loaded) if is_url(what) else json.dumps(typed, indent=2) + "\n"
     placed = hosts_of(hosts, ray, wait)
-    show_run(lambda show: run_campaign(loaded, source, out, None, show, placed), as_json, quiet, show_scaling)
+    show_run(
+        lambda show: run_campaign(loaded, source, out, None, show, placed),
+        as_json,
+        quiet,
+        show_scaling,
+        metrics=metrics,
+    )
 
 
 @app.command()

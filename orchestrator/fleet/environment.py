@@ -105,6 +105,7 @@ MODULES = (
     "survey.py",
     "sweep.py",
     "tls.py",
+    "totals.py",
     "trivial.py",
     "window_counters.py",
     "wire.py",

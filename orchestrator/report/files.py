@@ -21,7 +21,7 @@ from orchestrator.stored.reading import read_environment, read_trial
 
 def write_results(folder: Path, summary: Summary, trials: list[Trial]) -> None:
     """Write summary.json, the tables, summary.md and junit.xml."""
-    tables.write_all(folder, summary, trials)
+    tables.write_all(folder, summary, trials, read_environment(folder))
     write_for_ci(folder, summary, trials)
 
 

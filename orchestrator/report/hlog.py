@@ -45,7 +45,9 @@ def _hdr_histogram() -> Any:
     try:
         from hdrh.histogram import HdrHistogram
     except ImportError:
-        raise UsageError("the hdrhistogram package is not installed", "pip install 'volley-load[hlog]'") from None
+        raise UsageError(
+            ".hlog files need the package hdrhistogram, which is not installed", "run: pip install 'volley-load[hlog]'"
+        ) from None
     return HdrHistogram
 
 
@@ -71,7 +73,18 @@ def lines(facts: TrialFacts, merged: Merged) -> Iterator[str]:
 
 
 def write(folder: Path, trials: Iterable[tuple[TrialFacts, Merged]]) -> list[Path]:
-    """Write one .hlog per trial that has counters; return the files."""
+    """Write one .hlog per trial that has counters; return the files.
+
+    Raise UsageError without hdrhistogram, before anything is written, and where the folder cannot be written.
+    """
+    _hdr_histogram()
+    try:
+        return _write(folder, trials)
+    except OSError as error:
+        raise UsageError(f"{folder} cannot be written: {error.strerror}", "name another folder with --out") from error
+
+
+def _write(folder: Path, trials: Iterable[tuple[TrialFacts, Merged]]) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for facts, merged in trials:

@@ -1,43 +1,60 @@
-"""trials.csv, trials.parquet, cases.csv, comparisons.csv: one row per trial, case and comparison.
+"""trials.csv, trials.parquet, cases.csv, comparisons.csv, saturation.csv: one row per trial, case, comparison and probe.
 
-Units are in names.
+Units are in names; columns.py lists the columns, docs/reference/data.md explains them.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
-from agents.records import to_plain
+from agents.records import AgentFacts, to_plain
+from orchestrator.facts import Case, Environment
+from orchestrator.report.columns import CASES, COMPARISONS, PROBES, REQUESTS, SERIES, TRIALS, ColumnKind, Columns
 from orchestrator.result import CaseResult, Comparison, Interval, Saturation, Summary, Trial
 from orchestrator.slo import TIMES
 
 # One row of a table, by column.
 Row = dict[str, str | float | None]
-_REQUESTS = ("ok", "http_error", "failed", "censored")
 
 
-def write_all(folder: Path, summary: Summary, trials: list[Trial]) -> None:
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows, and the columns that every table of this kind has."""
+
+    columns: Columns
+    rows: list[Row]
+
+
+def write_all(folder: Path, summary: Summary, trials: list[Trial], environment: Environment | None) -> None:
     """Write every table of a run into its folder."""
-    rows = trial_rows(trials)
-    _write_csv(rows, folder / "trials.csv")
-    _write_parquet(rows, folder / "trials.parquet")
+    tables = tables_of(summary, trials, environment)
+    _write_csv(tables["trials"], folder / "trials.csv")
+    write_parquet(tables["trials"], folder / "trials.parquet")
     if summary.saturation:
-        _write_csv(probe_rows(summary.saturation), folder / "saturation.csv")
+        _write_csv(tables["saturation"], folder / "saturation.csv")
         return
-    _write_csv(case_rows(summary.cases), folder / "cases.csv")
+    _write_csv(tables["cases"], folder / "cases.csv")
     if summary.comparisons:
-        _write_csv(comparison_rows(summary.comparisons), folder / "comparisons.csv")
+        _write_csv(tables["comparisons"], folder / "comparisons.csv")
 
 
-def trial_rows(trials: Sequence[Trial]) -> list[Row]:
-    """Return one row per planned trial, in order."""
-    return [trial_row(trial) for trial in trials]
+def tables_of(summary: Summary, trials: Sequence[Trial], environment: Environment | None) -> dict[str, Table]:
+    """Return all tables of a run, by name. environment: None where it is not known."""
+    return {
+        "trials": Table(TRIALS, [trial_row(trial, environment) for trial in trials]),
+        "cases": Table(CASES, case_rows(summary.cases, trials, environment)),
+        "comparisons": Table(COMPARISONS, comparison_rows(summary.comparisons)),
+        "series": Table(SERIES, series_rows(trials)),
+        "saturation": Table(PROBES, probe_rows(summary.saturation)),
+    }
 
 
-def trial_row(trial: Trial) -> Row:
+def trial_row(trial: Trial, environment: Environment | None) -> Row:
     """Return one trial as a row."""
     facts, metrics = trial.facts, trial.metrics
     row: Row = {
@@ -52,7 +69,7 @@ def trial_row(trial: Trial) -> Row:
         "throughput_per_s": metrics.throughput_per_s if metrics else None,
         "window_s": metrics.window_s if metrics else None,
     }
-    for name in _REQUESTS:
+    for name in REQUESTS:
         row[name] = getattr(metrics.requests, name) if metrics else None
     for prefix, times in (
         ("service_time", metrics.service_time_us if metrics else {}),
@@ -76,13 +93,64 @@ def trial_row(trial: Trial) -> Row:
     row["oom_kills"] = last.oom_kills if last else None
     row["major_faults"] = last.major_faults if last else None
     row["restarts"] = facts.server.restarts
+    return row | _load(facts.case, facts.agents, environment)
+
+
+def _load(case: Case | None, agents: Sequence[AgentFacts], environment: Environment | None) -> Row:
+    """Return how a load was driven, and with what. case: as planned, None where it is not known."""
+    row: Row = {"url": _words(agent.url for agent in agents)}
+    if case is not None:
+        row |= {
+            "model": str(case.model),
+            "protocol": str(case.protocol),
+            "clients": case.clients,
+            "streams": case.streams,
+            "rate_per_s": case.rate_per_s,
+            "planned_requests": case.requests,
+            "duration_s": None if case.duration_us is None else case.duration_us / 1e6,
+            "warm_up_s": case.warm_up_us / 1e6,
+            "agents": case.agents,
+            "generator": str(case.generator),
+        }
+    row["generator_version"] = _words(agent.version for agent in agents)
+    row["volley_version"] = environment.volley if environment else ""
+    row["python_version"] = environment.python if environment else ""
     return row
 
 
-def case_rows(cases: Sequence[CaseResult]) -> list[Row]:
+def _words(texts: Iterable[str]) -> str:
+    """Return different texts once each, separated by spaces."""
+    return " ".join(dict.fromkeys(text for text in texts if text))
+
+
+def series_rows(trials: Sequence[Trial]) -> list[Row]:
+    """Return one row per trial and interval of its window."""
+    rows: list[Row] = []
+    for trial in trials:
+        if (metrics := trial.metrics) is None:
+            continue
+        for interval, ok, http_error, failed, p50_us, p99_us in metrics.series:
+            rows.append(
+                {
+                    "trial": trial.facts.number,
+                    "case": trial.facts.case.name,
+                    "second": int(interval or 0) * metrics.series_interval_s,
+                    "interval_s": metrics.series_interval_s,
+                    "ok": int(ok or 0),
+                    "http_error": int(http_error or 0),
+                    "failed": int(failed or 0),
+                    "p50_us": p50_us,
+                    "p99_us": p99_us,
+                }
+            )
+    return rows
+
+
+def case_rows(cases: Sequence[CaseResult], trials: Sequence[Trial], environment: Environment | None) -> list[Row]:
     """Return one row per case: estimate, low and high of each number."""
     rows = []
     for case in cases:
+        agents = [agent for trial in trials if trial.facts.case.name == case.case for agent in trial.facts.agents]
         row: Row = {
             "case": case.case,
             "target": case.target,
@@ -96,7 +164,7 @@ def case_rows(cases: Sequence[CaseResult]) -> list[Row]:
             row |= _interval(f"service_time_{name}_us", interval)
         for name, interval in (case.response_time_us or {}).items():
             row |= _interval(f"response_time_{name}_us", interval)
-        for name in _REQUESTS:
+        for name in REQUESTS:
             row[name] = getattr(case.requests, name)
         for name in (
             "cpu_us_per_request",
@@ -109,7 +177,7 @@ def case_rows(cases: Sequence[CaseResult]) -> list[Row]:
         ):
             row[name] = getattr(case.server, name)
         row["findings"] = " ".join(finding.code for finding in case.findings)
-        rows.append(row)
+        rows.append(row | _load(case.planned, agents, environment))
     return rows
 
 
@@ -120,7 +188,8 @@ def probe_rows(searches: Sequence[Saturation]) -> list[Row]:
         for probe in search.curve:
             plain = {"target": search.target, "slo": search.slo, **to_plain(probe)}
             times = {f"response_time_{name}_us": value for name, value in plain.pop("response_time_us").items()}
-            rows.append({**plain, "failed": "; ".join(probe.failed), "verdict": str(probe.verdict), **times})
+            texts = {name: plain[name] or "" for name in ("limited_by", "resource", "bottleneck")}
+            rows.append({**plain, **texts, "failed": "; ".join(probe.failed), "verdict": str(probe.verdict), **times})
     return rows
 
 
@@ -130,6 +199,7 @@ def comparison_rows(comparisons: Sequence[Comparison]) -> list[Row]:
         {
             "metric": c.metric,
             "load": c.load,
+            "target": c.target,
             "baseline": c.baseline,
             "candidate": c.candidate,
             **_interval("ratio", c.ratio),
@@ -149,42 +219,36 @@ def _interval(name: str, interval: Interval | None) -> dict[str, float | None]:
     return {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def as_csv(rows: Sequence[Row]) -> str:
-    """Return rows as CSV with a header. Columns are those of all rows, in the order in which they appear first."""
+def as_csv(table: Table) -> str:
+    """Return a table as CSV with a header."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _columns(rows), lineterminator="\n")
+    writer = csv.DictWriter(text, list(table.columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(table.rows)
     return text.getvalue()
 
 
-def _columns(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(name for row in rows for name in row))
+def _write_csv(table: Table, path: Path) -> None:
+    path.write_text(as_csv(table), encoding="utf-8")
 
 
-def _write_csv(rows: Sequence[Row], path: Path) -> None:
-    path.write_text(as_csv(rows), encoding="utf-8")
-
-
-def _write_parquet(rows: Sequence[Row], path: Path) -> None:
+def write_parquet(table: Table, to: Path | IO[bytes]) -> None:
+    """Write a table as Parquet: text, 64-bit integers and floats, compressed with zstd."""
     # Takes a tenth of a second to import, which only a finished run has to spend.
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
     from pyarrow import parquet
 
     # By way of CSV, because arrays of Python values would import pandas, which takes longer than all the rest.
-    kinds = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64()}
-    types = {name: kinds[_kind([row.get(name) for row in rows])] for name in _columns(rows)}
+    kinds = {
+        ColumnKind.TEXT: pa.string(),
+        ColumnKind.WHOLE: pa.int64(),
+        ColumnKind.NUMBER: pa.float64(),
+        ColumnKind.FLAG: pa.bool_(),
+    }
+    types = {name: kinds[kind] for name, kind in table.columns.items()}
     options = arrow_csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False)
     parsing = arrow_csv.ParseOptions(newlines_in_values=True)
-    text = io.BytesIO(as_csv(rows).encode())
-    table = arrow_csv.read_csv(text, parse_options=parsing, convert_options=options) if rows else pa.table({})
-    parquet.write_table(table, path, compression="zstd")
-
-
-def _kind(values: Sequence[str | float | None]) -> str:
-    """Return what a column holds. Only numbers can be missing, so one without any value is a column of numbers."""
-    known = [value for value in values if value is not None]
-    if any(isinstance(value, str) for value in known):
-        return "text"
-    return "whole" if known and all(isinstance(value, int) for value in known) else "number"
+    text = io.BytesIO(as_csv(table).encode())
+    written = arrow_csv.read_csv(text, parse_options=parsing, convert_options=options)
+    parquet.write_table(written, to, compression="zstd")

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from agents import clock
 from agents.clock import ClockUnreachable, OffsetBound
 from agents.hostmeter import HostUse
+from agents.totals import LiveCounts
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
 from orchestrator.fleet.handles import LoadHandle, Pending, TrialHandle
 from orchestrator.fleet.hosts import HostLost, at_once
 from orchestrator.plan import MARGIN_US, assign, load_time_us
 from orchestrator.run.collected import OnOurClock
-from orchestrator.run.events import Event
+from orchestrator.run.events import COUNTERS, Event
 from orchestrator.run.generator import settle
 from orchestrator.run.inputs import RunningTrial
 from orchestrator.run.lead import progress_of, telling_ns
@@ -154,7 +155,14 @@ def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFac
 
 def _say_released(trial: RunningTrial, case: Case) -> None:
     text = f"warm-up of {case.warm_up_us / 1e6:g} s" if case.warm_up_us else "load"
-    trial.say(Event("released", text, {"warm_up_us": case.warm_up_us}, passing=True))
+    facts = {
+        "warm_up_us": case.warm_up_us,
+        "case": case.name,
+        "target": case.target,
+        "load": case.load,
+        "rate_per_s": case.rate_per_s,
+    }
+    trial.say(Event("released", text, facts, passing=True))
 
 
 def _wait(trial: RunningTrial, facts: TrialFacts) -> None:
@@ -180,6 +188,10 @@ def _show(trial: RunningTrial, facts: TrialFacts, meter: LiveMeter) -> None:
     loads = {load.host for load in trial.placed.loads}
     busy = {} if server is None or server.host in loads else {server.host: server.busy_share()}
     progress = progress_of(trial.placed.loads)
+    case = facts.case
+    totals = sum((each.totals for each in progress.values()), LiveCounts())
+    counted = {"case": case.name, "target": case.target, "load": case.load, "live": totals}
+    trial.say(Event(COUNTERS, "", counted, passing=True))
     at_s = (time.time_ns() - facts.t0_ns) / 1e9
     figures, phase = meter.figures(at_s, progress, busy), phase_of(facts.case, at_s)
     lasting_us = facts.case.load_us
