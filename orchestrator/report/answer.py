@@ -24,6 +24,8 @@ from orchestrator.slo import Metric
 _MOST_PARTS = 2
 # The target of a URL that was given on the command line.
 _OF_URL = "url"
+# Words at the beginning of findings that are no names.
+_ARTICLES = ("A", "An", "Between", "For", "No", "Only", "Other", "Some", "The", "Under")
 
 
 def sentences(summary: Summary) -> list[str]:
@@ -109,11 +111,7 @@ def reason(case: CaseResult) -> str:
 def lowered(sentence: str) -> str:
     """Return a sentence with its article in lower case, to follow a colon. Names keep their capitals."""
     first, _, rest = sentence.partition(" ")
-    return (
-        f"{first.lower()} {rest}"
-        if first in ("A", "An", "No", "Only", "Some", "Other", "The", "Under", "Between")
-        else sentence
-    )
+    return f"{first.lower()} {rest}" if first in _ARTICLES else sentence
 
 
 def _where(summary: Summary, load: str) -> str:

@@ -9,7 +9,7 @@ from orchestrator.result import CaseResult, Interval, Objective, Time
 from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT
 
 _TIME = re.compile(rf"^\s*{NAMED_TIME}")
-_OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>])\s*([0-9.eE+]+)\s*(\S*)\s*")
+_OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>]=?)\s*([0-9.eE+]+)\s*(\S*)\s*")
 
 
 def estimate(value: Interval | None, unit: float = 1.0) -> str:
@@ -69,6 +69,7 @@ def _term(text: str) -> str:
     metric, sign, number, unit = match.groups()
     unit = unit.replace("us", "µs")
     gap = "" if not unit or unit.startswith("/") else " "
+    sign = {"<=": "≤", ">=": "≥"}.get(sign, sign)
     return f"{metric.replace('p999', 'p99.9')} {sign} {number}{gap}{unit}"
 
 

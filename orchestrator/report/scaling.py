@@ -40,7 +40,7 @@ def law_in_words(fit: Scaling) -> list[str]:
 def answer(fit: Scaling, what: str) -> str:
     """Return how throughput ends as clients are added, in a sentence."""
     if not fit.points:
-        return f"{what} has no valid result: every trial is INVALID."
+        return f"{what} has no valid trial of a closed load with a duration."
     if fit.top is not None:
         return f"{what} {_top(fit, fit.top)}."
     best = max(fit.points, key=lambda point: point.throughput_per_s)

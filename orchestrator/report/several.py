@@ -30,6 +30,7 @@ from orchestrator.result import (
 from orchestrator.slo import Metric
 
 _BLANK = " "
+_CPU, _MEMORY = "CPU/req", "peak memory"
 _MOST_PICTURES, _PICTURE = 6, 40
 _LABEL = 10
 # By percentile: how long its column stays on a narrow terminal (see Column.need).
@@ -89,11 +90,14 @@ def _block(block: Block, width: int, doubted: bool) -> list[Any]:
         for i, case in enumerate(block.cases)
         if case.verdict is Verdict.INVALID
     }
-    lines: list[Any] = [*wrapped(_title(block), width), *grid(columns, width, invalid)]
+    table = grid(columns, width, invalid)
+    lines: list[Any] = [*wrapped(_title(block), width), *table]
     if any(not _settled(c) for c in shown):
         lines += wrapped("Ratios in parentheses are not settled.", width, "  ")
     lines += _errors(block, width)
     lines += _requests(block, width)
+    if _MEMORY not in table[0].plain:
+        lines += _servers(block, width, _CPU not in table[0].plain)
     return lines + _pictures(block, width)
 
 
@@ -151,8 +155,8 @@ def _columns(block: Block, pairs: Sequence[Sequence[Comparison]], doubted: bool)
     servers = [case.server for case in cases]
     made += [
         column("errors", "%", [_error_share(case) for case in cases], 2),
-        column("CPU/req", "µs", [_known(s.cpu_us_per_request) for s in servers], 4),
-        column("peak memory", "MiB", [requests.memory(s) for s in servers], 5),
+        column(_CPU, "µs", [_known(s.cpu_us_per_request) for s in servers], 4),
+        column(_MEMORY, "MiB", [requests.memory(s) for s in servers], 5),
         column("throttled", "% of periods", [_share(s.throttled_ratio) for s in servers], 9),
         column("OOM kills", "", [str(s.oom_kills) if s.oom_kills else "" for s in servers], 3),
         column("restarts", "", [str(s.restarts) if s.restarts else "" for s in servers], 3),
@@ -241,6 +245,19 @@ def _requests(block: Block, width: int) -> list[str]:
     for case in failed:
         name = case.load if block.by_load else case.target
         lines += fields([f"{name}: {requests.outcome([case])}"], width, "" if lines else "requests", _LABEL)
+    return lines
+
+
+def _servers(block: Block, width: int, with_cpu: bool) -> list[str]:
+    """Return what the requests cost each server, where the table has no room for it. with_cpu: nor for the CPU time."""
+    lines: list[str] = []
+    for case in block.cases:
+        cpu, peak = case.server.cpu_us_per_request, requests.memory(case.server)
+        parts = [f"CPU {digits(cpu)} µs/request"] if with_cpu and cpu is not None else []
+        parts += [f"peak memory {peak} MiB"] if peak else []
+        if parts:
+            name = case.load if block.by_load else case.target
+            lines += fields([f"{name}: {', '.join(parts)}"], width, "" if lines else "server", _LABEL)
     return lines
 
 
