@@ -73,7 +73,8 @@ def show_all(finished: Finished) -> None:
 
     width = page_width()
     page = render(finished.summary, width, finished.trials)
-    print_out([*page, *details(finished.summary, finished.trials, read_environment(finished.path), width)])
+    rest = details(finished.summary, finished.trials, read_environment(finished.path), width)
+    print_out([*page, *rest, "", f"Files    {finished.path}"])
 
 
 def write_page(finished: Finished) -> Path | None:
@@ -123,6 +124,6 @@ def print_out(what: dict[str, Any] | list[Any]) -> None:
     from rich.console import Console
 
     # Codes of findings stand in brackets, which rich would take for its markup.
-    console = Console(width=WIDE, highlight=False, soft_wrap=True, markup=False)
+    console = Console(width=WIDE, highlight=False, soft_wrap=True, markup=False, emoji=False)
     for piece in what:
         console.print(piece)

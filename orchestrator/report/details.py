@@ -175,7 +175,7 @@ def _comparisons(comparisons: Sequence[Comparison], width: int) -> list[str]:
         p_values += [f"{p_value(c.p_value)} (permutation test)"] if c.p_value is not None else []
         behind = [] if c.trials is None else [f"{c.trials} pairs of trials"]
         extra = "; ".join([*p_values, *behind])
-        text = f"{c.load}, {c.metric.label}: {sentence(c)}" + (f" {extra[0].upper()}{extra[1:]}." if extra else "")
+        text = f"{c.load}, {c.metric.label}: {sentence(c)}" + (f" ({extra})" if extra else "")
         lines += wrapped(text, width, "  ", "    ")
     return lines
 
