@@ -15,7 +15,7 @@ from orchestrator.report.format import between, estimate
 from orchestrator.report.gates import of_objectives
 from orchestrator.report.layout import UNBROKEN, Column, grid, wrapped
 from orchestrator.report.rows import GATE_STYLE, SEVERITY_STYLE, VERDICT_STYLE
-from orchestrator.result import CaseResult, Severity, Summary, Trial
+from orchestrator.result import CaseResult, Severity, Summary, Trial, Verdict
 from orchestrator.slo import Metric
 
 WIDTH = 80
@@ -34,6 +34,8 @@ def render(summary: Summary, width: int = WIDTH, trials: Sequence[Trial] = ()) -
     lines: list[Any] = [line for each in answers[:_MOST_ANSWERS] for line in wrapped(each, width)]
     if rest := len(answers) - _MOST_ANSWERS:
         lines += wrapped(f"{rest} more below.", width) if rest > 0 else []
+    if summary.verdict is Verdict.SUSPECT and _doubts(summary, trials):
+        lines += wrapped("These numbers are SUSPECT: the doubts are listed below.", width)
     if summary.saturation:
         lines += capacity.render(summary.saturation, width)
     elif len(summary.cases) == 1:
@@ -56,14 +58,19 @@ def verdict(summary: Summary, width: int, trials: Sequence[Trial] = ()) -> list[
     head = Text(first)
     head.stylize(VERDICT_STYLE[summary.verdict], 0, len(summary.verdict))
     lines: list[Any] = [head, *others]
-    for entry in entries(summary.cases, (Severity.INVALID, Severity.SUSPECT)):
-        lines += doubt(entry, width, len(summary.cases) > 1)
-    for entry in entries_of_probes(summary.saturation, trials):
-        lines += doubt(entry, width, len(summary.saturation) > 1)
+    for entry in _doubts(summary, trials):
+        lines += doubt(entry, width, len(summary.cases) + len(summary.saturation) > 1)
     for entry in entries(summary.cases, (Severity.INFORMATION,)):
         of = f" ({', '.join(entry.cases)})" if len(entry.cases) < len(summary.cases) else ""
         lines += wrapped(f"Note: {entry.sentence}{of} [{entry.code}]", width, "  ", "    ")
     return lines
+
+
+def _doubts(summary: Summary, trials: Sequence[Trial]) -> list[Entry]:
+    return [
+        *entries(summary.cases, (Severity.INVALID, Severity.SUSPECT)),
+        *entries_of_probes(summary.saturation, trials),
+    ]
 
 
 def doubt(entry: Entry, width: int, named: bool) -> list[Any]:
