@@ -10,7 +10,6 @@ from typing import Any
 
 # Prose in longer lines is hard to read.
 MOST_PROSE = 100
-NARROWEST = 40
 MISSING = "–"
 _MARGIN = "  "
 _GAP = 2

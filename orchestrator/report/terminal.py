@@ -34,8 +34,10 @@ def render(summary: Summary, width: int = WIDTH, trials: Sequence[Trial] = ()) -
     lines: list[Any] = [line for each in answers[:_MOST_ANSWERS] for line in wrapped(each, width)]
     if rest := len(answers) - _MOST_ANSWERS:
         lines += wrapped(f"{rest} more below.", width) if rest > 0 else []
-    if summary.verdict is Verdict.SUSPECT and _doubts(summary, trials):
-        lines += wrapped("These numbers are SUSPECT: the doubts are listed below.", width)
+    # The answer of an INVALID case says so itself.
+    said = summary.verdict is Verdict.VALID or (summary.verdict is Verdict.INVALID and not summary.saturation)
+    if not said and _doubts(summary, trials):
+        lines += wrapped(f"These numbers are {summary.verdict}: the doubts are listed below.", width)
     if summary.saturation:
         lines += capacity.render(summary.saturation, width)
     elif len(summary.cases) == 1:

@@ -17,7 +17,18 @@ from orchestrator.report import claims, comparison, pull_request, terminal, tren
 from orchestrator.report.finding import entries
 from orchestrator.report.format import objective
 from orchestrator.report.sparkline import bar, rebinned, sparkline
-from orchestrator.result import CaseFinding, Compared, ComparedMetric, Comparison, Conclusion, Interval, Point, Time
+from orchestrator.result import (
+    CaseFinding,
+    Compared,
+    ComparedMetric,
+    Comparison,
+    Conclusion,
+    Finding,
+    Interval,
+    Point,
+    Severity,
+    Time,
+)
 from orchestrator.slo import Metric
 from orchestrator.spec.slo import terms
 from orchestrator.stored.evaluate import Finished
@@ -126,6 +137,26 @@ def test_an_invalid_case_keeps_its_row_with_the_reason(page):
     row = re.search(r"^  fastapi  (INVALID: .*\n +.*)\n", page("invalid"), re.MULTILINE)[1]
 
     assert " ".join(row.split()).startswith("INVALID: the server container exceeded its memory limit of 100 MiB")
+
+
+def test_doubts_about_the_probes_that_carry_an_answer_are_on_the_page():
+    """Beside the answer and as sentences; those about probes that failed are about an overload on purpose."""
+    made, trials = page_runs.RUNS["confirmed"]()
+    (found,) = made.saturation
+    passed, failed = (
+        next(p.trial for p in found.curve if p.kind == "probe" and p.passed is yes) for yes in (True, False)
+    )
+    doubts = {passed: "Load agent local/0 used 95 % of its core.", failed: "Load agent local/0 used 99 % of its core."}
+    spoiled = [
+        replace(each, findings=[Finding("generator-cpu", Severity.SUSPECT, {}, "Use more.", doubts[each.facts.number])])
+        if each.facts.number in doubts else each
+        for each in trials
+    ]  # fmt: skip
+    shown = " ".join(text(terminal.render(replace(made, verdict="SUSPECT"), trials=spoiled)).split())
+
+    assert ", confirmed). These numbers are SUSPECT: the doubts are listed below." in shown
+    assert re.search(r"used 95 % of its core\. Use more\. \[generator-cpu, 1 of \d+ trials\]", shown)
+    assert "99 %" not in shown
 
 
 def test_equal_findings_share_an_entry_with_the_range_of_their_numbers(summary):
