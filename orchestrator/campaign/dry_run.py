@@ -19,6 +19,7 @@ from orchestrator.plan import Plan
 from orchestrator.result import FORMAT
 from orchestrator.spec.checks import Loaded
 from orchestrator.spec.enough import too_few
+from orchestrator.spec.wording import several
 from orchestrator.stored.documents import PlannedTrial
 from orchestrator.typeset import fill
 
@@ -96,7 +97,8 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     _require_room(work)
     plan = work.plan
     yield (
-        f"{plan.campaign}: {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}, seed {plan.seed}"
+        f"{plan.campaign}: {several(len(plan.cases), 'case')}, {several(len(plan.trials), 'trial')}, "
+        f"plan {plan.digest[:12]}, seed {plan.seed}"
     )
     calibrate = "volley doctor --calibrate" if hosts.inventory is None else "volley hosts calibrate --hosts INVENTORY"
     for capability in _capabilities(work, known):
@@ -165,11 +167,12 @@ def _load_s(case: Case) -> float:
 
 
 def _load_in_words(case: Case) -> str:
-    what = f"{case.requests} requests"
+    what = several(case.requests or 0, "request")
     if case.duration_us is not None:
         what = f"{case.duration_us / 1e6:g} s after {case.warm_up_us / 1e6:g} s warm-up"
     rate = f" at {case.rate_per_s:g}/s" if case.rate_per_s else ""
-    return f"{case.name}: {case.model}, {case.protocol}, {case.clients} clients over {case.agents} agents, {what}{rate}"
+    shares = f"{several(case.clients, 'client')} over {several(case.agents, 'agent')}"
+    return f"{case.name}: {case.model}, {case.protocol}, {shares}, {what}{rate}"
 
 
 def _estimate_s(plan: Plan, loaded: Loaded, hosts: Hosts) -> tuple[float, float]:

@@ -31,10 +31,11 @@ def validate(
 ) -> None:
     """Validate a campaign or inventory file and list every problem."""
     from orchestrator.spec.load import is_inventory, load, load_inventory
+    from orchestrator.spec.wording import several
 
     if is_inventory(file):
         inventory = load_inventory(file)
-        typer.echo(f"{file}: ok, {len(inventory.hosts)} hosts")
+        typer.echo(f"{file} is valid: {several(len(inventory.hosts), 'host')}")
         return
     from orchestrator.plan import make_plan
     from orchestrator.spec.enough import too_few
@@ -43,7 +44,8 @@ def validate(
     plan = make_plan(campaign)
     for warning in too_few(campaign):
         typer.echo("\n".join(fill(f"warning: {warning}", width(), rest="  ")), err=True)
-    typer.echo(f"{file}: ok, {len(plan.cases)} cases, {len(plan.trials)} trials, plan {plan.digest[:12]}")
+    cases, trials = several(len(plan.cases), "case"), several(len(plan.trials), "trial")
+    typer.echo(f"{file} is valid: {cases}, {trials}, plan {plan.digest[:12]}")
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from orchestrator.spec.references import missing_files, wrong_references
 from orchestrator.spec.variables import Location, Unset
 from orchestrator.spec.wording import mistakes
 
+_LINE = re.compile(r":([0-9]+)(?::|$)")
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -62,5 +64,15 @@ class Checks:
         for location, what, hint in (*wrong_references(data), *missing_files(data, folder)):
             self.add(location, what, hint)
         if campaign is None or self.problems:
-            raise ConfigurationError(self.problems)
+            raise ConfigurationError(self.in_order())
         return campaign
+
+    def in_order(self) -> list[Problem]:
+        """Return the problems by line; those of options and of the whole file come first."""
+        return sorted(self.problems, key=_line)
+
+
+def _line(problem: Problem) -> int:
+    """Return the line of a problem; 0 without one."""
+    line = _LINE.search(problem.where)
+    return int(line[1]) if line else 0

@@ -81,7 +81,7 @@ def load_inventory(path: Path, environment: dict[str, str] | None = None) -> Inv
             if key is not None and not is_file(file_of(path.parent, key)):
                 checks.add(("hosts", name), f"there is no key file {shown(key)}", "write the path of a private key")
     if inventory is None or checks.problems:
-        raise ConfigurationError(checks.problems)
+        raise ConfigurationError(checks.in_order())
     return inventory
 
 

@@ -137,7 +137,7 @@ class Target(Model):
             own = ("port", "command", "env", "limits", "network", "path", "scheme")
             without_effect = [name for name in own if name in self.model_fields_set]
             if without_effect:
-                raise ValueError(f"'{without_effect[0]}' cannot be set for a url target: remove it")
+                raise ValueError(f"'{without_effect[0]}' belongs to containers, and this target is a URL: remove it")
         return self
 
 
@@ -220,7 +220,7 @@ class Load(Model):
         else:
             missing = [name for name in ("rate", "duration") if getattr(self, name) is None]
             if missing:
-                raise ValueError(f"an open load needs 'rate' and 'duration': add {' and '.join(missing)}")
+                raise ValueError(f"an open load needs 'rate' and 'duration': add {' and '.join(map(repr, missing))}")
             if self.requests is not None:
                 raise ValueError("an open load ends after 'duration': remove 'requests'")
         if self.protocol == "http2" and self.generator == "paced":

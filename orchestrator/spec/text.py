@@ -66,14 +66,16 @@ def _headers(value: dict[str, str]) -> dict[str, str]:
 
 
 def _printable(value: str) -> str:
-    if not value or _CONTROL.search(value):
-        raise ValueError(f"{shown(value)} is empty or holds a control character: write plain text")
+    if not value:
+        raise ValueError("is empty: write a value, or remove the key")
+    if _CONTROL.search(value):
+        raise ValueError("holds a control character: write plain text")
     return value
 
 
 def _no_nul(value: str) -> str:
     if "\0" in value:
-        raise ValueError(f"{shown(value)} holds a NUL character: remove it")
+        raise ValueError("holds a NUL character: remove it")
     return value
 
 

@@ -63,7 +63,7 @@ def sentence(kind: str, limits: Mapping[str, Any], value: Any) -> tuple[str, str
 
 
 def _not(what: str, hint: str) -> Callable[[Mapping[str, Any], Any], tuple[str, str]]:
-    return lambda limits, value: (f"{shown(value)} is not {what}", hint)
+    return lambda limits, value: ("is empty" if value is None else f"{shown(value)} is not {what}", hint)
 
 
 def _bound(words: str, key: str) -> Callable[[Mapping[str, Any], Any], tuple[str, str]]:
@@ -75,7 +75,8 @@ def _bound(words: str, key: str) -> Callable[[Mapping[str, Any], Any], tuple[str
 
 
 def _one_of(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
-    return f"{shown(value)} is not a choice here", f"write one of: {limits['expected'].replace(' or ', ', ')}"
+    choices = [choice.strip("'") for choice in limits["expected"].replace(" or ", ", ").split(", ")]
+    return f"{shown(value)} is not one of the choices here", f"write {', '.join(choices[:-1])} or {choices[-1]}"
 
 
 def _text(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
@@ -84,6 +85,11 @@ def _text(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
 
 def _empty(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
     return "is empty", "write at least one entry, or remove the key"
+
+
+def several(count: int, thing: str) -> str:
+    """Return a count with its noun: 1 case, 1,200 cases."""
+    return f"{count:,} {thing}{'s' * (count != 1)}"
 
 
 _WHOLE = _not("a whole number", "write digits only, e.g. 40")

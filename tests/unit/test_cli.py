@@ -106,7 +106,7 @@ def test_validate_says_ok_and_what_would_run(volley):
     done = volley("validate", FAIR)
 
     assert done.returncode == 0
-    assert "ok, 4 cases, 24 trials, plan " in done.stdout
+    assert " is valid: 4 cases, 24 trials, plan " in done.stdout
 
 
 def test_wrong_files_are_2_with_every_problem_and_no_traceback(tmp_path, volley):
@@ -171,7 +171,7 @@ def test_dry_run_shows_the_plan_and_starts_nothing(volley):
     done = volley("run", FAIR, "--dry-run")
     document, again = (json.loads(volley("run", FAIR, "--dry-run", "--json").stdout) for _ in range(2))
 
-    assert "flask/burst: closed, http1, 40 clients over 2 agents, 1000 requests" in done.stdout
+    assert "flask/burst: closed, http1, 40 clients over 2 agents, 1,000 requests" in done.stdout
     assert "server on local; agents on local 2" in done.stdout
     assert "nothing was started" in done.stdout
     assert "requests: 12,000 and as many as are answered in the time of 12 trials" in done.stdout
@@ -193,7 +193,7 @@ def test_validate_knows_an_inventory(volley):
     done = volley("validate", EXAMPLE)
 
     assert done.returncode == 0, done.stderr
-    assert "ok, 3 hosts" in done.stdout
+    assert "is valid: 3 hosts" in done.stdout
 
 
 def test_an_impossible_placement_is_reported_in_numbers_before_anything_starts(tmp_path, volley, monkeypatch):

@@ -283,7 +283,7 @@ def test_problems_of_an_override_and_of_the_file_are_reported_together(tmp_path)
         load(path, ["slo=`id`"])
 
     assert [p.where.removeprefix(f"{path}") for p in refused.value.problems] == [
-        "--set slo", ":2: variables", ": targets", ": loads",
+        "--set slo", ": targets", ": loads", ":2: variables",
     ]  # fmt: skip
 
 
