@@ -53,11 +53,12 @@ class Request:
 
 
 class Answer(NamedTuple):
-    """One response; closes: the server ends the connection after it."""
+    """One response; closes: the server ends the connection after it. received: the length of the body as it was sent."""
 
     status: int
     body: bytes
     closes: bool
+    received: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
     """
     import httpx  # only where a request is made
 
-    return httpx.Client(
+    made = httpx.Client(
         http1=not request.http2,
         http2=request.http2,
         # Not httpx's own list of authorities: the host decides what is trusted, as for the generator paced.
@@ -95,6 +96,10 @@ def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
         timeout=timeout_s,
         follow_redirects=False,
     )
+    # httpx's own, which the load does not send: a server may compress what it is not asked to compress under load.
+    for name in ("accept-encoding", "connection"):
+        del made.headers[name]
+    return made
 
 
 def ask(request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
@@ -111,7 +116,7 @@ def ask(request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
             )
             said = response.headers.get("connection", "").lower()
             closes = "close" in said or (response.http_version == "HTTP/1.0" and "keep-alive" not in said)
-            return Answer(response.status_code, response.content, closes)
+            return Answer(response.status_code, response.content, closes, response.num_bytes_downloaded)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
         raise Unanswered(tls.untrusted(str(error)) or f"{type(error).__name__}: {error}") from error
 
@@ -139,7 +144,7 @@ def difference(expect: Expect, answer: Answer) -> str | None:
 
 def same_length(expect: Expect, answer: Answer) -> int | None:
     """Return the length in bytes that every body must have; None where bodies may differ."""
-    return len(answer.body) if expect.body is not None or expect.json_text is not None else None
+    return answer.received if expect.body is not None or expect.json_text is not None else None
 
 
 def check(request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:

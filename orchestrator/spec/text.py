@@ -55,6 +55,14 @@ def _path(value: str) -> str:
     return value
 
 
+def _header_texts(value: Any) -> Any:
+    """Refuse values that are not text, such as a number, without showing them."""
+    for name, text in value.items() if isinstance(value, dict) else ():
+        if not isinstance(text, str):
+            raise ValueError(f"the value of header {shown(name)} is not text: put it in quotes")
+    return value
+
+
 def _headers(value: dict[str, str]) -> dict[str, str]:
     """Check header fields. Their values can be secrets: no message shows one."""
     for name, text in value.items():
@@ -145,7 +153,7 @@ Url = Annotated[
     str, AfterValidator(_http_url), Field(json_schema_extra={"pattern": r"^https?://[^\s/?#@]+([/?#]\S*)?$"})
 ]
 UrlPath = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": r"^/\S*$"})]
-Headers = Annotated[dict[str, str], AfterValidator(_headers)]
+Headers = Annotated[dict[str, str], BeforeValidator(_header_texts), AfterValidator(_headers)]
 Body = Annotated[str, BeforeValidator(_body)]
 Document = Annotated[Any, AfterValidator(_document)]
 Printable = Annotated[str, AfterValidator(_printable)]

@@ -1,5 +1,6 @@
 """When a server that was started is ready, and when it is given up: against a real socket, without a container."""
 
+import gzip
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ import pytest
 
 from agents.cgroup import Counters
 from agents.container import ContainerState, ServerSpec
-from agents.probe import Expect, Request
+from agents.probe import Expect, Request, check
 from agents.readiness import THRASH_S, MemoryWatch, Readiness
 from agents.records import ServerState
 
@@ -119,6 +120,40 @@ def test_a_server_that_does_not_know_the_method_is_a_mismatch_at_once(serving):
 
     assert (checked.state, checked.status, checked.asked) == (ServerState.MISMATCH, 501, "GET /orders")
     assert time.monotonic() - began < 30
+
+
+class Compressing(BaseHTTPRequestHandler):
+    """It compresses for clients that ask for it, and keeps the headers of every request."""
+
+    seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_GET(self):
+        self.seen.append({name.lower(): value for name, value in self.headers.items()})
+        body, coding = b"x" * 1000, self.headers.get("Accept-Encoding")
+        self.send_response(200)
+        if coding == "gzip":
+            body = gzip.compress(body)
+            self.send_header("Content-Encoding", coding)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments):
+        """Print nothing."""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("headers", "length"), [([], 1000), ([["Accept-Encoding", "gzip"]], len(gzip.compress(b"x" * 1000)))]
+)
+def test_the_request_has_the_loads_headers_and_the_length_is_that_on_the_wire(serving, headers, length):
+    """The load is compared with it: no compression that the load does not ask for, and the bytes that it would count."""
+    Compressing.seen.clear()
+    request = Request(serving(Compressing), headers=headers)
+    checked = check(request, Expect(body="x" * 1000), 10.0)
+
+    assert (checked.state, checked.body_bytes) == (ServerState.READY, length)
+    assert set(Compressing.seen[0]) == {"host", "accept", "user-agent", *(name.lower() for name, _ in headers)}
 
 
 @pytest.mark.process

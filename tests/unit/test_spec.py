@@ -228,6 +228,7 @@ def test_a_sweep_keeps_the_request(tmp_path):
     [
         ("body: s3cret, json: {a: s3cret}", ":6: loads.burst", "body, json are set together"),
         ("body: {a: s3cret}", ":6: loads.burst.body", "is not text"),
+        ("headers: {X: 53}", ":6: loads.burst.headers", "the value of header 'X' is not text"),
         ("json: {a: s3cret, b: .nan}", ":6: loads.burst.json", "is not a JSON document"),
     ],
 )
@@ -238,6 +239,7 @@ def test_a_body_that_cannot_be_sent_is_refused_without_its_text(tmp_path, body, 
     assert place == where
     assert what in sentence
     assert "s3cret" not in sentence + hint
+    assert "53" not in sentence + hint
 
 
 def test_a_campaign_without_any_case_is_refused(tmp_path):
