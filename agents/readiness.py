@@ -85,9 +85,9 @@ class Readiness:
             if (why := memory.hopeless(self._counters(), time.monotonic())) is not None:
                 return Checked(ServerState.NOT_READY, why)
             self._abort.wait(POLL_S)
-        return Checked(
-            ServerState.NOT_READY, f"{request.asked} gave no answer for {spec.ready_timeout_s:g} s: {reason}"
-        )
+        said = f"only {reason}" if reason.startswith("status") else "no answer"
+        why = "" if reason.startswith("status") else f": {reason}"
+        return Checked(ServerState.NOT_READY, f"{request.asked}: {said} within {spec.ready_timeout_s:g} s{why}")
 
     def _settle(self) -> None:
         """Wait until the server is idle, but not longer than its time to settle."""
