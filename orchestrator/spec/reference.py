@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from orchestrator.spec.units import quantities
 from orchestrator.spec.variables import USES_A_VARIABLE
 
 _NO_LIMIT = 2**53
+WIDTH = 100
 _CAMPAIGN = """A campaign file says what to measure, how often, and what to compare.
 [campaigns.md](../campaigns.md) explains how to write one.
 
@@ -44,7 +46,7 @@ def _document(title: str, kind: str, introduction: str, root: type[BaseModel], s
     for model in models:
         node = schema if model is root else schema["$defs"][model.__name__]
         if model is not root:
-            lines += ["", f"## {headings[model.__name__]}", "", _flow(node["description"])]
+            lines += ["", f"## {headings[model.__name__]}", "", *textwrap.wrap(_flow(node["description"]), WIDTH)]
         lines += ["", *_table(model, node, headings)]
     return "\n".join(lines) + "\n"
 
