@@ -17,6 +17,7 @@ from orchestrator.campaign.origin import parts_of
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.campaign.run import start
 from orchestrator.campaign.session import Show
+from orchestrator.campaign.trials import codes_of
 from orchestrator.campaign.target import TargetSearch, template_of, wanted_of
 from orchestrator.errors import HostError, UsageError
 from orchestrator.fleet.place import place
@@ -131,6 +132,7 @@ class CapacitySearch:
                 "verdict": str(trial.verdict),
                 "kind": str(asked.kind),
                 "rate": asked.rate_per_s,
+                "findings": codes_of(trial),
             }
             picture = partial(self._board, search)
             say(Event("judged", f"{planned.number:4d}  {line}", facts, picture=picture))

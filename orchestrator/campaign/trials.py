@@ -144,11 +144,16 @@ def precision_of(campaign: Campaign) -> Precision | None:
 
 def _judged(trial: Trial, total: int) -> Event:
     """Return one finished trial in one line, which stands alone in a log."""
-    codes = list(dict.fromkeys(str(f.code) for f in trial.findings if f.severity is not Severity.INFORMATION))
+    codes = codes_of(trial)
     number, case = trial.facts.number, trial.facts.case
     facts = {"trial": number, "verdict": str(trial.verdict), "findings": codes}
     found = f" ({', '.join(codes)})" if codes else ""
     return Event("judged", f"trial {number} of {total}: {case.name}: {_measured(trial)}: {trial.verdict}{found}", facts)
+
+
+def codes_of(trial: Trial) -> list[str]:
+    """Return the codes of the findings that are more than information, each once."""
+    return list(dict.fromkeys(str(f.code) for f in trial.findings if f.severity is not Severity.INFORMATION))
 
 
 def _measured(trial: Trial) -> str:

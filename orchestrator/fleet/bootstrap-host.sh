@@ -44,6 +44,8 @@ for role in "${roles[@]}"; do
       # Tests measure stock servers beside wrk, and run a generator written in Perl.
       command -v wrk >/dev/null || missing+=(wrk)
       perl -MJSON::PP -e1 2>/dev/null || missing+=(perl)
+      # They also look at the live view in real terminals.
+      command -v tmux >/dev/null || missing+=(tmux)
       [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
       [ -x /usr/sbin/apache2 ] || missing+=(apache2-bin)
       [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
