@@ -44,10 +44,11 @@ def test_a_step_between_two_bounds_is_detected_and_a_slew_is_not():
 
 
 @pytest.mark.process
-def test_a_real_responder_on_this_machine_has_no_offset():
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_real_responder_on_this_machine_has_no_offset(address):
     """Both ends read the same clock: zero is inside the bound."""
-    responder = ClockResponder()
-    bound = probe("127.0.0.1", responder.port)
+    responder = ClockResponder(address)
+    bound = probe(address, responder.port)
     responder.close()
 
     assert bound.low_ns <= 0 <= bound.high_ns

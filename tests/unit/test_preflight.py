@@ -20,7 +20,8 @@ pytestmark = pytest.mark.process
 @pytest.fixture
 def first_port():
     """The first of a range of ports that nothing uses: 40 below the ephemeral ones."""
-    for first in range(20100, 32000, 40):
+    # Tests that run beside each other must not choose the same.
+    for first in range(20100 + 40 * (os.getpid() % 100), 32000, 40):
         with socket.socket() as one, socket.socket() as other:
             try:
                 one.bind(("127.0.0.1", first))
@@ -31,21 +32,28 @@ def first_port():
     raise AssertionError("no free ports")
 
 
-def checked(mini_hosts, trusted, first_port, *, coordinator="127.0.0.1", meanwhile=None, **host):
+STEPS = {
+    "target folder",
+    "temporary folder",
+    "ports",
+    "way to the coordinator",
+    "way from the coordinator",
+    "load address",
+}
+
+
+def checked(mini_hosts, trusted, first_port, *, coordinator="127.0.0.1", load_address=None, **host):
     """Check one host; return its checks that are not ok, of the steps, by name."""
     made = mini_hosts.start("web", **host)
     trusted(made.known())
-    path = mini_hosts.inventory({"h": {"address": made.address, "port": made.port}}, ports=first_port,
-                                coordinator={"address": coordinator})  # fmt: skip
+    entry = {"address": made.address, "port": made.port, "load_address": load_address}
+    path = mini_hosts.inventory({"h": entry}, ports=first_port, coordinator={"address": coordinator})
     (report,) = care.check(load_inventory(path), path.parent)
     assert report.error is None, report.error
-    steps = {check.name: check for check in report.survey.checks}
-    assert {"target folder", "temporary folder", "ports", "way to the coordinator"} <= set(steps)
-    left = [*made.home.glob(".cache/volley/*"), *made.home.glob(".cache/volley/.*")]
-    assert left == []
-    return {name: (check.found, check.fix) for name, check in steps.items() if check.state == "failure"
-            and name in ("target folder", "temporary folder", "ports", "way to the coordinator",
-                         "way from the coordinator")}  # fmt: skip
+    steps = {check.name: check for check in report.survey.checks if check.name in STEPS}
+    assert len(steps) >= 4
+    assert list(made.home.glob(".cache/volley/*")) == []
+    return {name: (check.found, check.fix) for name, check in steps.items() if check.state == "failure"}
 
 
 def test_a_host_where_all_steps_work(mini_hosts, trusted, first_port):
@@ -88,6 +96,17 @@ def test_a_coordinator_that_the_host_cannot_find(mini_hosts, trusted, first_port
 
     assert "the name coordinator.invalid is unknown here" in found
     assert "coordinator.address" in fix
+
+
+@pytest.mark.parametrize(("address", "problem"), [("127.0.0.9", ""), ("198.18.255.9", "not an address of the host")])
+def test_the_load_address_must_be_the_hosts_own(mini_hosts, trusted, first_port, address, problem):
+    """Another one would send the load to another machine, or nowhere."""
+    problems = checked(mini_hosts, trusted, first_port, load_address=address)
+
+    assert set(problems) == ({"load address"} if problem else set())
+    for found, fix in problems.values():
+        assert problem in found
+        assert "'load_address' in the inventory" in fix
 
 
 def test_ports_that_are_taken(mini_hosts, trusted, first_port):

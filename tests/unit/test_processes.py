@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -33,3 +35,14 @@ def test_cpu_of_this_process_grows():
         sum(range(10_000))
 
     assert processes.thread_times_us(os.getpid())[threading.get_native_id()][1] >= before[1]
+
+
+@pytest.mark.process
+def test_the_soft_limit_of_open_files_is_raised():
+    """To the hard limit, for the children as well."""
+    code = "from agents import processes; import os; print(processes.raise_open_files()); os.system('ulimit -n')"
+
+    done = subprocess.run(["sh", "-c", 'ulimit -Sn 100; ulimit -Hn 5000; exec "$0" -c "$1"', sys.executable, code],
+                          capture_output=True, text=True, check=True, timeout=60)  # fmt: skip
+
+    assert sorted(done.stdout.split()) == ["5000", "5000"]

@@ -18,6 +18,13 @@ CONTAINER = Target.model_validate({"image": "i", "port": 81, "path": "/a?b=c", "
 URL = Target.model_validate({"url": "http://example.test:8080/x"})
 
 
+def test_an_ipv6_address_stands_in_brackets():
+    """As a URL needs it."""
+    target = Target.model_validate({"image": "x", "port": 8080})
+
+    assert traffic_of(target, load(), "fd00::1", Path()).urls == ["http://[fd00::1]:8080/"]
+
+
 @pytest.mark.parametrize(
     ("target", "paths", "urls"),
     [

@@ -70,7 +70,15 @@ INVENTORY = {
     "coordinator": {"address": "127.0.0.1"},
     "defaults": ACCESS,
     "hosts": {
-        "h1": {**ACCESS, "address": "10.0.0.1", "roles": ["load"], "labels": {"k": "v"}, "slots": 3, "cores": [0, 1]},
+        "h1": {
+            **ACCESS,
+            "address": "10.0.0.1",
+            "load_address": "10.1.0.1",
+            "roles": ["load"],
+            "labels": {"k": "v"},
+            "slots": 3,
+            "cores": [0, 1],
+        },
         "h2": {"roles": ["server"]},
     },
     "ssh_config": "none",
