@@ -75,28 +75,35 @@ def require_room(cases: Iterable[tuple[Case, Placement]], rooms: Collection[Room
 
 
 def shortages(case: Case, placement: Placement, loads: Mapping[str, Room]) -> list[Shortage]:
-    """Return what is missing on each load host of a case. Hosts that are not described are passed over."""
+    """Return what is missing on each load host of a case. Hosts that are not described are passed over.
+
+    Only the closed loop opens all its connections; in the open loop `clients` is the most that it may open.
+    """
+    if case.rate_per_s is not None:
+        return []
     each = math.ceil(case.clients / max(1, case.agents))
     found = []
     for host, agents in placement.agents.items():
         if (room := loads.get(host)) is None:
             continue
+        where = "this machine" if host == LOCAL else f"host {host}"
+        there = "here" if host == LOCAL else f"on {host}"
         files, ports = each + FILES_BESIDE, min(agents * each, case.clients)
         if room.open_files is not None and room.open_files < files:
             found.append(
                 Shortage(
-                    f"host {host}: {case.name} needs {files:,} open files per agent; a process there may open "
+                    f"{where}: {case.name} needs {files:,} open files per agent; a process there may open "
                     f"{room.open_files:,}",
-                    f"on {host}, raise the hard limit: '* hard nofile {files}' in /etc/security/limits.conf; "
+                    f"raise the hard limit {there}: '* hard nofile {files}' in /etc/security/limits.conf; "
                     "or use more agents",
                 )
             )
         if room.ephemeral_ports is not None and room.ephemeral_ports < ports:
             found.append(
                 Shortage(
-                    f"host {host}: {case.name} opens {ports:,} connections from there to one server; the host has "
+                    f"{where}: {case.name} opens {ports:,} connections from there to one server; the host has "
                     f"{room.ephemeral_ports:,} ephemeral ports",
-                    f"use more load hosts, or on {host}: sudo sysctl net.ipv4.ip_local_port_range='1024 65535'; then "
+                    f"use more load hosts, or {there}: sudo sysctl net.ipv4.ip_local_port_range='1024 65535'; then "
                     "'volley hosts check' shows how to reserve the inventory's ports",
                 )
             )

@@ -201,7 +201,7 @@ class Nodes:
                 await provision.install(host, member.machine.roles)
                 provision.require_ready(host, await provision.survey(host), member.machine.roles)
             environment = await asyncio.shield(packed)
-            await preflight.prepare(host, self.ports, await provision.has(host, environment))
+            await preflight.prepare(host, member.machine.address, self.ports, await provision.has(host, environment))
             prepared = await provision.send(host, environment, member.zstd)
             if prepared.sent_bytes:
                 notify(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")

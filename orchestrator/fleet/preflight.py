@@ -12,6 +12,7 @@ import errno
 import inspect
 import json
 import shlex
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,7 +30,9 @@ CONNECT_WITHIN_S = 3.0
 ENVIRONMENT_BYTES, LITTLE_BYTES = 300 << 20, 1 << 20
 FOLDER = "~/.cache/volley"
 
+_ELSEWHERE = "start Volley on another machine, or leave out --hosts to use this machine alone"
 _NAMES = {
+    "address": "address",
     "folder": "target folder",
     "sockets": "temporary folder",
     "ports": "ports",
@@ -41,6 +44,7 @@ _NAMES = {
 
 def _fixes(host: SshHost, ports: Ports) -> dict[str, str]:
     return {
+        "address": _ELSEWHERE,
         "folder": "give the user a home folder on a local disk, writable and not mounted noexec, with 1 GiB free",
         "sockets": "unset TMPDIR for this user there, or set it to a short path such as /tmp",
         "ports": "if no run is under way there: volley hosts clean --hosts INVENTORY; else wait, or set 'ports' "
@@ -52,8 +56,25 @@ def _fixes(host: SshHost, ports: Ports) -> dict[str, str]:
     }
 
 
-async def prepare(host: SshHost, ports: Ports, sent: bool) -> None:
+def is_this_machine(address: str) -> bool:
+    """Return whether an IP address is this machine's own."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as trial:
+        try:
+            trial.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
+def _not_here(address: str) -> str | None:
+    """Return the problem of a host that is the coordinator itself: their nodes would need the same ports."""
+    return f"{address} is this machine, which coordinates" if is_this_machine(address) else None
+
+
+async def prepare(host: SshHost, address: str, ports: Ports, sent: bool) -> None:
     """Raise Several, with an error for each step that fails on a host by itself. sent: it has its environment."""
+    if problem := _not_here(address):
+        raise HostError(f"host {host.name}: {problem}", _ELSEWHERE)
     async with _taken(host, _local(ports, sent, busy=False)) as found:
         failed = {step: problem for step, problem in found.items() if problem}
     fixes = _fixes(host, ports)
@@ -79,6 +100,7 @@ async def check(host: SshHost, machine: Machine, ports: Ports, sent: bool, coord
     async with _taken(host, order) as found:
         if found.get("listen", "") is None:
             found["listen"] = await _way_back(address, ports.node_manager)
+    found = {"address": _not_here(address), **found}
     if coordinator.problem:
         found["reach"] = coordinator.problem
     fixes = _fixes(host, ports)

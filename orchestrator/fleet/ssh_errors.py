@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,10 @@ def reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, asyncssh.Error):
         return str(error.reason).splitlines()[0] if error.reason else type(error).__name__
+    # asyncio's own text ("Connect call failed ('10.0.0.5', 22)") has a number instead of a reason.
+    number = getattr(error, "errno", None) or next(iter(re.findall(r"\[Errno (\d+)\]", str(error))), 0)
+    if isinstance(error, OSError) and int(number) > 0:
+        return os.strerror(int(number))
     return str(getattr(error, "strerror", None) or error).splitlines()[0] if str(error) else type(error).__name__
 
 

@@ -52,6 +52,13 @@ def test_agents_of_one_host_share_its_ports():
     assert len(error.value.errors) == 2
 
 
+def test_the_open_loop_opens_only_what_it_needs():
+    """Its clients are a bound."""
+    case = dataclasses.replace(wide(10**6), rate_per_s=100.0)
+
+    assert shortages(case, BOTH, {"a": Room("a", 100, 100)}) == []
+
+
 def test_this_machine_knows_its_room():
     """Without asking anyone."""
     (room,) = known(None)

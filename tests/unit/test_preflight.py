@@ -138,3 +138,17 @@ def test_the_steps_run_from_their_text_alone(tmp_path):
     assert json.loads(done.stdout) == {"folder": None, "sockets": None, "ports": None, "listen": None,
                                        "reach": "Connection refused"}  # fmt: skip
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_host_that_is_the_coordinator(mini_hosts, trusted, first_port):
+    """Their nodes would need the same ports: said by check as by up, not by Ray."""
+    host = mini_hosts.start("web")
+    trusted(host.known())
+    path = mini_hosts.inventory({"h": {"address": host.address, "port": host.port}}, ports=first_port)
+
+    (report,) = care.check(load_inventory(path), path.parent)
+
+    assert not report.ready
+    (problem,) = [check for check in report.survey.checks if check.name == "address"]
+    assert problem.found == "127.0.0.1 is this machine, which coordinates"
+    assert "another machine" in problem.fix
