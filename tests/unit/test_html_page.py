@@ -11,6 +11,7 @@ import pytest
 from benchmarks.made_run import make_run
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.cli.app import app
+from orchestrator.facts import Environment
 from orchestrator.merge import merge
 from orchestrator.report.files import compare_file, write_page
 from orchestrator.report.format import with_interval
@@ -267,3 +268,14 @@ def test_the_page_of_a_comparison_is_beside_that_of_the_candidate(tmp_path):
     """Named after the baseline, whatever that is called."""
     assert compare_file(tmp_path, Compared("../a b\x1b", "n", [], [], [])) == tmp_path / "compare-a-b.html"
     assert compare_file(tmp_path, Compared("v1.2", "n", [], [], [])) == tmp_path / "compare-v1.2.html"
+
+
+def test_a_run_in_which_nothing_came_up_has_a_page():
+    """No hosts, no trials, no counters: the question, the verdict and the campaign are there."""
+    summary = summarise("shop", [case()], [], 1, None, 0.03)
+    nothing = Environment("0.1.0", "3.11", "6.1", "x86_64", 2, None, [], {})
+    text = page(summary, [], Stored("shop", nothing, "campaign: shop\n"))
+
+    assert "How fast is flask?" in words(text)
+    assert '<strong class="badge INVALID">' in words(text)
+    assert figures(text) == {}

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from orchestrator.analyse.people import count, digits, percent
+from orchestrator.analyse.people import count, digits
 from orchestrator.report import curve
 from orchestrator.report.curve import State
 from orchestrator.report.html.text import plotted, visible
@@ -246,8 +246,3 @@ def scaling_plot(
 def interval_text(low: float | None, high: float | None) -> str:
     """Return an interval of ratios."""
     return "no interval" if low is None or high is None else f"95 % interval {digits(low)}–{digits(high)}×"
-
-
-def share(value: float | None) -> str:
-    """Return a share as a percentage."""
-    return percent(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from agents.generators.contract import Arrivals, Model, Protocol
-from orchestrator.analyse.people import count, digits, mebibytes, several
+from orchestrator.analyse.people import digits, mebibytes, several
 from orchestrator.facts import Case, Environment
 from orchestrator.result import Summary, Trial
 
@@ -33,7 +33,9 @@ def _names(names: Sequence[str], last: str = "and") -> str:
     shown = list(names[:_MOST_NAMES])
     more = [f"{len(names) - _MOST_NAMES} more"] if len(names) > _MOST_NAMES else []
     parts = [*shown, *more]
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
 
 
 def load_in_words(case: Case) -> str:
@@ -77,15 +79,9 @@ def when(trials: Sequence[Trial]) -> str:
 
 def where(environment: Environment | None) -> str:
     """Return the hosts in a few words."""
-    if environment is None:
+    if environment is None or not environment.hosts:
         return ""
     names = list(dict.fromkeys(host.host for host in environment.hosts))
     if len(names) == 1:
         return f"on one machine with {several(environment.cores, 'core', 'cores')}"
     return f"on {len(names)} hosts: {_names(names)}"
-
-
-def total_requests(trials: Sequence[Trial]) -> str:
-    """Return how many requests were counted."""
-    metrics = [trial.metrics.requests for trial in trials if trial.metrics is not None]
-    return count(sum(r.ok + r.unsuccessful for r in metrics))

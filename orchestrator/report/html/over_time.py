@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orchestrator.analyse.people import digits
 from orchestrator.report.html.collect import LEVELS, Drawn
 from orchestrator.report.html.columns import Columns, columns
 from orchestrator.report.html.figures import (
@@ -231,8 +230,3 @@ def _means(series: Sequence[Mapping[str, list[float]]], column: str) -> list[flo
 
 def _ms(us: float | None) -> float | None:
     return None if us is None or not math.isfinite(us) else us / 1e3
-
-
-def label(value: float) -> str:
-    """Return a number as the tables show it."""
-    return digits(value)

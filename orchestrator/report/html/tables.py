@@ -10,7 +10,7 @@ from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, p_val
 from orchestrator.report.format import estimate, with_interval
 from orchestrator.report.gates import GateLine
 from orchestrator.report.html.head import limits_in_words
-from orchestrator.result import AgentLine, CaseResult, Comparison, Conclusion, GateState, Summary, Time, Trial, Verdict
+from orchestrator.result import AgentLine, Comparison, Conclusion, GateState, Summary, Time, Trial, Verdict
 from orchestrator.slo import QUANTILES, Metric
 
 SHOWN_TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
@@ -271,8 +271,3 @@ def trials(found: Sequence[Trial], most: int) -> Table | None:
         verdict = Cell(trial.verdict, trial.verdict if trial.verdict != Verdict.VALID else "")
         rows.append([str(trial.facts.number), trial.facts.case.name, verdict, *numbers, errors, Cell(codes, WORDS)])
     return made(["trial", "case", "verdict", "req/s", "service time p50, ms", "p99, ms", "errors", "findings"], rows)
-
-
-def of_case(summary: Summary, name: str) -> CaseResult | None:
-    """Return a case by its name."""
-    return next((case for case in summary.cases if case.case == name), None)
