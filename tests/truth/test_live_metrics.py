@@ -67,8 +67,10 @@ def test_live_counters_grow_and_end_at_the_result(tmp_path, options):
     (case,) = json.loads(printed)["cases"]
     last = scrapes[-1]
 
-    assert process.returncode == 0, error
+    # The counts are right whatever the machine's other processes do to the verdict.
+    assert process.returncode in (0, 3), error
     assert value(last, "volley_trials_total") == 2
+    assert value(last, "volley_retries_total") == 0
     for outcome in ("ok", "http_error", "failed"):
         assert value(last, "volley_requests_total", outcome=outcome, case="url/load") == case["requests"][outcome]
     assert case["requests"]["http_error"] > 0
