@@ -6,11 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from agents.columns import Columns, Join, last
 from agents.hostfiles import Sample, read_sample, text_of
+from agents.lease import others_here
 from agents.records import HostRole
 
 INTERVAL_S = 1.0
@@ -32,7 +33,7 @@ class HostUse:
     opened on this host, by any process. clock_moved_ns: the largest change of wall clock minus
     monotonic clock between two samples. series: columns by name, one value per sample after the
     first: seconds since T0, clock in µs relative to the first sample, shares (cpu0_busy ... of each
-    core), bytes and counts per interval.
+    core), bytes and counts per interval. other_runs: runs of Volley that used this host meanwhile.
     """
 
     host: str
@@ -60,6 +61,7 @@ class HostUse:
     kernel: str
     governor: str | None
     series: dict[str, list[float]] = field(default_factory=dict)
+    other_runs: list[str] = field(default_factory=list)
 
 
 class HostMeter:
@@ -68,6 +70,7 @@ class HostMeter:
     def __init__(self, proc: Path = Path("/proc"), net: Path = _NET, system: Path = Path("/sys")) -> None:
         self._proc, self._net, self._system = proc, net, system
         self._seen = Samples()
+        self._others: set[str] = set()
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -81,6 +84,7 @@ class HostMeter:
         self.stop()
         self._over.clear()
         self._seen = Samples()
+        self._others = set(others_here())
         self._seen.add(self.sample())
         self._thread = threading.Thread(target=self._follow, name="host-meter", daemon=True)
         self._thread.start()
@@ -98,6 +102,7 @@ class HostMeter:
             due += INTERVAL_S
             self._over.wait(max(0.0, due - time.monotonic()))
             self._seen.add(self.sample())
+            self._others.update(others_here())
 
     def sample(self) -> Sample:
         """Return the counters of now. A file that the kernel does not provide counts as empty."""
@@ -109,13 +114,14 @@ class HostMeter:
             return None
         governor = text_of(self._system / _GOVERNOR).strip()
         low, _, high = text_of(self._proc / "sys/net/ipv4/ip_local_port_range").strip().partition("\t")
-        return self._seen.use(
+        use = self._seen.use(
             host,
             role,
             speed_of=self._speed,
             ports=int(high) - int(low) + 1 if low.isdigit() and high.isdigit() else 0,
             governor=governor or None,
         )
+        return replace(use, other_runs=sorted(self._others))
 
     def _speed(self, link: str) -> int | None:
         """Return the speed that an interface reports, in bits per second; None when it reports none."""

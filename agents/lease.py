@@ -7,7 +7,7 @@ The lock of a lease ends with the processes that hold it, however they end. A le
 lists is left over, and nothing else is ever removed. Leases are also the queue for the host: a run that wants the host
 alone waits for those that hold it, and for those that asked before.
 
-VOLLEY_LEASES names another folder. Hosts that share a file system are told apart by their network namespace.
+VOLLEY_LEASES names another folder. Hosts that share a file system differ in their network namespace.
 Standard library only: the guard needs it.
 """
 
@@ -196,9 +196,14 @@ def mutex() -> Iterator[None]:
     path = folder() / MUTEX
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        descriptor = os.open(path, flags | os.O_CREAT, 0o644)
+        # Without O_CREAT first: in a folder for everybody the kernel may refuse to create what another user has created.
+        try:
+            descriptor = os.open(path, flags)
+        except FileNotFoundError:
+            descriptor = os.open(path, flags | os.O_CREAT, 0o644)
+            os.fchmod(descriptor, 0o644)
+    except OSError as error:
+        raise LeaseError(f"{path} cannot be opened: {error.strerror}") from error
     deadline = time.monotonic() + MUTEX_WITHIN_S
     try:
         while True:
@@ -371,7 +376,7 @@ def _shown(text: object) -> str:
 
 
 def _is_here(holder: Holder) -> bool:
-    """Return whether a lease is one of this host. What an earlier boot left is everybody's, and nobody holds it."""
+    """Return whether a lease is one of this host. What an earlier boot left belongs to every host, and is dead."""
     return holder.boot != _boot() or holder.space == _space()
 
 

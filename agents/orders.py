@@ -111,7 +111,7 @@ class Removed:
 class Busy:
     """Who has the host. for_s: since when; ending: it is being cleaned up; before: how many runs are in front of ours.
 
-    fleet: hosts that 'volley hosts up' keeps up.
+    fleet: hosts that 'volley hosts up' keeps up. waiting: it waits for the host, too.
     """
 
     owner: str
@@ -120,6 +120,7 @@ class Busy:
     fleet: bool = False
     ending: bool = False
     before: int = 1
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

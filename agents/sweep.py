@@ -112,7 +112,7 @@ def _ended(seen: Seen, force: bool) -> Lease | None:
 
 
 def busy_of(blockers: Iterable[Holder]) -> Busy:
-    """Return who has the host, as the coordinator is told. blockers: at least one; the first is named."""
+    """Return who has the host, for the coordinator. blockers: at least one; the first is named."""
     blockers = list(blockers)
     first = blockers[0]
     return Busy(
@@ -122,4 +122,5 @@ def busy_of(blockers: Iterable[Holder]) -> Busy:
         fleet=first.kind is Kind.FLEET,
         ending=all(holder.state is State.ENDING for holder in blockers),
         before=len(blockers),
+        waiting=first.state is State.WAITING,
     )

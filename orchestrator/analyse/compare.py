@@ -30,6 +30,7 @@ from orchestrator.result import (
 # the variation from run to run where that was measured; the assumption is for machines without such doubts.
 OF_THE_MACHINE = {
     FindingCode.SHARED_HOST,
+    FindingCode.OTHER_RUN,
     FindingCode.HOST_STEAL,
     FindingCode.GENERATOR_CPU,
     FindingCode.NETWORK_SATURATED,

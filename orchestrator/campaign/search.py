@@ -17,8 +17,8 @@ from orchestrator.campaign.origin import parts_of
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.campaign.run import start
 from orchestrator.campaign.session import Show
-from orchestrator.campaign.trials import codes_of
 from orchestrator.campaign.target import TargetSearch, template_of, wanted_of
+from orchestrator.campaign.trials import codes_of
 from orchestrator.errors import HostError, UsageError
 from orchestrator.fleet.place import place
 from orchestrator.plan import Plan, TrialPlan

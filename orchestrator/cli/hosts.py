@@ -14,6 +14,7 @@ import typer
 from orchestrator.cli.chosen_hosts import hosts_of
 from orchestrator.cli.hosts_table import document, lines
 from orchestrator.cli.options import HIGHEST_CALIBRATION, AsJson, Force, InventoryFile, UpTo, Wait
+from orchestrator.cli.waiting import wait_s_of
 from orchestrator.errors import EXIT_UNREACHABLE, HostError, Several, UsageError
 from orchestrator.typeset import width
 
@@ -81,6 +82,7 @@ def up(
     install: Annotated[
         bool, typer.Option("--install", help="Install missing system packages on the hosts (apt).")
     ] = False,
+    wait: Wait = None,
     force: Force = False,
 ) -> None:
     """Prepare every host and keep the fleet running between runs; stop it with 'down'."""
@@ -88,7 +90,7 @@ def up(
 
     inventory, _ = _load(hosts)
     _note(f"preparing {_hosts(inventory)}")
-    started = care.up(hosts, inventory, install, _note, force)
+    started = care.up(hosts, inventory, install, _note, force, wait_s_of(wait))
     if started.hosts:
         typer.echo(f"up: {', '.join(started.hosts)}; stop the fleet with: volley hosts down --hosts {hosts}")
     if started.errors:

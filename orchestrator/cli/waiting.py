@@ -11,7 +11,7 @@ from orchestrator.errors import UsageError
 WAIT = "--wait"
 # What --wait without a duration is read as.
 FOREVER = "forever"
-_DURATION = re.compile(r"(\d[\d.]*[a-zµ]*)+")
+_DURATION = re.compile(r"(\d+(\.\d+)?[a-zµ]+)+|\d+")
 # Words after these belong to another program.
 _OF_ANOTHER_PROGRAM = ("generator",)
 

@@ -131,10 +131,13 @@ class Start:
     errors: list[HostError] = field(default_factory=list)
 
 
-def up(path: Path, inventory: Inventory, install: bool, notify: Notify, force: bool = False) -> Start:
+def up(
+    path: Path, inventory: Inventory, install: bool, notify: Notify, force: bool = False, wait_s: float = 0.0
+) -> Start:
     """Start a fleet and leave it to a keeper. Raises HostError.
 
     A fleet that is already up, complete and of this version, stays as it is. force: restart one that a run uses, too.
+    wait_s: how long to wait for hosts that others use.
     """
     state = keeper.current(inventory)
     if state is not None:
@@ -144,7 +147,7 @@ def up(path: Path, inventory: Inventory, install: bool, notify: Notify, force: b
         notify("the fleet is incomplete or runs another version: restarting it")
         down(inventory, force)
     log = keeper.state_file(inventory).with_suffix(".log")
-    process = _start_keeper(path, install, log)
+    process = _start_keeper(path, install, log, wait_s)
     try:
         assert process.stdout is not None
         started = _follow(process.stdout, notify)
@@ -158,8 +161,9 @@ def up(path: Path, inventory: Inventory, install: bool, notify: Notify, force: b
     return started
 
 
-def _start_keeper(path: Path, install: bool, log: Path) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", "orchestrator.fleet.keeper", str(path.resolve()), *(["--install"] if install else [])]
+def _start_keeper(path: Path, install: bool, log: Path, wait_s: float) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "orchestrator.fleet.keeper", str(path.resolve()), f"--wait={wait_s}"]
+    argv += ["--install"] if install else []
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with log.open("w") as errors:
         return subprocess.Popen(

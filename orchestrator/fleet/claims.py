@@ -140,6 +140,8 @@ def used_by(busy: Busy) -> str:
     """Return who uses a host, in words: 'in use by anna@laptop: run X, for 3 min'."""
     if busy.ending:
         return f"being cleaned up after run {busy.run} of {busy.owner}"
+    if busy.waiting:
+        return f"waited for by {busy.owner}: run {busy.run}, for {age(busy.for_s)}"
     if busy.fleet:
         return f"kept up by {busy.owner} with 'volley hosts up', for {age(busy.for_s)}"
     return f"in use by {busy.owner}: run {busy.run}, for {age(busy.for_s)}"

@@ -6,9 +6,12 @@ import os
 import sys
 from importlib import metadata
 
+from agents import lease
+from agents.lease import LeaseError
 from agents.records import GeneratorKind, HostRole
 from agents.survey import survey
-from orchestrator.fleet import ceilings
+from agents.sweep import busy_of
+from orchestrator.fleet import ceilings, claims
 from orchestrator.fleet.ceilings import Ceiling
 from orchestrator.fleet.place import LOCAL, local_machine
 from orchestrator.fleet.survey import Check, CheckState, judge, read_survey
@@ -19,7 +22,7 @@ DISTRIBUTION = "volley-load"
 def examine() -> list[Check]:
     """Return the checks of this machine as a host with both roles, and those that only a coordinator needs."""
     here = read_survey(survey())
-    return [_ray(), *judge(here, [HostRole.LOAD, HostRole.SERVER]), _together(), *ceiling_checks()]
+    return [_ray(), *judge(here, [HostRole.LOAD, HostRole.SERVER]), _together(), _leases(), *ceiling_checks()]
 
 
 def _ray() -> Check:
@@ -42,6 +45,20 @@ def ceiling_checks() -> list[Check]:
     """Return what one agent here can send, by generator."""
     known = ceilings.known(None)
     return [_ceiling(generator, known.get((LOCAL, generator))) for generator in ceilings.CALIBRATED]
+
+
+def _leases() -> Check:
+    """Who uses this machine, and what dead runs have left on it."""
+    try:
+        found = lease.leases()
+    except LeaseError as error:
+        unusable = claims.unusable(error)
+        return Check("leases", CheckState.FAILURE, str(error), unusable.hint)
+    if dead := [seen.holder.run for seen in found if not seen.live and seen.ours]:
+        runs = "1 run that is" if len(dead) == 1 else f"{len(dead)} runs that are"
+        return Check("leases", CheckState.WARNING, f"something may be left of {runs} dead", "volley hosts clean")
+    using = [seen.holder for seen in found if seen.live and seen.holder.alone]
+    return Check("leases", CheckState.OK, claims.used_by(busy_of(using[:1])) if using else "no run uses this machine")
 
 
 def _together() -> Check:

@@ -16,7 +16,8 @@ from orchestrator.errors import HostError
 from orchestrator.fleet.provision import Prepared
 from orchestrator.fleet.ssh import SshHost
 
-STARTED_WITHIN_S = 20.0
+# A guard first removes what dead runs have left, containers too.
+STARTED_WITHIN_S = 60.0
 CLEANED_WITHIN_S = 20.0
 # A coordinator that is silent for this long counts as gone: a cut cable, a closed laptop.
 LEASE_S = 8.0

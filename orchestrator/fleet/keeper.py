@@ -1,6 +1,6 @@
 """Keep a fleet up between runs: `volley hosts up` starts it, `volley hosts down` stops it, runs in between join it.
 
-    python -m orchestrator.fleet.keeper INVENTORY [--install]
+    python -m orchestrator.fleet.keeper INVENTORY --wait=SECONDS [--install]
 
 The keeper holds the SSH channels, and with them the guards' leases: when it dies, however it dies,
 the guards clean the hosts up. A run stays connected to the keeper's socket. If that connection ends
@@ -329,9 +329,9 @@ class Keeper:
 
 def main() -> int:
     """Bring a fleet up, report on standard output how that went, and keep it until told to stop."""
-    path, install = Path(sys.argv[1]), "--install" in sys.argv[2:]
+    path, wait_s, install = Path(sys.argv[1]), float(sys.argv[2].partition("=")[2]), "--install" in sys.argv[3:]
     inventory = load_inventory(path)
-    return asyncio.run(_keep(inventory, path.parent.resolve(), install))
+    return asyncio.run(_keep(inventory, path.parent.resolve(), install, wait_s))
 
 
 def _report(report: Report) -> None:
@@ -345,10 +345,10 @@ def _report_error(error: HostError) -> None:
         _report(Report(ReportKind.ERROR, each.message, each.hint))
 
 
-async def _keep(inventory: Inventory, folder: Path, install: bool) -> int:
+async def _keep(inventory: Inventory, folder: Path, install: bool, wait_s: float) -> int:
     fleet = f"fleet-{os.getpid()}-{os.urandom(3).hex()}"
     hosts = members(inventory, folder)
-    claim = Claim(fleet, fleet, fleet=True)
+    claim = Claim(fleet, fleet, wait_s, fleet=True)
     nodes = Nodes(claim, our_address(inventory, folder), raynode.pinned(inventory.ports), None, hosts)
     try:
         errors = await nodes.up(lambda text: _report(Report(ReportKind.PROGRESS, text)), install, partly=True)

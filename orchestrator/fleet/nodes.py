@@ -270,7 +270,7 @@ def _token() -> str:
 
 
 def _errors(results: list[BaseException | None], partly: bool) -> list[HostError]:
-    """Return the errors of hosts. Raises what is no host's error; without `partly`, HostError or Several."""
+    """Return the errors of hosts. Raises other errors than HostError; without `partly`, HostError or Several."""
     errors = [result for result in results if isinstance(result, HostError)]
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, HostError):

@@ -48,9 +48,9 @@ async def take_all(guards: Sequence[Claimed], claim: Claim, notify: Notify) -> N
             given = [guard.give_back() for guard, is_taken in zip(guards, taken, strict=True) if is_taken]
             await asyncio.gather(*given)
             busy = {guard.host: guard.busy for guard in guards}
-        queue.wait({host: each for host, each in busy.items() if each is not None} or _nobody(guards))
+        queue.wait({host: each for host, each in busy.items() if each is not None} or _starting(guards))
         await asyncio.sleep(POLL_S)
 
 
-def _nobody(guards: Sequence[Claimed]) -> dict[str, Busy]:
+def _starting(guards: Sequence[Claimed]) -> dict[str, Busy]:
     return {guards[0].host: Busy("another coordinator", "that starts now")}

@@ -86,6 +86,7 @@ class FindingCode(StrEnum):
     STREAM_FAILURES = "stream-failures"
     EPHEMERAL_PORTS = "ephemeral-ports"
     SHARED_HOST = "shared-host"
+    OTHER_RUN = "other-run"
     HOST_STEAL = "host-steal"
     NETWORK_SATURATED = "network-saturated"
     BURSTY_ARRIVALS = "bursty-arrivals"

@@ -1,6 +1,7 @@
 """Many hosts: real sshd, real engines, real Ray nodes, real h2load, between network namespaces."""
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.integration.machine import (
     ROOT,
     VOLLEY,
     containers_here,
+    nothing_left,
     only_run,
     tiny_campaign,
     valid_but_for_the_machine,
@@ -178,7 +180,10 @@ def test_a_fleet_that_is_up_is_joined_and_stays(tmp_path):
             time.sleep(0.1)
         second = volley("bench", f"http://{world.ADDRESSES[world.SERVER]}:18501/", "-n", "100", "--hosts", inventory)
         assert second.returncode == 4
-        assert "the fleet is in use by run lab-" in second.stderr
+        assert re.search(r"the fleet is in use by \S+@\S+: run lab-", second.stderr), second.stderr
+        for refused in (volley("hosts", "down", "--hosts", inventory), volley("hosts", "clean", "--hosts", inventory)):
+            assert "in use by" in refused.stderr + refused.stdout
+        assert process.poll() is None
 
         # The run is killed: the fleet stays, and the keeper removes what the run had there.
         process.kill()
@@ -230,20 +235,76 @@ def test_several_agents_on_one_host_have_cores_of_their_own(tmp_path):
     assert f"for {world.ADDRESSES[world.SERVER]}" in done["output"]
 
 
+def dead_lease(host, run, item):
+    """Write the lease of a run that is dead on a host."""
+    holder = {"owner": "anna@laptop", "run": run, "marks": [run], "boot": "BOOT", "space": "SPACE"}
+    text = json.dumps(holder).replace('"SPACE"', "'$(stat -Lc %i /proc/self/ns/net)'")
+    text = text.replace("BOOT", "'$(cat /proc/sys/kernel/random/boot_id)'")
+    path = f"/var/tmp/volley/{host}-{run}"
+    world.on(
+        host, f"mkdir -pm 1777 /var/tmp/volley; echo '{text}' >{path}.lease; echo '{json.dumps(item)}' >{path}.items"
+    )
+
+
+@pytest.mark.timeout(400)
+def test_two_coordinators_at_once(tmp_path):
+    """With other ports, so that nothing else is in the way: refused by name, or one after the other; clean ends nothing."""
+    pair = {world.SERVER: {}, world.PLAIN: {}}
+    (tmp_path / "other").mkdir()
+    inventory, other = world.inventory(tmp_path, pair), world.inventory(tmp_path / "other", pair, ports=24_000)
+    loads = {"long": {"clients": 3, "duration": "15s", "warm_up": "1s"}}
+    first = subprocess.Popen(
+        [*VOLLEY, "run", world.campaign(tmp_path, 1, loads=loads), "--hosts", inventory, "--out", str(tmp_path / "a")],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while not world.running("h2load"):
+        assert first.poll() is None, first.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    short = world.campaign(tmp_path / "other", 1)
+    second = volley("run", short, "--hosts", other, "--out", str(tmp_path / "b"))
+    cleaned = volley("hosts", "clean", "--hosts", other)
+    up = volley("hosts", "up", "--hosts", other)
+    waited = volley("run", short, "--hosts", other, "--out", str(tmp_path / "c"), "--wait")
+    output, _ = first.communicate(timeout=60)
+    (found,) = trials(tmp_path / "a")
+
+    assert second.returncode == up.returncode == 4, second.stderr + up.stderr
+    for refused in (second, up):
+        assert re.search(r"web1.* (is|are) in use by \S+@\S+: run lab-\d+T\d+Z, for \d+ s", refused.stderr), (
+            refused.stderr
+        )
+        assert "--wait" in refused.stderr
+    assert cleaned.returncode == 0
+    assert cleaned.stdout.count("left alone: in use by") == 2, cleaned.stdout
+    assert "waiting: " in waited.stderr
+    assert (first.returncode, waited.returncode) == (0, 0), output + waited.stderr
+    assert found["facts"]["tries"] == []
+    assert "other-run" not in [f["code"] for f in found["findings"]]
+    world.nothing_left_on_hosts()
+    nothing_left()
+
+
 def test_clean_works_where_nothing_of_ray_is_left(tmp_path):
     """Containers, processes and files of runs whose nodes and guards are gone; --run selects one run."""
     inventory = world.inventory(tmp_path)
+    world.on(world.PLAIN, "mkdir /tmp/volley-results /dev/shm/volley-results")
     for run in ("one", "two"):
         world.on(world.SERVER, f"docker run -d --label volley.run={run} python:3.13-slim sleep 600 >/dev/null")
+        dead_lease(world.SERVER, run, {"mark": run, "containers": True})
         world.on(world.PLAIN, f"VOLLEY_RUN={run} setsid sleep 600 >/dev/null 2>&1 & mkdir /dev/shm/volley-{run}-x")
+        dead_lease(world.PLAIN, run, {"mark": run, "folder": f"/dev/shm/volley-{run}-x"})
 
     only = volley("hosts", "clean", "--hosts", inventory, "--run", "one")
+    kept = world.on(world.PLAIN, "rmdir -v /tmp/volley-results /dev/shm/volley-results")
     still = {host: len(world.left_on(host)) for host in (world.SERVER, world.PLAIN)}
     rest = volley("hosts", "clean", "--hosts", inventory)
 
     assert only.returncode == rest.returncode == 0, only.stderr + rest.stderr
-    assert f"{world.SERVER}: 0 processes, 1 containers, 0 files removed" in only.stdout
-    assert f"{world.PLAIN}: 1 processes, 0 containers, 1 files removed" in only.stdout
+    assert f"{world.SERVER}: 0 processes, 1 container, 0 folders removed" in only.stdout
+    assert f"{world.PLAIN}: 1 process, 0 containers, 1 folder removed" in only.stdout
+    assert kept.count("volley-results") == 2
     assert still == {world.SERVER: 1, world.PLAIN: 2}
-    assert f"{world.SERVER}: 0 processes, 1 containers" in rest.stdout
+    assert f"{world.SERVER}: 0 processes, 1 container" in rest.stdout
     assert world.on(world.PLAIN, "ls -A ~/.cache 2>/dev/null", check=False).split() == []

@@ -1,6 +1,7 @@
 """Campaigns and searches, new and resumed, end in one way: from their folder. The hosts are made up, nothing else is."""
 
 import json
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -38,7 +39,7 @@ class World:
     """Hosts on which every trial goes well, except where `errors` (raised) or `agents` (by position) say otherwise."""
 
     def __init__(self, monkeypatch):
-        self.fired, self.shown, self.labels, self.judged = [], [], [], []
+        self.fired, self.shown, self.labels, self.judged, self.claims = [], [], [], [], []
         self.errors, self.agents = {}, {}
         monkeypatch.setattr(loop, "run_trial", self._run_trial)
         monkeypatch.setattr(loop, "PAUSE_S", 0.0)
@@ -48,8 +49,9 @@ class World:
         monkeypatch.setattr(evaluate, "judge", self._judge)
 
     @contextmanager
-    def _fleet(self, label, placements, others):
-        self.labels.append(label)
+    def _fleet(self, claim, placements, others):
+        self.labels.append(claim.mark)
+        self.claims.append(claim)
         actors = SimpleNamespace(server=None, described=[])
         yield SimpleNamespace(
             up=lambda tell: None, hosts=["here"], actors=actors, accepted_keys=[], reserve=self._reserve
@@ -127,7 +129,8 @@ def test_an_interrupted_campaign_resumes_where_it_was(tmp_path, world, after):
     assert sorted(world.fired) == [1, 2, 3, 4, 5, 6]
     assert world.fired[: len(done)] == done
     assert sorted(world.judged) == [1, 2, 3, 4, 5, 6]
-    assert world.labels[-1].startswith("resumed-")
+    assert len(set(world.labels)) == len(world.labels)
+    assert len({claim.name for claim in world.claims}) == 1
     assert evaluate_run(run).summary == finished.summary
 
 
@@ -146,7 +149,10 @@ def test_a_lost_host_costs_no_trial(tmp_path, world):
     finished = world.run(tmp_path / "one")
 
     assert world.fired == [trial.facts.number for trial in finished.trials]
-    assert [label.startswith("again1-") for label in world.labels] == [False, True]
+    assert len(set(world.labels)) == 2
+    # It keeps its place in the queue for the hosts, and waits for it.
+    assert len({claim.stamp_ns for claim in world.claims}) == 1
+    assert [claim.wait_s for claim in world.claims] == [0.0, math.inf]
 
 
 def test_a_folder_that_lost_a_trial_is_not_evaluated_from_memory(tmp_path, world):

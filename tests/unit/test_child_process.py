@@ -128,7 +128,7 @@ def test_the_guard_removes_what_a_coordinator_and_its_child_leave(ahead):
 FLEET = """
 import time
 from orchestrator.fleet import spawn
-import tests  # names the folder of leases
+import tests.conftest  # which names the folder of leases
 AHEAD
 from orchestrator.fleet.child_process import Children
 from tests.unit.test_child_process import RUN, armed

@@ -114,6 +114,7 @@ PROVOKED = {
     "rate-not-reached": ("suspect", {**OPEN, "agents": open_agents(due=400)}),
     "out-of-slots": ("suspect", {**OPEN, "agents": open_agents(waited_for_slot=2, late=500)}),
     "send-lag": ("suspect", {**OPEN, "lag_us": 30_000}),
+    "other-run": ("suspect", {"hosts": [host_use(other_runs=["shop-1 of anna@laptop"])]}),
     "host-steal": ("suspect", {"hosts": [host_use(steal_share=0.2)]}),
     "network-saturated": ("suspect", {"hosts": [host_use(link_share=0.95)]}),
     "ephemeral-ports": ("invalid", {"hosts": [host_use(ports=30)]}),

@@ -36,6 +36,7 @@ RULES: list[Rule] = [
     server.connections_ended,
     server.failed_requests,
     generator.generator,
+    generator.other_run,
     generator.host_steal,
     generator.network,
     measurement.host_keys,

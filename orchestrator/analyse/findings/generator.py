@@ -84,6 +84,13 @@ def wanted_share(agent: AgentFacts) -> float:
     return max(agent.cpu_busiest, mean_cpu(agent) + agent.waiting_share)
 
 
+def other_run(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Find other runs of Volley that used a host of the trial during the load."""
+    for use in facts.hosts:
+        if use.other_runs:
+            yield finding(FindingCode.OTHER_RUN, SUSPECT, {"host": use.host, "runs": use.other_runs})
+
+
 def shared_host(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Report server and agents on one machine: information while cores are free."""
     if not facts.shared_host or facts.t0_ns is None:

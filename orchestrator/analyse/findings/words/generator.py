@@ -95,6 +95,16 @@ ENTRIES = [
         },
     ),
     Entry(
+        FindingCode.OTHER_RUN,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "Another run used host {host} during the load: {runs:names}.",
+                "Run one after the other: --wait waits for the other run.",
+            )
+        },
+    ),
+    Entry(
         FindingCode.HOST_STEAL,
         (INFORMATION, SUSPECT),
         {
