@@ -83,6 +83,15 @@ def open_files() -> int:
     return 1 << 20 if hard == resource.RLIM_INFINITY else hard
 
 
+def docker_endpoint() -> str | dict[str, str] | None:
+    """Return the address of the engine that the docker command uses: DOCKER_HOST or the current context."""
+    answer = ask("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}")
+    if not isinstance(answer, str):
+        return answer
+    # Warnings may stand beside it.
+    return next((line for line in answer.splitlines() if "://" in line and " " not in line), answer)
+
+
 def survey() -> dict[str, object]:
     """Return everything about this host; orchestrator/fleet/survey.py describes the fields."""
     return {
@@ -100,7 +109,7 @@ def survey() -> dict[str, object]:
         "h2load": ask("h2load", "--version"),
         "docker_command": shutil.which("docker"),
         "docker": ask("docker", "version", "--format", "{{.Server.Version}}"),
-        "docker_endpoint": ask("docker", "context", "inspect", "--format", "{{.Endpoints.docker.Host}}"),
+        "docker_endpoint": docker_endpoint(),
         "open_files": open_files(),
         "ephemeral_ports": ephemeral_ports(),
         "reserved_ports": read("/proc/sys/net/ipv4/ip_local_reserved_ports"),
