@@ -18,7 +18,7 @@ from agents.orders import RUN_VARIABLE, GuardEvent, GuardEventKind, Order
 
 GRACE_S = 1.0
 # What went wrong first stands before what follows from it.
-LOG_TAIL = 20_000
+LOG_TAIL = 8_000
 CHUNK_BYTES = 65536
 # How much of the end of a node's output is searched for what says that it is up, or never will be.
 EXAMINED_BYTES = 2 * CHUNK_BYTES

@@ -53,12 +53,14 @@ def _judged(case: CaseResult, term: Term) -> Objective:
 
 def _found(case: CaseResult, term: Term) -> _Found:
     value = measured(case, term)
-    if case.verdict is Verdict.INVALID:
-        return _Found(GateState.NOT_JUDGED, value, INVALID)
     if term.time == TimeName.RESPONSE and case.response_time_us is None:
         return _Found(GateState.NOT_JUDGED, None, NO_RESPONSE_TIME)
     if term.metric in case.beyond:
-        return _Found(GateState.FAILED, None, f"{people.percent(case.requests.error_share)} of requests had no answer")
+        return _Found(
+            GateState.FAILED, None, f"{people.percent(case.requests.error_share)} of requests had no successful answer"
+        )
+    if case.verdict is Verdict.INVALID:
+        return _Found(GateState.NOT_JUDGED, value, INVALID)
     if value is not None:
         return _Found(state_of(value, term), value)
     return _from_others(case, term)

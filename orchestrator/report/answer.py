@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from orchestrator.analyse.capacity import limit_in_words
 from orchestrator.analyse.people import digits, milliseconds, percent, rate, several
-from orchestrator.report import claims
+from orchestrator.report import claims, gates
 from orchestrator.report.format import between, objective, ratio, shown_time
 from orchestrator.result import (
     CaseResult,
     ComparedMetric,
     Comparison,
     Conclusion,
-    Outcome,
     Saturation,
     Severity,
     Summary,
@@ -119,15 +118,8 @@ def _where(summary: Summary, load: str) -> str:
 
 
 def _of_objectives(summary: Summary) -> list[str]:
-    objectives = [each for case in summary.cases for each in case.slo]
-    if summary.outcome is None or not objectives:
-        return []
-    missed = sum(not each.passed for each in objectives)
-    if summary.outcome is Outcome.PASS:
-        return ["The objective is met." if len(objectives) == 1 else f"All {len(objectives)} objectives are met."]
-    if len(objectives) == 1:
-        return ["The objective is not met."]
-    return [f"{missed} of {len(objectives)} objectives {'is' if missed == 1 else 'are'} not met."]
+    states = [each.state for case in summary.cases for each in case.slo]
+    return [gates.sentence(states, "objective")] if states else []
 
 
 def target_of(search: Saturation) -> str:

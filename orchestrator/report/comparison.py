@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.records import to_plain
-from orchestrator.analyse.people import digits, p_value
+from orchestrator.analyse.people import digits
 from orchestrator.analyse.regression import change_of
 from orchestrator.report import gates
 from orchestrator.report.comparison_words import Case, cases_of, change_words, doubts, incomparable, sentences
@@ -75,7 +75,7 @@ def _case(case: Case, width: int) -> list[Any]:
         Column("candidate", [_value(each, each.candidate_value) for each in c], right=True, rank=2),
         Column("change", [_change(each) for each in c], right=True),
         Column("95 % interval", [_bounds(each) for each in c], right=True),
-        Column("p", [p_value(each.p_holm).removeprefix("p = ").removeprefix("p ") for each in c], right=True, rank=1),
+        Column("p", [gates.p_in_words(each.p_holm) for each in c], right=True, rank=1),
         Column("", words),
     ]
     lines = table(columns, width)

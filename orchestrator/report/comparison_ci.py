@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from orchestrator.analyse.people import p_value
 from orchestrator.analyse.regression import change_of
 from orchestrator.report import gates
 from orchestrator.report.comparison_words import cases_of, change_words, doubts, incomparable, name_of, sentences
@@ -36,7 +35,7 @@ def markdown(compared: Compared, when: datetime, report_url: str | None = None) 
 
 def _row(c: Comparison) -> str:
     change, unit = change_of(c), " %" if c.ratio is not None else " points"
-    p = p_value(c.p_holm).removeprefix("p = ").removeprefix("p ")
+    p = gates.p_in_words(c.p_holm)
     numbers = " | ".join((gates.signed(change.estimate, unit), gates.bounds(change, unit), p))
     return f"| {c.metric.label} | {numbers} | {change_words(c)} |"
 

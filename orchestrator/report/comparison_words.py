@@ -10,13 +10,20 @@ from orchestrator.analyse.people import digits, percent, several
 from orchestrator.report import gates
 from orchestrator.report.differences import unlike
 from orchestrator.report.gates import bounds, signed
-from orchestrator.result import Compared, ComparedMetric, Comparison, Conclusion, Interval
+from orchestrator.result import Compared, ComparedMetric, Comparison, Conclusion, Interval, Time
 
 NOT_INTERLEAVED = (
     "The trials of two runs do not alternate. For a reliable claim, compare both as targets of one campaign."
 )
 # Cases that the head of a page answers for, one by one.
 MOST = 4
+# What stands for the response time of a case: the first that is known.
+_TAIL = (
+    ComparedMetric.RESPONSE_P99,
+    ComparedMetric.RESPONSE_P95,
+    ComparedMetric.RESPONSE_P90,
+    ComparedMetric.RESPONSE_P50,
+)
 _WORDS = {
     Conclusion.FASTER: ("faster", "fewer errors"),
     Conclusion.SLOWER: ("slower", "more errors"),
@@ -72,16 +79,27 @@ def sentences(compared: Compared) -> list[str]:
     head = [] if not compared.gates else [gates.sentence([gate.state for gate in compared.gates], "gate")]
     if compared.same_run:
         return [*head, f"Baseline and candidate are the same run, {compared.baseline}: there is nothing to compare."]
-    leading: dict[tuple[str, str], Comparison] = {}
+    found: dict[tuple[str, str], list[Comparison]] = {}
     for c in compared.comparisons:
-        key = (name_of(c), c.candidate)
-        # Every server of an open loop is asked for the same rate: its response time answers the question.
-        if key not in leading or c.metric is ComparedMetric.RESPONSE_P99:
-            leading[key] = c
-    answers = [_sentence(c, compared) for c in leading.values()]
+        found.setdefault((name_of(c), c.candidate), []).append(c)
+    answers = [_sentence(_leading(own), compared) for own in found.values()]
     more = len(answers) - MOST
     rest = [f"{several(more, 'more case is', 'more cases are')} below."] if more > 0 else []
     return [*head, *answers[:MOST], *rest] or ["The runs have nothing that could be compared."]
+
+
+def _leading(own: Sequence[Comparison]) -> Comparison:
+    """Return the comparison of a case that answers the question, of those that could be made.
+
+    Throughput in the closed loop. Every server of an open loop is asked for the same rate: response time p99, or the
+    highest percentile below it that is known.
+    """
+    open_loop = any(c.metric.time is Time.RESPONSE for c in own)
+    known = {c.metric: c for c in own if c.ratio is not None}
+    response = [known[metric] for metric in _TAIL if metric in known]
+    service = [c for c in known.values() if c.metric.time is Time.SERVICE]
+    order = [*response, *service] if open_loop else []
+    return next(iter([*order, *known.values(), *own]))
 
 
 def _sentence(c: Comparison, compared: Compared) -> str:
@@ -134,17 +152,26 @@ def doubts(compared: Compared) -> list[str]:
 
 
 def _reasons(shown: Sequence[Comparison]) -> list[str]:
-    """Return one line for equal reasons of a case."""
-    reasons: dict[tuple[str, str], list[str]] = {}
+    """Return one line for equal reasons of a case. Numbers of repetitions share a line: the largest settles all."""
+    reasons: dict[tuple[str, str], list[Comparison]] = {}
     for c in shown:
-        if c.conclusion in (Conclusion.INCONCLUSIVE, Conclusion.DIFFERS_HERE):
-            reasons.setdefault((name_of(c), _remedy(c)), []).append(c.metric.label)
-    return [f"{case}, {', '.join(metrics)}: {why}." for (case, why), metrics in reasons.items()]
+        if c.conclusion is Conclusion.DIFFERS_HERE or (c.conclusion is Conclusion.INCONCLUSIVE and c.needed is None):
+            reasons.setdefault((name_of(c), c.reason.split("; ", 2)[-1]), []).append(c)
+        elif c.conclusion is Conclusion.INCONCLUSIVE:
+            reasons.setdefault((name_of(c), ""), []).append(c)
+    return [
+        f"{case}, {', '.join(c.metric.label for c in own)}: {why or _repetitions(own)}."
+        for (case, why), own in reasons.items()
+    ]
 
 
-def _remedy(c: Comparison) -> str:
-    """Return the part of a reason that follows the numbers of trials and the smallest effect."""
-    return c.reason.split("; ", 2)[-1]
+def _repetitions(own: Sequence[Comparison]) -> str:
+    """Return how many repetitions would settle all of some comparisons."""
+    needed, it = max(c.needed or 0 for c in own), "it" if len(own) == 1 else "all of them"
+    if own[0].between_runs is not None:
+        return f"about {needed} repetitions of both, interleaved in one campaign, would settle {it}"
+    more = max(1, needed - min(c.trials or 0 for c in own))
+    return f"about {several(more, 'more repetition', 'more repetitions')} would settle {it}"
 
 
 def _variation(shown: Sequence[Comparison]) -> list[str]:
@@ -176,6 +203,9 @@ def incomparable(compared: Compared) -> list[str]:
             continue
         reported.add((name_of(c), c.reason))
         if not c.differences:
+            if c.reason.startswith(c.metric.label):
+                lines.append(f"{name_of(c)}: {c.reason}.")
+                continue
             same = [o.metric.label for o in compared.comparisons if (name_of(o), o.reason) == (name_of(c), c.reason)]
             lines.append(f"{name_of(c)}, {', '.join(same)}: {c.reason}.")
             continue

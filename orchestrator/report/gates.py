@@ -89,11 +89,23 @@ def _number(share: float) -> str:
     return shown if value < 0 else f"+{shown}"
 
 
+def p_in_words(p: float | None) -> str:
+    """Return a p-value: 0.021, < 0.001, 1; empty without one."""
+    if p is None:
+        return ""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.995 else "1"
+
+
 def sentence(states: Sequence[GateState], noun: str) -> str:
     """Return how many objectives or gates ended how: '1 of 4 gates failed, 1 is undecided, 1 was not judged.'"""
     counts, total = Counter(states), len(states)
+    if total == 1:
+        verb = {GateState.UNDECIDED: "is undecided", GateState.NOT_JUDGED: "was not judged"}.get(
+            states[0], str(states[0])
+        )
+        return f"The {noun} {verb}."
     if counts[GateState.PASSED] == total:
-        return f"The {noun} passed." if total == 1 else f"All {total} {noun}s passed."
+        return f"All {total} {noun}s passed."
     parts = [
         f"{counts[state]} {verb if counts[state] == 1 else verbs}"
         for state, verb, verbs in (

@@ -99,7 +99,7 @@ def _next(runs: Sequence[ListedRun], width: int) -> list[str]:
     unfinished = next((run for run in runs if run.state == "unfinished"), None)
     lines = []
     if finished is not None:
-        lines.append(f"Show       volley report {finished.path}")
+        lines.append(f"Show       volley show {finished.path}")
     if unfinished is not None:
         lines.append(f"Continue   volley resume {unfinished.path}")
     for run in runs:

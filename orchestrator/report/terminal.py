@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.analyse.people import digits
-from orchestrator.report import answer, capacity, several, single
+from orchestrator.report import answer, capacity, gates, several, single
 from orchestrator.report.conditions import circumstances
 from orchestrator.report.finding import Entry, entries, entries_of_probes
 from orchestrator.report.format import between, estimate
-from orchestrator.report.gates import of_objectives
 from orchestrator.report.layout import UNBROKEN, Column, grid, wrapped
 from orchestrator.report.rows import GATE_STYLE, SEVERITY_STYLE, VERDICT_STYLE
-from orchestrator.result import CaseResult, Severity, Summary, Trial, Verdict
+from orchestrator.result import OPEN_STATES, CaseResult, Severity, Summary, Trial, Verdict
 from orchestrator.slo import Metric
 
 WIDTH = 80
@@ -23,6 +22,8 @@ _ENDPOINT_TIMES = {Metric.P50: 2, Metric.P90: 3, Metric.P99: 0, Metric.MAX: 4}
 # Answers are sentences; more of them than these are a table's job.
 _MOST_ANSWERS = 8
 _VERDICT = 9
+# The widest state of an objective: not judged.
+_STATE = 10
 
 
 def render(summary: Summary, width: int = WIDTH, trials: Sequence[Trial] = ()) -> list[Any]:
@@ -46,6 +47,8 @@ def render(summary: Summary, width: int = WIDTH, trials: Sequence[Trial] = ()) -
         lines += several.render(summary, width)
     lines += _endpoints(summary.cases, width)
     lines += _objectives(summary.cases, width)
+    if summary.outcome is None and any(each.state in OPEN_STATES for case in summary.cases for each in case.slo):
+        lines += wrapped(gates.STRICT, width, "  ")
     lines += ["", *verdict(summary, width, trials)]
     return lines
 
@@ -99,14 +102,11 @@ def _objectives(cases: Sequence[CaseResult], width: int) -> list[Any]:
     """Return one entry for each objective: what became of it, and what was measured."""
     from rich.text import Text
 
-    objectives = of_objectives(cases)
-    longest = max((len(each.state) for each in objectives), default=0)
     lines: list[Any] = []
-    for each in objectives:
+    for each in gates.of_objectives(cases):
         of = f"{each.case}: " if len(cases) > 1 else ""
-        found = f"measured {each.found}" if each.found else ""
-        text = f"{of}{each.what}: {'; '.join(part for part in (found, each.why) if part) or 'not known'}"
-        made = [Text(line) for line in wrapped(text, width, f"  {each.state:<{longest}}  ")]
+        found = ", ".join(part for part in (f"measured {each.found}" if each.found else "", each.why) if part)
+        made = [Text(line) for line in wrapped(f"{of}{each.what}: {found}", width, f"  {each.state:<{_STATE}}  ")]
         made[0].stylize(GATE_STYLE[each.state], 2, 2 + len(each.state))
         lines += made
     return ["", "Objectives", *lines] if lines else []

@@ -70,6 +70,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "body": "name=x&count=2",
         "json": {"item": 17},
         "body_file": "order.json",
+        "verify": True,
         "agents": 4,
     },
     "Program": {"command": ["python3", "my_generator.py"]},
@@ -106,6 +107,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "Host": {
         "address": "10.0.0.5",
+        "load_address": "10.1.0.5",
         "roles": ["load"],
         "labels": {"rack": "b"},
         "slots": 4,

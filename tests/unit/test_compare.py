@@ -288,3 +288,87 @@ def test_a_page_says_what_would_settle_it():
     assert empty.outcome is None
     assert not empty.comparable
     assert "Baseline `a`, candidate `b`; compared 2026-11-26 17:30 UTC." in comparison_ci.markdown(empty, NOW)
+
+
+def test_every_percentile_can_be_gated_and_only_then_is_compared(tmp_path):
+    """Each further metric makes the others harder to prove (Holm), so it is in the family only where it is asked for."""
+    base, new = run(tmp_path, "a"), run(tmp_path, "b", scale=3, seed=4)
+
+    usual = conclusions(compared(base, new))
+    found = compared(
+        base, new, fail_on="p50>10%, p90>10%, service p95>10%, p99>10%, p99.9>10%, max>10%, response p50>10%"
+    )
+
+    assert not {"service_time_p90_us", "service_time_max_us"} & set(usual)
+    assert {"service_time_p90_us", "service_time_p95_us", "service_time_max_us"} <= set(conclusions(found))
+    assert [gate.state for gate in found.gates] == [
+        "failed", "failed", "failed", "failed",
+        "not judged",  # 1,000 requests are too few for p99.9
+        "undecided",  # a maximum may vary by this much from run to run
+        "not judged",  # a closed loop
+    ]  # fmt: skip
+    assert "is known in 0 and 0 of their trials" in found.gates[4].reason
+    assert found.gates[6].reason == "a closed loop has no response time"
+    assert found.gates[1].interval.low > 0.1
+
+
+def test_a_run_with_itself_is_the_same_run(tmp_path):
+    """Also by another path to it. Its gates pass, and no advice is given."""
+    base = run(tmp_path, "a")
+    (tmp_path / "link").symlink_to(base)
+
+    found = compared(base, tmp_path / "link", fail_on="p99>10%")
+
+    assert found.same_run
+    assert (found.outcome, found.gates[0].reason) == ("PASS", "both sides are the same run")
+    assert "nothing to compare" in comparison.document(found)["answer"][-1]
+
+
+def test_strict_fails_what_is_not_passed(tmp_path):
+    """Undecided: 0, with --strict 99; not judged: 3, with --strict 99. JUnit and Markdown agree."""
+    base, new = str(run(tmp_path, "a", trials=2)), str(run(tmp_path, "b", 1.06, trials=2, seed=9))
+    xml, page = tmp_path / "j.xml", tmp_path / "p.md"
+
+    def volley(limit, *more):
+        files = ("--junit", str(xml), "--markdown", str(page))
+        done = CliRunner().invoke(app, ["compare", base, new, "--fail-if", limit, *files, *more])
+        root = ElementTree.fromstring(xml.read_text())
+        return (
+            done.exit_code,
+            root.get("failures"),
+            root.get("errors"),
+            root.get("skipped"),
+            "**FAIL**" in page.read_text(),
+        )
+
+    assert volley("throughput<-3%") == (0, "0", "0", "1", False)
+    assert volley("throughput<-3%", "--strict") == (99, "1", "0", "0", True)
+    assert volley("p99.9>3%") == (3, "0", "1", "0", False)
+    assert volley("p99.9>3%", "--strict") == (99, "1", "0", "0", True)
+    assert volley("throughput<-50%", "--strict") == (0, "0", "0", "0", False)
+
+
+def test_a_report_writes_what_ci_shows_and_is_strict_where_it_is_asked_to_be(tmp_path):
+    """The link is an option, or a variable of the environment. Without --strict a report only shows."""
+    folder = run(tmp_path, "a")
+    plan = json.loads((folder / "plan.json").read_text())
+    term = {"text": "p99.9<1us", "metric": "p999", "at_most": True, "limit": 1.0}
+    known = evaluate_run(folder).summary.cases[0].objective_time_us
+    between = (known["p99"].estimate + known["max"].estimate) / 2  # neither p99 nor the maximum decides p99.9
+    open_ = {"text": "p99.9<2ms", "metric": "p999", "at_most": True, "limit": between}
+    page, xml = tmp_path / "p.md", tmp_path / "j.xml"
+
+    def report(terms, *more, env=None):
+        (folder / "plan.json").write_text(json.dumps(plan | {"slo": {"flask/burst": terms}}))
+        files = ("--markdown", str(page), "--junit", str(xml))
+        return CliRunner().invoke(app, ["report", str(folder), *files, *more], env=env).exit_code
+
+    assert report([term]) == 0
+    assert report([term], "--strict") == 99
+    assert ElementTree.fromstring(xml.read_text()).get("failures") == "1"
+    assert report([open_], env={"VOLLEY_REPORT_URL": "https://ci.example/7"}) == 0
+    assert "⚠️ not judged" in page.read_text()
+    assert "[Full report](https://ci.example/7)" in page.read_text()
+    assert ElementTree.fromstring(xml.read_text()).get("errors") == "1"
+    assert report([open_], "--strict") == 99
+    assert report([], "--strict") == 0

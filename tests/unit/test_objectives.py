@@ -11,6 +11,7 @@ from orchestrator.analyse.cases import summarise
 from orchestrator.analyse.objectives import objectives, state_of_search, strictly
 from orchestrator.cli.exit import state_code
 from orchestrator.errors import ConfigurationError
+from orchestrator.report import terminal
 from orchestrator.report.pull_request import junit, markdown
 from orchestrator.result import GateState, Interval, Requests, Saturation, Verdict, outcome_of
 from orchestrator.search.records import Ending
@@ -186,6 +187,8 @@ def test_what_proves_nothing():
     assert state(case_with(quick, requests=censored), "p99<50ms")[0] == "not judged"
     assert state(case_with(quick, requests=few), "p99<50ms")[0] == "passed"
     assert state(case_with({"p99": 1.0}, beyond=["p99"], requests=some), "p99<50ms")[0] == "failed"
+    failing = case_with({"p99": 1.0}, beyond=["p99"], requests=some, verdict=Verdict.INVALID)
+    assert state(failing, "p99<50ms")[0] == "failed"
     assert state(case_with({"p99": 1.0}, verdict=Verdict.INVALID), "p99<50ms") == (
         "not judged",
         "the result is INVALID",
@@ -257,6 +260,9 @@ def test_strict_is_on_every_page_of_ci():
     assert [suite.get("errors") + suite.get("failures") for suite in (usual, strict)] == ["10", "01"]
     assert strictly(summary).outcome == "FAIL"
     assert "⚠️ not judged" in markdown(summary)
+    pages = ["\n".join(map(str, terminal.render(each))) for each in (summary, strictly(summary))]
+    assert ["Use --strict to fail" in page for page in pages] == [True, False]
+    assert all("  not judged  service time p50 < 300 ms: measured" in page for page in pages)
 
 
 def test_junit_has_times_and_a_root_and_markdown_its_origin():
