@@ -37,9 +37,11 @@ def url_name(url: str, paths: Sequence[str] = ()) -> str:
     shown = f"{'https-' if scheme == 'https' else ''}{host}{'' if port is None else f'-{port}'}"
     # Of several paths none stands for all.
     path = wanted[0].partition("?")[0] if len(wanted) == 1 else ""
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", shown + path.rstrip("/").replace("/", "_")).strip("-._") or OTHERWISE
+    whole = re.sub(r"[^A-Za-z0-9._-]+", "-", shown + path.rstrip("/").replace("/", "_"))
+    name = whole.strip("-._") or OTHERWISE
     ambiguous = (
-        len(wanted) > 1
+        name != whole
+        or len(wanted) > 1
         or not _READABLE.fullmatch(host + wanted[0])
         or (wanted[0].endswith("/") and wanted[0] != "/")
         or (port is None and _LOOKS_LIKE_PORT.fullmatch(host))
