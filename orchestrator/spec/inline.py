@@ -25,7 +25,7 @@ from orchestrator.spec.variables import Location, literal
 
 T = TypeVar("T")
 
-# The name of the one load; and of the target of a calibration, which is no URL of the user's.
+# The name of the one load; and of the target of a calibration: Volley's own server.
 LOAD, TARGET = "load", "url"
 CLIENTS = 40
 WINDOW = Micros(10_000_000)
