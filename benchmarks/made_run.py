@@ -38,7 +38,7 @@ DIGEST = "sha256:" + "0" * 64
 
 
 def make_run(parent: Path, trials: int, agents: int = 1) -> Path:
-    """Write a campaign of so many trials under a folder; return the run's folder. Several agents share few results."""
+    """Write a campaign of this many trials under a folder; return the run's folder. Several agents share few results."""
     cases = [_case(target, agents) for target in TARGETS]
     names = [f"{number:04d}-{_of(cases, number).name.replace('/', '-')}" for number in range(1, trials + 1)]
     blocks = range(trials)

@@ -16,7 +16,7 @@ from orchestrator.result import SHAPE_PER_DECADE
 
 # A load that a number of requests ends has a last interval that may be too short to be a rate.
 _SLIVER = 0.1
-# As in the tables: a p99 needs so many requests above it.
+# As in the tables: fewer requests than this have no p99.
 _BEHIND_P99 = 1000
 
 
@@ -40,7 +40,7 @@ class Columns:
 
 
 def columns(drawn: Drawn, most: int) -> Columns:
-    """Return a case in at most so many columns."""
+    """Return a case in at most this many columns."""
     interval_s = max(series.interval_s for series in drawn.series.values())
     parts: dict[str, dict[int, list[Sparse]]] = {name: {} for name in CLASSES}
     seconds = [k * s.interval_s for s in drawn.series.values() for k, _ in s.intervals() if k >= 0]

@@ -256,7 +256,7 @@ def conclusion_kind(conclusion: Conclusion) -> str:
 
 
 def trials(found: Sequence[Trial], most: int) -> Table | None:
-    """Return a row for each trial, up to so many."""
+    """Return a row for each trial, up to this many."""
     rows: list[Row] = []
     for trial in found[:most]:
         metrics = trial.metrics
