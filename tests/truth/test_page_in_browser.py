@@ -27,7 +27,8 @@ PLACE = """
 const plot = document.getElementById(arguments[0]);
 plot.scrollIntoView({block: 'center'});
 const trace = plot.data.find((own) => own.hoverinfo !== 'skip' && own.x.length);
-let x = trace.x[Math.min(1, trace.x.length - 1)], y = trace.y[Math.min(1, trace.x.length - 1)];
+const middle = Math.floor((trace.x.length - 1) / 2);
+let x = trace.x[middle], y = trace.y[middle];
 if (trace.type === 'heatmap') {
   const row = trace.customdata.findIndex((counts) => counts.some((count) => count));
   const column = trace.customdata[row].findIndex((count) => count);
@@ -35,7 +36,9 @@ if (trace.type === 'heatmap') {
   y = Math.sqrt(trace.y[row] * trace.y[row + 1]);
 }
 const across = plot._fullLayout.xaxis, up = plot._fullLayout.yaxis, at = plot.getBoundingClientRect();
-return [at.left + across._offset + across.d2p(x), at.top + up._offset + up.d2p(y)];
+// A point on the edge of a plot, such as a host that is 100 % busy, is half outside.
+const inside = (axis, value) => axis._offset + Math.max(3, Math.min(axis._length - 3, axis.d2p(value)));
+return [at.left + inside(across, x), at.top + inside(up, y)];
 """
 SHOWN = "return [...document.querySelectorAll('.hoverlayer text')].map((text) => text.textContent).join(' ')"
 

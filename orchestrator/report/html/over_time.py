@@ -217,7 +217,7 @@ def _hosts(used: Mapping[str, Sequence[Mapping[str, list[float]]]]) -> tuple[lis
             data.append(line(f"{host}: other VMs", x, steal, colour(i), "%{x} s: %{y:.3r} % taken") | {"line": dotted})
     return data, {
         "xaxis": axis("seconds since the load began", rangemode="tozero"),
-        "yaxis": axis("CPU, %", range=[0, 100]),
+        "yaxis": axis("CPU, %", range=[0, 104]),
     }
 
 
