@@ -27,7 +27,9 @@ PLACE = """
 const plot = document.getElementById(arguments[0]);
 plot.scrollIntoView({block: 'center'});
 const trace = plot.data.find((own) => own.hoverinfo !== 'skip' && own.x.length);
-const middle = Math.floor((trace.x.length - 1) / 2);
+// A percentile with too few requests behind it has no value.
+const known = [...trace.x.keys()].filter((i) => trace.y[i] !== null);
+const middle = known[Math.floor((known.length - 1) / 2)];
 let x = trace.x[middle], y = trace.y[middle];
 if (trace.type === 'heatmap') {
   const row = trace.customdata.findIndex((counts) => counts.some((count) => count));
