@@ -248,40 +248,48 @@ def dead_lease(host, run, item):
 
 @pytest.mark.timeout(400)
 def test_two_coordinators_at_once(tmp_path):
-    """With other ports, so that nothing else is in the way: refused by name, or one after the other; clean ends nothing."""
+    """With other ports, so that nothing else is in the way: refused by name, or next; `clean` and `up` end nothing.
+
+    The first coordinator is killed with -9 in the end: its lock is free at once, for the one that waits.
+    """
     pair = {world.SERVER: {}, world.PLAIN: {}}
     (tmp_path / "other").mkdir()
     inventory, other = world.inventory(tmp_path, pair), world.inventory(tmp_path / "other", pair, ports=24_000)
-    loads = {"long": {"clients": 3, "duration": "15s", "warm_up": "1s"}}
-    first = subprocess.Popen(
-        [*VOLLEY, "run", world.campaign(tmp_path, 1, loads=loads), "--hosts", inventory, "--out", str(tmp_path / "a")],
-        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 90
-    while not world.running("h2load"):
-        assert first.poll() is None, first.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    short = world.campaign(tmp_path / "other", 1)
-    second = volley("run", short, "--hosts", other, "--out", str(tmp_path / "b"))
-    cleaned = volley("hosts", "clean", "--hosts", other)
-    up = volley("hosts", "up", "--hosts", other)
-    waited = volley("run", short, "--hosts", other, "--out", str(tmp_path / "c"), "--wait")
-    output, _ = first.communicate(timeout=60)
-    (found,) = trials(tmp_path / "a")
+    loads = {"long": {"clients": 3, "duration": "150s", "warm_up": "1s"}}
+    long, short = world.campaign(tmp_path, 1, loads=loads), world.campaign(tmp_path / "other", 1)
+    first = subprocess.Popen([*VOLLEY, "run", long, "--hosts", inventory, "--out", str(tmp_path / "a"), "-q"], cwd=ROOT)
+    try:
+        deadline = time.monotonic() + 90
+        while not world.running("h2load"):
+            assert first.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        load = world.running("h2load")
+        second = volley("run", short, "--hosts", other, "--out", str(tmp_path / "b"))
+        up = volley("hosts", "up", "--hosts", other)
+        cleaned = volley("hosts", "clean", "--hosts", other)
+        assert world.running("h2load") == load
+        waiting = subprocess.Popen(
+            [*VOLLEY, "run", short, "--hosts", other, "--out", str(tmp_path / "c"), "--wait"],
+            cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        lines = iter(waiting.stderr.readline, "")
+        assert any("waiting: " in line for line in lines)
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
+    _, rest = waiting.communicate(timeout=120)
 
-    assert second.returncode == up.returncode == 4, second.stderr + up.stderr
     for refused in (second, up):
+        assert refused.returncode == 4, refused.stderr
         assert re.search(r"web1.* (is|are) in use by \S+@\S+: run lab-\d+T\d+Z, for \d+ s", refused.stderr), (
             refused.stderr
         )
         assert "--wait" in refused.stderr
     assert cleaned.returncode == 0
     assert cleaned.stdout.count("left alone: in use by") == 2, cleaned.stdout
-    assert "waiting: " in waited.stderr
-    assert (first.returncode, waited.returncode) == (0, 0), output + waited.stderr
-    assert found["facts"]["tries"] == []
-    assert "other-run" not in [f["code"] for f in found["findings"]]
+    assert waiting.returncode == 0, rest
     world.nothing_left_on_hosts()
     nothing_left()
 
