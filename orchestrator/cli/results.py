@@ -20,7 +20,7 @@ from orchestrator.cli.options import (
 )
 from orchestrator.cli.progress import judged_strictly
 from orchestrator.cli.results_compare import SmallestEffect, smallest_effect_of, write
-from orchestrator.cli.results_show import print_out, show, show_all, stored, write_page
+from orchestrator.cli.results_show import has_report, print_out, show, show_all, stored, write_page
 from orchestrator.errors import UsageError
 from orchestrator.typeset import width
 
@@ -88,7 +88,7 @@ def show_run(
     if everything and not as_json:
         show_all(finished)
     else:
-        show(finished, as_json)
+        show(finished, as_json, has_report(finished))
 
 
 @app.command()

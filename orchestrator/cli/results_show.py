@@ -51,8 +51,11 @@ def found(run_folder: Path) -> Path:
     raise StoredRunError(f"{run_folder} does not exist", f"the newest runs nearby are:{newest}{more}")
 
 
-def show(finished: Finished, as_json: bool) -> None:
-    """Print the results of a run: the page, or its summary as JSON."""
+def show(finished: Finished, as_json: bool, has_report: bool = True) -> None:
+    """Print the results of a run: the page, or its summary as JSON.
+
+    has_report: whether report.html is there, or is written right after this.
+    """
     from orchestrator.report.answer import is_sweep
     from orchestrator.report.summary import to_document
     from orchestrator.report.terminal import render
@@ -60,9 +63,9 @@ def show(finished: Finished, as_json: bool) -> None:
     if as_json:
         print_out(to_document(finished.summary))
     elif is_sweep(finished.summary):
-        show_scaling(finished, as_json)
+        show_scaling(finished, as_json, has_report)
     else:
-        print_out([*render(finished.summary, page_width(), finished.trials), *_links(finished)])
+        print_out([*render(finished.summary, page_width(), finished.trials), *_links(finished, has_report)])
 
 
 def show_all(finished: Finished) -> None:
@@ -88,8 +91,8 @@ def write_page(finished: Finished) -> Path | None:
         return None
 
 
-def show_scaling(finished: Finished, as_json: bool) -> None:
-    """Print how each target of a run scales with its clients."""
+def show_scaling(finished: Finished, as_json: bool, has_report: bool = True) -> None:
+    """Print how each target of a run scales with its clients. has_report: as in show()."""
     from orchestrator.analyse.scaling import scaling
     from orchestrator.report.answer import subject
     from orchestrator.report.scaling import document, render
@@ -104,16 +107,22 @@ def show_scaling(finished: Finished, as_json: bool) -> None:
     pieces: list[Any] = []
     for fit in fits:
         pieces += [*render(fit, width, names.get(fit.target, "")), ""]
-    print_out([*pieces, *verdict(finished.summary, width, finished.trials), *_links(finished)])
+    print_out([*pieces, *verdict(finished.summary, width, finished.trials), *_links(finished, has_report)])
 
 
-def _links(finished: Finished) -> list[str]:
-    from orchestrator.report.terminal import links
-    from orchestrator.search.records import Ending
+def has_report(finished: Finished) -> bool:
+    """Return whether the folder of a run has its page."""
     from orchestrator.stored.layout import REPORT_FILE
 
+    return (finished.path / REPORT_FILE).exists()
+
+
+def _links(finished: Finished, has_report: bool) -> list[str]:
+    from orchestrator.report.terminal import links
+    from orchestrator.search.records import Ending
+
     unfinished = any(search.ending is Ending.UNFINISHED for search in finished.summary.saturation)
-    return links(finished.path, (finished.path / REPORT_FILE).exists(), unfinished)
+    return links(finished.path, has_report, unfinished)
 
 
 def print_out(what: dict[str, Any] | list[Any]) -> None:

@@ -58,9 +58,9 @@ def run(
     99 an objective failed (--strict: or is not known to be met),
     130/143 interrupted.
     """
+    metrics = metrics_at(metrics_port, metrics_address)
     if not dry_run:
-        metrics = metrics_at(metrics_port, metrics_address)
-    start_ahead(hosts, ray)
+        start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec.load import load
 

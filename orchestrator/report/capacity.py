@@ -167,7 +167,7 @@ def board(targets: Sequence[Saturation], last: str, lines: int) -> Any:
     shown = Text()
     for search in targets:
         if search.target == last and (drawn := curve.drawn(curve.curve_of(search), lines=height)).plain:
-            shown.append_text(drawn)
+            shown.append_text(drawn).append("\n")
     names = "\n".join(
         f"{search.target}: {within(search)}, {several(search.probes, 'probe', 'probes')}" for search in targets
     )

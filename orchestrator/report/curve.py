@@ -168,7 +168,8 @@ def _below(across: _Axis) -> list[str]:
     axis, names = ["─"] * across.cells, [" "] * (_LEFT + 1)
     for rate in ticks(10**across.low, 10**across.high):
         at, name = across.cell(math.log10(rate)), f"{rate:,g}"
-        begins = _LEFT + 1 + at - len(name) // 2
+        # A name at the right end must not make the line longer.
+        begins = min(_LEFT + 1 + at - len(name) // 2, _LEFT + 1 + across.cells - len(name))
         if begins > len(names) or len(names) == _LEFT + 1:
             axis[at] = "┬"
             names += [" "] * (begins - len(names)) + list(name)

@@ -53,7 +53,7 @@ def test_validate_and_the_dry_run_warn(tmp_path):
     assert (validated.exit_code, planned.exit_code) == (0, 0)
     assert "warning: loads.one: p99 needs 1,000 requests" in validated.stderr
     assert max(map(len, validated.stderr.splitlines())) <= 80
-    assert "ok, 2 cases" in validated.stdout
+    assert "is valid: 2 cases" in validated.stdout
     assert "warning: loads.one: p99 needs 1,000 requests" in planned.stdout
     assert [warning.partition(":")[0] for warning in document["warnings"]] == ["loads.one"]
 

@@ -108,7 +108,6 @@ def test_every_problem_names_its_option():
 
     assert places(bench, wrong) == [
         "-H", "-d", "--rate", "URL", "--expect-status", "-c", "--paths", "-X", "-H", "--agents", "--repeat",
-        "--paths",
     ]  # fmt: skip
     assert places(bench, Bench(URL, 4, 1, requests=9, duration="5s", rate="5")) == ["-n", "-n"]
     assert places(saturate, "x", Search(None, "3", "1us", "x", 1, 0)) == [
@@ -215,7 +214,7 @@ def test_what_is_requested_is_the_same_for_all_three():
     for made in loads:
         assert (made.method, made.body, made.paths, made.timeout) == ("PUT", "{}", ["/a", "/b", "/c"], 2_000_000)
         assert (made.headers, made.generator, made.verify) == ({"A": "b"}, "paced", True)
-    assert bench(Bench(secure, None, 1, request=request)).campaign.agents == 3
+    assert make_plan(bench(Bench(secure, None, 1, request=request)).campaign).agents == 3
 
 
 def test_a_search_can_have_random_arrivals():

@@ -99,7 +99,8 @@ def test_the_files_of_a_run_hold_the_versions(tmp_path):
     finished = evaluate_run(BENCH)
     copy = tmp_path / "run"
     copy.mkdir()
-    (copy / "environment.json").write_text((BENCH / "environment.json").read_text())
+    for name in ("environment.json", "plan.json"):
+        (copy / name).write_text((BENCH / name).read_text())
     write_results(copy, finished.summary, finished.trials)
 
     for frame in (pd.read_parquet(copy / "trials.parquet"), pd.read_csv(copy / "trials.csv")):

@@ -91,8 +91,8 @@ def test_hosts_are_told_in_their_own_clock_and_the_result_is_on_ours():
 
 UP_TO_THE_END = [
     *(("server", call) for call in ("run_command prepare", "start", "ready", "clock_port", "meter", "use", "finish")),
-    *(("load", call) for call in ("check http://198.18.0.1:80/y", "clock_port", "arm", "progress", "release_at")),
-    *(("load", call) for call in ("wait", "collect", "use", "check http://198.18.0.1:80/x")),
+    *(("load", call) for call in ("check GET http://198.18.0.1:80/y", "clock_port", "arm", "progress", "release_at")),
+    *(("load", call) for call in ("wait", "collect", "use", "check GET http://198.18.0.1:80/x")),
 ]
 ONCE_MEASURED = [
     *(("server", call) for call in ("run_command tidy", "log", "abort", "stop")),
