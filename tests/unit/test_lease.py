@@ -131,7 +131,8 @@ def test_others_here_are_the_runs_that_use_the_host_beside_this_one(monkeypatch)
 
 MAKES = """
 made = lease.made_folder('gone-mark', 'volley-', __import__('pathlib').Path(sys.argv[1] if sys.argv[1:] else PARENT))
-os.spawnve(os.P_NOWAIT, '/bin/sleep', ['sleep', '300'], {**os.environ, 'VOLLEY_RUN': 'gone-mark'})
+# Popen returns once the process runs its program; before that it would still hold our lock.
+__import__('subprocess').Popen(['sleep', '300'], env={**os.environ, 'VOLLEY_RUN': 'gone-mark'})
 print(made, flush=True)
 sys.stdin.read()
 """
