@@ -182,7 +182,9 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     search.ask()
     concluded = conclude(target, wanted, search.found(), probes, start)
     first = trials[0].facts
-    return replace(concluded, url=next((agent.url for agent in first.agents), "") if first.case.external else "")
+    url = next((agent.url for agent in first.agents), "") if first.case.external else ""
+    took_us = sum(sum(trial.facts.stages_us.values()) for trial in trials)
+    return replace(concluded, url=url, took_s=took_us / 1e6 if took_us else None)
 
 
 def within(s: Saturation) -> str:

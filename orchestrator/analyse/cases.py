@@ -34,7 +34,7 @@ from orchestrator.result import (
     Verdict,
     worst,
 )
-from orchestrator.slo import TIMES, Term
+from orchestrator.slo import TIMES, Metric, Term
 
 # The key of a count: a status as text, or a bucket.
 K = TypeVar("K", str, int)
@@ -105,6 +105,8 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         planned=case,
         urls=list(dict.fromkeys(agent.url for t in trials for agent in t.facts.agents if agent.url)),
         statuses=_added([t.metrics.statuses for t in trials if t.metrics is not None]),
+        service_time_longest_us=_longest([m.service_time_us for m in shown]),
+        response_time_longest_us=_longest([m.response_time_us or {} for m in shown]),
         service_time_shape=_added([m.service_time_shape for m in shown]),
         response_time_shape=_added([m.response_time_shape for m in shown]),
     )
@@ -114,6 +116,11 @@ def behind(trials: Sequence[Trial]) -> list[Trial]:
     """Return the trials behind a case's numbers: those that are not INVALID; where all are, those that ran."""
     ran = [trial for trial in trials if trial.metrics is not None]
     return [trial for trial in ran if trial.verdict is not Verdict.INVALID] or ran
+
+
+def _longest(trials: Sequence[Times]) -> float | None:
+    """Return the longest time of one request; None where no trial knows it."""
+    return max((longest for times in trials if (longest := times.get(Metric.MAX)) is not None), default=None)
 
 
 def _added(counts: Iterable[Mapping[K, int]]) -> dict[K, int]:

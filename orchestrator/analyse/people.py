@@ -48,6 +48,12 @@ def milliseconds(us: float | None) -> str:
     return f"{digits(us / 1e6)} s" if abs(us) >= 1e7 else f"{digits(us / 1e3)} ms"
 
 
+def lasting(seconds_: float) -> str:
+    """Return how long something took, in whole seconds and minutes: 2 min 10 s."""
+    minutes, rest_s = divmod(round(seconds_), 60)
+    return f"{minutes} min {rest_s} s" if minutes else f"{rest_s} s"
+
+
 def seconds(value: float | None) -> str:
     """Return seconds: 2.5 s."""
     return UNKNOWN if value is None else f"{digits(value)} s"

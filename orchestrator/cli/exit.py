@@ -115,7 +115,8 @@ def exit_code(finished: Finished, strict: bool = False) -> int:
     summary = finished.summary
     if summary.saturation:
         code = _search_code({target.ending for target in summary.saturation})
-        return code or state_code(states(summary), strict)
+        invalid = EXIT_INVALID if summary.verdict == Verdict.INVALID else EXIT_OK
+        return code or invalid or state_code(states(summary), strict)
     if summary.verdict != Verdict.INVALID:
         return state_code(states(summary), strict)
     reasons = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.generators.contract import Arrivals
 from orchestrator.analyse.capacity import in_words, within
-from orchestrator.analyse.people import digits, rate, several
+from orchestrator.analyse.people import digits, lasting, rate, several
 from orchestrator.report import curve
 from orchestrator.report.answer import target_of
 from orchestrator.report.format import milliseconds, objective
@@ -37,7 +37,8 @@ def render(searches: Sequence[Saturation], width: int) -> list[Any]:
 
 
 def _facts(search: Saturation, width: int) -> list[str]:
-    parts = [*limit_reached(search), several(search.probes, "probe", "probes")]
+    took = "" if search.took_s is None else f", {lasting(search.took_s)}"
+    parts = [*limit_reached(search), f"{several(search.probes, 'probe', 'probes')}{took}"]
     line = "  " + "      ".join(parts)
     return [line] if len(line) <= width else [line for part in parts for line in wrapped(part, width, "  ", "    ")]
 

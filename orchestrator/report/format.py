@@ -6,7 +6,7 @@ import re
 
 from orchestrator.analyse.people import UNKNOWN, digits, percent
 from orchestrator.result import CaseResult, Interval, Objective, Time
-from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT
+from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT, Metric
 
 _TIME = re.compile(rf"^\s*{NAMED_TIME}")
 _OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>]=?)\s*([0-9.eE+]+)\s*(\S*)\s*")
@@ -81,6 +81,15 @@ def shown_time(case: CaseResult) -> tuple[Time, dict[str, Interval | None]]:
     if case.response_time_us is not None:
         return Time.RESPONSE, case.response_time_us
     return Time.SERVICE, case.service_time_us
+
+
+def page_times(case: CaseResult, time: Time) -> dict[str, Interval | None]:
+    """Return the times of a case as pages show them: the maximum is that of all trials, and not a mean of maxima."""
+    if time is Time.RESPONSE:
+        values, longest_us = case.response_time_us or {}, case.response_time_longest_us
+    else:
+        values, longest_us = case.service_time_us, case.service_time_longest_us
+    return values if longest_us is None else {**values, Metric.MAX: Interval(longest_us, None, None)}
 
 
 def objective_text(case: CaseResult, objective_: Objective) -> str:

@@ -10,7 +10,7 @@ from orchestrator.analyse.people import digits, milliseconds, rate, several
 from orchestrator.report import claims, requests
 from orchestrator.report.answer import reason, subject
 from orchestrator.report.conditions import load_in_words, trials_in_words
-from orchestrator.report.format import between, estimate, ratio, times
+from orchestrator.report.format import between, estimate, page_times, ratio, times
 from orchestrator.report.layout import Cell, Column, fields, grid, wrapped
 from orchestrator.report.rows import VERDICT_STYLE
 from orchestrator.report.single import main_shape
@@ -168,7 +168,7 @@ def _columns(block: Block, pairs: Sequence[Sequence[Comparison]], doubted: bool)
 def _times(block: Block, time: Time, needs: dict[Metric, int], pairs: Sequence[Sequence[Comparison]]) -> list[Column]:
     made = []
     for name in needs:
-        values = [_values(case, time).get(name) for case in block.cases]
+        values = [page_times(case, time).get(name) for case in block.cases]
         below = [_ratio(_of(pair, _COMPARED.get((time, name)))) for pair in pairs]
         shown = ["" if value is None else milliseconds_of(value) for value in values]
         made.append(Column(name.label, f"{time}, ms", [*shown, *below], needs[name]))
@@ -180,10 +180,6 @@ _COMPARED = {
     (Time.SERVICE, Metric.P99): ComparedMetric.SERVICE_P99,
     (Time.RESPONSE, Metric.P99): ComparedMetric.RESPONSE_P99,
 }
-
-
-def _values(case: CaseResult, time: Time) -> dict[str, Interval | None]:
-    return (case.response_time_us or {}) if time is Time.RESPONSE else case.service_time_us
 
 
 def milliseconds_of(value: Interval) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from orchestrator.analyse.people import rate
 from orchestrator.report import requests
 from orchestrator.report.conditions import length, trials_in_words
-from orchestrator.report.format import between, estimate
+from orchestrator.report.format import between, estimate, page_times
 from orchestrator.report.layout import fields
 from orchestrator.report.sparkline import sparkline
 from orchestrator.result import CaseResult, Interval, Time, Verdict
@@ -25,8 +25,8 @@ def render(case: CaseResult, width: int) -> list[Any]:
     if case.verdict is not Verdict.INVALID:
         lines += fields(_throughput(case), width, "throughput", _LABEL)
         if case.response_time_us is not None:
-            lines += _time(Time.RESPONSE, case.response_time_us, width)
-        lines += _time(Time.SERVICE, case.service_time_us, width)
+            lines += _time(Time.RESPONSE, page_times(case, Time.RESPONSE), width)
+        lines += _time(Time.SERVICE, page_times(case, Time.SERVICE), width)
     lines += fields([requests.outcome([case])], width, "requests", _LABEL)
     if parts := requests.cost(case.server):
         lines += fields(parts, width, "server", _LABEL)

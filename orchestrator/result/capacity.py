@@ -63,7 +63,8 @@ class Saturation:
     confirmed: a soak at the interval's lower end held and a step above it did not. held_per_s: the
     highest rate that passed. gave_way: the objective that failed first; bottleneck, resource: what
     the server ran out of there, and in words. start_per_s: the closed-loop throughput at which the
-    search began. soak_failed_per_s: the lowest rate at which a soak failed. url: of a target that was already up.
+    search began. soak_failed_per_s: the lowest rate at which a soak failed. took_s: all of its trials.
+    url: of a target that was already up.
     """
 
     target: str
@@ -83,4 +84,5 @@ class Saturation:
     bottleneck: Bottleneck | None = None
     soak_failed_per_s: float | None = None
     soak_s: float | None = None
+    took_s: float | None = None
     url: str = ""

@@ -49,7 +49,9 @@ class CaseResult:
     where there was nothing to measure. response_time_us: open loop only. objective_time_us,
     objective_service_time_us, beyond: as in Metrics,
     over the trials. planned: the case as it was planned. urls: what the agents requested. statuses: requests
-    of the windows by HTTP status ('-1': no answer), over all trials that ran. service_time_shape, response_time_shape:
+    of the windows by HTTP status ('-1': no answer), over all trials that ran. service_time_longest_us,
+    response_time_longest_us: of one request in all trials behind the numbers; 'max' among the times is the mean of the
+    trials' maxima, which comparisons need. service_time_shape, response_time_shape:
     successful answers of the trials behind the numbers, by time.
     """
 
@@ -75,6 +77,8 @@ class CaseResult:
     planned: Case | None = None
     urls: list[str] = field(default_factory=list)
     statuses: dict[str, int] = field(default_factory=dict)
+    service_time_longest_us: float | None = None
+    response_time_longest_us: float | None = None
     service_time_shape: Shape = field(default_factory=dict)
     response_time_shape: Shape = field(default_factory=dict)
 

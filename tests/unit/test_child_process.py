@@ -66,7 +66,9 @@ def test_no_engine_is_an_error_with_its_fix():
     """Of the host, and not of the transport."""
     with Children(RUN) as children:
         server = children.server("web", "127.0.0.1")
-        with pytest.raises(HostError, match="host web: the Docker engine at unix:.*none.sock does not answer") as caught:
+        with pytest.raises(
+            HostError, match=r"host web: the Docker engine at unix:.*none\.sock does not answer"
+        ) as caught:
             server.describe()
     assert "systemctl start docker" in caught.value.hint
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agents.hostmeter import HostUse
 from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, p_value, percent
-from orchestrator.report.format import estimate, with_interval
+from orchestrator.report.format import estimate, page_times, with_interval
 from orchestrator.report.gates import GateLine
 from orchestrator.report.html.head import limits_in_words
 from orchestrator.result import AgentLine, Comparison, Conclusion, GateState, Summary, Time, Trial, Verdict
@@ -62,7 +62,7 @@ def made(columns: Sequence[str], rows: Iterable[Row], caption: str = "") -> Tabl
 
 def results(summary: Summary) -> list[Table]:
     """Return the numbers of each case: one table of response times, one of service times."""
-    valid = "Geometric mean over the trials, 95 % interval"
+    valid = "Geometric mean over the trials, 95 % interval; max: the longest of all"
     tables = []
     for time in (Time.RESPONSE, Time.SERVICE):
         rows: list[Row] = []
@@ -70,7 +70,8 @@ def results(summary: Summary) -> list[Table]:
             times = case.response_time_us if time is Time.RESPONSE else case.service_time_us
             if times is None:
                 continue
-            cells = [with_interval(times.get(name), 1000) for name in SHOWN_TIMES]
+            shown = page_times(case, time)
+            cells = [with_interval(shown.get(name), 1000) for name in SHOWN_TIMES]
             head: Row = [case.case, Cell(case.verdict, case.verdict), f"{case.used} of {case.trials}"]
             rows.append([*head, with_interval(case.throughput_per_s), *cells])
         columns = ["case", "verdict", "trials", "req/s", *(f"{Metric(name).label}, ms" for name in SHOWN_TIMES)]
