@@ -27,8 +27,10 @@ COMMAND_TIMEOUT_S = 60.0
 # sshd drops connections beyond its MaxStartups (10 by default), and every host behind a jump host
 # opens one to it.
 AT_ONCE_BY_JUMP, AT_ONCE = 8, 32
-# sshd refuses sessions above its MaxSessions, also while one that has ended is being closed.
-CHANNEL_PAUSES_S = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0)
+# sshd refuses sessions above its MaxSessions, also while one that has ended is being closed. The limit is for each
+# connection, and a guard keeps one session for the whole run.
+CHANNEL_PAUSES_S = (0.05, 0.1, 0.2)
+MOST_CONNECTIONS = 4
 CHUNK_BYTES = 1 << 18
 
 
@@ -63,6 +65,9 @@ class SshHost:
         self._inventory = inventory
         self._folder = folder
         self._resolved: Route | None = None
+        # Further connections, where sshd allows few sessions on one; the newest last.
+        self._further: list[Route] = []
+        self._widening = asyncio.Lock()
 
     @property
     def python(self) -> str:
@@ -116,6 +121,9 @@ class SshHost:
 
     async def close(self) -> None:
         """Close the connection."""
+        further, self._further = self._further, []
+        for each in further:
+            await each.close()
         if self._resolved is not None:
             await self._resolved.close()
 
@@ -184,20 +192,42 @@ class SshHost:
         return process
 
     async def _process(self, command: str, **options: Any) -> asyncssh.SSHClientProcess[bytes]:
-        """Start a command, again after a pause if sshd refuses another session. Raises HostError."""
+        """Start a command: after a pause, or on another connection, if sshd refuses another session. Raises HostError."""
         import asyncssh
 
-        for pause_s in (*CHANNEL_PAUSES_S, None):
-            try:
-                return await self.connection.create_process(portable(command), encoding=None, **options)
-            except asyncssh.ChannelOpenError as error:
-                if pause_s is None or self.connection.is_closed():
-                    raise HostError(
-                        f"host {self.name}: its sshd refused another session: {reason(error)}",
-                        f"raise MaxSessions in sshd_config on {self.name}; 0 forbids sessions",
-                    ) from None
-                await asyncio.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")
+        # The newest connection is the one that has had room.
+        why: Exception | None = None
+        for connections in range(1 + len(self._further), MOST_CONNECTIONS + 1):
+            for pause_s in (*CHANNEL_PAUSES_S, None):
+                connection = self._route_of(connections).connection
+                try:
+                    return await connection.create_process(portable(command), encoding=None, **options)
+                except asyncssh.ChannelOpenError as error:
+                    if connection.is_closed():
+                        raise self.lost(error) from None
+                    why = error
+                    if pause_s is not None:
+                        await asyncio.sleep(pause_s)
+            if connections < MOST_CONNECTIONS:
+                await self._widen(connections)
+        raise HostError(
+            f"host {self.name}: its sshd refused another session{f': {reason(why)}' if why else ''}",
+            f"raise MaxSessions in sshd_config on {self.name}; 0 forbids sessions",
+        )
+
+    def _route_of(self, connections: int) -> Route:
+        """Return the last of so many routes."""
+        return self._route() if connections == 1 else self._further[connections - 2]
+
+    async def _widen(self, connections: int) -> None:
+        """Open another connection, unless there are more than so many already. Raises HostError."""
+        async with self._widening:
+            if len(self._further) >= connections:
+                return
+            hops = route(self.name, self._inventory, self._folder)
+            further = Route(self.name, hops, accept_new=False)
+            await further.connect()
+            self._further.append(further)
 
     def _completed(self, done: asyncssh.SSHCompletedProcess) -> Completed:
         if done.exit_status is None and done.exit_signal is None:

@@ -60,7 +60,7 @@ def test_no_docker_engine(tmp_path):
 
     done = volley("run", tiny_campaign(tmp_path, 18313), "--out", str(tmp_path / "runs"), env=environment)
 
-    told(done, 4, "the Docker engine does not answer", "systemctl start docker")
+    told(done, 4, "the Docker engine at unix:", "does not answer", "systemctl start docker")
 
 
 def without_h2load(tmp_path: Path) -> dict[str, str]:
