@@ -103,6 +103,21 @@ class CommandDone:
 
 
 @dataclass(frozen=True, slots=True)
+class Degraded:
+    """What a trial lost that continued with the agents that were left (on_agent_loss: degrade).
+
+    planned: the case before the loss. agents: those without a result. share: of the load, 0 to 1. after_us: when the
+    first loss was noticed, from T0; None before T0. why: in sentences.
+    """
+
+    planned: Case
+    agents: list[str]
+    share: float
+    after_us: int | None
+    why: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class TrialFacts:
     """Everything observed in one trial, except the counters.
 
@@ -113,6 +128,7 @@ class TrialFacts:
     load host. commands: the campaign's commands around the trial. tries: why earlier attempts did not count.
     idle_hosts: load hosts that could run agents of this case, and have none.
     lost: the hosts that were lost in the trial, in sentences; the trial has numbers if that was after its load.
+    degraded: set if the trial continued without some of its agents; `case` is then what the others drove.
     """
 
     number: int
@@ -135,6 +151,7 @@ class TrialFacts:
     tries: list[str] = field(default_factory=list)
     idle_hosts: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
+    degraded: Degraded | None = None
 
 
 @dataclass(frozen=True, slots=True)

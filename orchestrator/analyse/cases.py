@@ -77,7 +77,7 @@ def summarise(
 def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
     """Summarise one case over its trials."""
     changed = across.host_changed(trials)
-    used = [t.metrics for t in trials if t.verdict is not Verdict.INVALID and t.metrics is not None]
+    used = counted(trials)
     shown = [t.metrics for t in behind(trials) if t.metrics is not None]
     return CaseResult(
         case=case.name,
@@ -109,13 +109,22 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         response_time_longest_us=_longest([m.response_time_us or {} for m in shown]),
         service_time_shape=_added([m.service_time_shape for m in shown]),
         response_time_shape=_added([m.response_time_shape for m in shown]),
+        load_lost=max((t.facts.degraded.share for t in used if t.facts.degraded is not None), default=None),
     )
 
 
 def behind(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials behind a case's numbers: those that are not INVALID; where all are, those that ran."""
-    ran = [trial for trial in trials if trial.metrics is not None]
-    return [trial for trial in ran if trial.verdict is not Verdict.INVALID] or ran
+    """Return the trials behind a case's numbers: those that count; where none does, those that ran."""
+    return counted(trials) or [trial for trial in trials if trial.metrics is not None]
+
+
+def counted(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials of a case that count: not INVALID, and of the whole load.
+
+    Only where each of them lost a part of its load, those that did.
+    """
+    left = [trial for trial in trials if trial.metrics is not None and trial.verdict is not Verdict.INVALID]
+    return [trial for trial in left if trial.is_whole] or left
 
 
 def _longest(trials: Sequence[Times]) -> float | None:

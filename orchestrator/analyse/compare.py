@@ -81,7 +81,7 @@ USUAL = frozenset(
 class Side:
     """One of the two sides of a comparison.
 
-    Its name, its case, and its trials without the INVALID ones.
+    Its name, its case, and its trials without those that are INVALID or lost a part of their load.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Side:
     @staticmethod
     def of(name: str, case: CaseResult, trials: Sequence[Trial]) -> Side:
         """Return the side of a case, with its trials chosen from those of its run."""
-        own = [t for t in trials if t.facts.case.name == case.case and t.verdict is not Verdict.INVALID]
+        own = [t for t in trials if t.facts.case.name == case.case and t.is_whole]
         return Side(name, case, own)
 
     def values(self, metric: Metric) -> dict[int, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -52,7 +53,7 @@ def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
         response_time_us=None if merged.response is None else times(merged.response),
         send_lag_us=None if merged.lag is None else times(merged.lag),
         lower_bound_from=lower_bound_from(facts, merged),
-        server=server_cost(facts.server, requests.ok + requests.http_error, window_s),
+        server=cost_of(facts, requests, window_s),
         endpoints=endpoints(merged.parts, window_s),
         agents=[agent_line(facts, part, tail, window_s) for part in merged.parts],
         series_interval_s=merged.series[OK].interval_s,
@@ -216,6 +217,17 @@ def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
     waited = sum(agent.waited_for_slot or 0 for agent in facts.agents if agent.generator == GeneratorKind.H2LOAD)
     share = max(unfinished, waited) / merged.response.n
     return max(0.0, 1 - share) if share else None
+
+
+def cost_of(facts: TrialFacts, requests: Requests, window_s: float) -> ServerCost:
+    """Return what the load cost the server.
+
+    What it answered to agents that were lost is in its counters, and not counted: then nothing is known per request.
+    """
+    cost = server_cost(facts.server, requests.ok + requests.http_error, window_s)
+    if facts.degraded is None:
+        return cost
+    return replace(cost, cpu_us_per_request=None, requests_per_cpu_s=None, requests_per_s_per_mib=None)
 
 
 def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCost:

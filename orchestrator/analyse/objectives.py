@@ -61,6 +61,8 @@ def _found(case: CaseResult, term: Term) -> _Found:
         )
     if case.verdict is Verdict.INVALID:
         return _Found(GateState.NOT_JUDGED, value, INVALID)
+    if case.load_lost is not None:
+        return _Found(GateState.NOT_JUDGED, value, f"{people.percent(case.load_lost)} of the load was lost")
     if value is not None:
         return _Found(state_of(value, term), value)
     return _from_others(case, term)

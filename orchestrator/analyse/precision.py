@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.analyse.statistics import geometric_mean
-from orchestrator.result import Interval, Metrics, Trial, Verdict
+from orchestrator.result import Interval, Metrics, Trial
 from orchestrator.slo import THROUGHPUT, Metric
 
 # Without two numbers there is no interval.
@@ -64,10 +64,10 @@ class Progress:
     _withheld: set[str] = field(default_factory=set)
 
     def add(self, trial: Trial) -> None:
-        """Count a finished trial. An INVALID one counts only for the time it took."""
+        """Count a finished trial. An INVALID one, or one that lost a part of its load, counts only for its time."""
         self.trials += 1
         self.spent_us += sum(trial.facts.stages_us.values()) + self.cool_down_us
-        if trial.metrics is None or trial.verdict is Verdict.INVALID:
+        if trial.metrics is None or not trial.is_whole:
             return
         value = value_of(trial.metrics, self.wanted.metric)
         if value is None:

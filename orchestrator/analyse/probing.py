@@ -34,6 +34,7 @@ LIMITS = {
         FindingCode.EPHEMERAL_PORTS,
         FindingCode.HOST_LOST,
         FindingCode.AGENT_LOST,
+        FindingCode.DEGRADED,
         FindingCode.CLOCK_STEP,
         FindingCode.RATE_NOT_REACHED,
     },

@@ -79,13 +79,18 @@ class Scaling:
 def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
     """Fit the law to the timed closed loads of a target, and find the top of its curve.
 
-    INVALID trials do not count.
+    INVALID trials, and those that lost a part of their load, do not count.
     """
     values: dict[int, list[Trial]] = defaultdict(list)
     invalid: dict[int, list[Trial]] = defaultdict(list)
     for trial in trials:
         case = trial.facts.case
-        if case.target != target or case.model != Model.CLOSED or case.duration_us is None:
+        if (
+            trial.facts.degraded is not None
+            or case.target != target
+            or case.model != Model.CLOSED
+            or case.duration_us is None
+        ):
             continue
         clients = case.clients * case.streams
         if trial.metrics is None or trial.verdict is Verdict.INVALID or trial.metrics.throughput_per_s <= 0:

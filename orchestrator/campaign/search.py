@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,8 @@ class CapacitySearch:
             load = search.load(asked.kind, asked.rate_per_s)
             planned = TrialPlan(self._last_number + 1, search.trials, search.case(asked.kind, asked.rate_per_s))
             say(self._starting(search, asked, planned))
-            item = context.input(planned, load)
+            # A probe with less load than was asked would answer another question: it is repeated.
+            item = replace(context.input(planned, load), degrade=False)
             output = run_with_retries(item, context.reserve, policy, search.has_answered, say)
             trial = policy.finish(planned, output)
             line = self._take_in(search, trial)

@@ -52,7 +52,8 @@ class CaseResult:
     of the windows by HTTP status ('-1': no answer), over all trials that ran. service_time_longest_us,
     response_time_longest_us: of one request in all trials behind the numbers; 'max' among the times is the mean of the
     trials' maxima, which comparisons need. service_time_shape, response_time_shape:
-    successful answers of the trials behind the numbers, by time.
+    successful answers of the trials behind the numbers, by time. load_lost: the largest share of the load that a trial
+    behind the numbers lost; None where each had all of it.
     """
 
     case: str
@@ -81,6 +82,7 @@ class CaseResult:
     response_time_longest_us: float | None = None
     service_time_shape: Shape = field(default_factory=dict)
     response_time_shape: Shape = field(default_factory=dict)
+    load_lost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ class FindingCode(StrEnum):
 
     HOST_LOST = "host-lost"
     AGENT_LOST = "agent-lost"
+    DEGRADED = "degraded"
     COUNTS_MISMATCH = "counts-mismatch"
     REQUESTS_LOST = "requests-lost"
     LITTLES_LAW = "littles-law"

@@ -173,3 +173,8 @@ class Trial:
     metrics: Metrics | None
     findings: list[Finding]
     verdict: Verdict
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its numbers are of the load that was asked for: it is not INVALID, and lost no part of its load."""
+        return self.verdict is not Verdict.INVALID and self.facts.degraded is None

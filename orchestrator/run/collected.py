@@ -16,20 +16,21 @@ if TYPE_CHECKING:
 class OnOurClock:
     """A collection of results whose instants are converted while they are read.
 
-    of_hosts: the results of each host, and how far its clock is ahead of ours, in µs.
+    of_hosts: the results of each host, and how far its clock is ahead of ours, in µs. without: agents that are left out.
     """
 
     of_hosts: Sequence[tuple[Collection[AgentResult], int]]
+    without: frozenset[str] = frozenset()
 
     def __iter__(self) -> Iterator[AgentResult]:
         """Return the results host by host."""
         for results, offset_us in self.of_hosts:
-            for result in results:
+            for result in (each for each in results if each.facts.agent not in self.without):
                 yield replace(result, facts=_on_our_clock(result.facts, offset_us))
 
     def __len__(self) -> int:
         """Return the number of agents."""
-        return sum(len(results) for results, _ in self.of_hosts)
+        return sum(len(results) for results, _ in self.of_hosts) - len(self.without)
 
     def __contains__(self, item: object) -> bool:
         """Compare with each result."""

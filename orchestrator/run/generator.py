@@ -8,7 +8,6 @@ from agents.generators.contract import Model, Protocol
 from agents.records import GeneratorKind, HostDescription
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, TrialFacts
-from orchestrator.fleet.hosts import at_once
 from orchestrator.run.events import Event
 from orchestrator.run.inputs import RunningTrial
 
@@ -21,8 +20,8 @@ def settle(trial: RunningTrial, facts: TrialFacts) -> TrialFacts:
     """
     if not facts.server.closes or not _is_timed_by_h2load(facts.case):
         return facts
-    hosts = at_once(lambda load: load.describe(), trial.placed.loads)
-    old = next((host for host in hosts if not _ends_on_close(host)), None)
+    hosts = trial.left.each(lambda load: load.describe(), trial.left.loads)
+    old = next((host for host in hosts.values() if not _ends_on_close(host)), None)
     if old is None:
         return facts
     if trial.input.load.generator != "auto":

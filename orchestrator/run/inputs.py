@@ -15,6 +15,7 @@ from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import TrialPlan
 from orchestrator.run.commands import Around
 from orchestrator.run.events import Say
+from orchestrator.run.left import LoadsLeft
 from orchestrator.spec.models import Load, Target
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrialInput:
-    """What a trial is made of. image: None for a URL; folder: where the paths of the campaign begin."""
+    """What a trial is made of. image: None for a URL; folder: where the paths of the campaign begin.
+
+    degrade: continue without load hosts and agents that are lost.
+    """
 
     plan: TrialPlan
     target: Target
@@ -35,6 +39,7 @@ class TrialInput:
     ceilings_per_s: dict[str, float] = field(default_factory=dict)
     around: Around = field(default_factory=Around)
     idle_hosts: list[str] = field(default_factory=list)
+    degrade: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,10 @@ class Stages:
 
 @dataclass(frozen=True, slots=True)
 class RunningTrial:
-    """What the steps of one trial share. server: the host that runs the target, None for a URL."""
+    """What the steps of one trial share. server: the host that runs the target, None for a URL.
+
+    left: the load hosts that are not lost.
+    """
 
     input: TrialInput
     traffic: Traffic
@@ -102,3 +110,9 @@ class RunningTrial:
     stages: Stages
     say: Say
     losses: Losses = field(default_factory=Losses)
+    left: LoadsLeft = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin with all load hosts."""
+        left = LoadsLeft(list(self.placed.loads), self.input.degrade, self.losses.note, self.say)
+        object.__setattr__(self, "left", left)

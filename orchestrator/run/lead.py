@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from orchestrator.fleet.handles import LoadHandle
-from orchestrator.fleet.hosts import at_once
+from orchestrator.run.left import LoadsLeft
 
 if TYPE_CHECKING:
     from agents.load_host import Progress
@@ -16,16 +14,17 @@ if TYPE_CHECKING:
 TIMES = 3
 
 
-def progress_of(loads: Sequence[LoadHandle]) -> dict[str, Progress]:
+def progress_of(left: LoadsLeft) -> dict[str, Progress]:
     """Return by host how far its agents are. All hosts are asked at once. Raises HostLost."""
-    return dict(zip((load.host for load in loads), at_once(lambda load: load.progress(), loads), strict=True))
+    found = left.each(lambda load: load.progress(), left.loads)
+    return {load.host: found[id(load)] for load in left.loads}
 
 
-def telling_ns(loads: Sequence[LoadHandle]) -> int:
+def telling_ns(left: LoadsLeft) -> int:
     """Return how long telling all hosts something can take: TIMES what asking them all at once takes now.
 
     It grows with the number of hosts and with the round trip to the farthest. Raises HostLost.
     """
     began_ns = time.monotonic_ns()
-    progress_of(loads)
+    progress_of(left)
     return TIMES * (time.monotonic_ns() - began_ns)

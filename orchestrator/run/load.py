@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 from agents import clock
 from agents.clock import ClockUnreachable, OffsetBound
 from agents.hostmeter import HostUse
+from agents.records import Assignment, Ended
 from agents.totals import LiveCounts
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
-from orchestrator.fleet.handles import LoadHandle, Pending, TrialHandle
-from orchestrator.fleet.hosts import HostLost, at_once
+from orchestrator.fleet.handles import TrialHandle
+from orchestrator.fleet.hosts import HostLost
 from orchestrator.plan import MARGIN_US, assign, load_time_us
 from orchestrator.run.collected import OnOurClock
 from orchestrator.run.events import COUNTERS, Event
 from orchestrator.run.generator import settle
 from orchestrator.run.inputs import RunningTrial
 from orchestrator.run.lead import progress_of, telling_ns
+from orchestrator.run.left import driven
 from orchestrator.run.live import Figures, LiveMeter, phase_of
 from orchestrator.run.server import check_afterwards
 from orchestrator.run.targets import is_loopback
@@ -58,78 +60,92 @@ class Instants:
 def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collection[AgentResult]]:
     """Run the load against a server that is up; return the facts with what was seen, and each agent's result.
 
-    A host that is lost is an error in the facts; then there are no results. Raises HostError for everything else.
+    A host that is lost is an error in the facts; then there are no results, unless the trial may continue with the load
+    hosts that are left. Raises HostError for everything else.
     """
-    hosts = _hosts(trial)
-    task, loads = trial.input, trial.placed.loads
-    seats = {load.host: cores for load, cores in zip(loads, trial.placed.cores, strict=True)}
+    task, left = trial.input, trial.left
+    seats = {load.host: cores for load, cores in zip(trial.placed.loads, trial.placed.cores, strict=True)}
     try:
         facts = settle(trial, facts)
         with trial.stages.of("clocks"):
-            before = _bounds(hosts)
-        facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in hosts])
+            before = left.each(_bound, _hosts(trial))
+        facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in _hosts(trial)])
         shares = assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, seats)
         with trial.stages.of("arm"):
             trial.say(Event("phase", "waiting for T0", passing=True))
-            at_once(lambda load: load.arm(shares[load.host]), loads)
+            left.each(lambda load: load.arm(shares[load.host]), left.loads)
         with trial.stages.of("load"):
             facts = _release(trial, facts, before)
             _say_released(trial, facts.case)
             _wait(trial, facts)
         trial.say(Event("phase", "collecting", passing=True))
         with trial.stages.of("collect"):
-            collected = at_once(lambda load: load.collect(), trial.placed.loads)
+            collected = left.each(lambda load: load.collect(), left.loads)
             facts = replace(facts, hosts=_uses(trial))
-        return _finish(trial, facts, before, collected)
+        return _finish(trial, facts, before, collected, shares)
     except HostLost as error:
         trial.losses.note(error)
         return replace(facts, error=error.message), []
 
 
 def _finish(
-    trial: RunningTrial, facts: TrialFacts, before: Bounds, collected: list[Collection[AgentResult]]
+    trial: RunningTrial,
+    facts: TrialFacts,
+    before: Bounds,
+    collected: Mapping[int, Collection[AgentResult]],
+    shares: Mapping[str, Sequence[Assignment]],
 ) -> tuple[TrialFacts, Collection[AgentResult]]:
     """Read the server and the clocks again, put the results on our clock, and ask the server once more."""
     from agents.recorder import OK  # imports numpy, as the results have done by now
 
     if trial.server is not None:
         facts = replace(facts, server=trial.server.finish())
-    hosts = _hosts(trial)
     with trial.stages.of("clocks"):
-        after = _bounds_after(hosts)
-    facts = replace(facts, clocks=[HostClock(host.host, before[id(host)], after[id(host)]) for host in hosts])
-    offsets_us = [before[id(load)].offset_ns // 1000 for load in trial.placed.loads]
-    results = OnOurClock(list(zip(collected, offsets_us, strict=True)))
+        after = trial.left.each(_bound_after, _hosts(trial))
+    clocks = [HostClock(host.host, before[id(host)], after[id(host)]) for host in _hosts(trial)]
+    results = OnOurClock(
+        [
+            (collected[id(load)], before[id(load)].offset_ns // 1000)
+            for load in trial.left.loads
+            if id(load) in collected
+        ]
+    )
     agents, slowest_us = [], 0
     for result in results:
         agents.append(result.facts)
         slowest_us = max(slowest_us, result.service[OK].maximum_us)
-    facts = replace(facts, agents=agents)
+    died = {agent.agent: _last_line(agent.output) for agent in agents if agent.ended == Ended.DIED}
+    trial.left.lose_agents(died, len(agents))
+    results = replace(results, without=frozenset(trial.left.agents))
+    facts = replace(facts, clocks=clocks, agents=[agent for agent in agents if agent.agent not in results.without])
+    if (degraded := trial.left.degraded(facts.case, shares, facts.t0_ns)) is not None:
+        facts = replace(facts, case=driven(facts.case, shares, degraded.agents), degraded=degraded)
     with trial.stages.of("collect"):
         facts = replace(facts, server=check_afterwards(trial, facts.server, slowest_us))
     return facts, results
 
 
+def _last_line(output: str) -> str:
+    return next((line.strip()[:120] for line in reversed(output.splitlines()) if line.strip()), "")
+
+
 def _hosts(trial: RunningTrial) -> list[TrialHandle]:
-    return [*trial.placed.loads, *([] if trial.server is None else [trial.server])]
+    """Return the hosts that are left of a trial."""
+    return [*trial.left.loads, *([] if trial.server is None else [trial.server])]
 
 
-def _bounds(hosts: list[TrialHandle]) -> Bounds:
-    """Return the bound on each host's clock offset, by the id of its handle. Raises HostError."""
-    return dict(zip((id(host) for host in hosts), at_once(_bound, hosts), strict=True))
-
-
-def _bounds_after(hosts: list[TrialHandle]) -> Bounds:
-    """Return the bounds after the load. A clock that answered before it and no longer does is a host that is lost."""
+def _bound_after(host: TrialHandle) -> OffsetBound:
+    """Return the bound after the load. A clock that answered before it and no longer does is a host that is lost."""
     try:
-        return _bounds(hosts)
+        return _bound(host)
     except HostLost:
         raise
     except HostError as error:
-        raise HostLost(error.message, error.hint) from error
+        raise HostLost(error.message, error.hint, host.host) from error
 
 
 def _bound(host: TrialHandle) -> OffsetBound:
+    """Return the bound on a host's clock offset. Raises HostError."""
     port = host.clock_port()
     try:
         return clock.probe(host.address, port)
@@ -141,15 +157,23 @@ def _bound(host: TrialHandle) -> OffsetBound:
 
 def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFacts:
     """Pass T0 to every load host and the window to the server host, in their own clocks; return the facts with both."""
+    left, server = trial.left, trial.server
     here = all(is_loopback(host.address) for host in _hosts(trial))
     lead_ns = (LEAD_HERE_NS if here else LEAD_NS) + 3 * max(bound.round_trip_ns for bound in before.values())
-    lead_ns += telling_ns(trial.placed.loads)
+    lead_ns += telling_ns(left)
     instants = Instants.of(facts.case, time.time_ns() + lead_ns)
-    at_once(lambda load: load.release_at(instants.t0_ns + before[id(load)].offset_ns), trial.placed.loads)
-    if trial.server is not None:
-        shift_ns = before[id(trial.server)].offset_ns
-        closing_ns = None if instants.closing_us is None else instants.closing_us * 1000 + shift_ns
-        trial.server.meter(instants.opening_us * 1000 + shift_ns, closing_ns)
+
+    def pass_on(host: TrialHandle) -> None:
+        shift_ns = before[id(host)].offset_ns
+        if host is server:
+            closing_ns = None if instants.closing_us is None else instants.closing_us * 1000 + shift_ns
+            server.meter(instants.opening_us * 1000 + shift_ns, closing_ns)
+        else:
+            loads[id(host)].release_at(instants.t0_ns + shift_ns)
+
+    loads = {id(load): load for load in left.loads}
+    # All at once: a load host that does not answer must not keep the server's host from hearing of the window.
+    left.each(pass_on, _hosts(trial))
     return replace(facts, t0_ns=instants.t0_ns, window_start_us=instants.opening_us, window_end_us=instants.closing_us)
 
 
@@ -170,14 +194,14 @@ def _wait(trial: RunningTrial, facts: TrialFacts) -> None:
     assert facts.t0_ns is not None
     limit_us = load_time_us(facts.case, trial.input.load.give_up) + MARGIN_US
     deadline = facts.t0_ns / 1e9 + limit_us / 1e6 + COLLECT_MARGIN_S
-    running, meter = list(trial.placed.loads), LiveMeter()
+    left, running, meter = trial.left, list(trial.left.loads), LiveMeter()
     while running:
-        waiting: list[tuple[LoadHandle, Pending[bool]]] = [(load, load.wait(WAIT_S)) for load in running]
-        running = [load for load, call in waiting if not call.result(WAIT_ANSWER_S)]
+        running = left.running(running, WAIT_S, WAIT_ANSWER_S)
         if running:
             _show(trial, facts, meter)
+            running = [load for load in running if load in left.loads]
         if running and time.time() > deadline:
-            at_once(lambda load: load.cancel(), running)
+            left.each(lambda load: load.cancel(), running)
             deadline += COLLECT_MARGIN_S
 
 
@@ -187,7 +211,7 @@ def _show(trial: RunningTrial, facts: TrialFacts, meter: LiveMeter) -> None:
     server = trial.server
     loads = {load.host for load in trial.placed.loads}
     busy = {} if server is None or server.host in loads else {server.host: server.busy_share()}
-    progress = progress_of(trial.placed.loads)
+    progress = progress_of(trial.left)
     case = facts.case
     totals = sum((each.totals for each in progress.values()), LiveCounts())
     counted = {"case": case.name, "target": case.target, "load": case.load, "live": totals}
@@ -208,6 +232,6 @@ def _in_words(at_s: float, of_s: float | None, figures: Figures) -> str:
 
 def _uses(trial: RunningTrial) -> list[HostUse]:
     """Return the resource use of each host; a machine that is both server and load host counts as a load host."""
-    loads = {load.host for load in trial.placed.loads}
+    loads = {load.host for load in trial.left.loads}
     hosts = [host for host in _hosts(trial) if host is not trial.server or host.host not in loads]
-    return [use for use in at_once(lambda host: host.use(), hosts) if use is not None]
+    return [use for use in trial.left.each(lambda host: host.use(), hosts).values() if use is not None]

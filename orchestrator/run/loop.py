@@ -75,6 +75,7 @@ class RunContext:
             self.ceilings_per_s.get(case.generator, {}),
             around(self.campaign, case.name),
             self.idle_hosts.get(case.name, []),
+            self.campaign.on_agent_loss == "degrade",
         )
 
 

@@ -6,7 +6,7 @@ import contextlib
 import time
 from dataclasses import replace
 
-from agents.probe import Checked, Expect, shows_ready
+from agents.probe import Checked, Expect, Request, shows_ready
 from agents.records import ServerFacts, ServerState
 from orchestrator.errors import HostError
 from orchestrator.fleet.handles import ServerHandle
@@ -78,7 +78,7 @@ def _wait_for_url(trial: RunningTrial) -> str | None:
     while True:
         # Long enough for a slow answer, and not all of the time for one request that is never answered.
         timeout_s = min(max(ALREADY_UP_S, waiting_s / 3), max(SHORTEST_S, deadline - time.monotonic()))
-        checked = trial.placed.loads[0].check(request, Expect(), timeout_s, repeat=False)
+        checked = _first(trial, request, Expect(), timeout_s, repeat=False)
         if checked.status is not None and shows_ready(checked.status):
             return None
         if time.monotonic() >= deadline:
@@ -120,4 +120,8 @@ def _check_further(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
 def _ask(trial: RunningTrial, url: str, timeout_s: float, repeat: bool = True) -> Checked:
     """Ask from the first load host until there is an answer, or once, and compare it."""
     request, expect = request_to(url, trial.traffic), expect_of(trial.input.target)
-    return trial.placed.loads[0].check(request, expect, timeout_s, repeat)
+    return _first(trial, request, expect, timeout_s, repeat)
+
+
+def _first(trial: RunningTrial, request: Request, expect: Expect, timeout_s: float, repeat: bool) -> Checked:
+    return trial.left.first(lambda load: load.check(request, expect, timeout_s, repeat))

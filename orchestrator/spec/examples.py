@@ -15,6 +15,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "agents": 4,
         "repetitions": 10,
         "retries": 2,
+        "on_agent_loss": "degrade",
         "minimum_valid": 3,
         "seed": 7,
         "cool_down": "10s",

@@ -352,6 +352,9 @@ class Campaign(Model):
     """Trials of each case, in as many randomised blocks; or a mapping: until the numbers are precise enough."""
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     """How often a trial is retried that failed through no fault of the server: a host or an agent was lost."""
+    on_agent_loss: Literal["fail", "degrade"] = "fail"
+    """What a trial does that loses a load host or an agent: fail, and be retried; or continue with those that are left. It
+    is then SUSPECT, and neither objectives nor comparisons use it. A search always repeats the probe."""
     minimum_valid: Annotated[int, Field(ge=1)] | None = None
     """A case with fewer VALID or SUSPECT trials is INVALID; by default more than half of the repetitions."""
     seed: Seed = 1

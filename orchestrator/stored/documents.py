@@ -83,13 +83,17 @@ class SearchPlan(PlanDocument):
 
 @dataclass(frozen=True, slots=True)
 class SummaryCase:
-    """What summary.json says about one case. times_us: response times in the open loop, else service times."""
+    """What summary.json says about one case. times_us: response times in the open loop, else service times.
+
+    load_lost: the share of the load that the trials behind the numbers lost; None for none.
+    """
 
     name: str
     verdict: Verdict
     throughput_per_s: Interval | None
     time: Time
     times_us: Mapping[str, Interval | None]
+    load_lost: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +169,7 @@ def _summary_case(plain: Mapping[str, object]) -> SummaryCase:
         _interval(plain["throughput_per_s"]),
         Time.RESPONSE if plain["response_time_us"] else Time.SERVICE,
         {name: _interval(value) for name, value in times.items()},
+        from_plain(float, lost) if (lost := plain.get("load_lost")) is not None else None,
     )
 
 

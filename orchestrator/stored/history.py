@@ -86,11 +86,11 @@ def _urls(run: Path, case: str) -> dict[str, str]:
 
 
 def _values(summary: Mapping[str, object], case: str) -> Values:
-    """Return a case's metrics from summary.json; none where it is INVALID."""
+    """Return a case's metrics from summary.json; none where it is INVALID, or lost a part of its load in every trial."""
     cases = summary["cases"]
     assert isinstance(cases, list)
     plain = next(each for each in cases if each["case"] == case)
-    if plain["verdict"] == Verdict.INVALID:
+    if plain["verdict"] == Verdict.INVALID or plain.get("load_lost") is not None:
         return {}
     trials = int(plain["used"])
     values = {ComparedMetric.THROUGHPUT: _past(plain["throughput_per_s"], trials)}

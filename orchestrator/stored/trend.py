@@ -21,7 +21,7 @@ METRICS = (THROUGHPUT, *TIMES)
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """The case in one run. value: the metric; None where the case is INVALID or the number was withheld."""
+    """The case in one run. value: the metric; None where the case is INVALID, lost a part of its load, or withheld it."""
 
     run: Path
     case: SummaryCase
@@ -72,6 +72,6 @@ def _differences(before: _Entry, here: _Entry) -> list[Difference]:
 
 
 def _value(case: SummaryCase, metric: str) -> Interval | None:
-    if case.verdict is Verdict.INVALID:
+    if case.verdict is Verdict.INVALID or case.load_lost is not None:
         return None
     return case.throughput_per_s if metric == THROUGHPUT else case.times_us.get(metric)

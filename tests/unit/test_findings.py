@@ -10,7 +10,7 @@ from agents.clock import OffsetBound
 from agents.histogram import HdrCounts
 from orchestrator.analyse import verdict
 from orchestrator.analyse.cases import case_result, judge
-from orchestrator.facts import CommandDone, HostClock
+from orchestrator.facts import CommandDone, Degraded, HostClock
 from orchestrator.result import Severity, Verdict
 from tests.unit.facts import T0_NS, T0_US, agent_facts, case, host_use, result, server_facts, steady_case, trial_facts
 from tests.unit.test_findings_in_numbers import NUMBERS
@@ -141,6 +141,15 @@ PROVOKED["censored-tail"] = (
 PROVOKED["command-failed"] = (
     "invalid",
     {**STEADY, "agents": steady_agents(), "commands": [CommandDone("before", "db", 1, 5, "no such table")]},
+)
+PROVOKED["degraded"] = (
+    "suspect",
+    {
+        "case": case(agents=1, clients=20, requests=500),
+        "agents": [agent_facts()],
+        "lost": ["host gen2: its actor is gone (wait)"],
+        "degraded": Degraded(case(), ["gen2/0"], 0.5, 3_200_000, ["host gen2: its actor is gone (wait)"]),
+    },
 )
 PROVOKED["fewer-agents"] = (
     "information",

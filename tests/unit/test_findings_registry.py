@@ -11,7 +11,7 @@ from orchestrator.analyse import people
 from orchestrator.analyse.cases import case_result, summarise
 from orchestrator.analyse.findings import registry
 from orchestrator.analyse.findings.template import FORMATS, Wording
-from orchestrator.facts import CommandDone
+from orchestrator.facts import CommandDone, Degraded
 from orchestrator.result import FindingCode, Severity
 from tests.conftest import ROOT
 from tests.unit.facts import agent_facts, case, host_use, server_facts, steady_case
@@ -74,6 +74,7 @@ def further():
     yield trial(agents=[agent_facts(ended="watchdog", output=stopped, done=None, started=None), SECOND])
     yield trial(error="host gone", agents=[], t0_ns=None)
     yield trial(error="host gone", lost=["host gone"], agents=[], t0_ns=None)
+    yield trial(case=case(agents=1), agents=[agent_facts()], degraded=Degraded(case(), ["a/1"], 0.5, None, ["gone"]))
     yield trial(agents=[agent_facts(errors=["torn line"]), agent_facts(agent="local/1", boundary=2)])
     yield over_seconds([FULL_RATE * 3 // 4] * 6 + [FULL_RATE] * 4)
     yield over_seconds([FULL_RATE * 6 // 5] * 5)
@@ -147,7 +148,7 @@ def test_sentences_and_fixes_are_for_a_person(shown):
     """Whole sentences; no names of fields, no Python, no counters of microseconds, no long fractions."""
     for finding in shown[0]:
         for text in (finding.sentence, finding.hint):
-            words = re.sub(r"keepalive_requests|ip_local_port_range|at_most|give_up", "", text)
+            words = re.sub(r"keepalive_requests|ip_local_port_range|at_most|give_up|on_agent_loss", "", text)
             assert not text[0].islower(), text
             assert not re.search(r"[a-z]_[a-z]|\bNone\b|[{}]|µs|\d\.\d{4}|nan", words), text
         assert finding.sentence.endswith("."), finding.sentence

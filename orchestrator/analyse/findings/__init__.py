@@ -27,6 +27,7 @@ RULES: list[Rule] = [
     server.server_afterwards,
     server.body_size,
     measurement.hosts_lost,
+    measurement.degraded,
     measurement.agents_lost,
     measurement.counts,
     generator.ephemeral_ports,

@@ -38,11 +38,30 @@ FEWEST_IN_TAIL = 20
 
 def hosts_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Find hosts that were lost in the trial: before everything was measured, or right after it."""
+    known = facts.degraded.why if facts.degraded is not None else []
     for error in facts.lost:
+        if error in known:
+            continue
         if facts.error is None:
             yield finding(FindingCode.HOST_LOST, SUSPECT, {"error": error}, "after")
         else:
             yield finding(FindingCode.HOST_LOST, INVALID, {"error": error})
+
+
+def degraded(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Report the part of the load that was lost of a trial that continued without it."""
+    lost = facts.degraded
+    if lost is None or facts.error is not None:
+        return
+    numbers: Facts = {
+        "lost": len(lost.agents),
+        "planned": lost.planned.agents,
+        "share": lost.share,
+        "after_s": None if lost.after_us is None else lost.after_us / 1e6,
+        "agents": lost.agents,
+        "why": lost.why,
+    }
+    yield finding(FindingCode.DEGRADED, SUSPECT, numbers, "early" if lost.after_us is None else "")
 
 
 def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

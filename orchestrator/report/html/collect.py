@@ -16,6 +16,7 @@ import numpy.typing as npt
 from agents.histogram import HdrCounts, rank_of
 from agents.recorder import CLASSES, OK
 from agents.series import Series
+from orchestrator.analyse.cases import behind
 from orchestrator.analyse.people import digits
 from orchestrator.merge import Merged
 from orchestrator.result import QUANTILES, Probe, Saturation, Time, Trial, Verdict
@@ -111,9 +112,10 @@ def by_case(trials: Sequence[Trial], names: Sequence[str], most: int = MOST_TRIA
     groups = []
     for name in names:
         own = [trial for trial in ran if trial.facts.case.name == name]
-        used = [trial for trial in own if trial.verdict != Verdict.INVALID]
         if own:
-            groups.append(Group(name, [trial.facts.number for trial in used or own], len(used or own), not used))
+            shown = behind(own)
+            invalid = all(trial.verdict == Verdict.INVALID for trial in own)
+            groups.append(Group(name, [trial.facts.number for trial in shown], len(shown), invalid))
     step = max(1, math.ceil(sum(group.of for group in groups) / most))
     return [replace(group, numbers=group.numbers[::step]) for group in groups]
 

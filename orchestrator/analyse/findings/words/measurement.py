@@ -12,6 +12,7 @@ _RUN_AGAIN = "Check that the load hosts are up, then run again."
 _HOST_UP = "Check that the host is up and its network is stable, then run again."
 _LOG_BROKEN = "Run again: the request log is incomplete, so these numbers cannot be trusted."
 _SLEW = "Let NTP slew the clock, not step it, while a test runs."
+_DEGRADED = "Check that the load hosts are up, then run again. With on_agent_loss: fail such a trial is repeated."
 _IMBALANCE = (
     "Load agent {agent} has {share_of_requests:percent} of the requests but {share_of_tail:percent} of the slowest 1 %."
 )
@@ -48,6 +49,23 @@ ENTRIES = [
             ),
             "cancelled": Wording("Load agent {agent} was cancelled.", "Resume the run to repeat this trial."),
             "malformed-log": Wording("The request log of load agent {agent} could not be read.", _LOG_BROKEN),
+        },
+    ),
+    Entry(
+        FindingCode.DEGRADED,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "The trial lost {lost:count} of {planned:load agent|load agents} and {share:percent} of its load, "
+                "{after_s:s} after T0: {why:names}. Requests of lost agents are not in the numbers, although the server "
+                "answered some of them.",
+                _DEGRADED,
+            ),
+            "early": Wording(
+                "The trial lost {lost:count} of {planned:load agent|load agents} and {share:percent} of its load before "
+                "T0: {why:names}.",
+                _DEGRADED,
+            ),
         },
     ),
     Entry(
