@@ -21,8 +21,9 @@ from orchestrator.result import Verdict
 from orchestrator.run.loop import RunContext
 from orchestrator.run.trial import run_trial
 from orchestrator.spec.load import from_plain
+from tests import sessions
 
-pytestmark = [pytest.mark.process, pytest.mark.usefixtures("scratch_is_clean")]
+pytestmark = pytest.mark.process
 EACH, HOSTS = 150, ("first", "second", "third")
 ANSWER_S = 0.01
 
@@ -51,7 +52,7 @@ def recording() -> Iterator[tuple[int, Record]]:
             super().setup()
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-        def do_GET(self):  # noqa: N802
+        def do_GET(self):
             record.add(self.path)
             time.sleep(ANSWER_S)
             self.send_response(200)
@@ -121,6 +122,7 @@ def test_the_counts_of_the_others_are_those_of_the_servers_record(lost):
         # The generator of the lost host dies with it: from then on the server reads nothing more from it.
         read = dict(record.read)
 
+    assert not [name for name in sessions.scratch() if run in name]
     assert facts.error is None
     # Before the load each path was asked once, and after it the first one once more.
     asked = {path: 1 + (path == paths[0]) for path in paths}
