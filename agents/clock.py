@@ -9,7 +9,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-_PROBE = struct.Struct("!QQQ")  # token, t2, t3
+PROBE = struct.Struct("!QQQ")  # token, t2, t3
 EXCHANGES = 32
 BIND_WITHIN_S = 5.0
 MAX_SLEW = 500e-6  # NTP slews a clock by at most 500 ppm
@@ -28,7 +28,8 @@ def _bind(channel: socket.socket, address: str, port: int) -> None:
             time.sleep(0.05)
 
 
-def _family(address: str) -> int:
+def family(address: str) -> int:
+    """Return the family of an IP address."""
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
@@ -36,7 +37,7 @@ class ClockResponder:
     """Answers each datagram with its arrival time (t2) and the time of the answer (t3), ns of CLOCK_REALTIME."""
 
     def __init__(self, address: str = "127.0.0.1", port: int = 0) -> None:
-        self._socket = socket.socket(_family(address), socket.SOCK_DGRAM)
+        self._socket = socket.socket(family(address), socket.SOCK_DGRAM)
         _bind(self._socket, address, port)
         self.port: int = self._socket.getsockname()[1]
         self._thread = threading.Thread(target=self._serve, name="clock-responder", daemon=True)
@@ -47,9 +48,9 @@ class ClockResponder:
             try:
                 data, sender = self._socket.recvfrom(64)
                 received = time.time_ns()
-                if len(data) == _PROBE.size:
-                    token, _, _ = _PROBE.unpack(data)
-                    self._socket.sendto(_PROBE.pack(token, received, time.time_ns()), sender)
+                if len(data) == PROBE.size:
+                    token, _, _ = PROBE.unpack(data)
+                    self._socket.sendto(PROBE.pack(token, received, time.time_ns()), sender)
             except OSError:
                 return  # closed
 
@@ -111,17 +112,17 @@ def probe(address: str, port: int, exchanges: int = EXCHANGES, timeout_s: float 
     Raises ClockUnreachable when fewer than half of the probes are answered.
     """
     done: list[tuple[int, int, int, int]] = []
-    with socket.socket(_family(address), socket.SOCK_DGRAM) as channel:
+    with socket.socket(family(address), socket.SOCK_DGRAM) as channel:
         channel.settimeout(timeout_s)
         channel.connect((address, port))
         for token in range(exchanges):
             sent = time.time_ns()
             try:
-                channel.send(_PROBE.pack(token, 0, 0))
+                channel.send(PROBE.pack(token, 0, 0))
                 while True:
                     data = channel.recv(64)
                     back = time.time_ns()
-                    answered, received, replied = _PROBE.unpack(data)
+                    answered, received, replied = PROBE.unpack(data)
                     if answered == token:
                         done.append((sent, received, replied, back))
                         break

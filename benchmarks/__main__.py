@@ -18,6 +18,7 @@ from benchmarks import (
     campaigns,
     fleet,
     generators,
+    hosts_scale,
     idle_cost,
     idle_cost_ray,
     many_agents,
@@ -154,6 +155,7 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "search": shown("the search for capacity, beside a ramp and a bisection; simulated", searching.measure),
     "page": shown("report.html of 100 trials of eight agents", report_page.measure),
     "generators": by_generator,
+    "hosts-scale": shown("a run over many hosts that are simulated, by stage", hosts_scale.measure),
     "hosts": over_hosts,
     "stages-hosts": run_over_hosts,
 }

@@ -17,10 +17,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-from agents import clock as clock_probe
 from agents.clock import OffsetBound
 from agents.load_host import Progress as Rows
 from orchestrator.campaign.session import journalled
+from orchestrator.fleet import clock_probes
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import make_plan
 from orchestrator.report.progress import Progress
@@ -122,7 +122,7 @@ def hold(seconds: int) -> Kept:
         )
         with (
             mock.patch.object(load, "time", clock),
-            mock.patch.object(clock_probe, "probe", return_value=BOUND),
+            mock.patch.object(clock_probes, "probe_all", lambda places: [BOUND for _ in places]),
             contextlib.redirect_stderr(Screen()),
         ):
             progress = Progress()

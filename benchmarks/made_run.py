@@ -157,7 +157,7 @@ def made_facts(agents: list[AgentFacts], number: int = 1, block: int = 0, case: 
         clocks=[HostClock(host, bound, bound) for host in hosts],
         shared_host=False,
         stages_us={"prepare": 10_000, "server": 900_000, "clocks": 8_000, "arm": 50_000, "load": 9_100_000},
-        hosts=[_use(host) for host in hosts],
+        hosts=[host_use(host) for host in hosts],
     )
 
 
@@ -189,7 +189,8 @@ def _case(target: str, agents: int = 1) -> Case:
     )
 
 
-def _use(host: str) -> HostUse:
+def host_use(host: str) -> HostUse:
+    """Return the resource use of a host that had little to do."""
     seconds = WARM_UP_S + WINDOW_S + TAIL_S
     return HostUse(
         host=host,

@@ -34,15 +34,16 @@ class Actors:
         servers = [] if self.server is None else [self.server]
         return {**self.others, **self.loads, **{server.host: server for server in servers}}
 
-    def cores(self, host: str) -> list[int]:
-        """Return the cores that a load host's agents may use."""
-        return next((d.cores for d in self.described if d.host == host and d.role is HostRole.LOAD), [])
+    def cores(self) -> dict[str, list[int]]:
+        """Return the cores that the agents of each load host may use."""
+        return {d.host: d.cores for d in self.described if d.role is HostRole.LOAD}
 
     def placed(self, placement: Placement, machines: Mapping[str, Machine]) -> Placed:
         """Return the hosts of one trial. Raises Shortage for a core that a host does not have."""
         server = self.server if placement.server else None
+        usable = self.cores()
         cores = {
-            host: pin(agents, machines[host].cores, self.cores(host), host == placement.server)
+            host: pin(agents, machines[host].cores, usable.get(host, []), host == placement.server)
             for host, agents in placement.agents.items()
         }
         loads = [self.loads[host] for host in placement.agents]

@@ -89,6 +89,7 @@ class Nodes:
         self._here = here
         self._connecting = ConnectionLimit()
         self._head: Guard | None = None
+        self._own: Archive | None = None
 
     @property
     def head_address(self) -> str:
@@ -165,6 +166,12 @@ class Nodes:
         if await guard.event(GuardEventKind.READY, UP_WITHIN_S) is None:
             raise trouble(guard, hint)
 
+    def _project(self) -> Archive:
+        """Return our own modules. They are read once, not for each host."""
+        if self._own is None:
+            self._own = project()
+        return self._own
+
     async def _ask(self, member: Member, install: bool) -> None:
         """Start a host's guard, and see who has the host. Raises HostError; a failure concerns this host alone."""
         host = member.ssh
@@ -175,7 +182,7 @@ class Nodes:
         if not install:
             provision.require_ready(host, surveyed, member.machine.roles)
         member.zstd = surveyed.zstd is not None
-        guard = await guard_there(host, await provision.send(host, [project()], member.zstd))
+        guard = await guard_there(host, await provision.send(host, [self._project()], member.zstd))
         try:
             command = raynode.member_command(self.head_address, member.machine, self.ports)
             await guard.ask(self._order(command, LEASE_S))

@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from agents import clock
-from agents.clock import ClockUnreachable, OffsetBound
+from agents.clock import OffsetBound
 from agents.hostmeter import HostUse
 from agents.records import Assignment, Ended
 from agents.totals import LiveCounts
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
+from orchestrator.fleet import clock_probes
 from orchestrator.fleet.handles import TrialHandle
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.plan import MARGIN_US, assign, load_time_us
@@ -68,7 +68,7 @@ def run_load(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collec
     try:
         facts = settle(trial, facts)
         with trial.stages.of("clocks"):
-            before = left.each(_bound, _hosts(trial))
+            before = _bounds(trial)
         facts = replace(facts, clocks=[HostClock(host.host, before[id(host)]) for host in _hosts(trial)])
         shares = assign(facts.case, trial.traffic, task.load.give_up, task.run, facts.number, seats)
         with trial.stages.of("arm"):
@@ -101,7 +101,7 @@ def _finish(
     if trial.server is not None:
         facts = replace(facts, server=trial.server.finish())
     with trial.stages.of("clocks"):
-        after = trial.left.each(_bound_after, _hosts(trial))
+        after = _bounds(trial, is_after=True)
     clocks = [HostClock(host.host, before[id(host)], after[id(host)]) for host in _hosts(trial)]
     results = OnOurClock(
         [
@@ -134,25 +134,26 @@ def _hosts(trial: RunningTrial) -> list[TrialHandle]:
     return [*trial.left.loads, *([] if trial.server is None else [trial.server])]
 
 
-def _bound_after(host: TrialHandle) -> OffsetBound:
-    """Return the bound after the load. A clock that answered before it and no longer does is a host that is lost."""
-    try:
-        return _bound(host)
-    except HostLost:
-        raise
-    except HostError as error:
-        raise HostLost(error.message, error.hint, host.host) from error
+def _bounds(trial: RunningTrial, is_after: bool = False) -> Bounds:
+    """Return the bound on each host's clock offset, by the id of its handle. Raises HostError.
 
-
-def _bound(host: TrialHandle) -> OffsetBound:
-    """Return the bound on a host's clock offset. Raises HostError."""
-    port = host.clock_port()
-    try:
-        return clock.probe(host.address, port)
-    except ClockUnreachable as error:
-        raise HostError(
-            f"host {host.host}: {error}", f"allow UDP to port {port} between the coordinator and the host"
-        ) from error
+    is_after: after the load, a clock that answered before it and no longer does is a host that is lost.
+    """
+    left = trial.left
+    ports = left.each(lambda host: host.clock_port(), _hosts(trial))
+    hosts = _hosts(trial)
+    found = clock_probes.probe_all([(host.address, ports[id(host)]) for host in hosts])
+    bounds: dict[int, OffsetBound] = {}
+    for host, bound in zip(hosts, found, strict=True):
+        if isinstance(bound, OffsetBound):
+            bounds[id(host)] = bound
+            continue
+        what = f"host {host.host}: {bound}"
+        hint = f"allow UDP to port {ports[id(host)]} between the coordinator and the host"
+        if not is_after:
+            raise HostError(what, hint)
+        left.lose(host, HostLost(what, hint, host.host))
+    return bounds
 
 
 def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFacts:

@@ -30,7 +30,7 @@ BOUND = OffsetBound(-10, 10, 20, 32, 0)
 
 @pytest.fixture(autouse=True)
 def _clocks(monkeypatch):
-    monkeypatch.setattr(load.clock, "probe", lambda address, port: BOUND)
+    monkeypatch.setattr(load.clock_probes, "probe_all", lambda places: [BOUND for _ in places])
 
 
 class World:
@@ -184,10 +184,10 @@ def test_a_clock_that_does_not_answer_after_the_load_costs_that_host_only(monkey
     def probe(address, port):
         asked.append(address)
         if address == "198.18.0.2" and asked.count(address) == 2:
-            raise ClockUnreachable("1 of 64 clock probes were answered")
+            return ClockUnreachable("1 of 64 clock probes were answered")
         return BOUND
 
-    monkeypatch.setattr(load.clock, "probe", probe)
+    monkeypatch.setattr(load.clock_probes, "probe_all", lambda places: [probe(*place) for place in places])
     world = World()
     world.loads[1].address = "198.18.0.2"
     output = world.run()

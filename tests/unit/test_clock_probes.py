@@ -1,0 +1,92 @@
+"""Clocks of many hosts are bounded at the same time, and a host without an answer is its own affair."""
+
+import contextlib
+import socket
+import time
+
+import pytest
+
+from agents.clock import ClockResponder, ClockUnreachable, OffsetBound
+from orchestrator.fleet.clock_probes import probe_all
+
+pytestmark = pytest.mark.process
+HERE = "127.0.0.1"
+
+
+@pytest.fixture
+def responders():
+    """Twenty hosts that answer, of both families."""
+    with contextlib.ExitStack() as stack:
+        made = []
+        for number in range(20):
+            responder = ClockResponder("::1" if number % 2 else HERE)
+            stack.callback(responder.close)
+            made.append(("::1" if number % 2 else HERE, responder.port))
+        yield made
+
+
+@pytest.fixture
+def mute():
+    """A host that reads and never answers."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        channel.bind((HERE, 0))
+        yield HERE, channel.getsockname()[1]
+
+
+def test_every_bound_holds_the_truth(responders):
+    """All have this machine's clock; each has all of its exchanges, in the order of the places."""
+    bounds = probe_all(responders)
+
+    assert len(bounds) == 20
+    for bound in bounds:
+        assert isinstance(bound, OffsetBound)
+        assert bound.low_ns <= 0 <= bound.high_ns
+        assert bound.exchanges == 32
+
+
+def test_a_host_without_an_answer_costs_the_others_nothing(responders, mute):
+    """The silent one is given up after half of its probes; a closed port and a bad address at once."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+        closed.bind((HERE, 0))
+        port = closed.getsockname()[1]
+    began = time.monotonic()
+    found = probe_all([mute, *responders, (HERE, port), ("255.255.255.255", 9)], exchanges=8, timeout_s=0.02)
+
+    assert [type(each) for each in found] == [ClockUnreachable, *[OffsetBound] * 20, ClockUnreachable, ClockUnreachable]
+    assert str(found[0]) == f"0 of 8 clock probes to {HERE}:{mute[1]} were answered"
+    assert all(each.exchanges == 8 for each in found[1:-2])
+    # Six probes of 20 ms each, not eight for each of the hosts one after the other.
+    assert time.monotonic() - began < 23 * 8 * 0.02
+
+
+def test_a_late_answer_is_not_taken_for_that_of_a_later_probe():
+    """A host that answers each probe only when the next one has arrived: none of its answers counts."""
+    import threading
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as channel:
+        channel.bind((HERE, 0))
+        channel.settimeout(5)
+        stop = threading.Event()
+
+        def serve():
+            before = None
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError, OSError):
+                    data, sender = channel.recvfrom(64)
+                    if before is not None:
+                        channel.sendto(before, sender)
+                    before = data
+
+        channel.settimeout(0.05)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        (found,) = probe_all([(HERE, channel.getsockname()[1])], exchanges=8, timeout_s=0.02)
+        stop.set()
+        thread.join()
+
+    assert isinstance(found, ClockUnreachable)
+
+
+def test_no_places():
+    """A trial without hosts does not exist, but an empty list is no error."""
+    assert probe_all([]) == []
