@@ -6,6 +6,7 @@ as long as those of 100, and what a reply waited for its thread was in the bound
 
 from __future__ import annotations
 
+import errno
 import selectors
 import socket
 import time
@@ -64,7 +65,7 @@ class _Round:
         self._hosts: list[_Host] = []
 
     def begin(self, address: str, port: int) -> _Host:
-        channel = socket.socket(family(address), socket.SOCK_DGRAM)
+        channel = self._channel(address)
         host = _Host(address, port, channel)
         self._hosts.append(host)
         self._open += 1
@@ -77,6 +78,16 @@ class _Round:
         self._selector.register(channel, selectors.EVENT_READ, host)
         self._next(host)
         return host
+
+    def _channel(self, address: str) -> socket.socket:
+        """Return a new socket; where this process can have no more, once those before it are done."""
+        try:
+            return socket.socket(family(address), socket.SOCK_DGRAM)
+        except OSError as error:
+            if error.errno != errno.EMFILE or not self._open:
+                raise
+        self.run()
+        return socket.socket(family(address), socket.SOCK_DGRAM)
 
     def run(self) -> None:
         while self._open:
@@ -130,3 +141,4 @@ class _Round:
         self._open -= 1
         if host.channel in self._selector.get_map():
             self._selector.unregister(host.channel)
+        host.channel.close()

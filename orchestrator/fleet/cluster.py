@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from agents.processes import raise_open_files
 from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet import keeper, raynode
 from orchestrator.fleet.actors import Actors, Notify, Roles
@@ -133,6 +134,8 @@ class RayFleet:
     def up(self, notify: Notify) -> None:
         """Start the nodes, connect, and start an actor on every host. Raises HostError, Several, Shortage."""
         require_no_stranger()
+        # Ray and the clocks have connections to every host.
+        raise_open_files()
         self._held = True
         # What has to be set before Ray is imported, which takes as long as half a node does: meanwhile.
         os.environ.update(raynode.environment(self._hold.loopback, ""))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.orders import GuardEventKind, Order
+from agents.processes import raise_open_files
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet import preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
@@ -112,6 +113,8 @@ class Nodes:
 
         partly: keep the nodes that are up and return the errors instead.
         """
+        # A connection for each host.
+        raise_open_files()
         head = asyncio.create_task(self._start_head(notify))
         packed = asyncio.create_task(asyncio.to_thread(_archives)) if self.members else None
         try:

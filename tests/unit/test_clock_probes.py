@@ -1,12 +1,14 @@
 """Clocks of many hosts are bounded at the same time, and a host without an answer is its own affair."""
 
 import contextlib
+import errno
 import socket
 import time
 
 import pytest
 
 from agents.clock import ClockResponder, ClockUnreachable, OffsetBound
+from orchestrator.fleet import clock_probes
 from orchestrator.fleet.clock_probes import probe_all
 
 pytestmark = pytest.mark.process
@@ -85,6 +87,23 @@ def test_a_late_answer_is_not_taken_for_that_of_a_later_probe():
         thread.join()
 
     assert isinstance(found, ClockUnreachable)
+
+
+def test_with_fewer_sockets_than_hosts_they_are_asked_in_turn(responders, monkeypatch):
+    """The next ones get theirs when those before them are done."""
+    real, held = socket.socket, []
+
+    def few(*arguments):
+        if sum(channel.fileno() >= 0 for channel in held) >= 3:
+            raise OSError(errno.EMFILE, "too many open files")
+        held.append(real(*arguments))
+        return held[-1]
+
+    monkeypatch.setattr(clock_probes.socket, "socket", few)
+    bounds = probe_all(responders[:8], exchanges=4)
+
+    assert [bound.exchanges for bound in bounds] == [4] * 8
+    assert all(channel.fileno() < 0 for channel in held)
 
 
 def test_no_places():

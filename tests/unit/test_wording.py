@@ -50,6 +50,7 @@ CAMPAIGN = {
     "agents": 2,
     "repetitions": {"until": {"metric": "p99", "narrower_than": "5%"}, "at_least": 2, "at_most": 9, "budget": "1h"},
     "retries": 1,
+    "on_agent_loss": "degrade",
     "minimum_valid": 1,
     "seed": 7,
     "cool_down": "1s",
