@@ -81,7 +81,9 @@ class Setting:
 def _server(loads: dict[str, LoadHandle], pair: Pair, hosts: Hosts) -> Iterator[str]:
     """Run the trivial server on the answering host; yield its URL."""
     answerer = loads[pair.answerer]
-    wanted = 0 if hosts.inventory is None else hosts.inventory.ports + TRIVIAL
+    # Ports are opened for Volley only where it starts the nodes itself.
+    own = hosts.inventory if hosts.inventory is not None and hosts.inventory.ray is None else None
+    wanted = 0 if own is None else own.ports + TRIVIAL
     port = answerer.serve_trivial(wanted, pair.sender == pair.answerer)
     try:
         yield f"http://{authority(answerer.load_address, port)}/"

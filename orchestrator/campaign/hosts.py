@@ -1,12 +1,13 @@
 """The hosts of a run: an inventory, or this machine alone.
 
-Hosts of an inventory are Ray nodes. On one machine hosts are child processes, unless Ray is asked for (docs/adr/0015).
+Hosts of an inventory are Ray nodes: Volley's own, or those of a cluster that is already there (docs/adr/0027). On one
+machine hosts are child processes, unless Ray is asked for (docs/adr/0015).
 What needs Ray or SSH is imported only where it is used.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.records import GeneratorKind
@@ -31,6 +32,8 @@ class Hosts:
     folder: Path = Path()
     ray: bool = False
     wait_s: float = 0.0
+    # The nodes of an existing cluster, once they were asked for: one answer for the whole run.
+    _nodes: list[Machine] = field(default_factory=list, init=False, repr=False, compare=False)
 
     @staticmethod
     def of(origin: Origin, wait_s: float = 0.0) -> Hosts:
@@ -47,8 +50,16 @@ class Hosts:
         return self.inventory is not None and self.inventory.images == "send"
 
     def machines(self) -> list[Machine]:
-        """Return the hosts as the placement sees them."""
-        return [local_machine(LOOPBACK)] if self.inventory is None else machines_of(self.inventory)
+        """Return the hosts as the placement sees them. Raises HostError for a Ray cluster that cannot be asked."""
+        if self.inventory is None:
+            return [local_machine(LOOPBACK)]
+        if self.inventory.ray is None:
+            return machines_of(self.inventory)
+        if not self._nodes:
+            from orchestrator.fleet.existing.nodes import machines_of_cluster
+
+            self._nodes.extend(machines_of_cluster(self.inventory.ray))
+        return list(self._nodes)
 
     def where(self, campaign: Campaign) -> Place:
         """Return the rules of the placement. One machine is always shared."""
@@ -73,6 +84,10 @@ class Hosts:
             from orchestrator.fleet.local import LocalFleet
 
             return LocalFleet(claim, chosen, others)
+        if self.inventory is not None and self.inventory.ray is not None:
+            from orchestrator.fleet.existing.fleet import ExistingFleet
+
+            return ExistingFleet(claim, self.inventory.ray, chosen, others)
         from orchestrator.fleet.cluster import RayFleet, nodes_for, own_nodes_here
         from orchestrator.fleet.members import numbered
 

@@ -35,7 +35,9 @@ def validate(
 
     if is_inventory(file):
         inventory = load_inventory(file)
-        typer.echo(f"{file} is valid: {several(len(inventory.hosts), 'host')}")
+        cluster = inventory.ray
+        hosts = several(len(inventory.hosts), "host") if cluster is None else f"the Ray cluster at {cluster.address}"
+        typer.echo(f"{file} is valid: {hosts}")
         return
     from orchestrator.plan import make_plan
     from orchestrator.spec.enough import too_few

@@ -35,6 +35,13 @@ _KEY_STATES = {
     "revoked": "REVOKED",
 }
 
+# What to do on an existing Ray cluster instead.
+_INSTEAD = {
+    "up": "run the campaign: its nodes are up already",
+    "down": "nothing to do: Volley never stops a cluster that it did not start",
+    "trust": "nothing to do: its nodes are reached through Ray, without SSH",
+}
+
 app = typer.Typer()
 hosts_app = typer.Typer(
     name="hosts", help="Check, calibrate and prepare the hosts of an inventory.", no_args_is_help=True
@@ -48,11 +55,24 @@ def _load(path: Path) -> tuple[Inventory, Path]:
     return load_inventory(path), path.parent.resolve()
 
 
+def _load_own(path: Path, verb: str) -> tuple[Inventory, Path]:
+    """Load an inventory whose hosts are reached over SSH. Raise UsageError for one of a Ray cluster."""
+    inventory, folder = _load(path)
+    if inventory.ray is not None:
+        raise UsageError(
+            f"{path} is about a Ray cluster that is already there: 'hosts {verb}' does not apply to it",
+            _INSTEAD[verb],
+        )
+    return inventory, folder
+
+
 def _note(text: str) -> None:
     typer.echo(text, err=True)
 
 
 def _hosts(inventory: Inventory) -> str:
+    if inventory.ray is not None:
+        return f"the nodes of the Ray cluster at {inventory.ray.address}"
     count = len(inventory.hosts)
     return "1 host" if count == 1 else f"{count} hosts"
 
@@ -64,7 +84,12 @@ def check(hosts: InventoryFile, as_json: AsJson = False) -> None:
 
     inventory, folder = _load(hosts)
     _note(f"checking {_hosts(inventory)}")
-    reports = care.check(inventory, folder)
+    if inventory.ray is None:
+        reports = care.check(inventory, folder)
+    else:
+        from orchestrator.fleet.existing import care as existing
+
+        reports = existing.check(inventory, inventory.ray)
     if as_json:
         typer.echo(json.dumps([document(report) for report in reports], indent=2))
     else:
@@ -88,7 +113,7 @@ def up(
     """Prepare every host and keep the fleet running between runs; stop it with 'down'."""
     from orchestrator.fleet import care
 
-    inventory, _ = _load(hosts)
+    inventory, _ = _load_own(hosts, "up")
     _note(f"preparing {_hosts(inventory)}")
     started = care.up(hosts, inventory, install, _note, force, wait_s_of(wait))
     if started.hosts:
@@ -102,7 +127,7 @@ def down(hosts: InventoryFile, force: Force = False) -> None:
     """Stop the fleet that 'up' started. The prepared environment stays on the hosts."""
     from orchestrator.fleet import care
 
-    inventory, _ = _load(hosts)
+    inventory, _ = _load_own(hosts, "down")
     name = care.down(inventory, force)
     typer.echo(f"down: {name}" if name else "no fleet of this inventory is running")
 
@@ -133,7 +158,12 @@ def clean(
     else:
         inventory, folder = _load(hosts)
         _note(f"cleaning {_hosts(inventory)}")
-        found = care.clean(inventory, folder, run, force)
+        if inventory.ray is None:
+            found = care.clean(inventory, folder, run, force)
+        else:
+            from orchestrator.fleet.existing import care as existing
+
+            found = existing.clean(inventory.ray, run, force)
     errors = [error for name, cleaned in found.items() for error in _show_cleaned(name, cleaned, run)]
     if errors:
         raise Several(errors)
@@ -222,7 +252,7 @@ def trust(
     """Show the SSH keys of the hosts and record new ones after you confirm."""
     from orchestrator.fleet import care
 
-    inventory, folder = _load(hosts)
+    inventory, folder = _load_own(hosts, "trust")
     shown: set[tuple[str, str]] = set()
     while True:
         found, errors = care.keys(inventory, folder)

@@ -86,11 +86,12 @@ def check(inventory: Inventory, folder: Path) -> list[HostReport]:
             return await _each(members(inventory, folder), lambda member: examine(member, coordinator))
 
     reports = asyncio.run(examine_all())
-    limits.keep(inventory, [_room(each.host, each.survey.host) for each in reports if each.survey is not None])
+    limits.keep(inventory, [room_of(each.host, each.survey.host) for each in reports if each.survey is not None])
     return reports
 
 
-def _room(host: str, survey: HostSurvey) -> limits.Room:
+def room_of(host: str, survey: HostSurvey) -> limits.Room:
+    """Return the room for connections that a survey found."""
     ports = survey.ephemeral_ports
     return limits.Room(host, survey.open_files, ports[1] - ports[0] + 1 if ports else None)
 

@@ -184,7 +184,9 @@ class RayFleet:
             time.sleep(0.02)
 
     def _start_actors(self) -> None:
-        self.actors = ActorStarter(self._run, self._machines, self._hold.ports).start(self._roles)
+        ports = self._hold.ports
+        starter = ActorStarter(self._run, self._machines, (ports.clock_server, ports.clock_load))
+        self.actors = starter.start(self._roles)
         for placement in self._placements:
             # A core that is missing is reported before the first trial, not at it.
             self.actors.placed(placement, self._machines)

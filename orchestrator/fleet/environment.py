@@ -37,6 +37,7 @@ MODULES = (
     "channel.py",
     "child.py",
     "clock.py",
+    "cluster_node.py",
     "columns.py",
     "command.py",
     "container.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -11,7 +12,6 @@ from orchestrator.fleet.actors import Actors, Roles
 from orchestrator.fleet.handles import Pending
 from orchestrator.fleet.hosts import HostLost, failed, gone, silent
 from orchestrator.fleet.place import Machine
-from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
 
 P = ParamSpec("P")
@@ -67,11 +67,23 @@ class RayTransport:
         return RayCall(self.host, method.__name__, self._methods[method].remote(*arguments, **named))
 
 
+def on_own_node(shell: type[CommandShell], host: str) -> dict[str, Any]:
+    """Return the options that put an actor on the node that Volley has started for a host."""
+    return {"label_selector": {"host": host}}
+
+
 class ActorStarter:
     """Starts actors on the nodes of a connected Ray."""
 
-    def __init__(self, run: str, machines: dict[str, Machine], ports: Ports) -> None:
-        self._run, self._machines, self._ports = run, machines, ports
+    def __init__(
+        self,
+        run: str,
+        machines: dict[str, Machine],
+        clock_ports: tuple[int, int],
+        options: Callable[[type[CommandShell], str], dict[str, Any]] = on_own_node,
+    ) -> None:
+        """clock_ports: of server and load hosts, 0 for any; options: of each actor."""
+        self._run, self._machines, self._clock_ports, self._options = run, machines, clock_ports, options
         self._started: list[RayTransport] = []
 
     def start(self, roles: Roles) -> Actors:
@@ -81,8 +93,8 @@ class ActorStarter:
         """
         actors = Actors()
         if roles.server is not None:
-            actors.server = RemoteServer(self._transport(ServerShell, roles.server, self._ports.clock_server))
-        clock_port = self._ports.clock_load
+            actors.server = RemoteServer(self._transport(ServerShell, roles.server, self._clock_ports[0]))
+        clock_port = self._clock_ports[1]
         actors.loads = {host: RemoteLoad(self._transport(LoadShell, host, clock_port)) for host in roles.loads}
         actors.others = {host: RemoteCommand(self._transport(CommandShell, host, 0)) for host in roles.others}
         self._wait()
@@ -93,14 +105,14 @@ class ActorStarter:
         from agents.actors import remote
 
         machine = self._machines[host]
-        kind = remote(shell).options(label_selector={"host": host})
+        kind = remote(shell).options(**self._options(shell, host))
         transport = RayTransport(machine, shell, kind.remote(host, self._run, machine.address, clock_port))
         self._started.append(transport)
         return transport
 
     def _wait(self) -> None:
         import ray
-        from ray.exceptions import GetTimeoutError
+        from ray.exceptions import GetTimeoutError, RayActorError
 
         ready = [transport.actor.__ray_ready__.remote() for transport in self._started]
         try:
@@ -109,3 +121,27 @@ class ActorStarter:
             raise HostLost(
                 f"no actor came up within {STARTED_WITHIN_S:g} s", "check whether the hosts are overloaded"
             ) from error
+        except RayActorError as error:
+            raise HostLost(
+                f"an actor did not start: {str(error).strip().splitlines()[-1][:200]}", "check that the hosts are up"
+            ) from error
+
+    def call(self, function: Callable[[Any], R]) -> dict[str, R]:
+        """Call a function in the process of every actor; return the results by host. Raises HostLost."""
+        import ray
+        from ray.exceptions import GetTimeoutError, RayActorError
+
+        calls = {each.host: each.actor.__ray_call__.remote(function) for each in self._started}
+        try:
+            return dict(zip(calls, ray.get(list(calls.values()), timeout=STARTED_WITHIN_S), strict=True))
+        except (RayActorError, GetTimeoutError) as error:
+            raise HostLost("an actor ended while the hosts were starting", "check that the hosts are up") from error
+
+    def end(self) -> None:
+        """End all actors at once, and with them what they run."""
+        import ray
+
+        started, self._started = self._started, []
+        for each in started:
+            with contextlib.suppress(Exception):  # one that is gone need not be ended
+                ray.kill(each.actor)

@@ -115,10 +115,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "cores": [2, 3],
     },
     "Coordinator": {"address": "10.0.0.1"},
+    "RayCluster": {"address": "10.0.0.1:6379", "load": {"team": "perf"}, "server": {"docker": "yes"}},
     "Inventory": {
         "coordinator": {"address": "10.0.0.1"},
         "defaults": {"user": "bench"},
         "hosts": {"gen1": {"address": "10.0.0.5", "roles": ["load"]}},
+        "ray": {"address": "auto"},
         "ssh_config": "none",
         "host_keys": "accept-new",
         "images": "send",

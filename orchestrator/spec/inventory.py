@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from orchestrator.slo import shown
 from orchestrator.spec.base import Model
+from orchestrator.spec.ray_cluster import Label, RayCluster
 from orchestrator.spec.text import Address, Jump, Name, Printable
 
 Role = Literal["server", "load"]
@@ -19,16 +19,6 @@ GCS, NODE_MANAGER, OBJECT_MANAGER, RUNTIME_ENV, DASHBOARD_LISTEN, DASHBOARD_GRPC
 CLOCK_SERVER, CLOCK_LOAD, TRIVIAL = 7, 8, 9
 FIRST_WORKER, WORKERS = 10, 30
 DEFAULT_SLOTS = 2
-
-
-def _label(value: str) -> str:
-    if not value or any(c in value for c in "=,{}\"' ") or value.startswith(("!", "in(", "volley-")):
-        hint = "leave out '=', ',', quotes and blanks, and do not begin it with '!', 'in(' or 'volley-'"
-        raise ValueError(f"{shown(value)} is not a valid label: {hint}")
-    return value
-
-
-Label = Annotated[str, AfterValidator(_label)]
 
 
 class Access(Model):
@@ -79,8 +69,10 @@ class Inventory(Model):
     """This machine, as the hosts see it."""
     defaults: Access = Access()
     """How hosts are reached that do not say otherwise."""
-    hosts: Annotated[dict[Name, Host], Field(min_length=1)]
-    """The machines, by name."""
+    hosts: Annotated[dict[Name, Host], Field(min_length=1)] = Field(default_factory=dict)
+    """The machines, by name. Required without `ray`."""
+    ray: RayCluster | None = None
+    """A Ray cluster that is already there, in place of `hosts`: no SSH, and nothing is installed on its nodes."""
     ssh_config: Printable | None = None
     """An OpenSSH client configuration; ~/.ssh/config by default, 'none' for none."""
     host_keys: Literal["strict", "accept-new"] = "strict"
@@ -89,6 +81,20 @@ class Inventory(Model):
     """build: send the build context to the server host and build there. send: build here and send the image."""
     ports: Annotated[int, Field(ge=1024, le=65000)] = 20000
     """The first port of the range that the hosts and the coordinator use among themselves."""
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Inventory:
+        if self.ray is None:
+            if not self.hosts:
+                raise ValueError("no hosts are listed: add 'hosts', or 'ray' for the nodes of a Ray cluster")
+            return self
+        if extra := sorted(self.model_fields_set - {"ray", "images"}):
+            them = "it" if len(extra) == 1 else "them"
+            raise ValueError(
+                f"{', '.join(map(repr, extra))} cannot be used with 'ray': remove {them}; the nodes of the cluster are "
+                "the hosts, and they are reached without SSH"
+            )
+        return self
 
     @model_validator(mode="after")
     def _distinct(self) -> Inventory:

@@ -86,6 +86,6 @@ def load_inventory(path: Path, environment: dict[str, str] | None = None) -> Inv
 
 
 def is_inventory(path: Path) -> bool:
-    """Return whether a file is an inventory (it has hosts), not a campaign. Raise ConfigurationError."""
+    """Return whether a file is an inventory (it has hosts or a cluster), not a campaign. Raise ConfigurationError."""
     tree = read_yaml(path)
-    return "hosts" in tree and "targets" not in tree
+    return ("hosts" in tree or "ray" in tree) and "targets" not in tree

@@ -84,6 +84,11 @@ _RULES: dict[str, Schema] = {
             {"if": _is("generator", "h2load"), "then": {"properties": _without("timeout") | {"arrivals": _POISSON}}},
         ]
     },
+    "Inventory": {
+        "oneOf": [{"required": ["hosts"]}, {"required": ["ray"]}],
+        "if": {"required": ["ray"]},
+        "then": {"properties": _without("coordinator", "defaults", "ssh_config", "host_keys", "ports")},
+    },
 }
 
 
