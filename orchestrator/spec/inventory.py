@@ -69,7 +69,7 @@ class Inventory(Model):
     """This machine, as the hosts see it."""
     defaults: Access = Access()
     """How hosts are reached that do not say otherwise."""
-    hosts: Annotated[dict[Name, Host], Field(min_length=1)] = Field(default_factory=dict)
+    hosts: dict[Name, Host] = Field(default_factory=dict)
     """The machines, by name. Required without `ray`."""
     ray: RayCluster | None = None
     """A Ray cluster that is already there, in place of `hosts`: no SSH, and nothing is installed on its nodes."""

@@ -85,7 +85,10 @@ _RULES: dict[str, Schema] = {
         ]
     },
     "Inventory": {
-        "oneOf": [{"required": ["hosts"]}, {"required": ["ray"]}],
+        "oneOf": [
+            {"required": ["hosts"], "properties": {"hosts": {"minProperties": 1}}},
+            {"required": ["ray"]},
+        ],
         "if": {"required": ["ray"]},
         "then": {"properties": _without("coordinator", "defaults", "ssh_config", "host_keys", "ports")},
     },

@@ -106,7 +106,7 @@ WHOLE = [(where, data) for where, data in WRITTEN if isinstance(data, dict) and 
 @pytest.mark.parametrize(("where", "data"), WHOLE, ids=[where for where, _ in WHOLE])
 def test_every_file_and_every_example_of_the_documentation_is_accepted(where, data):
     """Campaigns and inventories in configs/, docs/ and the README."""
-    errors = validator("inventory" if "hosts" in data else "campaign").iter_errors(data)
+    errors = validator("inventory" if "hosts" in data or set(data) == {"ray"} else "campaign").iter_errors(data)
 
     assert [error.message for error in errors] == []
 
@@ -233,12 +233,17 @@ HOST = {"address": "10.0.0.5", "roles": ["load"]}
         ({"hosts": {"g": HOST | {"labels": {"a": 1}}}}, False),
         ({"hosts": {"g": HOST}, "images": "push"}, False),
         ({"hosts": {"a b": HOST}}, False),
+        ({"ray": {"address": "auto"}}, True),
+        ({"ray": {"address": "${A:-auto}", "load": "load", "server": {"docker": "yes"}}, "images": "send"}, True),
+        ({"ray": {"load": {"a": 1}}}, False),
+        ({"ray": {"address": "auto"}, "hosts": {"g": HOST}}, False),
+        ({"ray": {"address": "auto"}, "ports": 21000}, False),
     ],
     ids=str,
 )
 def test_an_editor_accepts_the_inventories_that_volley_accepts(data, good):
     """As for campaigns."""
-    filled = json.loads(json.dumps(data).replace("${P}", "22").replace("${C}", "2").replace("${K}", "strict"))
+    filled = json.loads(json.dumps(data).replace("${P}", "22").replace("${C}", "2").replace("${K}", "strict").replace("${A:-auto}", "auto"))
 
     assert (Checks(str).model(Inventory, filled) is not None) == good == validator("inventory").is_valid(data)
 
