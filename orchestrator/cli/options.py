@@ -15,7 +15,7 @@ RunsFolder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder t
 InventoryFile = Annotated[Path, typer.Option("--hosts", metavar="INVENTORY", help="An inventory file (YAML).")]
 OnHosts = Annotated[
     Path | None,
-    typer.Option("--hosts", metavar="INVENTORY", help="Use the hosts of this inventory (YAML), over SSH."),
+    typer.Option("--hosts", metavar="INVENTORY", help="Use the hosts of this inventory (YAML)."),
 ]
 WithRay = Annotated[
     bool, typer.Option("--ray", help="On this machine alone, too, reach the hosts through Ray, as --hosts does.")

@@ -18,6 +18,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 STARTED_WITHIN_S = 90.0
+ENDED_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +139,14 @@ class ActorStarter:
             raise HostLost("an actor ended while the hosts were starting", "check that the hosts are up") from error
 
     def end(self) -> None:
-        """End all actors at once, and with them what they run."""
+        """End all actors at once, and with them what they run; wait a moment for that."""
         import ray
 
         started, self._started = self._started, []
         for each in started:
             with contextlib.suppress(Exception):  # one that is gone need not be ended
                 ray.kill(each.actor)
+        with contextlib.suppress(Exception):
+            # A call is answered, with an error, once its actor has ended.
+            last = [each.actor.__ray_ready__.remote() for each in started]
+            ray.wait(last, num_returns=len(last), timeout=ENDED_WITHIN_S)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -129,7 +130,13 @@ def test_a_run_beside_another_job(tmp_path, inventory):
 def test_a_search(tmp_path, inventory):
     """Of a URL, from two nodes, and the cluster is as before."""
     before = ray_cluster.seen()
-    saturation = {"slo": "p50 < 5s, errors < 1%", "highest": "200/s", "window": "1s", "warm_up": "200ms", "tail": "200ms"}
+    saturation = {
+        "slo": "p50 < 5s, errors < 1%",
+        "highest": "200/s",
+        "window": "1s",
+        "warm_up": "200ms",
+        "tail": "200ms",
+    }
     with answering() as url:
         document = {
             "campaign": "cluster-search",
@@ -153,7 +160,7 @@ def test_a_coordinator_that_is_killed(tmp_path, inventory):
     before = ray_cluster.seen()
     process = started(long_campaign(tmp_path), inventory, tmp_path / "runs")
     pids = world.running("h2load")
-    scheduled = [(os.getpriority(os.PRIO_PROCESS, pid), open(f"/proc/{pid}/oom_score_adj").read()) for pid in pids]
+    scheduled = [(os.getpriority(os.PRIO_PROCESS, pid), Path(f"/proc/{pid}/oom_score_adj").read_text()) for pid in pids]
 
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from orchestrator.fleet.cluster import require_no_stranger
 from orchestrator.fleet.environment import project
@@ -28,6 +30,9 @@ def connect(address: str, here: Node, namespace: str) -> None:
     os.environ.update(ENVIRONMENT)
     import ray
 
+    # Errors of raylets, those of other jobs too, would go to stdout, which is for the result.
+    internals: Any = importlib.import_module("ray._private.worker")
+    internals._worker_logs_enabled = False
     previous = signal.getsignal(signal.SIGTERM)
     try:
         with _code() as folder:
