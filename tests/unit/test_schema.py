@@ -243,7 +243,13 @@ HOST = {"address": "10.0.0.5", "roles": ["load"]}
 )
 def test_an_editor_accepts_the_inventories_that_volley_accepts(data, good):
     """As for campaigns."""
-    filled = json.loads(json.dumps(data).replace("${P}", "22").replace("${C}", "2").replace("${K}", "strict").replace("${A:-auto}", "auto"))
+    filled = json.loads(
+        json.dumps(data)
+        .replace("${P}", "22")
+        .replace("${C}", "2")
+        .replace("${K}", "strict")
+        .replace("${A:-auto}", "auto")
+    )
 
     assert (Checks(str).model(Inventory, filled) is not None) == good == validator("inventory").is_valid(data)
 
