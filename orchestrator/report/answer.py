@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
 from orchestrator.analyse.capacity import limit_in_words
 from orchestrator.analyse.people import digits, milliseconds, percent, rate, several
 from orchestrator.report import claims, gates
@@ -18,11 +21,10 @@ from orchestrator.result import (
 )
 from orchestrator.search.records import Ending, LimitedBy
 from orchestrator.slo import Metric
+from orchestrator.url_name import OTHERWISE, url_name
 
 # More parts than these do not fit a line of a list.
 _MOST_PARTS = 2
-# The target of a URL that was given on the command line.
-_OF_URL = "url"
 # Words at the beginning of findings that are no names.
 _ARTICLES = ("A", "An", "Between", "For", "No", "Only", "Other", "Some", "The", "Under")
 
@@ -67,11 +69,18 @@ def leading_comparisons(summary: Summary) -> list[Comparison]:
 
 def subject(case: CaseResult) -> str:
     """Return what a sentence about a case is about: its target, or the URL that was typed in place of a campaign."""
-    return _named(case.target, case.urls[0] if len(case.urls) == 1 else "")
+    return _named(case.target, case.urls)
 
 
-def _named(target: str, url: str) -> str:
-    return target if target != _OF_URL else url or "The server"
+def _named(target: str, urls: Sequence[str]) -> str:
+    """Return a target's name, or its URL where the name was made of that. Of several paths none stands for all."""
+    if not urls:
+        return "The server" if target == OTHERWISE else target
+    parts = [urlsplit(url) for url in urls]
+    paths = [part.path + (f"?{part.query}" if part.query else "") for part in parts]
+    if target not in (OTHERWISE, url_name(urls[0], paths if len(urls) > 1 else ())):
+        return target
+    return urls[0] if len(urls) == 1 else f"{parts[0].scheme}://{parts[0].netloc}"
 
 
 def of_case(case: CaseResult, summary: Summary) -> str:
@@ -124,7 +133,7 @@ def _of_objectives(summary: Summary) -> list[str]:
 
 def target_of(search: Saturation) -> str:
     """Return what a sentence about a search is about: its target, or the URL that was typed in place of a campaign."""
-    return _named(search.target, search.url)
+    return _named(search.target, [search.url] if search.url else [])
 
 
 def of_search(s: Saturation) -> str:

@@ -20,8 +20,8 @@ from orchestrator.spec.asked import PLAIN, RequestOptions
 from orchestrator.spec.checks import Checks, Loaded
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.units import Micros, Part, duration_us, rate_per_s
-from orchestrator.spec.url_name import url_name
 from orchestrator.spec.variables import Location, literal
+from orchestrator.url_name import url_name
 
 T = TypeVar("T")
 

@@ -149,7 +149,7 @@ def cluster(folder: Path) -> Iterator[None]:
         _until(log, "Ray runtime started", head)
         for host, label in NODES.items():
             members[host] = _member(host, label, folder)
-        for _host, (file, process) in members.items():
+        for file, process in members.values():
             _until(file, "Ray runtime started", process)
         yield
     finally:

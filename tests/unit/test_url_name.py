@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from orchestrator.spec.text import LONGEST_NAME, Name
-from orchestrator.spec.url_name import LONGEST, url_name
+from orchestrator.url_name import LONGEST, url_name
 
 pytestmark = pytest.mark.unit
 

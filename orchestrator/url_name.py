@@ -17,6 +17,7 @@ _READABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(/[A-Za-z0-9.-]+)*/?")
 # What a port, a digest and a scheme look like in a name: text of a URL that looks like one must not be taken for it.
 _LOOKS_LIKE_PORT = re.compile(r".*-\d+")
 _LOOKS_LIKE_DIGEST = re.compile(r".*-[0-9a-f]{8}")
+# The name of what is no URL, and of every target of a command line in the runs of earlier versions.
 OTHERWISE = "url"
 
 
