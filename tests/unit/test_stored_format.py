@@ -92,13 +92,15 @@ def test_an_earlier_run_evaluates_to_the_numbers_that_it_had(run):
     [(BENCH, "answers 29,800 requests per second"), (SEARCH, "holds at least 300 requests")],
     ids=["bench", "search"],
 )
-def test_an_earlier_run_is_reported_and_listed(run, text):
-    """With the verbs that only read."""
-    reported = CliRunner().invoke(app, ["report", str(run)])
+def test_an_earlier_run_is_reported_and_listed(run, text, tmp_path):
+    """With the verbs about stored runs; `report` adds the page that earlier versions did not write."""
+    copy = shutil.copytree(run, tmp_path / run.name)
+    reported = CliRunner().invoke(app, ["report", str(copy)])
     listed = CliRunner().invoke(app, ["runs", str(RUNS)])
 
     assert reported.exit_code == 0
     assert text in reported.stdout
+    assert (copy / "report.html").stat().st_size < 5_000_000
     assert run.name.partition("-")[0] in listed.stdout
 
 

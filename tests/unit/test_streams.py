@@ -78,25 +78,25 @@ def test_an_ascii_locale_shows_every_page(environment):
     done = [
         volley(*arguments, **environment)
         for arguments in (
-            ["report", RUN],
+            ["show", RUN],
             ["show", RUN, "--all"],
             ["--help"],
             ["report", "größe"],
             ["run", "größe.yaml"],
         )
     ]
-    document = volley("report", RUN, "--json", **environment)
+    document = volley("show", RUN, "--json", **environment)
 
     assert [each.returncode for each in done] == [0, 0, 0, 2, 2]
     assert all((each.stdout + each.stderr).isascii() for each in done)
     assert b"Traceback" not in b"".join(each.stderr for each in done)
     assert b"service time" in done[0].stdout
     assert b"->" in done[3].stderr
-    assert json.loads(document.stdout) == json.loads(volley("report", RUN, "--json").stdout)
+    assert json.loads(document.stdout) == json.loads(volley("show", RUN, "--json").stdout)
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("arguments", [["report", RUN], ["show", RUN, "--all"], ["report", RUN, "--json"], ["--help"]])
+@pytest.mark.parametrize("arguments", [["show", RUN], ["show", RUN, "--all"], ["show", RUN, "--json"], ["--help"]])
 def test_a_reader_that_has_gone_changes_nothing(arguments):
     """As `| head` does: no message, and the exit code of the result. The pipe is closed before the first byte."""
     reading, writing = os.pipe()
