@@ -41,7 +41,7 @@ ROUNDS = 3
 LINEAR = 12.0
 LOAD_S = 4.0
 # A stage of less than this is noise.
-FLOOR_S = 0.02
+FLOOR_S = 0.25
 
 
 class Times:

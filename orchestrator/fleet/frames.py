@@ -14,9 +14,9 @@ class Frames(Collection[AgentResult]):
     """
 
     def __init__(self, stream: bytes) -> None:
-        """Check every frame of the stream. Raises BadFrame."""
+        """Keep the stream. Reading it raises BadFrame where it is not what was sent."""
         self._stream = stream
-        self._size = sum(1 for _ in self)
+        self._size: int | None = None
 
     def __iter__(self) -> Iterator[AgentResult]:
         """Decode the results in the order of the assignments."""
@@ -24,6 +24,8 @@ class Frames(Collection[AgentResult]):
 
     def __len__(self) -> int:
         """Return the number of agents."""
+        if self._size is None:
+            self._size = sum(1 for _ in frames_of(self._stream))
         return self._size
 
     def __contains__(self, item: object) -> bool:

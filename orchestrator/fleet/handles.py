@@ -96,7 +96,7 @@ class LoadHandle(TrialHandle, Protocol):
     def collect(self) -> Collection[AgentResult]:
         """Return the result of each agent, in the order of the assignments, once all have ended.
 
-        Raises BadFrame when what arrives is not what was sent.
+        Reading them raises BadFrame when what arrived is not what was sent.
         """
 
     def cancel(self) -> None:

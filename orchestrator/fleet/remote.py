@@ -146,9 +146,7 @@ class RemoteLoad(RemoteCommand):
         """Return the result of each agent, decoded whenever it is read."""
         from orchestrator.fleet.frames import Frames  # imports numpy
 
-        stream = self._at.begin(LoadShell.collect).result(CALL_TIMEOUT_S)
-        with _DECODING:
-            return Frames(stream)
+        return Frames(self._at.begin(LoadShell.collect).result(CALL_TIMEOUT_S))
 
     def cancel(self) -> None:
         """End every agent soon."""
