@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -25,6 +27,7 @@ from orchestrator.spec.ray_cluster import RayCluster
 
 VOLLEY = [sys.executable, "-m", "orchestrator.cli.app"]
 
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 HEAD = "10.0.0.1:6379"
 DRIVER = Node("d", "10.0.0.1", {}, {"CPU": 4.0}, here=True)
 GEN1 = Node("1", "10.0.0.11", {"host": "gen1", "team": "perf"}, {"CPU": 4.0, "load": 2.0}, here=False)
@@ -136,6 +139,49 @@ def test_the_packages_of_a_node_are_those_of_this_project():
     for module in packages_for(server=True, load=True):
         (package,) = [word for word in install_command([module]).split("'") if ">" in word]
         assert f'"{package}"' in project
+
+
+# The keys of KubeRay's RayCluster (v1) that the manifest may use, as its Go types have them; the others are Kubernetes' own.
+SPEC = {"rayVersion", "headGroupSpec", "workerGroupSpecs"}
+HEAD_GROUP = {"rayStartParams", "template"}
+WORKER_GROUP = HEAD_GROUP | {"groupName", "replicas", "minReplicas", "maxReplicas"}
+
+
+def test_the_manifest_of_the_docs():
+    """Keys that KubeRay knows, this version of Ray, a resource that the inventory selects, and whole CPUs for each agent."""
+    from ruamel.yaml import YAML
+
+    text = (DOCS / "use-an-existing-ray-cluster.yaml").read_text()
+    manifest = YAML(typ="safe").load(text)
+    spec, (group,) = manifest["spec"], manifest["spec"]["workerGroupSpecs"]
+    (worker,) = group["template"]["spec"]["containers"]
+    (words,) = shlex.split(group["rayStartParams"]["resources"])
+    pinned = re.search(r'"ray==([\d.]+)"', (Path(__file__).parents[2] / "pyproject.toml").read_text())
+
+    assert (manifest["apiVersion"], manifest["kind"]) == ("ray.io/v1", "RayCluster")
+    assert (set(spec), set(spec["headGroupSpec"]), set(group)) == (SPEC, HEAD_GROUP, WORKER_GROUP)
+    assert spec["rayVersion"] == pinned[1]
+    # Ray's options are strings there, and the operator passes them on to a shell.
+    for params in (spec["headGroupSpec"]["rayStartParams"], group["rayStartParams"]):
+        assert all(isinstance(value, str) for value in params.values())
+    assert json.loads(words) == {"load": 2}
+    assert int(group["rayStartParams"]["num-cpus"]) < int(worker["resources"]["limits"]["cpu"])
+    assert worker["resources"]["limits"] == worker["resources"]["requests"]
+
+
+def test_the_how_to_shows_what_works(tmp_path):
+    """Its inventory is valid, its image has the pinned Ray, and its command installs what nodes need."""
+    text = (DOCS / "use-an-existing-ray-cluster.md").read_text()
+    path = tmp_path / "cluster.yaml"
+    path.write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
+    pinned = re.search(r'"ray==([\d.]+)"', (Path(__file__).parents[2] / "pyproject.toml").read_text())
+
+    found = load_inventory(path).ray
+
+    assert (found.address, found.load, found.server) == ("auto", {"team": "perf"}, {"docker": "yes"})
+    assert f"FROM rayproject/ray:{pinned[1]}-py311" in text
+    assert install_command(list(packages_for(server=False, load=True))) in text
+    assert "pip install 'docker>=7.1'" in text
 
 
 @pytest.mark.parametrize(
