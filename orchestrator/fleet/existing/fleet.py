@@ -74,7 +74,14 @@ class ExistingFleet:
         while True:
             nodes = nodes_of(self._address)
             here = node_here(nodes, self._address)
-            found = {machine.name: (node, machine) for node, machine in chosen(self._cluster, nodes, here)}
+            try:
+                found = {machine.name: (node, machine) for node, machine in chosen(self._cluster, nodes, here)}
+            except HostError:
+                # A node that was lost may still be listed beside the one that replaces it.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(POLL_S)
+                continue
             gone = [host for host in self.hosts if host not in found]
             if not gone:
                 self._nodes = {host: found[host][0] for host in self.hosts}

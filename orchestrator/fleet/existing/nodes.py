@@ -24,13 +24,8 @@ REACHED_WITHIN_S = 3.0
 HOST_LABEL = "host"
 NODE_ID_LABEL = "ray.io/node-id"
 CPU = "CPU"
-# Ray and driver may differ in Python's patch level, and Ray's own warnings do not belong on the user's terminal. Must be
-# set before Ray is imported.
-ENVIRONMENT = {
-    "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
-}
+# Ray and driver may differ in Python's patch level. Must be set before Ray is imported.
+ENVIRONMENT = {"RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor", "RAY_USAGE_STATS_ENABLED": "0"}
 _START = "start one with 'ray start --address=HOST:PORT --num-cpus=0', or run Volley on a node of the cluster"
 
 
