@@ -82,7 +82,7 @@ class Reservation:
         """Reserve everything together. free: asks the cluster; wait_s: how long to wait for other jobs. Raises Shortage."""
         if not self._wanted:
             return
-        began, told = time.monotonic(), False
+        began, is_said = time.monotonic(), False
         while True:
             short = missing(self._wanted, self._nodes, free())
             if not short and self._created():
@@ -92,8 +92,8 @@ class Reservation:
                     f"other jobs of the Ray cluster hold what the run needs: {'; '.join(short) or 'it was taken meanwhile'}",
                     "wait for them with --wait, use fewer agents, or select other nodes in the inventory",
                 )
-            if wait_s > 0 and short and not told:
-                told = True
+            if wait_s > 0 and short and not is_said:
+                is_said = True
                 notify(f"waiting for other jobs of the Ray cluster: {'; '.join(short)}")
             time.sleep(POLL_S)
 
