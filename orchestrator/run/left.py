@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from agents.records import Assignment
+from agents.generators.contract import READY
+from agents.records import AgentFacts, Assignment, Ended
 from orchestrator.facts import Case, Degraded
 from orchestrator.fleet.handles import LoadHandle, Pending, TrialHandle
 from orchestrator.fleet.hosts import HostLost, at_once
@@ -97,15 +98,20 @@ class LoadsLeft:
         self.loads = [load for load in self.loads if load is not host]
         self.lost[host.host] = error
         self.note(error)
-        self._notice()
+        self._notice(time.time_ns())
         left = f"{len(self.loads)} load host{'s' * (len(self.loads) != 1)}"
         self.say(Event("host-lost", f"  {error.message}; the trial continues with {left}", {"host": host.host}))
 
-    def lose_agents(self, died: Mapping[str, str], planned: int) -> None:
-        """Continue without agents whose generator died, unless none is left. died: what each last printed."""
-        if self.degrade and died and len(died) < planned:
-            self.agents = dict(died)
-            self._notice()
+    def lose_agents(self, agents: Sequence[AgentFacts]) -> None:
+        """Continue without those of the agents whose generator died, unless none would be left.
+
+        They died after their last request, on the coordinator's clock.
+        """
+        died = [agent for agent in agents if agent.ended == Ended.DIED]
+        if not self.degrade or not died or len(died) == len(agents):
+            return
+        self.agents = {agent.agent: _last_line(agent.output) for agent in died}
+        self._notice(min(agent.last_end_us * 1000 for agent in died))
 
     def degraded(self, case: Case, shares: Shares, t0_ns: int | None) -> Degraded | None:
         """Return what the trial has lost; None where all agents are left. case: as planned."""
@@ -120,9 +126,14 @@ class LoadsLeft:
         why += [f"load agent {agent} died" + (f": {said}" if said else "") for agent, said in self.agents.items()]
         return Degraded(case, gone, lost_share(case, shares, gone), after_us, why)
 
-    def _notice(self) -> None:
-        if self.noticed_at_ns is None:
-            self.noticed_at_ns = time.time_ns()
+    def _notice(self, at_ns: int) -> None:
+        self.noticed_at_ns = at_ns if self.noticed_at_ns is None else min(at_ns, self.noticed_at_ns)
+
+
+def _last_line(output: str) -> str:
+    """Return what a generator printed last, except that it was ready: that is the contract's."""
+    lines = [line.strip() for line in output.splitlines() if line.strip() not in ("", READY)]
+    return lines[-1][:120] if lines else ""
 
 
 def driven(case: Case, shares: Shares, gone: Sequence[str]) -> Case:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from agents.clock import OffsetBound
 from agents.hostmeter import HostUse
-from agents.records import Assignment, Ended
+from agents.records import Assignment
 from agents.totals import LiveCounts
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
@@ -114,8 +114,7 @@ def _finish(
     for result in results:
         agents.append(result.facts)
         slowest_us = max(slowest_us, result.service[OK].maximum_us)
-    died = {agent.agent: _last_line(agent.output) for agent in agents if agent.ended == Ended.DIED}
-    trial.left.lose_agents(died, len(agents))
+    trial.left.lose_agents(agents)
     results = replace(results, without=frozenset(trial.left.agents))
     facts = replace(facts, clocks=clocks, agents=[agent for agent in agents if agent.agent not in results.without])
     if (degraded := trial.left.degraded(facts.case, shares, facts.t0_ns)) is not None:
@@ -123,10 +122,6 @@ def _finish(
     with trial.stages.of("collect"):
         facts = replace(facts, server=check_afterwards(trial, facts.server, slowest_us))
     return facts, results
-
-
-def _last_line(output: str) -> str:
-    return next((line.strip()[:120] for line in reversed(output.splitlines()) if line.strip()), "")
 
 
 def _hosts(trial: RunningTrial) -> list[TrialHandle]:

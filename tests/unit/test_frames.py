@@ -32,7 +32,7 @@ def test_results_are_read_as_often_as_they_are_needed():
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-1], lambda data: data.replace(b"VLYF", b"VLYG")])
 def test_a_stream_that_was_damaged_is_refused_when_it_is_read(spoil):
-    """Not when it is read."""
+    """Nothing of it is added up."""
     with pytest.raises(BadFrame):
         list(Frames(spoil(stream())))
 
