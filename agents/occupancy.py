@@ -7,6 +7,8 @@ import numpy as np
 from agents.histogram import Ints
 
 _INSTANTS = 400
+# At a single instant a slot of a fast load may be between two requests.
+_FEWEST = 10
 # So long before the end of what is observed the instants begin: HUNG_US and more fit into a short tail as well.
 _SEEN_US = 4_000_000
 # A slot that reconnects, or connects for the first time, is idle for less than this.
@@ -21,8 +23,9 @@ class Occupancy:
 
     def __init__(self, window_start_us: int, window_end_us: int, observed_until_us: int) -> None:
         self._window_end_us, self._end_us = window_end_us, observed_until_us
-        # Not before all slots can have begun.
-        begin_us = min(window_end_us, max(window_start_us + _RECONNECTS_US, observed_until_us - _SEEN_US))
+        # By then all slots have begun.
+        self._begun_us = window_start_us + _RECONNECTS_US
+        begin_us = min(window_end_us, max(window_start_us, observed_until_us - _SEEN_US))
         self._at_us = np.linspace(begin_us, observed_until_us, _INSTANTS, endpoint=False).astype(np.int64)
         self._steps = np.zeros(_INSTANTS + 1, dtype=np.int64)
 
@@ -37,12 +40,12 @@ class Occupancy:
 
         A request that was under way at an instant, and has no row, is that old only if the load went on long enough after
         it. So the instants count that are that old: those after the window where the tail is long, else the last ones
-        before its end. 0 where there is none.
+        before its end. 0 where there are too few to know, or all slots may not have begun.
         """
         age_us = max(HUNG_US, HUNG_P99 * p99_us)
         last_us = self._end_us - age_us
         known = (self._at_us <= last_us) & (self._at_us >= min(self._window_end_us, last_us - _RECONNECTS_US))
-        if not known.any():
+        if last_us < self._begun_us or np.count_nonzero(known) < _FEWEST:
             return 0
         # A slot that reconnects is idle for a moment; one that hangs never is under way. So the fullest instant counts.
         return max(0, slots - int(np.cumsum(self._steps)[:-1][known].max()))

@@ -62,6 +62,26 @@ def test_a_load_too_short_to_know_shows_nothing(window_us):
     assert occupancy.hung(8, 2_000) == 0
 
 
+@pytest.mark.parametrize("until_us", [END_US + 300_000, END_US + 305_000, END_US + 320_000])
+def test_a_slot_between_two_requests_does_not_hang_in_a_short_window(until_us):
+    """A window of one second leaves few instants that are old enough: one of them says nothing of a fast load."""
+    occupancy = Occupancy(END_US - 1_000_000, END_US, until_us)
+    # Idle around the instant that is a second old; under way at others.
+    last_us = until_us - 1_000_000
+    first_us = last_us - 10_000 * 103 - 90
+    occupancy.add(*rows(2, 83, idle_us=20, first_us=first_us, until_us=until_us))
+
+    assert occupancy.hung(2, 90) == 0
+
+
+def test_a_short_window_shows_slots_that_hang():
+    """The window of one second, with a tail of 300 ms, has just enough time."""
+    occupancy = Occupancy(END_US - 1_000_000, END_US, END_US + 300_000)
+    occupancy.add(*rows(7, 2_000, first_us=END_US - 2_000_000, until_us=END_US + 300_000))
+
+    assert occupancy.hung(8, 2_500) == 1
+
+
 def test_answers_too_slow_to_know_show_nothing():
     """Ten times a p99 of 500 ms is more than is looked back."""
     occupancy = Occupancy(START_US, END_US, UNTIL_US)
