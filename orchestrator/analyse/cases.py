@@ -14,6 +14,7 @@ from orchestrator.analyse import objectives, verdict
 from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.precision import Precision
+from orchestrator.analyse.ranges import together, without_numbers
 from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.facts import Case, TrialFacts
 from orchestrator.merge import Merged, merge
@@ -38,6 +39,8 @@ from orchestrator.slo import TIMES, Metric, Term
 
 # The key of a count: a status as text, or a bucket.
 K = TypeVar("K", str, int)
+
+_ORDER = (Severity.INVALID, Severity.SUSPECT, Severity.INFORMATION)
 
 
 def judge(facts: TrialFacts, results: Iterable[AgentResult] | Merged) -> Trial:
@@ -209,22 +212,19 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _findings(trials: list[Trial], changed: list[CaseFinding]) -> list[CaseFinding]:
     """Group the findings by code, the worst first."""
-    gathered: dict[FindingCode, CaseFinding] = {finding.code: finding for finding in changed}
-    order = (Severity.INVALID, Severity.SUSPECT, Severity.INFORMATION)
+    found: dict[FindingCode, list[tuple[Finding, int]]] = {}
     for trial in trials:
         for finding in trial.findings:
-            known = gathered.get(finding.code)
-            number = trial.facts.number
-            if known is None:
-                gathered[finding.code] = _of_case(finding, [number])
-                continue
-            if number not in known.trials:
-                known.trials.append(number)
-            if order.index(finding.severity) < order.index(known.severity):
-                gathered[finding.code] = _of_case(finding, known.trials)
+            found.setdefault(finding.code, []).append((finding, trial.facts.number))
+    made = [*changed, *(_of_case(each) for each in found.values())]
     # Within a severity the rules' own order stays: causes come before what follows from them.
-    return sorted(gathered.values(), key=lambda f: order.index(f.severity))
+    return sorted(made, key=lambda each: _ORDER.index(each.severity))
 
 
-def _of_case(finding: Finding, trials: list[int]) -> CaseFinding:
-    return CaseFinding(finding.code, finding.severity, trials, finding.facts, finding.hint, finding.sentence)
+def _of_case(found: Sequence[tuple[Finding, int]]) -> CaseFinding:
+    """Return the findings of one code as one: the first with the worst severity, with the numbers of those alike."""
+    first = min((finding for finding, _ in found), key=lambda finding: _ORDER.index(finding.severity))
+    kind = (first.severity, without_numbers(first.sentence))
+    alike = [each.sentence for each, _ in found if (each.severity, without_numbers(each.sentence)) == kind]
+    numbers = list(dict.fromkeys(number for _, number in found))
+    return CaseFinding(first.code, first.severity, numbers, first.facts, first.hint, together(alike))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from orchestrator.analyse.ranges import together, without_numbers
 from orchestrator.result import CaseFinding, CaseResult, FindingCode, Saturation, Severity, Trial
-
-# A number of its own: not part of a name, an address or a version.
-_NUMBER = re.compile(r"(?<![\w./:-])\d[\d,]*(?:\.\d+)?(?![\w/:]|[.-]\w)")
 
 _ORDER = (Severity.INVALID, Severity.SUSPECT, Severity.INFORMATION)
 
@@ -79,7 +76,7 @@ def _entries(all_found: Iterable[Found], severities: Sequence[Severity]) -> list
     for each in all_found:
         finding = each.finding
         harmless = finding.severity is Severity.INFORMATION
-        key = (finding.code, str(harmless), _NUMBER.sub("#", finding.sentence), finding.hint)
+        key = (finding.code, str(harmless), without_numbers(finding.sentence), finding.hint)
         alike.setdefault(key, []).append(each)
     made = [_entry(found) for found in alike.values()]
     return sorted((e for e in made if e.severity in severities), key=lambda entry: _ORDER.index(entry.severity))
@@ -92,20 +89,8 @@ def _entry(found: Sequence[Found]) -> Entry:
         first.code,
         min((each.finding.severity for each in found), key=_ORDER.index),
         list(trials),
-        _together([each.finding.sentence for each in found]),
+        together([each.finding.sentence for each in found]),
         first.hint,
         sum(len(each.finding.trials) for each in found),
         sum(trials.values()),
     )
-
-
-def _together(sentences: Sequence[str]) -> str:
-    """Return sentences that differ only in numbers as one: '57 %' and '43 %' become '43–57 %'."""
-    numbers = zip(*(_NUMBER.findall(sentence) for sentence in sentences), strict=True)
-    ranges = iter([_range(values) for values in numbers])
-    return _NUMBER.sub(lambda _: next(ranges), sentences[0])
-
-
-def _range(values: tuple[str, ...]) -> str:
-    ordered = sorted(values, key=lambda value: float(value.replace(",", "")))
-    return ordered[0] if ordered[0] == ordered[-1] else f"{ordered[0]}–{ordered[-1]}"

@@ -136,7 +136,7 @@ class Finding:
 class CaseFinding:
     """A finding with the trials that have it.
 
-    Facts, hint and sentence are those of the first with the worst severity.
+    Facts, hint and sentence are those of the first with the worst severity; the sentence has the numbers of all like it.
     """
 
     code: FindingCode
