@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.unit.facts import agent_facts, case, host_use, steady_case
-from tests.unit.test_findings import OPEN, codes, open_agents, trial
+from tests.unit.test_findings import OPEN, STEADY, codes, open_agents, steady_agents, trial
 
 pytestmark = pytest.mark.table
 
@@ -49,3 +49,36 @@ def test_an_open_loop_is_judged_by_the_connections_that_it_used():
     judged = trial(**OPEN | {"case": replace(OPEN["case"], clients=10_000), "agents": agents})
 
     assert "connection-close" in codes(judged)
+
+
+@pytest.mark.silent("keepalive-limit", "connection-close")
+def test_connections_closed_after_a_timeout_are_not_the_servers_doing():
+    """A generator closes the connection of a request that timed out, and opens another."""
+    statuses = {200: 440, -2: 60}
+    agents = [
+        agent_facts(agent=name, generator="paced", connects=80, statuses=statuses) for name in ("local/0", "local/1")
+    ]
+
+    judged = trial(case=case(clients=40), agents=agents)
+
+    assert codes(judged).isdisjoint({"keepalive-limit", "connection-close"})
+
+
+def test_the_log_of_a_server_at_a_url_is_not_in_the_folder():
+    """Volley did not start it: 'server.log' would send the reader to a file that does not exist."""
+    own = trial(**STEADY, agents=steady_agents(hung=2))
+    foreign = trial(**STEADY | {"case": steady_case(external=True)}, agents=steady_agents(hung=2))
+
+    assert any("server.log" in each.hint for each in own.findings)
+    assert not any("server.log" in each.hint for each in foreign.findings)
+
+
+@pytest.mark.silent("generator-cpu")
+def test_an_agent_of_a_single_request_is_judged_over_its_whole_load():
+    """A rate of one request in two seconds: the one answer of an agent took 600 µs, its process used more CPU time."""
+    short = {"first_start_us": 1_000, "last_end_us": 1_600, "rows": 1, "cpu_us": 4_000, "cpu_busiest": 0.001}
+    agents = [replace(agent, **short, waiting_share=0.0007) for agent in open_agents()]
+
+    judged = trial(**OPEN | {"agents": agents, "ceilings_per_s": {"local": 1_000.0}})
+
+    assert "generator-cpu" not in codes(judged)

@@ -6,6 +6,7 @@ docs/findings.md explains them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from orchestrator.analyse.findings import arrivals, conduct, generator, measurement, server
 from orchestrator.facts import TrialFacts
@@ -16,7 +17,14 @@ Rule = Callable[[TrialFacts, Metrics | None], Iterator[Finding]]
 
 def find(facts: TrialFacts, metrics: Metrics | None) -> list[Finding]:
     """Apply every rule to a trial."""
-    return [finding for rule in RULES for finding in rule(facts, metrics)]
+    found = [finding for rule in RULES for finding in rule(facts, metrics)]
+    return [replace(each, hint=_without_log(each.hint)) for each in found] if facts.case.external else found
+
+
+def _without_log(hint: str) -> str:
+    """Return what to do about a server that Volley did not start: its log is not in the trial's folder."""
+    own = "the log of the server"
+    return hint.replace("server.log in the trial's folder", own).replace("server.log", own)
 
 
 # Causes come before what follows from them: that is the order in which they are shown.

@@ -44,11 +44,12 @@ def generator(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     The number would be about h2load.
     """
     for agent in facts.agents:
-        wanted = wanted_share(agent)
+        load_us = facts.case.load_us or 0
+        wanted = wanted_share(agent, load_us)
         numbers: dict[str, Fact] = {"agent": agent.agent, "busiest_share_of_a_core": agent.cpu_busiest}
         if agent.waiting_share:
             numbers["share_waiting_for_a_core"] = agent.waiting_share
-        sent_per_s = agent.rows / (_lasted_us(agent) / 1e6)
+        sent_per_s = agent.rows / (_lasted_us(agent, load_us) / 1e6)
         ceiling = facts.ceilings_per_s.get(host_of(agent.agent))
         if ceiling is not None:
             numbers |= {"sent_per_s": round(sent_per_s), "ceiling_per_s": round(ceiling)}
@@ -65,23 +66,24 @@ def _cpu_wording(agent: AgentFacts) -> str:
     return "waiting" if agent.waiting_share else ""
 
 
-def _lasted_us(agent: AgentFacts) -> int:
-    return max(1, agent.last_end_us - agent.first_start_us)
+def _lasted_us(agent: AgentFacts, load_us: int = 0) -> int:
+    # An agent of a low rate may send a single request: the time from its first to its last is not how long it ran.
+    return max(1, load_us, agent.last_end_us - agent.first_start_us)
 
 
-def mean_cpu(agent: AgentFacts) -> float:
-    """Return the share of one core that an agent used over its load."""
-    return agent.cpu_us / _lasted_us(agent)
+def mean_cpu(agent: AgentFacts, load_us: int = 0) -> float:
+    """Return the share of one core that an agent used over its load. load_us: how long a timed load lasts."""
+    return agent.cpu_us / _lasted_us(agent, load_us)
 
 
-def wanted_share(agent: AgentFacts) -> float:
-    """Return the share of a core that an agent needed.
+def wanted_share(agent: AgentFacts, load_us: int = 0) -> float:
+    """Return the share of a core that an agent needed. load_us: how long a timed load lasts.
 
     Its busiest second, or its mean plus the time it waited.
     """
     if not agent.waiting_share:
         return agent.cpu_busiest
-    return max(agent.cpu_busiest, mean_cpu(agent) + agent.waiting_share)
+    return max(agent.cpu_busiest, mean_cpu(agent, load_us) + agent.waiting_share)
 
 
 def other_run(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agents.cgroup import THRASH_FAULTS
-from agents.generators.contract import Model, Protocol
+from agents.generators.contract import Failure, Model, Protocol
 from agents.hostmeter import HostUse
 from agents.records import HostRole, ServerState
 from orchestrator.analyse.findings.registry import finding
@@ -160,6 +160,10 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
         return
     rows = sum(agent.rows for agent in facts.agents)
     opened, expected = _opened(facts)
+    # The generator closes the connection of a request that timed out; the window's are known, those around it alike.
+    timed_out = sum(agent.statuses.get(Failure.TIMEOUT, 0) for agent in facts.agents)
+    window_rows = sum(sum(agent.statuses.values()) for agent in facts.agents)
+    expected += timed_out * max(1.0, rows / window_rows) if window_rows else 0
     # h2load does not reopen HTTP/2 connections: only lost clients show.
     http2 = facts.case.protocol == Protocol.HTTP2
     reopened = not http2 and opened > expected

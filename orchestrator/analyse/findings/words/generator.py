@@ -134,7 +134,7 @@ ENTRIES = [
         (SUSPECT, INVALID),
         {
             "": Wording(
-                "{hung:count} of {slots:client|clients} had no answer any more at the end. They are counted as failed.",
+                "{hung:count} of {slots:client|clients} got no more answers at the end. They count as failed requests.",
                 "Check server.log: the server stopped answering on some connections, or they were cut.",
             )
         },
