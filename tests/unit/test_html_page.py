@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from agents.histogram import HdrCounts
 from benchmarks.made_run import make_run
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.cli.app import app
@@ -15,15 +16,17 @@ from orchestrator.facts import Environment
 from orchestrator.merge import merge
 from orchestrator.report.files import compare_file, write_page
 from orchestrator.report.format import with_interval
-from orchestrator.report.html import collect, doubts
+from orchestrator.report.html import collect, doubts, over_time
 from orchestrator.report.html.columns import columns
+from orchestrator.report.html.figures import Ratio, forest
 from orchestrator.report.html.page import ASSETS, PLOTLY, as_script
 from orchestrator.report.html.run import Stored, page
 from orchestrator.report.html.text import HIDDEN, visible, without_secrets
-from orchestrator.result import Compared, FindingCode, Time
+from orchestrator.result import CaseFinding, Compared, FindingCode, Severity, Time
 from orchestrator.stored.evaluate import evaluate_run
 from tests.hostile_page import EVIL, hostile_page
 from tests.unit.facts import T0_US, agent_facts, case, result, steady_case, trial_facts
+from tests.unit.page_runs import RUNS
 
 MEGABYTE = 1_000_000
 
@@ -279,3 +282,67 @@ def test_a_run_in_which_nothing_came_up_has_a_page():
     assert "How fast is flask?" in words(text)
     assert '<strong class="badge INVALID">' in words(text)
     assert figures(text) == {}
+
+
+def test_a_sweep_is_answered_once():
+    """The answer is a sentence, without the target's name before it and without a second full stop."""
+    text = words(page(*RUNS["sweep"](), Stored()))
+    assert text.count(" reaches a plateau at ") == 1
+    assert '<p class="answer">url reaches' in text and ".." not in text
+
+
+def test_a_note_in_a_valid_case_is_not_a_doubt_about_it():
+    """One code in two cases: SUSPECT in one, a note in the other."""
+    (summary, _) = RUNS["one-closed"]()
+    (only,) = summary.cases
+    hot = CaseFinding(FindingCode.SHARED_HOST, Severity.SUSPECT, [1], {}, "Use --hosts.", "They competed.")
+    note = replace(hot, severity=Severity.INFORMATION, sentence="They shared a machine.", hint="")
+    found = doubts.of_summary(
+        replace(summary, cases=[replace(only, case="a", findings=[note]), replace(only, case="b", findings=[hot])])
+    )
+    assert [(doubt.severity, doubt.sentence, len(doubt.places)) for doubt in found] == [
+        (Severity.SUSPECT, "They competed.", 1),
+        (Severity.INFORMATION, "They shared a machine.", 1),
+    ]
+    assert found[0].places[0].where.startswith("b:")
+
+
+@pytest.mark.parametrize("span", [(0.9, 1.1), (0.5, 2.0), (0.1, 20.0), (0.004, 500.0), (1e-6, 1e4)])
+def test_labels_of_ratios_do_not_overlap(span):
+    """1 is among them, and none is nearer to the next than its own width."""
+    ratio = Ratio("throughput", span[0], 1.0, span[1], None, "")
+    axis = forest([ratio], span, "f", "").views[0].layout["xaxis"]
+    at, length = np.log10(axis["tickvals"]), np.diff(axis["range"])[0]
+    assert "1×" in axis["ticktext"] and 2 <= len(at) <= 9
+    assert np.diff(at).min() > 0.05 * length
+
+
+def test_cases_far_apart_are_both_seen():
+    """Throughput by trial has a logarithmic axis where one case would lie on zero beside the other."""
+    slow, fast = (drawn(range(start, start + 2))[0] for start in (1, 3))
+    quick = [replace(t, metrics=replace(t.metrics, throughput_per_s=100 * t.metrics.throughput_per_s)) for t in fast]
+    for trials, kind in (([*slow, *fast], None), ([*slow, *quick], "log")):
+        figure = over_time.by_trial(trials, {case().name: 0})
+        assert figure.views[0].layout["yaxis"].get("type") == kind
+
+
+def test_a_last_interval_ends_with_the_window():
+    """A window of 0.5 s: the point of its only interval stands at 0.25 s, and the heatmap ends at 0.5 s."""
+    trials, counters = drawn()
+    (own,) = collect.collect(collect.by_case(trials, [case().name]), trials, counters.get)
+    time, heat = over_time.over_time([replace(own, windows_s=[0.5] * 3)])
+    assert time.views[0].data[0]["x"] == [0.25]
+    assert heat.views[0].data[0]["x"] == [0, 0.5]
+
+
+def test_percentiles_that_no_trial_has_are_not_in_the_legend():
+    """500 requests a second have no p99; a case without an answer has no line at all."""
+    trials, counters = drawn([1])
+    (own,) = collect.collect(collect.by_case(trials, [case().name]), trials, counters.get)
+    few = replace(columns(own, 300), p99_us=[None])
+    data, _ = over_time._lines(few)
+    assert [trace["name"] for trace in data if "name" in trace][:2] == ["throughput", "p50"]
+    assert "p99" not in {trace["name"] for trace in data}
+    none = replace(own, times={Time.SERVICE: collect.Spectrum()})
+    none.times[Time.SERVICE].add(HdrCounts())
+    assert over_time.spectrum([none], {own.name: 0}) is None

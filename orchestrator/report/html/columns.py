@@ -22,7 +22,7 @@ _BEHIND_P99 = 1000
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A case over time. A column is width_s long; at_s: where each begins.
+    """A case over time. A column is width_s long; at_s: where each begins; end_s: where the last one ends, with the window.
 
     answered_per_s: successful answers of one trial, the mean over the trials. errors_per_s: HTTP errors and failed requests.
     p50_us, p99_us: service time of successful answers, of all trials added up. heat: their number by bucket and column,
@@ -31,6 +31,7 @@ class Columns:
 
     width_s: int
     at_s: list[int]
+    end_s: float
     answered_per_s: list[float]
     errors_per_s: list[float]
     p50_us: list[float | None]
@@ -54,9 +55,11 @@ def columns(drawn: Drawn, most: int) -> Columns:
     kept = [k for k in every if lengths[k] >= _SLIVER * width_s * drawn.number]
     seen = [_percentiles_and_buckets(parts[OK].get(k, [])) for k in kept]
     heat, lowest = _matrix([buckets for _, _, buckets in seen])
+    last_s = (kept[-1] + 1) * width_s if kept else 0
     return Columns(
         width_s,
         [k * width_s for k in kept],
+        min(last_s, max(drawn.windows_s, default=last_s)),
         [_count(parts, k, [OK]) / lengths[k] for k in kept],
         [_count(parts, k, [name for name in CLASSES if name != OK]) / lengths[k] for k in kept],
         [p50 for p50, _, _ in seen],

@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One code, with every place that has it. The words are those of the worst place."""
+    """One code at one severity, with every place that has it. The words are those of the first place."""
 
     code: str
     severity: Severity
@@ -67,15 +67,18 @@ def of_trials(trials: Sequence[Trial]) -> list[Doubt]:
 
 
 def _grouped(found: Iterable[tuple[Finding | CaseFinding, str]]) -> list[Doubt]:
-    """Return one doubt for each code, the worst first."""
-    by_code: dict[str, list[tuple[Finding | CaseFinding, str]]] = {}
+    """Return one doubt for each code and severity, the worst first.
+
+    What is a note in one case and makes another SUSPECT has different words: a VALID case must not seem to be doubted.
+    """
+    alike: dict[tuple[str, Severity], list[tuple[Finding | CaseFinding, str]]] = {}
     for finding, where in found:
-        by_code.setdefault(str(finding.code), []).append((finding, where))
+        alike.setdefault((str(finding.code), finding.severity), []).append((finding, where))
     doubts = []
-    for code, those in by_code.items():
-        worst = min((finding for finding, _ in those), key=lambda finding: _ORDER.index(finding.severity))
+    for (code, severity), those in alike.items():
+        first, _ = those[0]
         places = [Place(where, finding.sentence, facts_in_words(finding.facts)) for finding, where in those]
-        doubts.append(Doubt(code, worst.severity, worst.sentence, worst.hint, meanings().get(code, []), places))
+        doubts.append(Doubt(code, severity, first.sentence, first.hint, meanings().get(code, []), places))
     return sorted(doubts, key=lambda doubt: _ORDER.index(doubt.severity))
 
 

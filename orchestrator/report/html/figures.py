@@ -22,8 +22,11 @@ PALETTE = ("#3b82f6", "#f59e0b", "#10b981", "#ec4899", "#8b5cf6", "#06b6d4", "#e
 GOOD, BAD, QUIET = "#16a34a", "#dc2626", "#8b949e"
 # Fewer points than these would hardly be seen as a line.
 _FEWEST_FOR_A_LINE = 5
-# Ratios that leave no room for a label beside that of 1.
-_NEAR_ONE = 0.8
+# The share of an axis of ratios that the label of 1 takes.
+_NEAR_ONE = 0.09
+# An axis of more decades than these has powers of ten only.
+_MOST_DECADES = 2
+_MOST_RATIOS = 6
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "triangle-down")
 
 
@@ -160,10 +163,10 @@ def capacity_curve(drawn: curve.Curve, texts: Sequence[str], name: str) -> Figur
     if drawn.limit is not None:
         label = f"objective {drawn.limit:g}"
         dashed = {"color": QUIET, "dash": "dash", "width": 2}
-        data.append(line(label, across, [drawn.limit] * 2, QUIET, label) | {"line": dashed})
+        data.append(line(label, across, [drawn.limit] * 2, QUIET, label, mode="lines") | {"line": dashed})
     if capacity is not None and capacity.low is not None and capacity.high is not None:
         label = f"capacity {count(capacity.estimate)}/s ({count(capacity.low)} to {count(capacity.high)}/s)"
-        data.append(line(label, [capacity.estimate] * 2, up, PALETTE[0], label))
+        data.append(line(label, [capacity.estimate] * 2, up, PALETTE[0], label, mode="lines"))
         shapes.append(
             {"type": "rect", "x0": capacity.low, "x1": capacity.high, "y0": 0, "y1": 1, "yref": "paper"}
             | {"fillcolor": PALETTE[0], "opacity": 0.18, "line": {"width": 0}, "layer": "below"}
@@ -218,9 +221,14 @@ def forest(rows: Sequence[Ratio], across: tuple[float, float], name: str, about:
 
 def _ratios(low: float, high: float) -> Json:
     """Return a logarithmic axis of ratios, with 1 among its numbers."""
-    at = [tick for tick in curve.ticks(low, high) if not _NEAR_ONE < tick < 1 / _NEAR_ONE]
-    ticks = sorted([*at, 1.0])
     ranged = [math.log10(low), math.log10(high)]
+    length = ranged[1] - ranged[0]
+    if length > _MOST_DECADES:
+        step = math.ceil(length / _MOST_RATIOS)
+        at = [10.0**n for n in range(math.ceil(ranged[0]), math.floor(ranged[1]) + 1) if n % step == 0]
+    else:
+        at = curve.ticks(low, high)
+    ticks = sorted([*(tick for tick in at if abs(math.log10(tick)) > _NEAR_ONE * length), 1.0])
     return axis("", type="log", range=ranged, tickvals=ticks, ticktext=[f"{tick:g}×" for tick in ticks])
 
 

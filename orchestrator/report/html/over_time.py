@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from orchestrator.report.html.collect import LEVELS, Drawn
 from orchestrator.report.html.columns import Columns, columns
 from orchestrator.report.html.figures import (
@@ -21,6 +23,7 @@ from orchestrator.report.html.figures import (
     ends,
     line,
     logarithmic,
+    rounded,
 )
 from orchestrator.result import SHAPE_PER_DECADE, Time, Trial, Verdict
 
@@ -31,13 +34,15 @@ MOST_POINTS = 600
 _PERCENTILES = {1: "min", 2: "p50", 10: "p90", 100: "p99", 1000: "p99.9", 10_000: "p99.99"}
 # Up to this number of trials each has its number on the axis.
 _EVERY_TICK = 24
+# On an axis from zero, a case this many times slower than another seems to answer nothing.
+_FAR_APART = 30
 
 
 def spectrum(drawn: Sequence[Drawn], colours: Mapping[str, int]) -> Figure | None:
     """Return percentiles of the times: response time first, because it is what users wait for."""
     views = []
     for time in (Time.RESPONSE, Time.SERVICE):
-        having = [own for own in drawn if time in own.times]
+        having = [own for own in drawn if time in own.times and np.isfinite(own.times[time].mean).any()]
         if not having:
             continue
         data: list[Json] = []
@@ -88,10 +93,17 @@ def by_trial(trials: Sequence[Trial], colours: Mapping[str, int]) -> Figure | No
         "xaxis": axis(
             "trial, in the order in which they ran", tickformat="d", **({"dtick": 1} if len(ran) <= _EVERY_TICK else {})
         ),
-        "yaxis": axis("requests per second", rangemode="tozero"),
+        "yaxis": _throughputs([trial.metrics.throughput_per_s for trial in ran if trial.metrics]),
     }
     notes = [f"Every {step}th trial of each case is shown."] if step > 1 else []
     return Figure("trials", "throughput by trial", [View("", data, layout)], 320, notes=notes)
+
+
+def _throughputs(per_s: Sequence[float]) -> Json:
+    """Return an axis from zero; a logarithmic one where slow cases would lie on zero beside fast ones."""
+    if 0 < min(per_s) < max(per_s) / _FAR_APART:
+        return logarithmic("requests per second", *ends(per_s))
+    return axis("requests per second", rangemode="tozero")
 
 
 def over_time(drawn: Sequence[Drawn]) -> list[Figure]:
@@ -112,15 +124,18 @@ def over_time(drawn: Sequence[Drawn]) -> list[Figure]:
 
 
 def _lines(those: Columns) -> tuple[list[Json], Json]:
-    x = [at + those.width_s / 2 for at in those.at_s]
+    x = [(at + min(at + those.width_s, those.end_s)) / 2 for at in those.at_s]
     with_errors = any(those.errors_per_s)
     times = [value / 1e3 for value in (*those.p50_us, *those.p99_us) if value is not None]
     span = "%{x} s: "
     marks = {"mode": "lines+markers", "marker": {"size": 5}}
     data = [
         line("throughput", x, those.answered_per_s, PALETTE[0], span + "%{y:,.4r} req/s", **marks),
-        line("p50", x, [_ms(v) for v in those.p50_us], PALETTE[2], span + "%{y:.3r} ms", yaxis="y2", **marks),
-        line("p99", x, [_ms(v) for v in those.p99_us], PALETTE[1], span + "%{y:.3r} ms", yaxis="y2", **marks),
+        *(
+            line(name, x, [_ms(v) for v in values], shade, span + "%{y:.3r} ms", yaxis="y2", **marks)
+            for name, values, shade in (("p50", those.p50_us, PALETTE[2]), ("p99", those.p99_us, PALETTE[1]))
+            if any(value is not None for value in values)
+        ),
     ]
     domains = ([0.68, 1], [0.32, 0.6], [0, 0.22]) if with_errors else ([0.56, 1], [0, 0.44], [0, 0])
     layout: dict[str, Any] = {
@@ -144,7 +159,7 @@ def _heatmap(those: Columns) -> tuple[list[Json], Json]:
     ]
     trace: Json = {
         "type": "heatmap",
-        "x": [*those.at_s, those.at_s[-1] + those.width_s],
+        "x": [*those.at_s, rounded(those.end_s)],
         "y": [float(f"{edge:.4g}") for edge in edges],
         # The page's script colours the logarithm, so that rare slow requests can be seen.
         "z": those.heat,

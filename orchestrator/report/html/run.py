@@ -13,6 +13,7 @@ from orchestrator.facts import Environment
 from orchestrator.merge import Merged
 from orchestrator.report import answer, curve
 from orchestrator.report import capacity as searched
+from orchestrator.report.format import objective
 from orchestrator.report.gates import of_objectives
 from orchestrator.report.html import doubts, head, over_time, ratios, tables
 from orchestrator.report.html.collect import MOST_TRIALS, Drawn, by_case, by_probe, collect
@@ -42,6 +43,7 @@ class Stored:
 @dataclass(frozen=True, slots=True)
 class _Search:
     result: Saturation
+    objective: str
     lines: list[str]
     figure: Figure
     table: tables.Table | None
@@ -50,6 +52,7 @@ class _Search:
 @dataclass(frozen=True, slots=True)
 class _Sweep:
     target: str
+    answer: str
     lines: list[str]
     figure: Figure
 
@@ -75,7 +78,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         question=head.question(summary, bool(sweeps)),
         name=stored.name,
         summary=summary,
-        sentences=[f"{sweep.target}: {sweep.lines[0]}." for sweep in sweeps] or answer.sentences(summary),
+        sentences=[sweep.answer for sweep in sweeps] or answer.sentences(summary),
         when=head.when(trials),
         where=head.where(stored.environment),
         environment=stored.environment,
@@ -96,7 +99,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         number_of_trials=len(trials),
         doubts=doubts.of_trials(trials) if summary.saturation else doubts.of_summary(summary),
         campaign=without_secrets(stored.campaign),
-        notes=_sampled(drawn),
+        notes=_sampled(drawn) if spectrum is not None or time else [],
     )
 
 
@@ -145,6 +148,7 @@ def _search(search: Saturation, i: int) -> _Search:
     table = tables.made(["due/s", "trial", "kind", "answered/s", *times, "errors", "verdict", "met"], rows)
     return _Search(
         search,
+        objective(search.slo),
         [*searched.limit_reached(search), f"{searched.measured_how(search)}."],
         capacity_curve(drawn, texts, f"curve-{i}"),
         table,
@@ -170,4 +174,4 @@ def _sweep(fit: Scaling, i: int) -> _Sweep:
         x = [least + (most - least) * step / 100 for step in range(101)]
         curve_ = x, [law(n, fit.lambda_per_s.estimate, fit.sigma.estimate, fit.kappa.estimate) for n in x]
     figure = scaling_plot(clients, [point.throughput_per_s for point in fit.points], curve_, f"sweep-{i}")
-    return _Sweep(fit.target, [scaling_answer(fit, fit.target), *law_in_words(fit)], figure)
+    return _Sweep(fit.target, scaling_answer(fit, fit.target), law_in_words(fit), figure)

@@ -190,7 +190,12 @@ def agents(trials: Sequence[Trial], cases: Sequence[str]) -> Table | None:
     ordered = sorted(lines.items(), key=lambda item: (cases.index(item[0][0]), item[0][1]))
     rows = [_agent(case, own, bounds.get(agent.rpartition("/")[0])) for (case, agent), own in ordered]
     columns = ["case", "agent", "requests", "p50, ms", "p99, ms", "start skew, ms", "clock bound, ms", "busiest thread"]
-    return made(columns, rows, "Service times: the lowest and the highest trial. Skew, bound and CPU: the worst trial.")
+    return made(
+        columns,
+        rows,
+        "Service times: the lowest and the highest trial. Start skew: from when the agent "
+        "should have started to its first request. Skew, bound and CPU: the worst trial.",
+    )
 
 
 def _agent(case: str, own: Sequence[AgentLine], bound_ns: int | None) -> Row:
