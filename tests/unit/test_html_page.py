@@ -288,7 +288,8 @@ def test_a_sweep_is_answered_once():
     """The answer is a sentence, without the target's name before it and without a second full stop."""
     text = words(page(*RUNS["sweep"](), Stored()))
     assert text.count(" reaches a plateau at ") == 1
-    assert '<p class="answer">url reaches' in text and ".." not in text
+    assert '<p class="answer">url reaches' in text
+    assert ".." not in text
 
 
 def test_a_note_in_a_valid_case_is_not_a_doubt_about_it():
@@ -313,7 +314,8 @@ def test_labels_of_ratios_do_not_overlap(span):
     ratio = Ratio("throughput", span[0], 1.0, span[1], None, "")
     axis = forest([ratio], span, "f", "").views[0].layout["xaxis"]
     at, length = np.log10(axis["tickvals"]), np.diff(axis["range"])[0]
-    assert "1×" in axis["ticktext"] and 2 <= len(at) <= 9
+    assert "1×" in axis["ticktext"]
+    assert 2 <= len(at) <= 9
     assert np.diff(at).min() > 0.05 * length
 
 
