@@ -33,8 +33,15 @@ def numbered(machines: list[Machine], inventory: Inventory, folder: Path) -> lis
 
 def our_address(inventory: Inventory, folder: Path) -> str:
     """Return the address at which the hosts reach this machine. Raises HostError."""
-    if inventory.coordinator.address is not None:
-        return inventory.coordinator.address
+    if (named := inventory.coordinator.address) is not None:
+        try:
+            # Ray takes no names, and the hosts may know other names than we do.
+            return str(socket.getaddrinfo(named, None, type=socket.SOCK_STREAM)[0][4][0])
+        except OSError:
+            raise HostError(
+                f"coordinator.address: this machine cannot resolve {named}",
+                "write an IP address of this machine that the hosts reach",
+            ) from None
     for member in members(inventory, folder):
         with contextlib.suppress(OSError, HostError):
             address = member.ssh.number()

@@ -1,4 +1,6 @@
-"""Errors that cross from a host as text."""
+"""Errors that cross from a host as text, and the address at which hosts reach the coordinator."""
+
+from pathlib import Path
 
 import pytest
 
@@ -6,8 +8,11 @@ from agents.generators.adapter import NotArmed
 from agents.generators.h2load import H2loadMissing
 from agents.images import BuildFailed
 from agents.server_host import EngineUnreachable, PortInUse
+from orchestrator.errors import HostError
 from orchestrator.fleet.hosts import failed
+from orchestrator.fleet.members import our_address
 from orchestrator.fleet.nodes import first_error
+from orchestrator.spec.inventory import Inventory
 
 
 @pytest.mark.parametrize("kind", [BuildFailed, EngineUnreachable, H2loadMissing, NotArmed, PortInUse])
@@ -39,3 +44,17 @@ def test_any_other_error_names_the_call():
 def test_the_first_error_of_a_log_is_shown(log, error):
     """Not the last line, which is often only a consequence."""
     assert first_error(log) == error
+
+
+@pytest.mark.process
+def test_the_coordinator_s_name_becomes_an_address():
+    """Ray takes no names; one that is unknown here is an error before anything starts."""
+    hosts = {"gen": {"address": "127.0.0.2", "roles": ["load"]}}
+
+    def address_of(name):
+        return our_address(Inventory.model_validate({"hosts": hosts, "coordinator": {"address": name}}), Path())
+
+    assert address_of("localhost") in ("127.0.0.1", "::1")
+    assert address_of("198.18.0.1") == "198.18.0.1"
+    with pytest.raises(HostError, match="cannot resolve coordinator.invalid"):
+        address_of("coordinator.invalid")
