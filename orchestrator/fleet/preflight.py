@@ -98,6 +98,8 @@ async def check(host: SshHost, machine: Machine, ports: Ports, sent: bool, coord
     if machine.load_address is not None:
         order["own"] = [machine.load_address]
     async with _taken(host, order) as found:
+        # A run holds a session for its guard, and needs another one beside it.
+        await host.run(":")
         if found.get("listen", "") is None:
             found["listen"] = await _way_back(address, ports.node_manager)
     found = {"address": _not_here(address), **found}

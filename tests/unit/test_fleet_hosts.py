@@ -56,5 +56,5 @@ def test_the_coordinator_s_name_becomes_an_address():
 
     assert address_of("localhost") in ("127.0.0.1", "::1")
     assert address_of("198.18.0.1") == "198.18.0.1"
-    with pytest.raises(HostError, match="cannot resolve coordinator.invalid"):
+    with pytest.raises(HostError, match=r"cannot resolve coordinator\.invalid"):
         address_of("coordinator.invalid")

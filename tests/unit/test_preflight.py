@@ -94,7 +94,7 @@ def test_a_coordinator_that_the_host_cannot_find(mini_hosts, trusted, first_port
     """Its name is unknown there, or another machine has its address."""
     found, fix = checked(mini_hosts, trusted, first_port, coordinator="coordinator.invalid")["way to the coordinator"]
 
-    assert "the name coordinator.invalid is unknown here" in found
+    assert "this machine cannot resolve coordinator.invalid" in found
     assert "coordinator.address" in fix
 
 
