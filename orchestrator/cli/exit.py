@@ -6,6 +6,7 @@ that the package `agents`, which they import, is its own.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -87,7 +88,17 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return _no_room(error)
     return _unexpected(error)
+
+
+def _no_room(error: OSError) -> int:
+    """Explain that a disk is full. What waits in standard output is dropped: it would fail again at the exit."""
+    where = error.filename or "the output or the run's folder"
+    _print(f"cannot write to {where}: {error.strerror}", "free some space, or write somewhere else (--out FOLDER)")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_UNREACHABLE
 
 
 def _unexpected(error: BaseException) -> int:

@@ -138,3 +138,19 @@ def test_a_name_that_does_not_exist_lists_the_runs_nearby():
     assert done.returncode == 2
     assert b"does not exist" in done.stderr
     assert f"     {RUN}".encode() in done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
+@pytest.mark.parametrize("arguments", [["show", RUN], ["--version"]])
+def test_an_output_on_a_full_disk_is_not_a_bug(arguments):
+    """The file that standard output was redirected to cannot grow."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*VOLLEY, *map(str, arguments)], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+
+    assert done.returncode == 4
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "->" in done.stderr
