@@ -208,8 +208,9 @@ class Family:
             elif metric.name == errors and spotless:
                 made.append(self._made(metric, Conclusion.EQUIVALENT, "no errors on either side"))
             else:
-                counts = " and ".join(str(len(side)) for side in values[metric.name])
-                why = f"{metric.name.label} is known in {counts} of their trials, and each side needs two"
+                counts = [len(side) for side in values[metric.name]]
+                known = " and ".join(map(str, counts)) if any(counts) else "none"
+                why = f"{metric.name.label} is known in {known} of their trials, and each side needs two"
                 made.append(self._incomparable(metric, why))
         return made
 

@@ -105,12 +105,15 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
         yield from _case_lines(capability, calibrate)
     for warning in too_few(loaded.campaign):
         yield from fill(f"warning: {warning}", WIDTH, rest="  ")
-    yield "order: " + " ".join(f"{trial.number}:{trial.case.name}" for trial in plan.trials)
-    yield "slots for agents: " + ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
+    order = " ".join(f"{trial.number}:{trial.case.name}" for trial in plan.trials)
+    yield from fill(f"order: {order}", WIDTH, rest="  ")
+    slots = ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
+    yield from fill(f"slots for agents: {slots}", WIDTH, rest="  ")
     least, most = requests_of(plan, loaded.campaign.least_repetitions), requests_of(plan, plan.blocks)
     yield f"requests: {_in_words(least)}" + ("" if least == most else f"; at most {_in_words(most)}")
     low, high = _estimate_s(plan, loaded, hosts)
-    yield f"time: between {low:.0f} and {high:.0f} s; nothing was started"
+    took = f"about {low:.0f} s" if round(low) == round(high) else f"between {low:.0f} and {high:.0f} s"
+    yield f"time: {took}; nothing was started"
 
 
 def _require_room(work: CampaignTrials) -> None:

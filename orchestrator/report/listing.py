@@ -93,10 +93,14 @@ def _result(run: ListedRun) -> str:
     return f"{run.done} of {run.planned} trials" if run.planned is not None else done
 
 
+# What `volley resume` refuses: these runs do not record the command that started them.
+_NOT_RESUMED = (BENCH, SWEEP)
+
+
 def _next(runs: Sequence[ListedRun], width: int) -> list[str]:
     """Return the commands for the newest finished run and the newest that is unfinished, and what is unreadable."""
     finished = next((run for run in runs if run.verdict is not None), None)
-    unfinished = next((run for run in runs if run.state == "unfinished"), None)
+    unfinished = next((run for run in runs if run.state == "unfinished" and run.kind not in _NOT_RESUMED), None)
     lines = []
     if finished is not None:
         lines.append(f"Show       volley show {finished.path}")

@@ -203,3 +203,11 @@ def test_every_state_of_a_gate_stands_on_every_page():
     assert "compared 2026-11-26 23:30 UTC" in markdown
     assert compared.outcome == "FAIL"
     assert asdict(compared.gates[0])["interval"]["low"] == pytest.approx(-0.1633)
+
+
+@pytest.mark.parametrize(("kind", "resumed"), [("run", True), ("saturate", True), ("bench", False), ("sweep", False)])
+def test_only_a_run_that_can_be_resumed_is_offered(kind, resumed):
+    """A bench does not record its command: resume refuses it."""
+    run = ListedRun(path=Path("runs/x-20260101T000000Z"), started=None, campaign=kind, kind=kind, done=1, planned=3)
+
+    assert any("volley resume" in str(piece) for piece in listing.render([run], NOW)) is resumed
