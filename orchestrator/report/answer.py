@@ -73,14 +73,16 @@ def subject(case: CaseResult) -> str:
 
 
 def _named(target: str, urls: Sequence[str]) -> str:
-    """Return a target's name, or its URL where the name was made of that. Of several paths none stands for all."""
+    """Return a target's name, or its URL where the name was made of that. Neither passwords nor queries are shown."""
     if not urls:
         return "The server" if target == OTHERWISE else target
     parts = [urlsplit(url) for url in urls]
     paths = [part.path + (f"?{part.query}" if part.query else "") for part in parts]
     if target not in (OTHERWISE, url_name(urls[0], paths if len(urls) > 1 else ())):
         return target
-    return urls[0] if len(urls) == 1 else f"{parts[0].scheme}://{parts[0].netloc}"
+    first = parts[0]
+    place = f"{first.scheme}://{first.netloc.rpartition('@')[2]}"
+    return f"{place} ({len(urls)} paths)" if len(urls) > 1 else place + (first.path or "/") + "?…" * bool(first.query)
 
 
 def of_case(case: CaseResult, summary: Summary) -> str:

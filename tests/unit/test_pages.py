@@ -13,7 +13,7 @@ from orchestrator.analyse.cases import summarise
 from orchestrator.analyse.people import p_value
 from orchestrator.cli import streams
 from orchestrator.cli.results_show import show, show_all
-from orchestrator.report import answer, claims, comparison, pull_request, terminal, trend
+from orchestrator.report import claims, comparison, pull_request, terminal, trend
 from orchestrator.report.finding import entries
 from orchestrator.report.format import objective
 from orchestrator.report.sparkline import bar, rebinned, sparkline
@@ -32,7 +32,6 @@ from orchestrator.result import (
 from orchestrator.slo import Metric
 from orchestrator.spec.slo import terms
 from orchestrator.stored.evaluate import Finished
-from orchestrator.url_name import url_name
 from tests.unit import page_runs
 from tests.unit.facts import host_use, steady_case
 from tests.unit.test_findings import OPEN, STEADY, steady_agents, trial
@@ -291,21 +290,3 @@ def test_a_comparison_names_metrics_in_words():
 
     assert all(re.search(rf"^  {re.escape(metric.label)} +\+40 %", page, re.MULTILINE) for metric in ComparedMetric)
     assert not re.search(r"[a-z]_[a-z]", page)
-
-
-@pytest.mark.parametrize(
-    ("target", "urls", "shown"),
-    [
-        ("127.0.0.1-8000_search", ["http://127.0.0.1:8000/search"], "http://127.0.0.1:8000/search"),
-        (url_name("http://h/?q=x"), ["http://h/?q=x"], "http://h/?q=x"),
-        (url_name("http://h/", ["/a", "/b"]), ["http://h/a", "http://h/b"], "http://h"),
-        ("url", ["http://h/"], "http://h/"),
-        ("shop", ["http://127.0.0.1:8000/search"], "shop"),
-        ("shop", [], "shop"),
-    ],
-)
-def test_a_target_that_is_named_after_its_url_is_shown_as_the_url(target, urls, shown, summary):
-    """That is what was typed. A name that a campaign gives stays."""
-    case = replace(summary.cases[0], target=target, urls=urls)
-
-    assert answer.subject(case) == shown
