@@ -30,7 +30,7 @@ def render(searches: Sequence[Saturation], width: int) -> list[Any]:
         drawn = curve.drawn(curve.curve_of(search), width)
         lines += ["", *drawn.split("\n")] if drawn.plain else []
         lines += _probes(search, width)
-        began = f"The search began at the closed-loop throughput of {digits(search.start_per_s)} req/s."
+        began = f"In the closed loop, as fast as it can, it answered {digits(search.start_per_s)} req/s."
         how = [began, f"{valid_for(search)}." if valid_for(search) else ""]
         lines += ["", *wrapped(" ".join(how).strip(), width, "  ")] if search.curve else []
     return lines

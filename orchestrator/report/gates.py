@@ -105,7 +105,7 @@ def sentence(states: Sequence[GateState], noun: str) -> str:
         )
         return f"The {noun} {verb}."
     if counts[GateState.PASSED] == total:
-        return f"All {total} {noun}s passed."
+        return f"Both {noun}s passed." if total == 2 else f"All {total} {noun}s passed."
     parts = [
         f"{counts[state]} {verb if counts[state] == 1 else verbs}"
         for state, verb, verbs in (
