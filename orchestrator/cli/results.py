@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -53,7 +54,8 @@ def report(
             write(junit, pull_request.junit(finished.summary, known, strict))
         if markdown is not None:
             write(markdown, pull_request.markdown(finished.summary, known, report_url))
-    show(finished, as_json)
+    # The page takes a moment: the results are shown before it is there.
+    show(finished, as_json, has_report(finished) or os.access(finished.path, os.W_OK))
     page = write_page(finished)
     if open_ and page is not None:
         _open(page)

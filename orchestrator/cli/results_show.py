@@ -88,6 +88,7 @@ def write_page(finished: Finished) -> Path | None:
         return write(finished.path, finished.summary, finished.trials)
     except OSError as error:
         typer.echo(f"warning: report.html cannot be written in {finished.path}: {error.strerror}", err=True)
+        typer.echo("  -> copy the run's folder to one that you can write to, and call volley report there", err=True)
         return None
 
 

@@ -124,7 +124,13 @@ class _Terminal:
         columns, _ = self._painter.size()
         width = max(20, columns - 1)
         stamp, indent = f"{now_s - self._began:6.1f} s  ", " " * _INDENT
-        folded = textwrap.wrap(self._marks.plain(text.strip()), width, initial_indent=indent, subsequent_indent=indent)
+        folded = textwrap.wrap(
+            self._marks.plain(text.strip()),
+            width,
+            initial_indent=indent,
+            subsequent_indent=indent,
+            break_on_hyphens=False,  # so that a path or a command can be copied
+        )
         first = (folded or [indent])[0][_INDENT:]
         return [self._rendered(f"[dim]{stamp}[/dim]") + first, *folded[1:]]
 

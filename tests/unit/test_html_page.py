@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ from orchestrator.report.html.columns import columns
 from orchestrator.report.html.figures import Ratio, forest
 from orchestrator.report.html.page import ASSETS, PLOTLY, as_script
 from orchestrator.report.html.run import Stored, page
-from orchestrator.report.html.text import HIDDEN, visible, without_secrets
+from orchestrator.report.html.text import HIDDEN, unbroken, visible, without_secrets
 from orchestrator.result import CaseFinding, Compared, FindingCode, Severity, Time
 from orchestrator.stored.evaluate import evaluate_run
 from tests.hostile_page import EVIL, hostile_page
@@ -267,6 +268,24 @@ def test_report_writes_the_page_again_and_opens_it(tmp_path, monkeypatch):
     assert "no web browser was found" in str(failed.exception)
 
 
+def test_a_page_that_cannot_be_written_is_not_named(tmp_path, monkeypatch):
+    """The results are shown without a link to a page that is not there; the warning says what to do."""
+    from typer.testing import CliRunner
+
+    run = make_run(tmp_path, 4)
+    (run / "report.html").unlink(missing_ok=True)
+
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK)
+    monkeypatch.setattr("orchestrator.report.files.write_page", refused)
+    done = CliRunner().invoke(app, ["report", str(run)])
+    assert done.exit_code == 0
+    assert "Report " not in done.stdout
+    assert "copy the run's folder" in done.stderr
+
+
 def test_the_page_of_a_comparison_is_beside_that_of_the_candidate(tmp_path):
     """Named after the baseline, whatever that is called."""
     assert compare_file(tmp_path, Compared("../a b\x1b", "n", [], [], [])) == tmp_path / "compare-a-b.html"
@@ -348,3 +367,24 @@ def test_percentiles_that_no_trial_has_are_not_in_the_legend():
     none = replace(own, times={Time.SERVICE: collect.Spectrum()})
     none.times[Time.SERVICE].add(HdrCounts())
     assert over_time.spectrum([none], {own.name: 0}) is None
+
+
+def test_a_run_without_a_finished_trial_does_not_seem_to_have_been_checked():
+    """No empty tables, and no 'no check found a reason to distrust these numbers' under INVALID."""
+    text = words(page(summarise("c", [case()], [], 1, None, 0.03), [], Stored()))
+    assert "No trial has finished: there are no numbers." in text
+    assert "distrust" not in text
+    assert "<table" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("(95 % interval 2 ms", "(95\u00a0% interval 2\u00a0ms"),
+        ("5 segments, 3 seconds", "5 segments, 3 seconds"),
+        ("p99 of 3 s.", "p99 of 3\u00a0s."),
+    ],
+)
+def test_no_line_ends_between_a_number_and_its_unit(text, shown):
+    """Sentences of the page; other words after numbers may begin a line."""
+    assert unbroken(text) == shown

@@ -167,3 +167,11 @@ def test_quiet_shows_nothing(capsys):
     progress.Progress(quiet=True).show(Event("run", "run b"))
 
     assert capsys.readouterr().err == ""
+
+
+def test_a_command_above_the_block_is_not_cut_at_a_hyphen(monkeypatch):
+    """It can be copied from a line of its own."""
+    shown = progress._Terminal(io.StringIO())
+    monkeypatch.setattr(shown._painter, "size", lambda: (80, 24))
+    name = "runs/saturate-saturation-20261126T190138Z"
+    assert f"          {name}" in shown._staying(f"interrupted; continue with: volley resume {name}", 12.7)

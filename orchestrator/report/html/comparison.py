@@ -72,6 +72,7 @@ def page(compared: Compared, sides: Sequence[Side]) -> str:
         results=tables.results(together),
         doubts=doubts.of_summary(together),
         searches=[],
+        number_of_trials=sum(len(side.finished.trials) for side in sides),
         notes=[],
     )
 

@@ -139,7 +139,11 @@ def _lines(those: Columns) -> tuple[list[Json], Json]:
     ]
     domains = ([0.68, 1], [0.32, 0.6], [0, 0.22]) if with_errors else ([0.56, 1], [0, 0.44], [0, 0])
     layout: dict[str, Any] = {
-        "xaxis": axis("seconds since the window began", rangemode="tozero", anchor="y3" if with_errors else "y2"),
+        "xaxis": axis(
+            "seconds since the window began",
+            range=[0, rounded(1.02 * those.end_s)],
+            anchor="y3" if with_errors else "y2",
+        ),
         "yaxis": axis("req/s", rangemode="tozero", domain=domains[0]),
         "yaxis2": logarithmic("service time, ms", *ends(times)) | {"domain": domains[1]},
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.report.html.figures import Figure
-from orchestrator.report.html.text import visible
+from orchestrator.report.html.text import unbroken, visible
 
 ASSETS = Path(__file__).parent / "assets"
 PLOTLY = "plotly-cartesian-4.1.1.min.js"
@@ -24,7 +24,7 @@ def templates() -> Any:
     """Return the templates. Names and messages come from files and servers: whatever is put in is escaped."""
     import jinja2
 
-    return jinja2.Environment(
+    found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent.parent / "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -32,6 +32,8 @@ def templates() -> Any:
         lstrip_blocks=True,
         finalize=_shown,
     )
+    found.filters["unbroken"] = unbroken
+    return found
 
 
 def _shown(value: object) -> object:
