@@ -98,7 +98,8 @@ def test_a_capacity_that_no_soak_held_is_a_failure_everywhere():
     words, sentence = "not sustained: a soak failed at 680/s", "shop did not sustain p99 &lt; 50 ms and errors &lt; 1 %"
 
     assert "shop did not sustain p99 < 50 ms and errors < 1 %: a soak failed at 680" in printed(*render(found))
-    assert f"{sentence}: a soak failed at 680 requests per second." in html_page(summary, [], Stored())
+    page = html_page(summary, [], Stored()).replace("\u00a0", " ")
+    assert f"{sentence}: a soak failed at 680 requests per second." in page
     assert words in pull_request.markdown(summary)
     assert re.search(f'<failure message="{words}', pull_request.junit(summary))
     assert summary_document(summary)["saturation"][0]["soak_failed_per_s"] == 680.0
@@ -170,7 +171,10 @@ def test_the_html_page_says_what_the_terminal_says_and_needs_no_network():
     ends = view["layout"]["xaxis"]["range"]
 
     assert evil not in page
-    assert "holds 700 requests per second with p99 &lt; 50 ms and errors &lt; 1 % (680–720, confirmed)." in words
+    assert (
+        "holds 700 requests per second with p99 &lt; 50 ms and errors &lt; 1 % (680–720, confirmed)."
+        in words.replace("\u00a0", " ")
+    )
     assert "objective 50" in names
     assert (view["layout"]["shapes"][0]["x0"], view["layout"]["shapes"][0]["x1"]) == (680.0, 720.0)
     assert 10 ** ends[0] < 350
