@@ -30,7 +30,7 @@ def test_a_search_on_a_container_that_is_killed_goes_on_where_it_was(tmp_path):
     assert sorted(trial["facts"]["number"] for trial in trials.values()) == list(range(1, len(trials) + 1))
     assert [probe["trial"] for probe in found["curve"]] == list(range(2, len(trials) + 1))
     assert json.loads((run / "summary.json").read_text())["saturation"] == [found]
-    assert "Objective: p50 &lt; 100ms, errors &lt; 1%" in page
+    assert "p50 &lt; 100 ms and errors &lt; 1 %" in page
     assert page.count('<tr><th scope="row">') >= len(found["curve"])
     if not busy(trials.values()):
         assert (found["ending"], found["confirmed"]) == ("capacity", True), found

@@ -72,7 +72,7 @@ def test_live_counters_grow_and_end_at_the_result(tmp_path, options):
     assert value(last, "volley_trials_total") == 2
     assert value(last, "volley_retries_total") == 0
     for outcome in ("ok", "http_error", "failed"):
-        assert value(last, "volley_requests_total", outcome=outcome, case="url/load") == case["requests"][outcome]
+        assert value(last, "volley_requests_total", outcome=outcome, case=case["case"]) == case["requests"][outcome]
     assert case["requests"]["http_error"] > 0
     assert value(last, "volley_service_time_seconds_count") == case["requests"]["ok"]
     assert value(last, "volley_logged_requests_total") > case["requests"]["ok"]
