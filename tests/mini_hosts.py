@@ -81,6 +81,7 @@ class MiniHosts:
         self.client_key.chmod(0o600)
         (folder / "authorized").write_bytes(key.export_public_key())
         self._networks: list[str] = []
+        self._lan: str | None = None
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(
@@ -94,12 +95,14 @@ class MiniHosts:
         settings: str = "",
         mount: str = "",
         network: int = 0,
+        lan: str = "",
         certificates: dict[str, Callable[[asyncssh.SSHKey], asyncssh.SSHCertificate]] | None = None,
     ) -> MiniHost:
         """Start a host. files: of its home. kinds: of its host keys. settings: lines for sshd_config.
 
         mount: options of a tmpfs that is mounted on the home. network: 4 or 6, for a network namespace
-        with an address of that family. certificates: what makes those of host keys, by kind.
+        with an address of that family. lan: "open" for one in a network that all such hosts share, "alone" for one
+        there that reaches this machine only. certificates: what makes those of host keys, by kind.
         """
         import asyncssh
 
@@ -126,10 +129,10 @@ class MiniHosts:
             make(keys[kind]).write_certificate(str(folder / f"{kind}-cert.pub"))
             config.append(f"HostCertificate {folder / kind}-cert.pub")
         coordinator, inside = address, []
-        if network:
-            namespace, coordinator, address = self._connect(network)
+        if network or lan:
+            namespace, coordinator, address = self._connect(network) if network else self._plug(lan == "alone")
             inside = ["nsenter", f"--net=/run/netns/{namespace}"]
-        port = SSH_PORT if network else free_port(address)
+        port = SSH_PORT if inside else free_port(address)
         (folder / "sshd_config").write_text("\n".join([f"ListenAddress {address}", f"Port {port}", *config]) + "\n")
         process = subprocess.Popen(
             [*inside, "unshare", "--mount", "--propagation", "private", "sh", "-c", _START, "sh", str(folder), mount],
@@ -172,6 +175,37 @@ class MiniHosts:
         # To the addresses of this machine in other networks: hosts of one fleet share a coordinator.
         _ip("-n", namespace, "route", "add", "default", "via", here)
         return namespace, here, there
+
+    def _plug(self, alone: bool) -> tuple[str, str, str]:
+        """Create a network namespace on the shared network; return its name, this machine's address, and the host's.
+
+        The bridge has a namespace of its own, because this machine's firewall may drop what it forwards.
+        """
+        if self._lan is None:
+            taken = subprocess.run(["ip", "-o", "address"], capture_output=True, text=True, check=True).stdout
+            number = next(n for n in range(64, 250) if f"198.18.{n}." not in taken)
+            switch = self._lan = f"mini-{number}"
+            self._networks.append(switch)
+            _ip("netns", "add", switch)
+            _ip("link", "add", switch, "type", "veth", "peer", "name", "uplink", "netns", switch)
+            _ip("address", "add", f"198.18.{number}.1/24", "dev", switch)
+            _ip("link", "set", switch, "up")
+            _ip("-n", switch, "link", "add", "br0", "type", "bridge")
+            _ip("-n", switch, "link", "set", "br0", "up")
+            _ip("-n", switch, "link", "set", "uplink", "master", "br0", "up")
+        switch, own = self._lan, len(self._networks) + 1
+        base = f"198.18.{switch.partition('-')[2]}"
+        namespace = f"{switch}-{own}"
+        self._networks.append(namespace)
+        _ip("netns", "add", namespace)
+        _ip("-n", switch, "link", "add", f"port{own}", "type", "veth", "peer", "name", "eth0", "netns", namespace)
+        _ip("-n", switch, "link", "set", f"port{own}", "master", "br0", "up")
+        _ip("-n", namespace, "link", "set", "lo", "up")
+        _ip("-n", namespace, "address", "add", f"{base}.{own}/{32 if alone else 24}", "dev", "eth0")
+        _ip("-n", namespace, "link", "set", "eth0", "up")
+        if alone:
+            _ip("-n", namespace, "route", "add", f"{base}.1", "dev", "eth0")
+        return namespace, f"{base}.1", f"{base}.{own}"
 
     def inventory(self, hosts: dict[str, dict[str, Any]], **settings: Any) -> Path:
         """Write an inventory of hosts and their settings; return its path."""

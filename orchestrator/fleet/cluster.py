@@ -108,7 +108,8 @@ def nodes_for(claim: Claim, inventory: Inventory, folder: Path, machines: list[M
             raise HostError("the fleet runs another version of Volley", "restart it: volley hosts up --hosts INVENTORY")
         return keeper.KeptNodes(claim, state)
     fleet = members(inventory, folder, machines)
-    nodes = Nodes(claim, our_address(inventory, folder), raynode.pinned(inventory.ports), None, fleet)
+    ports = raynode.pinned(inventory.ports)
+    nodes = Nodes(claim, our_address(inventory, folder), ports, None, fleet, relay=inventory.environment == "relay")
     return OwnNodes(nodes, Background())
 
 

@@ -97,6 +97,7 @@ MODULES = (
     "readiness.py",
     "recorder.py",
     "records.py",
+    "relay.py",
     "requestlog.py",
     "rows.py",
     "sampler.py",

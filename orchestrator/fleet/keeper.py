@@ -349,7 +349,8 @@ async def _keep(inventory: Inventory, folder: Path, install: bool, wait_s: float
     fleet = f"fleet-{os.getpid()}-{os.urandom(3).hex()}"
     hosts = members(inventory, folder)
     claim = Claim(fleet, fleet, wait_s, fleet=True)
-    nodes = Nodes(claim, our_address(inventory, folder), raynode.pinned(inventory.ports), None, hosts)
+    ports = raynode.pinned(inventory.ports)
+    nodes = Nodes(claim, our_address(inventory, folder), ports, None, hosts, relay=inventory.environment == "relay")
     try:
         errors = await nodes.up(lambda text: _report(Report(ReportKind.PROGRESS, text)), install, partly=True)
         for error in errors:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import re
 import secrets
@@ -19,6 +20,8 @@ from orchestrator.fleet.environment import Archive, archives, have_zstd, project
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
 from orchestrator.fleet.place import LOOPBACK, Machine
 from orchestrator.fleet.raynode import Ports
+from orchestrator.fleet.relay import EnvironmentRelay
+from orchestrator.fleet.relay_plan import DIRECT_UP_TO
 from orchestrator.fleet.ssh import ConnectionLimit, SshHost
 from orchestrator.fleet.take_all import take_all
 from orchestrator.spec.text import authority
@@ -67,27 +70,41 @@ _TROUBLE = {
 class Member:
     """A host of the fleet: what it offers, its connection, its guard, and whether its node is up.
 
-    zstd: whether it can unpack that.
+    zstd: whether it can unpack that. ours: what runs our own modules there, once they were sent.
     """
 
     machine: Machine
     ssh: SshHost
     guard: Guard | None = None
     zstd: bool = False
+    ours: provision.Prepared | None = None
     is_up: bool = False
 
 
 class Nodes:
     """The coordinator's node and those of the members. All coroutines run on one event loop."""
 
-    def __init__(self, claim: Claim, address: str, ports: Ports, here: Machine | None, members: list[Member]) -> None:
-        """here: what this machine itself offers as a host; None when it only coordinates."""
+    def __init__(
+        self,
+        claim: Claim,
+        address: str,
+        ports: Ports,
+        here: Machine | None,
+        members: list[Member],
+        *,
+        relay: bool = True,
+    ) -> None:
+        """here: what this machine itself offers as a host; None when it only coordinates.
+
+        relay: let many hosts pass the environment on to each other.
+        """
         self.claim = claim
         self.address = address
         self.ports = ports
         self.members = members
         self.token = _token()
         self._here = here
+        self._relay = relay
         self._connecting = ConnectionLimit()
         self._head: Guard | None = None
         self._own: Archive | None = None
@@ -125,8 +142,13 @@ class Nodes:
                 # Nothing is sent to a host and nothing starts there before it is ours: that would disturb another run.
                 await take_all(guards, self.claim, notify)
             taken = [member for member in self.members if member.guard is not None]
-            joining = [self._join(member, head, packed, install, notify) for member in taken]
-            errors += _errors(await asyncio.gather(*joining, return_exceptions=True), partly)
+            relay = await self._relay_to(taken, packed, notify)
+            try:
+                joining = [self._join(member, head, packed, relay, install, notify) for member in taken]
+                errors += _errors(await asyncio.gather(*joining, return_exceptions=True), partly)
+            finally:
+                if relay is not None:
+                    relay.close()
             await head
         finally:
             for task in (head, packed):
@@ -185,7 +207,8 @@ class Nodes:
         if not install:
             provision.require_ready(host, surveyed, member.machine.roles)
         member.zstd = surveyed.zstd is not None
-        guard = await guard_there(host, await provision.send(host, [self._project()], member.zstd))
+        member.ours = await provision.send(host, [self._project()], member.zstd)
+        guard = await guard_there(host, member.ours)
         try:
             command = raynode.member_command(self.head_address, member.machine, self.ports)
             await guard.ask(self._order(command, LEASE_S))
@@ -194,11 +217,25 @@ class Nodes:
             raise
         member.guard = guard
 
+    async def _relay_to(
+        self, members: list[Member], packed: asyncio.Task[list[Archive]] | None, notify: Notify
+    ) -> EnvironmentRelay | None:
+        """Return what hosts pass the packages on with; None where they are few. An error in packing is left to _join."""
+        if not self._relay or packed is None or len(members) <= DIRECT_UP_TO:
+            return None
+        with contextlib.suppress(HostError):
+            packages = (await asyncio.shield(packed))[0]
+            relay = EnvironmentRelay(packages, self.ports.relay, self.claim.mark, notify)
+            await relay.ask([(member.ssh, member.zstd) for member in members])
+            return relay
+        return None
+
     async def _join(
         self,
         member: Member,
         head: asyncio.Task[None],
         packed: asyncio.Task[list[Archive]] | None,
+        relay: EnvironmentRelay | None,
         install: bool,
         notify: Notify,
     ) -> None:
@@ -212,6 +249,9 @@ class Nodes:
                 provision.require_ready(host, await provision.survey(host), member.machine.roles)
             environment = await asyncio.shield(packed)
             await preflight.prepare(host, member.machine.address, self.ports, await provision.has(host, environment))
+            if relay is not None and member.ours is not None:
+                await relay.deliver(host, member.machine.address, member.ours)
+            # Whatever is still missing.
             prepared = await provision.send(host, environment, member.zstd)
             if prepared.sent_bytes:
                 notify(f"host {host.name}: sent {prepared.sent_bytes / 1e6:.0f} MB")

@@ -142,7 +142,7 @@ async def _send_one(host: SshHost, archive: Archive, zstd: bool) -> int:
     # Unpacked under another name and then renamed, so a folder of this name is always complete.
     draft = f'"{FOLDER}/.{archive.name}.$$"'
     command = (
-        f"umask 077 && mkdir -p {draft} && {unpack} -C {draft} && "
+        f"umask 077 && mkdir -p {draft} && {{ {unpack} -C {draft} || {{ rm -rf {draft}; false; }}; }} && "
         f"{{ mv -T {draft} {place} 2>/dev/null || {{ rm -rf {draft}; test -d {place}; }}; }}"
     )
     path = await asyncio.to_thread(archive.packed, zstd)

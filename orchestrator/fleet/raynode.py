@@ -56,6 +56,7 @@ class Ports:
     last_worker: int = 0
     clock_server: int = 0
     clock_load: int = 0
+    relay: int = 0
 
     def firewall_rule(self) -> str:
         """Return what a firewall must allow for a fleet with pinned ports, as an imperative clause."""
@@ -79,6 +80,8 @@ def pinned(first: int) -> Ports:
         last_worker=first + inventory.FIRST_WORKER + inventory.WORKERS - 1,
         clock_server=first + inventory.CLOCK_SERVER,
         clock_load=first + inventory.CLOCK_LOAD,
+        # No node listens while another host calibrates, nor does one calibrate while nodes start.
+        relay=first + inventory.TRIVIAL,
     )
 
 

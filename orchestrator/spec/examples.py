@@ -124,6 +124,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "ssh_config": "none",
         "host_keys": "accept-new",
         "images": "send",
+        "environment": "direct",
         "ports": 21000,
     },
 }

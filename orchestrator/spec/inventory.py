@@ -79,6 +79,8 @@ class Inventory(Model):
     """accept-new records the key of an unknown host, and the results say so."""
     images: Literal["build", "send"] = "build"
     """build: send the build context to the server host and build there. send: build here and send the image."""
+    environment: Literal["relay", "direct"] = "relay"
+    """relay: if more than 8 hosts lack the environment, they pass it on. direct: this machine sends it to each."""
     ports: Annotated[int, Field(ge=1024, le=65000)] = 20000
     """The first port of the range that the hosts and the coordinator use among themselves."""
 
