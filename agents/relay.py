@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http.client
 import http.server
 import json
 import os
@@ -33,6 +34,7 @@ CHUNK_BYTES = 1 << 18
 SILENT_S = 5.0
 # Connections that are open at a time; those of strangers end at the token.
 AT_ONCE = 4
+SETTLED_TRIES = 50
 PATH = "/archive"
 
 
@@ -63,11 +65,15 @@ class Order:
     deadline_s: float
 
 
-def receive(source: IO[bytes], order: Order, file: IO[bytes], deadline: float = float("inf")) -> None:
-    """Write the packed archive to a file while it is read, and verify it. Raises Failed, OSError."""
+def receive(source: Any, order: Order, file: IO[bytes], deadline: float = float("inf")) -> None:
+    """Write the packed archive to a file while it is read, and verify it. Raises Failed, OSError.
+
+    source: a binary stream with read1().
+    """
     digest, left = hashlib.sha256(), order.size
     while left:
-        chunk = source.read(min(CHUNK_BYTES, left))
+        # What has arrived, so that a sender of single bytes does not evade the deadline.
+        chunk = source.read1(min(CHUNK_BYTES, left))
         if not chunk:
             raise Failed(f"the archive ended after {order.size - left} of {order.size} bytes", blame=True)
         if time.monotonic() > deadline:
@@ -92,7 +98,7 @@ def fetch(order: Order, address: str, port: int, token: str, within_s: float, fi
             receive(answer, order, file, deadline)
     except urllib.error.HTTPError as error:
         raise Failed(f"it answered {error.code} {error.reason}", blame=True) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise Failed(str(getattr(reason, "strerror", None) or reason or "no answer")) from None
 
@@ -230,7 +236,12 @@ class Relay:
             if self._unpacking is not None:
                 os.killpg(self._unpacking.pid, signal.SIGKILL)
                 self._unpacking.wait()
-            shutil.rmtree(str(self._draft), ignore_errors=True)
+            # A program that is being killed may still create a file.
+            for _ in range(SETTLED_TRIES):
+                shutil.rmtree(str(self._draft), ignore_errors=True)
+                if not self._draft.exists():
+                    break
+                time.sleep(0.02)
             os._exit(0)
 
 
@@ -283,6 +294,9 @@ def _step(step: Callable[[], None]) -> bool:
         step()
     except Failed as error:
         report(failed=str(error), blame=error.blame)
+        return False
+    except OSError as error:
+        report(failed=f"cannot unpack the archive: {error.strerror or error}")
         return False
     return True
 

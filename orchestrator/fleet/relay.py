@@ -163,7 +163,7 @@ class EnvironmentRelay:
         try:
             await self._transfer(kind, host, address, prepared, sender)
         except (_Lost, HostError, OSError, asyncssh.Error) as error:
-            reason = error.message if isinstance(error, HostError) else str(error)
+            reason = error.message.partition(": ")[2] if isinstance(error, HostError) else str(error)
             blame = isinstance(error, _Lost) and error.blame
             self._fell_back(kind, host, sender, reason, blame)
             return False

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from dataclasses import asdict
@@ -15,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from agents.relay import Order
+from agents.relay import Failed, Order, fetch
 from orchestrator.fleet import provision, raynode, relay_plan
 from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.environment import Archive, project
@@ -231,6 +233,55 @@ def test_wrong_bytes_are_never_unpacked(relay_process, packed, tmp_path):
     process.stdin.close()
     assert process.wait(timeout=10) == 0
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"", "timed out"),
+        (b"HTTP/1.1 200 OK\r\n\r\nhalf", "timed out"),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 50, "too slow"),
+        (b"what?\r\n\r\n", "what?"),
+    ],
+    ids=["silent", "stalls", "trickles", "another protocol"],
+)
+def test_a_sender_that_does_not_send(answer, reason, tmp_path):
+    """A receiver gives up within the time that it has."""
+    order = Order("", "packages-x", False, "0" * 64, 1000, "127.0.0.1", 0, "", 1, 60.0)
+    over = threading.Event()
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1000)
+            for byte in answer if reason == "too slow" else [answer]:
+                if over.wait(0.02):
+                    return
+                connection.sendall(byte if isinstance(byte, bytes) else bytes([byte]))
+            over.wait(20)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, (tmp_path / "packed").open("wb") as file:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            with pytest.raises(Failed, match=reason):
+                fetch(order, "127.0.0.1", listener.getsockname()[1], "token", 0.5, file)
+        finally:
+            over.set()
+            thread.join()
+
+
+@pytest.mark.process
+def test_a_relay_that_cannot_serve_still_unpacks(relay_process, packed, tmp_path):
+    """Its port is in use, or its address is translated on the way."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        process, _ = relay_process(packed, port=other.getsockname()[1])
+        process.stdin.write(packed)
+        process.stdin.flush()
+        reports = [json.loads(process.stdout.readline()) for _ in range(2)]
+    assert reports == [{"received": True, "silent": "Address already in use"}, {"unpacked": True}]
+    assert (tmp_path / "cache" / "packages-x" / "file").exists()
 
 
 def fake_archive(folder):
