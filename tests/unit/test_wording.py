@@ -85,6 +85,7 @@ INVENTORY = {
     "ssh_config": "none",
     "host_keys": "strict",
     "images": "build",
+    "environment": "relay",
     "ports": 20000,
 }
 CLUSTER = {"ray": {"address": "auto", "load": {"k": "v"}, "server": "docker"}, "images": "build"}
