@@ -35,7 +35,6 @@ FOLDER = "~/.cache/volley"
 # A host that receives more slowly than this gets the environment from the coordinator.
 SLOWEST_BYTES_S = 1e6
 EXTRA_S = 10.0
-UNPACK_WITHIN_S = 120.0
 DEADLINE_S = 1800.0
 
 
@@ -97,7 +96,10 @@ class _Kind:
     def proceed(self) -> None:
         """Start what can start."""
         for host, sender in self.plan.assign():
-            self.waiting.pop(host).set_result(sender)
+            turn = self.waiting.pop(host)
+            if not turn.done():
+                turn.set_result(sender)
+            # Else it was cancelled: it reports that to the plan itself, as soon as it runs.
 
 
 class EnvironmentRelay:
@@ -156,6 +158,7 @@ class EnvironmentRelay:
         except asyncio.CancelledError:
             kind.waiting.pop(host.name, None)
             kind.plan.cancel(host.name)
+            kind.proceed()
             raise
         if sender is From.FALLBACK:
             self._give_up()
@@ -168,7 +171,8 @@ class EnvironmentRelay:
             self._fell_back(kind, host, sender, reason, blame)
             return False
         except BaseException:
-            kind.plan.failed(host.name, blame=False)
+            # Interrupted: that says nothing about the network.
+            self._end(kind, host.name)
             raise
         finally:
             kind.proceed()
@@ -216,7 +220,7 @@ class EnvironmentRelay:
 
     async def _unpacked(self, kind: _Kind, host: SshHost) -> bool:
         try:
-            await kind.channels[host.name].event(UNPACK_WITHIN_S)
+            await kind.channels[host.name].event(SEND_TIMEOUT_S)
         except _Lost as error:
             self._notify(f"host {host.name}: {error}; this machine sends the environment again")
             self._end(kind, host.name)

@@ -59,7 +59,10 @@ class RelayPlan:
         self._waiting.append(host)
 
     def cancel(self, host: str) -> None:
-        """Remove a host that has not been assigned a sender, or that is lost as a sender."""
+        """Remove a host that does not want the environment any more, or that is lost as a sender."""
+        sender = self._receiving.pop(host, None)
+        if isinstance(sender, str):
+            self._release(sender)
         if host in self._waiting:
             self._waiting.remove(host)
         if host in self._idle:

@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from agents.relay import Failed, Order, fetch
+from orchestrator.errors import HostError
 from orchestrator.fleet import provision, raynode, relay_plan
 from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.environment import Archive, project
@@ -435,3 +436,64 @@ def test_when_hosts_pass_it_on(monkeypatch, tmp_path, inventory, count, takes_pa
 
     monkeypatch.setattr(provision, "has", has)
     assert asyncio.run(relay()) == (takes_part, False)
+
+
+@pytest.mark.unit
+def test_hosts_that_leave_while_they_wait(tmp_path, monkeypatch):
+    """An interrupted run cancels them all, in any order, and those that stay get their turn."""
+
+    async def transfer(kind, host, address, prepared, sender):
+        await asyncio.sleep(0)
+        kind.plan.received(host.name, serves=True)
+
+    async def unpacked(kind, host):
+        return True
+
+    async def leave(which):
+        relay = EnvironmentRelay(fake_archive(tmp_path), 20009, MARK, print)
+        monkeypatch.setattr(relay, "_transfer", transfer)
+        monkeypatch.setattr(relay, "_unpacked", unpacked)
+        for name in names(20):
+            relay.expect(name, zstd=False)
+        tasks = [asyncio.create_task(relay.deliver(SimpleNamespace(name=name), "", None)) for name in names(20)]
+        await asyncio.sleep(0)
+        for number in which:
+            tasks[number].cancel()
+        async with asyncio.timeout(10):
+            return await asyncio.gather(*tasks, return_exceptions=True)
+
+    for which in (range(20), range(19, -1, -1), range(4), range(4, 10), range(0, 20, 3)):
+        results = asyncio.run(leave(which))
+        assert {type(results[number]) for number in which} == {asyncio.CancelledError}
+        assert all(result is True for number, result in enumerate(results) if number not in which)
+
+
+@pytest.mark.process
+def test_a_connection_that_is_lost_while_the_coordinator_sends(mini_hosts, trusted, tmp_path, monkeypatch):
+    """What was being unpacked over SSH is removed."""
+    made = mini_hosts.start("h")
+    trusted(made.known())
+    listed = load_inventory(mini_hosts.inventory({"h": {"address": made.address, "port": made.port}}))
+    packed = subprocess.run(["tar", "-czf", "-", "."], cwd=ROOT / "docs", check=True, capture_output=True).stdout
+    pipe = tmp_path / "packed"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(Archive, "packed", lambda self, zstd: pipe)
+
+    def drafts():
+        return list(made.home.glob(".cache/volley/.packages-x.*"))
+
+    async def send():
+        host = SshHost("h", listed, tmp_path)
+        await host.connect()
+        sending = asyncio.create_task(provision.send(host, [Archive("packages-x", [])], zstd=False))
+        with await asyncio.to_thread(pipe.open, "wb") as end:
+            end.write(packed[: len(packed) // 2])
+            end.flush()
+            await asyncio.to_thread(until, drafts, lambda: "nothing is unpacked")
+            host.connection.abort()
+        with pytest.raises(HostError, match="was lost"):
+            await sending
+        await host.close()
+
+    asyncio.run(send())
+    until(lambda: not drafts(), lambda: f"left: {drafts()}")
