@@ -11,8 +11,8 @@ for pair in run:/run tmp:/tmp home:/root docker:/var/lib/docker; do
   mkdir -p "$folder/${pair%%:*}" "${pair#*:}"
 done
 # A machine that boots has an empty /tmp.
-rm -rf "${folder:?}/tmp" "${folder:?}/run"
-mkdir -m 1777 "$folder/tmp"
+rm -rf "${folder:?}/tmp" "${folder:?}/run" "${folder:?}/var-tmp"
+mkdir -m 1777 "$folder/tmp" "$folder/var-tmp"
 mkdir "$folder/run"
 # The folder itself may disappear behind a mount, so files that are needed later are copied first.
 cp "$folder/sshd_config" "$folder/host_key" "$folder/run/"
@@ -22,6 +22,8 @@ chmod 600 "$folder/run/host_key"
 mount -t tmpfs -o size=1m tmpfs "$hidden"
 mount -t tmpfs -o size=512m tmpfs /dev/shm
 mount --bind "$folder/tmp" /tmp
+# Leases are kept there: those of one host say nothing about another.
+mount --bind "$folder/var-tmp" /var/tmp
 mount --bind "$folder/home" /root
 mount --bind "$folder/docker" /var/lib/docker
 mount --bind "$folder/run" /run
