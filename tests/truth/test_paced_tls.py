@@ -117,6 +117,7 @@ def test_connecting_is_no_part_of_the_service_time(log, tls):
     with serving(slow_greeting, context=tls) as server:
         outcome = carry_out(closed_task(server.url, 2, count=30), log)
     assert outcome.rows.status.tolist() == [200] * 30
-    assert outcome.summary.connects == 30
+    # One of the two clients may be reconnecting while the other takes the last request.
+    assert 30 <= outcome.summary.connects <= 31
     starts, ends = np.sort(outcome.rows.start_us), np.sort(outcome.rows.start_us + outcome.rows.service_us)
     assert starts[-1] - starts[0] > outcome.rows.service_us.sum() / 2, (starts, ends)
