@@ -118,7 +118,7 @@ def is_alive(pid: int) -> bool:
 def remove_containers(marks: Iterable[str]) -> int:
     """Remove the containers with a run's marks as their label, and return how many there were. Raises EngineTrouble."""
     if shutil.which("docker") is None:
-        raise EngineTrouble("there is no docker command")
+        raise EngineTrouble("the docker command is missing")
     try:
         listed = [
             container

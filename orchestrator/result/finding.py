@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 class GateState(StrEnum):
     """What became of an objective or a gate; docs/adr/0020 has the rules.
 
-    UNDECIDED: beyond the limit, but that may be noise. NOT_JUDGED: there is no number that can be trusted.
+    UNDECIDED: beyond the limit, but that may be noise. NOT_JUDGED: no number can be trusted.
     """
 
     PASSED = "passed"

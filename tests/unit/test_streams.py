@@ -141,7 +141,6 @@ def test_a_name_that_does_not_exist_lists_the_runs_nearby():
 
 
 @pytest.mark.process
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux only")
 @pytest.mark.parametrize("arguments", [["show", RUN], ["--version"]])
 def test_an_output_on_a_full_disk_is_not_a_bug(arguments):
     """The file that standard output was redirected to cannot grow."""
