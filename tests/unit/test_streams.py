@@ -114,7 +114,7 @@ def test_a_reader_that_has_gone_changes_nothing(arguments):
 def test_streams_that_are_closed_are_no_bug(redirection, code):
     """A service manager may start a command without them."""
     done = subprocess.run(
-        ["sh", "-c", f'exec "$@" {redirection}', "sh", *VOLLEY, "report", str(RUN)],
+        ["sh", "-c", f'exec "$@" {redirection}', "sh", *VOLLEY, "show", str(RUN)],
         cwd=ROOT, capture_output=True, timeout=60,
     )  # fmt: skip
 
@@ -124,7 +124,7 @@ def test_streams_that_are_closed_are_no_bug(redirection, code):
 @pytest.mark.process
 def test_no_colour_where_none_is_wanted():
     """In a pipe, with NO_COLOR, and on a dumb terminal."""
-    pages = [volley("report", RUN, **env).stdout for env in ({}, {"NO_COLOR": "1"}, {"TERM": "dumb"})]
+    pages = [volley("show", RUN, **env).stdout for env in ({}, {"NO_COLOR": "1"}, {"TERM": "dumb"})]
 
     assert pages[0] == pages[1] == pages[2]
     assert b"\x1b" not in pages[0]
