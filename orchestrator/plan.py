@@ -17,8 +17,10 @@ from orchestrator.facts import Case, Traffic
 from orchestrator.slo import TIMES, Term
 from orchestrator.spec.agents import AgentCount, agents_for
 from orchestrator.spec.generator import choose, most_clients
-from orchestrator.spec.models import Campaign, Load, Program, Target
+from orchestrator.spec.loads import Load, Program
+from orchestrator.spec.models import Campaign
 from orchestrator.spec.slo import terms_for
+from orchestrator.spec.target import Target
 
 # An agent is ended this long after its load should have ended.
 MARGIN_US = 3_000_000

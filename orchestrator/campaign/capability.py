@@ -11,7 +11,7 @@ from orchestrator.facts import Case
 from orchestrator.fleet.ceilings import CALIBRATED, USED, Ceiling, Key
 from orchestrator.fleet.place import Placement
 from orchestrator.spec.generator import PACED_MOST_PER_S, is_too_fast_for_paced
-from orchestrator.spec.models import Load
+from orchestrator.spec.loads import Load
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from orchestrator.result import Trial
 from orchestrator.search.records import Answer, LimitedBy
 from orchestrator.slo import TIMES, Metric, Term
 from orchestrator.spec.generator import choose, most_clients
-from orchestrator.spec.models import Load
+from orchestrator.spec.loads import Load
 
 # The closed loop at the beginning has this many, and no probe has fewer: the server has shown that it
 # can serve them.

@@ -22,7 +22,8 @@ from orchestrator.search.engine import Search
 from orchestrator.search.records import Answer, Ask, Kind
 from orchestrator.slo import TIMES, Term
 from orchestrator.spec.agents import AgentCount
-from orchestrator.spec.models import Campaign, Load, Saturate
+from orchestrator.spec.loads import Load
+from orchestrator.spec.models import Campaign, Saturate
 from orchestrator.spec.slo import terms
 
 ESTIMATE_US = 3_000_000

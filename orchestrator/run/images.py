@@ -12,7 +12,8 @@ from agents.images import Context, ImageStore
 from orchestrator.errors import HostError
 from orchestrator.fleet.handles import Pending, ServerHandle
 from orchestrator.run.events import Event, Say
-from orchestrator.spec.models import Build, Target, resolve
+from orchestrator.spec.models import resolve
+from orchestrator.spec.target import Build, Target
 
 BUILD_TIMEOUT_S = 1800.0
 # Chunks on the way at once: enough to hide the round trip, few enough not to fill anybody's memory.

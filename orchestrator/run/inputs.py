@@ -16,7 +16,8 @@ from orchestrator.plan import TrialPlan
 from orchestrator.run.commands import Around
 from orchestrator.run.events import Say
 from orchestrator.run.left import LoadsLeft
-from orchestrator.spec.models import Load, Target
+from orchestrator.spec.loads import Load
+from orchestrator.spec.target import Target
 
 if TYPE_CHECKING:
     from agents.wire import AgentResult

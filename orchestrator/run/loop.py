@@ -22,7 +22,8 @@ from orchestrator.run.inputs import TrialInput, TrialOutput
 from orchestrator.run.pace import Pace, expected_s, in_time
 from orchestrator.run.server import UP
 from orchestrator.run.trial import not_run, run_trial
-from orchestrator.spec.models import Campaign, Load
+from orchestrator.spec.loads import Load
+from orchestrator.spec.models import Campaign
 
 # A target that did not come up this often in a row is not started again; its remaining trials are recorded as not run.
 GIVE_UP_AFTER = 2

@@ -11,7 +11,9 @@ from agents.container import ServerSpec
 from agents.generators.contract import Protocol
 from agents.probe import Expect, Request
 from orchestrator.facts import Traffic
-from orchestrator.spec.models import Load, Target, resolve
+from orchestrator.spec.loads import Load
+from orchestrator.spec.models import resolve
+from orchestrator.spec.target import Target
 from orchestrator.spec.text import authority
 
 CONTENT_TYPE = "content-type"

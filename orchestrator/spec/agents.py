@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from orchestrator.spec.models import Campaign, Load
+from orchestrator.spec.loads import Load
+from orchestrator.spec.models import Campaign
 
 # Without a number in the campaign: as many, or one for each load host and for each path if those are more.
 DEFAULT_AGENTS = 2

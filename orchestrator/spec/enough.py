@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 
 from orchestrator.slo import QUANTILES, Metric
-from orchestrator.spec.models import Campaign, Load
+from orchestrator.spec.loads import Load
+from orchestrator.spec.models import Campaign
 from orchestrator.spec.slo import terms_for
 
 # A percentile is shown with this many requests beyond it; with fewer it is withheld.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from agents.records import GeneratorKind
-from orchestrator.spec.models import Load, Program
+from orchestrator.spec.loads import Load, Program
 
 # What one agent of paced sends on one core without being late for more than a few requests; docs/measurement.md.
 PACED_MOST_PER_S = 10_000.0

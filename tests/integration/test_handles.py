@@ -10,7 +10,7 @@ from orchestrator.fleet.child_process import Children
 from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.place import LOCAL, Placement
 from orchestrator.run.images import provide
-from orchestrator.spec.models import Target
+from orchestrator.spec.target import Target
 from tests.handles_contract import CONTRACT, Hosts, a_container_is_started_metered_and_removed
 from tests.integration.machine import TINY
 

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.campaign.connections import FEWEST, Connections
 from orchestrator.search.records import Answer, LimitedBy
-from orchestrator.spec.models import Load
+from orchestrator.spec.loads import Load
 from orchestrator.spec.slo import terms
 from tests.unit.test_capacity import trial
 

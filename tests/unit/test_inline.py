@@ -27,7 +27,7 @@ from orchestrator.spec.inline import (
     swept,
 )
 from orchestrator.spec.load import from_plain, load
-from orchestrator.spec.models import Target
+from orchestrator.spec.target import Target
 
 URL = "http://127.0.0.1:1/"
 

@@ -7,7 +7,8 @@ import pytest
 from agents.generators.contract import Protocol
 from agents.probe import Request
 from orchestrator.run.targets import is_loopback, ready_request, request_to, traffic_of
-from orchestrator.spec.models import Load, Ready, Target
+from orchestrator.spec.loads import Load
+from orchestrator.spec.target import Ready, Target
 
 
 def load(**changes):

@@ -11,8 +11,9 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.spec.checks import Checks
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import from_plain
-from orchestrator.spec.models import Build, Campaign
+from orchestrator.spec.models import Campaign
 from orchestrator.spec.repeat import Adaptive
+from orchestrator.spec.target import Build
 from orchestrator.spec.wording import sentence
 
 LIMITS = {"cpus": 1.5, "memory": "100MiB", "cpuset": "0-1"}

@@ -1,0 +1,154 @@
+"""How a target is driven, as a checked model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from orchestrator.spec.base import Model
+from orchestrator.spec.text import Body, Document, Headers, Method, Text, UrlPath
+from orchestrator.spec.units import Duration, Rate, duration_text
+
+# Shorter windows hold too few requests, and are as short as the errors of the clocks.
+SHORTEST_WINDOW_US = 10_000
+# Of the default tail, a tenth of the duration.
+SHORTEST_TAIL_US, LONGEST_TAIL_US = 300_000, 2_000_000
+
+
+def _measurable(us: int) -> int:
+    if us < SHORTEST_WINDOW_US:
+        shortest = duration_text(SHORTEST_WINDOW_US)
+        raise ValueError(f"a window of {duration_text(us)} is too short to measure: use at least {shortest}")
+    return us
+
+
+Window = Annotated[Duration, AfterValidator(_measurable)]
+
+
+def _generator_kind(value: Any) -> str:
+    return "mapping" if isinstance(value, dict | Program) else "name"
+
+
+class Program(Model):
+    """A generator of your own that follows the generator contract (docs/reference/generators.md)."""
+
+    command: Annotated[list[str], Field(min_length=1)]
+    """The program and its arguments, run on every load host."""
+
+
+class Load(Model):
+    """How a target is driven. Clients, requests and rate are totals over all agents."""
+
+    model: Literal["closed", "open"] = "closed"
+    """closed: each client sends its next request when the last one is answered. open: requests are due at a rate."""
+    protocol: Literal["http1", "http2"] = "http1"
+    """http1: HTTP/1.1 with keep-alive. http2: HTTP/2; over plain TCP without an upgrade (prior knowledge)."""
+    clients: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    """Closed model: connections, each with one request at a time. Open model: the most connections; as many as are needed
+    are opened."""
+    streams: Annotated[int, Field(ge=1, le=10_000)] = 1
+    """Concurrent streams per connection (HTTP/2)."""
+    requests: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    """Closed model: stop after this many requests. The window is the whole run and there is no warm-up."""
+    rate: Rate | None = None
+    """Open model: requests due per second."""
+    arrivals: Literal["even", "poisson"] = "even"
+    """Open model: requests are due evenly, or at random times (a Poisson process, drawn from the campaign's seed)."""
+    generator: Annotated[
+        Annotated[Program, Tag("mapping")] | Annotated[Literal["auto", "h2load", "paced"], Tag("name")],
+        Discriminator(_generator_kind),
+    ] = "auto"
+    """What sends the requests. auto: paced for open loads over HTTP/1.1, h2load for the rest; or {command: [...]}."""
+    duration: Window | None = None
+    """Length of the window."""
+    warm_up: Duration | None = None
+    """Before the window; by default the longer of 1 s and a tenth of the duration."""
+    tail: Duration | None = None
+    """How long the load continues after the window, so that slow requests that started inside are seen; by default a tenth
+    of the duration, at least 0.3 s and at most 2 s."""
+    timeout: Duration | None = None
+    """A request without an answer after this time counts as failed. With h2load no request times out."""
+    give_up: Duration = 60_000_000
+    """Ends a load with a number of requests that does not end by itself."""
+    paths: Annotated[list[UrlPath], Field(min_length=1)] | None = None
+    """Paths to drive instead of the target's own: each by agents of its own, so that each has its own times."""
+    method: Method = "GET"
+    """The HTTP method; by default GET, and POST for a load with a body."""
+    headers: Headers = Field(default_factory=dict)
+    """Header fields of every request. Their values are never stored."""
+    body: Body | None = Field(default=None, repr=False)
+    """Text to send as body."""
+    json_: Annotated[Document, Field(alias="json", repr=False)] = None
+    """A document to send as JSON; sets Content-Type: application/json unless `headers` has a Content-Type."""
+    body_file: Text | None = None
+    """File to send as body, relative to the campaign file."""
+    verify: bool | None = None
+    """Check the server's certificate (https). By default that of a URL is checked, unless it is on this machine. h2load
+    cannot check it: Volley then does so before each trial. true has paced send the load, which checks every connection."""
+    agents: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """How many agents share this load; by default the campaign's number."""
+
+    @model_validator(mode="after")
+    def _bounded(self) -> Load:
+        if self.model == "closed":
+            if (self.requests is None) == (self.duration is None):
+                raise ValueError("a closed load needs 'requests' or 'duration': set exactly one of them")
+            if self.clients is None:
+                raise ValueError("a closed load needs 'clients': add clients, the number of connections")
+            if self.arrivals != "even":
+                raise ValueError("'arrivals' belongs to the open model: add model: open")
+            if self.rate is not None:
+                raise ValueError("'rate' belongs to the open model: add model: open")
+            if self.requests is not None and self.warm_up is not None:
+                raise ValueError("a load with 'requests' has no warm-up, its window is the whole run: remove 'warm_up'")
+        else:
+            missing = [name for name in ("rate", "duration") if getattr(self, name) is None]
+            if missing:
+                raise ValueError(f"an open load needs 'rate' and 'duration': add {' and '.join(map(repr, missing))}")
+            if self.requests is not None:
+                raise ValueError("an open load ends after 'duration': remove 'requests'")
+        if self.protocol == "http2" and self.generator == "paced":
+            raise ValueError("the generator paced speaks HTTP/1.1 only: use generator: h2load")
+        if self.generator == "h2load":
+            if self.arrivals == "poisson":
+                raise ValueError("h2load cannot send at random times: omit 'generator', or use arrivals: even")
+            if self.timeout is not None:
+                raise ValueError("h2load does not time requests out: omit 'generator', or omit 'timeout'")
+        if self.verify and (self.generator == "h2load" or self.protocol == "http2"):
+            raise ValueError("h2load does not check certificates: omit 'verify', or use http1 without 'generator'")
+        if self.protocol == "http1" and self.streams != 1:
+            raise ValueError("HTTP/1.1 has one request at a time on a connection: remove 'streams', or use http2")
+        if len(bodies := self.body_keys) > 1:
+            raise ValueError(f"{', '.join(bodies)} are set together: set at most one of body, json and body_file")
+        return self
+
+    @property
+    def body_keys(self) -> list[str]:
+        """The keys that give a body, as written in the file: at most one in a checked load."""
+        given = {"body": self.body is not None, "json": self.has_json, "body_file": self.body_file is not None}
+        return [key for key, is_given in given.items() if is_given]
+
+    @property
+    def has_json(self) -> bool:
+        """Whether the body is a JSON document, which can be null."""
+        return "json_" in self.model_fields_set
+
+    @property
+    def http_method(self) -> str:
+        """The method of the requests, the default applied."""
+        return "POST" if self.body_keys and "method" not in self.model_fields_set else self.method
+
+    @property
+    def warm_up_us(self) -> int:
+        """The warm-up in µs, the default applied."""
+        if self.duration is None:
+            return 0
+        return max(1_000_000, self.duration // 10) if self.warm_up is None else self.warm_up
+
+    @property
+    def tail_us(self) -> int:
+        """The tail in µs, the default applied."""
+        if self.duration is None:
+            return 0
+        return min(LONGEST_TAIL_US, max(SHORTEST_TAIL_US, self.duration // 10)) if self.tail is None else self.tail
