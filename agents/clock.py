@@ -12,6 +12,7 @@ from dataclasses import dataclass
 PROBE = struct.Struct("!QQQ")  # token, t2, t3
 EXCHANGES = 32
 BIND_WITHIN_S = 5.0
+AFTER_ERROR_S = 0.001  # so that a socket that only fails uses no core
 MAX_SLEW = 500e-6  # NTP slews a clock by at most 500 ppm
 
 
@@ -40,22 +41,27 @@ class ClockResponder:
         self._socket = socket.socket(family(address), socket.SOCK_DGRAM)
         _bind(self._socket, address, port)
         self.port: int = self._socket.getsockname()[1]
+        self._closed = False
         self._thread = threading.Thread(target=self._serve, name="clock-responder", daemon=True)
         self._thread.start()
 
     def _serve(self) -> None:
-        while True:
+        while not self._closed:
             try:
                 data, sender = self._socket.recvfrom(64)
                 received = time.time_ns()
+                # After close(), what arrived is the shutdown: an empty datagram.
                 if len(data) == PROBE.size:
                     token, _, _ = PROBE.unpack(data)
                     self._socket.sendto(PROBE.pack(token, received, time.time_ns()), sender)
             except OSError:
-                return  # closed
+                # A sender that cannot be answered, such as one with source port 0, or one whose host refused an answer.
+                if not self._closed:
+                    time.sleep(AFTER_ERROR_S)
 
     def close(self) -> None:
         """Stop answering."""
+        self._closed = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
@@ -122,6 +128,8 @@ def probe(address: str, port: int, exchanges: int = EXCHANGES, timeout_s: float 
                 while True:
                     data = channel.recv(64)
                     back = time.time_ns()
+                    if len(data) != PROBE.size:
+                        continue
                     answered, received, replied = PROBE.unpack(data)
                     if answered == token:
                         done.append((sent, received, replied, back))

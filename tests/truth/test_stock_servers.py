@@ -13,7 +13,7 @@ from tests.truth.stock import stock, wrk_per_s
 
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
 CLIENTS = 16
-PAIRS, MOST_PAIRS = 5, 15
+PAIRS, MOST_PAIRS = 3, 15
 SERIES = 2
 # Throughputs differ by less than this; by the standard error more where the machine is noisy, but never by more than NOISY.
 CLOSE, NOISY = math.log(1.10), math.log(1.15)

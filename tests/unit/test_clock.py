@@ -1,5 +1,7 @@
 """The bound on a clock's offset."""
 
+import socket
+import struct
 import threading
 
 import pytest
@@ -64,6 +66,37 @@ def test_a_host_that_does_not_answer():
 
     with pytest.raises(ClockUnreachable, match="0 of 8 clock probes"):
         probe("127.0.0.1", port, exchanges=8, timeout_s=0.01)
+
+
+@pytest.mark.process
+def test_a_sender_that_cannot_be_answered_does_not_end_the_responder():
+    """A datagram with source port 0: the answer cannot be sent, and the next probe is answered all the same."""
+    responder = ClockResponder()
+    payload = struct.pack("!QQQ", 1, 0, 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as forger:
+        forger.sendto(struct.pack("!HHHH", 0, responder.port, 8 + len(payload), 0) + payload, ("127.0.0.1", 0))
+    bound = probe("127.0.0.1", responder.port)
+    responder.close()
+
+    assert bound.exchanges == 32
+
+
+@pytest.mark.process
+def test_an_answer_of_another_length_is_ignored():
+    """Something else listens there: no exchange is made of what it says, and no error is raised but the known one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+
+        def answer():
+            for _ in range(2):
+                _, sender = other.recvfrom(64)
+                other.sendto(b"x", sender)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(ClockUnreachable, match="0 of 2 clock probes"):
+            probe("127.0.0.1", other.getsockname()[1], exchanges=2, timeout_s=0.05)
+        thread.join()
 
 
 def test_step_watch_sees_a_moving_wall_clock(monkeypatch):
