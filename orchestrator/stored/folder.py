@@ -18,6 +18,7 @@ from agents.wire import AgentResult, encoded_stream, pack_result
 from orchestrator.errors import UsageError
 from orchestrator.result import FORMAT, Trial
 from orchestrator.result.trial import with_former_names
+from orchestrator.stored.checksums import CHECKSUMS_FILE, write_checksums
 from orchestrator.stored.layout import AGENTS_FILE, JOURNAL_FILE, TRIAL_FILE, TRIALS, TRIES
 from orchestrator.stored.reading import read_failure
 
@@ -109,13 +110,31 @@ class RunStore:
 
     def add(self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
         """Store one trial. It exists once its complete folder has been renamed into place."""
-        return _add(self.path / TRIALS, folder, trial, agents, server_log)
+        return self._add(self.path / TRIALS, folder, trial, agents, server_log)
 
     def add_try(self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
         """Store one attempt at a trial that does not count, beside the earlier ones."""
         parent = self.path / TRIES
         parent.mkdir(exist_ok=True)
-        return _add(parent, f"{folder}-try{len(self._tries(folder)) + 1}", trial, agents, server_log)
+        return self._add(parent, f"{folder}-try{len(self._tries(folder)) + 1}", trial, agents, server_log)
+
+    def _add(self, parent: Path, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
+        final = parent / folder
+        draft = parent / f".{folder}.part"
+        if draft.exists():
+            shutil.rmtree(draft)
+        draft.mkdir()
+        _write(draft / TRIAL_FILE, json.dumps(trial_to_plain(trial), indent=1, ensure_ascii=False).encode())
+        _write_all(draft / AGENTS_FILE, encoded_stream(pack_result(agent) for agent in agents))
+        _write(draft / "server.json", json.dumps(to_plain(trial.facts.server), indent=1).encode())
+        if server_log:
+            _write(draft / "server.log", server_log)
+        for agent in trial.facts.agents:
+            _write(draft / f"{agent.generator}-{agent.agent.replace('/', '-')}.txt", agent.output.encode())
+        _write(draft / CHECKSUMS_FILE, write_checksums(draft, self.name, folder))
+        draft.rename(final)
+        _sync(final.parent)
+        return final
 
     def tries(self, folder: str) -> list[str]:
         """Return why each stored attempt at a trial did not count, in order."""
@@ -133,24 +152,6 @@ def trial_to_plain(trial: Trial) -> dict[str, object]:
     if plain["metrics"] is not None:
         plain["metrics"] = with_former_names(plain["metrics"])
     return {"format": FORMAT, **plain}
-
-
-def _add(parent: Path, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
-    final = parent / folder
-    draft = parent / f".{folder}.part"
-    if draft.exists():
-        shutil.rmtree(draft)
-    draft.mkdir()
-    _write(draft / TRIAL_FILE, json.dumps(trial_to_plain(trial), indent=1, ensure_ascii=False).encode())
-    _write_all(draft / AGENTS_FILE, encoded_stream(pack_result(agent) for agent in agents))
-    _write(draft / "server.json", json.dumps(to_plain(trial.facts.server), indent=1).encode())
-    if server_log:
-        _write(draft / "server.log", server_log)
-    for agent in trial.facts.agents:
-        _write(draft / f"{agent.generator}-{agent.agent.replace('/', '-')}.txt", agent.output.encode())
-    draft.rename(final)
-    _sync(final.parent)
-    return final
 
 
 def _write(path: Path, data: bytes) -> None:

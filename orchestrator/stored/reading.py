@@ -14,6 +14,7 @@ from orchestrator.errors import StoredRunError
 from orchestrator.facts import Environment, TrialFacts
 from orchestrator.merge import Merged, merge
 from orchestrator.result import FORMAT, Severity
+from orchestrator.stored.checksums import read_checked, refuse_foreign
 from orchestrator.stored.documents import (
     CampaignPlan,
     SearchPlan,
@@ -63,10 +64,12 @@ def read_trials(run: Path) -> Iterator[tuple[TrialFacts, Merged]]:
 
 
 def stored_trials(run: Path) -> list[Path]:
-    """Return the folders of the stored trials, in order. Raises StoredRunError."""
+    """Return the folders of the stored trials, in order. Raises StoredRunError, also when one is of another run."""
     if not (run / PLAN_FILE).is_file():
         raise StoredRunError(f"{run} is not a run folder: it has no {PLAN_FILE}", NOT_A_RUN)
-    return trial_folders(run)
+    folders = trial_folders(run)
+    refuse_foreign(folders)
+    return folders
 
 
 def read_trial(folder: Path) -> tuple[TrialFacts, Merged]:
@@ -74,14 +77,14 @@ def read_trial(folder: Path) -> tuple[TrialFacts, Merged]:
 
     Agents are added up frame by frame: a trial of thousands of agents takes the memory of its sum.
     """
-    plain = read_json(folder / TRIAL_FILE)
+    plain = _object(folder / TRIAL_FILE, read_checked(folder / TRIAL_FILE))
     if plain.get("format") != FORMAT:
         raise StoredRunError(
             f"{folder / TRIAL_FILE} has format {plain.get('format')}", f"this Volley reads format {FORMAT}"
         )
     try:
         facts = from_plain(TrialFacts, plain["facts"])
-        merged = merge(unpack_result(payload) for payload in frames_of((folder / AGENTS_FILE).read_bytes()))
+        merged = merge(unpack_result(payload) for payload in frames_of(read_checked(folder / AGENTS_FILE)))
     except (ValueError, KeyError, OSError, BadFrame) as error:
         raise StoredRunError(
             f"{folder} cannot be read: {error}", "restore it, or delete that trial's folder"
@@ -94,7 +97,7 @@ def read_failure(path: Path) -> str:
 
     Raises StoredRunError.
     """
-    plain = read_json(path)
+    plain = _object(path, read_checked(path))
     try:
         facts, findings = from_plain(TrialFacts, plain["facts"]), plain["findings"]
         if not isinstance(findings, list):
@@ -108,8 +111,16 @@ def read_failure(path: Path) -> str:
 def read_json(path: Path) -> dict[str, object]:
     """Return the content of a JSON file that holds one object. Raises StoredRunError."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = path.read_bytes()
+    except OSError as error:
+        raise StoredRunError(f"{path} cannot be read: {error}", NOT_A_RUN) from error
+    return _object(path, content)
+
+
+def _object(path: Path, data: bytes) -> dict[str, object]:
+    try:
+        content = json.loads(data.decode("utf-8"))
+    except ValueError as error:
         raise StoredRunError(f"{path} cannot be read: {error}", NOT_A_RUN) from error
     if not isinstance(content, dict):
         raise StoredRunError(f"{path} was not written by Volley: it is not a JSON object", NOT_A_RUN)

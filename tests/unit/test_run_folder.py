@@ -67,6 +67,7 @@ def test_trials_appear_whole_or_not_at_all(tmp_path):
 
     assert names == [
         "agents.msgpack",
+        "checksums.json",
         "h2load-local-0.txt",
         "h2load-local-1.txt",
         "server.json",
@@ -140,6 +141,10 @@ def test_folders_that_cannot_be_read(tmp_path):
     run = stored(tmp_path)
     agents = run / "trials" / "0001-flask-burst" / "agents.msgpack"
     agents.write_bytes(agents.read_bytes()[:-3])
+    with pytest.raises(StoredRunError, match="is not what was written"):
+        evaluate_run(run)
+    # As stored by a version without checksums.
+    (agents.parent / "checksums.json").unlink()
     with pytest.raises(StoredRunError, match="truncated"):
         evaluate_run(run)
     trial = run / "trials" / "0001-flask-burst" / "trial.json"
