@@ -1,5 +1,5 @@
 # `make demo` and `make test` are the two commands of the README. Every target sets up what it needs.
-.PHONY: help setup python demo lab-demo test truth unit check bench lock clean
+.PHONY: help setup python demo lab-demo test fuzz truth unit check bench lock clean
 .DEFAULT_GOAL := help
 
 PYTEST = .venv/bin/python -m pytest
@@ -42,6 +42,9 @@ ifeq ($(ARGS),)
 else
 	$(PYTEST) $(ARGS)
 endif
+
+fuzz: python ## read 20,000 made-up inputs of every kind (needs .venv only, 15 minutes; ARGS='--inputs 1000 campaign')
+	.venv/bin/python -m tests.fuzz $(ARGS)
 
 truth: python ## compare Volley with servers of known behaviour (needs .venv and gcc, 8 minutes; ARGS=--help)
 	@command -v gcc >/dev/null || { echo "gcc is missing: run deploy/bootstrap-host.sh lab" >&2; exit 1; }

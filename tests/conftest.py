@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 NOT_UNIT = ("process", "slow")
 # Tests that take turns on what they use, when tests run beside each other: the engine and Ray here, and the lab.
 GROUPS = {"integration": "engine", "chaos": "engine", "lab": "lab"}
-ORDER = ("unit", "property", "truth", "integration", "chaos", "lab")
+ORDER = ("unit", "property", "fuzz", "truth", "integration", "chaos", "lab")
 ATTEMPTS = pytest.StashKey[list[str]]()
 FAKE_H2LOAD = str(Path(__file__).parent / "fakes" / "h2load")
 
@@ -34,6 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     markers = {
         "unit": "unit",
         "property": "unit",
+        "fuzz": "unit",
         "truth": "truth",
         "integration": "integration",
         "chaos": "chaos",

@@ -268,7 +268,7 @@ def _failures(counts: object) -> dict[Failure, int]:
         raise BadMessage("'failed' is not an object of counts by reason")
     known = {failure.name.lower(): failure for failure in Failure}
     if unknown := sorted(set(counts) - set(known)):
-        raise BadMessage(f"'failed' has an unknown reason '{unknown[0]}': use {', '.join(known)}")
+        raise BadMessage(f"'failed' has an unknown reason {unknown[0][:40]!a}: use {', '.join(known)}")
     return {failure: _whole(counts, name, 0, 0, "failed") for name, failure in known.items()}
 
 

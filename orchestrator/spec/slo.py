@@ -38,7 +38,7 @@ def _term(text: str) -> Term:
         time = None if match[1] is None else TimeName(match[1])
         return Term(text.strip(), Metric(metric), at_most, int(duration_us(limit)), time)
     if match[1] is not None:
-        what = f"{shown(text.strip())} is not an objective: {match[2]} has no {match[1]} time"
+        what = f"{shown(text.strip())} is not an objective: {shown(match[2])} has no {match[1]} time"
         raise ValueError(f"{what}: omit '{match[1]}'")
     if metric == ERRORS:
         return Term(text.strip(), ERRORS, at_most, share(limit))
