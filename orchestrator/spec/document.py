@@ -19,7 +19,11 @@ _PLAIN = {_CORE + kind for kind in ("map", "seq", "str", "int", "float", "bool",
 _DATE, _TEXT = _CORE + "timestamp", _CORE + "str"
 # Aliases are counted where they are used: a few lines of them can stand for millions of values.
 MOST_VALUES = 100_000
+MOST_BYTES = 1 << 20
+# The time that the parser takes grows with the square of this.
+MOST_OPEN_BRACKETS = 500
 FIX = "fix the YAML there"
+_BRACKETS = re.compile(r"[][{}]")
 # Python converts no text of more digits to a number.
 _HUGE = re.compile(r"[0-9]{4000,}")
 
@@ -36,10 +40,18 @@ class Refused(ValueError):
 def read_yaml(path: Path) -> dict[Any, Any]:
     """Return the mapping that a YAML file holds. Raise ConfigurationError if it cannot be read."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open("rb") as file:
+            # A device never ends.
+            data = file.read(MOST_BYTES + 1)
+        text = data.decode("utf-8-sig")
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigurationError([Problem(str(path), f"cannot be read: {reason}", "check the path")]) from None
+    if len(data) > MOST_BYTES:
+        most = f"{MOST_BYTES >> 20} MiB"
+        raise ConfigurationError(
+            [Problem(str(path), f"is larger than {most}", "put large bodies into files of their own")]
+        )
     tree = _parsed(text, path)
     if not isinstance(tree, dict):
         raise ConfigurationError([Problem(str(path), "is not a mapping", "begin with 'campaign: NAME' (or 'hosts:')")])
@@ -70,6 +82,7 @@ def _parsed(text: str, path: Path) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
+        _refuse_deep(text)
         return _tree(text)
     except Refused as error:
         problem = Problem(f"{path}:{error.line}", str(error), error.hint)
@@ -82,6 +95,15 @@ def _parsed(text: str, path: Path) -> Any:
     except RecursionError:
         problem = Problem(str(path), "is nested too deeply", FIX)
     raise ConfigurationError([problem])
+
+
+def _refuse_deep(text: str) -> None:
+    """Raise RecursionError for brackets inside of brackets inside of brackets."""
+    depth = 0
+    for bracket in _BRACKETS.findall(text):
+        depth = depth + 1 if bracket in "[{" else max(0, depth - 1)
+        if depth > MOST_OPEN_BRACKETS:
+            raise RecursionError
 
 
 def _tree(text: str) -> Any:

@@ -1,7 +1,11 @@
 """A short part of `make fuzz`, with inputs that are the same in every run, and the inputs that once went wrong."""
 
+from pathlib import Path
+
 import pytest
 
+from orchestrator.errors import ConfigurationError
+from orchestrator.spec.load import load
 from tests.fuzz.kinds import kinds
 from tests.fuzz.running import Fuzzed, fuzz, try_one
 
@@ -13,6 +17,12 @@ NAMES = [
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
     f"{new}: &{new} [{','.join(['*' + old] * 9)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )
+
+
+def test_a_file_that_never_ends():
+    """A device is read up to the limit, and refused."""
+    with pytest.raises(ConfigurationError, match="/dev/zero: is larger than 1 MiB"):
+        load(Path("/dev/zero"))
 
 
 def test_every_kind_is_here(tmp_path):
