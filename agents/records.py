@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agents.cgroup import Counters
-from agents.generators.contract import Arrivals
+from agents.generators.contract import Arrivals, DataOrder
 from agents.plain import BadRecord as BadRecord
 from agents.plain import from_plain as from_plain
 from agents.plain import to_plain as to_plain
@@ -62,6 +62,48 @@ class HostRole(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the body of an answer must be, compared on a sample under load: every part that is set must hold.
+
+    body: without blanks at its ends. json_text: a JSON document, compared by value. size: the body's length in bytes.
+    """
+
+    body: str | None = field(default=None, repr=False)
+    json_text: str | None = field(default=None, repr=False)
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedRequest:
+    """One request of a load. weight: its share is weight / sum of weights. timeout_us: None for no limit.
+
+    name: what pages call it. allowed: the statuses that count as success; empty: 100 to 399. wanted: of its answers' bodies.
+    """
+
+    name: str
+    url: str
+    method: str = "GET"
+    headers: list[list[str]] = field(default_factory=list, repr=False)
+    body: bytes = field(default=b"", repr=False)
+    weight: float = 1.0
+    timeout_us: int | None = None
+    allowed: list[int] = field(default_factory=list)
+    wanted: Wanted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedData:
+    """Rows that an agent puts into its requests: `${row.COLUMN}` becomes the text of that column.
+
+    order: as in the contract. rows: in the order in which the agent takes them, when it goes through them in turn.
+    """
+
+    columns: list[str]
+    rows: list[list[str]] = field(repr=False)
+    order: DataOrder = DataOrder.CYCLE
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """What one agent is to do. requests or duration_us is set; rate_per_s makes it the open loop (then duration_us).
 
@@ -69,7 +111,8 @@ class Assignment:
     T0, end None for the whole run. give_up_us: how long after T0 the agent is ended if it has not ended by itself.
     first_due_ns: due time of its first request after T0, so that all agents together form one stream.
     program: the command line of a generator of the user's. timeout_us: per request; None for no limit. verify: check the
-    server's certificate.
+    server's certificate. requests: the mix, or the one request with what its answers must be; url, method, headers and body
+    are those of the first. data: rows for the placeholders in requests.
     """
 
     agent: str
@@ -96,6 +139,8 @@ class Assignment:
     first_due_ns: int = 0
     timeout_us: int | None = None
     verify: bool = False
+    requests: list[AssignedRequest] = field(default_factory=list)
+    data: AssignedData | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +163,8 @@ class AgentFacts:
     hung: slots of a closed loop without an answer any more at the window's end.
     drain_us: how long, at the end of a load bound by a count, fewer requests than slots were left.
     first_due_us: when its first request was due, where the generator logs that; else 0.
+    checked: how many bodies the generator compared with what is expected under load; None: it compares none. unexpected:
+    those of them that differ, by request of the mix; unexpected_example: what one of these was.
     """
 
     agent: str
@@ -173,6 +220,9 @@ class AgentFacts:
     hung: int = 0
     drain_us: int | None = None
     first_due_us: int = 0
+    unexpected: dict[int, int] = field(default_factory=dict)
+    checked: int | None = None
+    unexpected_example: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

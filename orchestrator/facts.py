@@ -31,13 +31,29 @@ class HostClock:
 
 
 @dataclass(frozen=True, slots=True)
+class PlannedRequest:
+    """One request of a mix, without what can hold secrets. path: as written, with its placeholders.
+
+    name: what pages call it. weight: its share is weight / sum of weights. allowed: the statuses that count as success;
+    empty: 100 to 399.
+    """
+
+    name: str
+    method: str
+    path: str
+    weight: float
+    allowed: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One target under one load, as planned: totals over all agents, without objectives and statistics.
 
     requests or duration_us is set. external: the target is a URL that is already up. clients: in the open loop the most
     connections. program: the command line of a generator of the user's. timeout_us: per request. seed: of random arrivals.
     time_limits_us: of the case's objectives; the requests that took as long are counted for each. agents_asked: what the
-    campaign asks for, where the load has fewer clients or requests than that, so that `agents` is less.
+    campaign asks for, where the load has fewer clients or requests than that, so that `agents` is less. mix: the requests
+    of a load that has several, in the order of their indexes in a log; empty for a load of one request.
     """
 
     name: str
@@ -64,6 +80,7 @@ class Case:
     seed: int = 0
     time_limits_us: list[int] = field(default_factory=list)
     agents_asked: int | None = None
+    mix: list[PlannedRequest] = field(default_factory=list)
 
     @property
     def load_us(self) -> int | None:

@@ -70,6 +70,13 @@ class Arrivals(StrEnum):
     POISSON = "poisson"
 
 
+class DataOrder(StrEnum):
+    """Which row of the data the next request takes: the one after the last, or one drawn from the seed."""
+
+    CYCLE = "cycle"
+    RANDOM = "random"
+
+
 @dataclass(frozen=True, slots=True)
 class TaskRequest:
     """One request of the mix. weight: its share is weight / sum of weights."""
