@@ -35,6 +35,7 @@ POLL_S = 1.0
 AHEAD_S = 0.5
 POISSON_SIGMA = 6
 OUTPUT_CHARACTERS = 4000
+NO_ROWS = "the generator did not report rows_taken: it sent the placeholders of the data as text"
 
 
 def scratch_root() -> Path:
@@ -153,7 +154,10 @@ class LoadAgent:
         if rest := self._tail.close():
             self._errors.append(f"the log ends in an incomplete line: {bytes(rest[:60])!r}")
         # h2load's exit status is 0 even when every request failed: only with a summary it means anything.
-        whole = self._generator.account().complete and process.returncode == 0
+        account = self._generator.account()
+        whole = account.complete and process.returncode == 0
+        if self.assignment.data is not None and account.complete and account.rows_taken is None:
+            self._errors.append(NO_ROWS)
         self._ended = self._ended or (Ended.FINISHED if whole else Ended.DIED)
         # Everything that is needed is in memory now.
         self._clean_up()
@@ -290,6 +294,9 @@ class LoadAgent:
             connects=account.connects,
             most_connections=account.most_connections,
             retried=account.retried,
+            checked=account.checked,
+            unexpected=dict(account.unexpected),
+            unexpected_example=dict(account.examples),
             drain_us=recorder.drain_us(slots) if task.requests is not None and task.rate_per_s is None else None,
             hung=0 if recorder.occupancy is None else recorder.occupancy.hung(slots, p99_us),
         )

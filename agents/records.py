@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agents.cgroup import Counters
-from agents.generators.contract import Arrivals, DataOrder
+from agents.generators.contract import Arrivals, DataOrder, Wanted
 from agents.plain import BadRecord as BadRecord
 from agents.plain import from_plain as from_plain
 from agents.plain import to_plain as to_plain
@@ -59,18 +59,6 @@ class HostRole(StrEnum):
     SERVER = "server"
     LOAD = "load"
     COMMAND = "command"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the body of an answer must be, compared on a sample under load: every part that is set must hold.
-
-    body: without blanks at its ends. json_text: a JSON document, compared by value. size: the body's length in bytes.
-    """
-
-    body: str | None = field(default=None, repr=False)
-    json_text: str | None = field(default=None, repr=False)
-    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

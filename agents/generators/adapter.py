@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from agents.generators.process import GeneratorProcess
@@ -33,6 +34,10 @@ class Account:
     connects: int | None = None
     most_connections: int | None = None
     retried: int | None = None
+    rows_taken: int | None = None
+    checked: int | None = None
+    unexpected: Mapping[int, int] = field(default_factory=dict)
+    examples: Mapping[int, str] = field(default_factory=dict)
 
 
 class Generator(Protocol):

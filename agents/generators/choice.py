@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from agents.generators.adapter import Generator
-from agents.generators.contract import GeneratorTask, Model, Protocol, TaskRequest
+from agents.generators.contract import LONG_COLUMNS, GeneratorTask, Model, Protocol, TaskData, TaskRequest
 from agents.generators.h2load import Capabilities, H2loadMissing
 from agents.generators.held_h2load import HeldH2load
 from agents.generators.program import PACED, Program
-from agents.records import Assignment, GeneratorKind
+from agents.records import AssignedData, AssignedRequest, Assignment, GeneratorKind
 
 
 def make(
@@ -32,15 +32,10 @@ def make(
 
 def contract_task(task: Assignment, log: Path) -> GeneratorTask:
     """Return an assignment in the words of the contract."""
-    request = TaskRequest(
-        url=task.url,
-        method=task.method,
-        headers=tuple((name, value) for name, value in task.headers),
-        body=task.body or None,
-    )
+    assigned = task.requests or [AssignedRequest("", task.url, task.method, task.headers, task.body)]
     return GeneratorTask(
         log=str(log),
-        requests=(request,),
+        requests=tuple(map(_task_request, assigned)),
         model=Model.CLOSED if task.rate_per_s is None else Model.OPEN,
         protocol=Protocol.HTTP2 if task.http2 else Protocol.HTTP1,
         streams=task.streams,
@@ -55,4 +50,23 @@ def contract_task(task: Assignment, log: Path) -> GeneratorTask:
         seed=task.seed,
         timeout_us=task.timeout_us,
         verify=task.verify,
+        columns=LONG_COLUMNS,
+        data=None if task.data is None else _task_data(task.data),
     )
+
+
+def _task_request(request: AssignedRequest) -> TaskRequest:
+    return TaskRequest(
+        url=request.url,
+        method=request.method,
+        headers=tuple((name, value) for name, value in request.headers),
+        body=request.body or None,
+        weight=request.weight,
+        timeout_us=request.timeout_us,
+        allowed=tuple(request.allowed),
+        wanted=request.wanted,
+    )
+
+
+def _task_data(data: AssignedData) -> TaskData:
+    return TaskData(tuple(data.columns), tuple(map(tuple, data.rows)), data.order)

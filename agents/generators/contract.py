@@ -2,7 +2,8 @@
 
     Volley to stdin        the task, one JSON line; later `go <T0>`, T0 in ns since the Unix epoch
     generator to stdout    `ready`; at the end the summary, one JSON line
-    generator to the log   a row per request: due_us, start_us, status, service_us, request; tabs between, LF at the end
+    generator to the log   a row per request: due_us, start_us, status, service_us, request; tabs between, LF at the end;
+                           where the task allows 7 columns, two more can follow: first_byte_us, bytes
 
 Unknown fields of a task or summary are ignored, because later versions add some. Everything else is strict.
 A task can hold secrets: no message and no repr in this module contains a header's value or a body.
@@ -13,25 +14,35 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import math
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from enum import Enum, IntEnum, StrEnum
-from typing import TypeVar
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from agents.generators.contract_fields import BadMessage as BadMessage
+from agents.generators.contract_fields import (
+    Plain,
+    field_of,
+    flag,
+    json_object,
+    member,
+    optional,
+    positive,
+    text_of,
+    whole,
+)
 
 VERSION = 1
 READY = "ready"
 # Whole numbers in the order of the columns.
 ROW = b"%d\t%d\t%d\t%d\t%d\n"
-
-Plain = Mapping[str, object]
-E = TypeVar("E", bound=Enum)
-T = TypeVar("T")
-
-
-class BadMessage(ValueError):
-    """A line does not follow the contract. The message names the field and what is wrong with it."""
-
+# Two columns more: from sending to the first byte of the answer, -1 without one; bytes of the body that were received.
+LONG_ROW = b"%d\t%d\t%d\t%d\t%d\t%d\t%d\n"
+COLUMNS, LONG_COLUMNS = 5, 7
+# What a request holds in place of a value of the row that it takes.
+PLACEHOLDER = re.compile(r"\$\{row\.([^{}]+)\}")
+EXAMPLE_CHARACTERS = 200
 
 class Failure(IntEnum):
     """Why a request has no answer: the status of its row."""
@@ -78,14 +89,47 @@ class DataOrder(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the body of an answer must be, compared on a sample under load: every part that is set must hold.
+
+    body: without blanks at its ends. json_text: a JSON document, compared by value. size: the body's length in bytes.
+    """
+
+    body: str | None = field(default=None, repr=False)
+    json_text: str | None = field(default=None, repr=False)
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskRequest:
-    """One request of the mix. weight: its share is weight / sum of weights."""
+    """One request of the mix. weight: its share is weight / sum of weights.
+
+    url, the values of headers and body can hold placeholders `${row.COLUMN}` where the task has data. timeout_us: its own;
+    None for that of the task. allowed: the statuses that count as success; empty: 100 to 399. wanted: bodies of its answers
+    with such a status; None: nothing is compared.
+    """
 
     url: str
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     body: bytes | None = field(default=None, repr=False)
     weight: float = 1.0
+    timeout_us: int | None = None
+    allowed: tuple[int, ...] = ()
+    wanted: Wanted | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """Rows for the placeholders. A request that holds one takes one row for all of them, when it is sent.
+
+    order: cycle goes through the rows in their order and begins again; random draws each row from the seed. Values are
+    text that replaces the placeholder as it is: they are encoded for the place where they are used.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...] = field(repr=False)
+    order: DataOrder = DataOrder.CYCLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +138,8 @@ class GeneratorTask:
 
     clients: most slots in use at once. count, duration_us: what ends the load, at least one is set; duration_us runs from
     T0 and includes warm-up and tail. window: after T0, end None for the whole run. rate_per_s, first_due_ns, seed: this
-    agent's own. timeout_us: per request, None for no limit. verify: check the server's certificate.
+    agent's own. timeout_us: per request, None for no limit. verify: check the server's certificate. columns: the most
+    columns that a row of the log may have, 5 or 7. data: rows for the requests that hold placeholders.
     """
 
     log: str
@@ -113,6 +158,8 @@ class GeneratorTask:
     seed: int = 0
     timeout_us: int | None = None
     verify: bool = False
+    columns: int = COLUMNS
+    data: TaskData | None = None
     version: int = VERSION
 
 
@@ -121,7 +168,9 @@ class GeneratorSummary:
     """What a generator did. planned: due (open loop) or asked for (count), None when only time bounds a closed loop.
 
     done: requests with an answer. failed: by reason. The other counts are None when the generator does not keep them;
-    waited_for_slot: open-loop requests that found all `clients` slots in use.
+    waited_for_slot: open-loop requests that found all `clients` slots in use. rows_taken: of the task's data.
+    checked: answers whose body was compared with what is wanted; unexpected: those that differ, by index of the request;
+    examples: what one of them was, without anything secret.
     """
 
     planned: int | None
@@ -133,6 +182,10 @@ class GeneratorSummary:
     most_connections: int | None = None
     retried: int | None = None
     bytes_body: int | None = None
+    rows_taken: int | None = None
+    checked: int | None = None
+    unexpected: Mapping[int, int] = field(default_factory=dict)
+    examples: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
@@ -140,12 +193,27 @@ class GeneratorSummary:
         return self.done + sum(self.failed.values())
 
 
-OPTIONAL_COUNTS = ("waited_for_slot", "connects", "most_connections", "retried", "bytes_body")
+OPTIONAL_COUNTS = (
+    "waited_for_slot", "connects", "most_connections", "retried", "bytes_body", "rows_taken", "checked",
+)  # fmt: skip
 
 
-def format_row(due_us: int, start_us: int, status: int, service_us: int, request: int) -> bytes:
-    """Return one row of the log; status is an HTTP status or a Failure."""
-    return ROW % (due_us, start_us, status, service_us, request)
+def format_row(
+    due_us: int,
+    start_us: int,
+    status: int,
+    service_us: int,
+    request: int,
+    first_byte_us: int | None = None,
+    received: int = 0,
+) -> bytes:
+    """Return one row of the log; status is an HTTP status or a Failure.
+
+    first_byte_us: from sending to the first byte, -1 without one; None for a row of 5 columns. received: bytes of the body.
+    """
+    if first_byte_us is None:
+        return ROW % (due_us, start_us, status, service_us, request)
+    return LONG_ROW % (due_us, start_us, status, service_us, request, first_byte_us, received)
 
 
 def format_go(t0_ns: int) -> str:
@@ -163,45 +231,57 @@ def parse_go(line: str) -> int:
 
 def format_task(task: GeneratorTask) -> str:
     """Return a task as one JSON line, without its line end."""
-    names = [name for name in GeneratorTask.__slots__ if name != "requests"]
+    names = [name for name in GeneratorTask.__slots__ if name not in ("requests", "data")]
     plain: dict[str, object] = {name: getattr(task, name) for name in names}
     plain["requests"] = [_plain_request(request) for request in task.requests]
+    if task.data is not None:
+        plain["data"] = {"columns": task.data.columns, "rows": task.data.rows, "order": task.data.order}
     return json.dumps(plain, separators=(",", ":"))
 
 
 def _plain_request(request: TaskRequest) -> dict[str, object]:
-    return {
+    plain: dict[str, object] = {
         "url": request.url,
         "method": request.method,
         "headers": request.headers,
         "body": None if request.body is None else base64.b64encode(request.body).decode(),
         "weight": request.weight,
     }
+    if request.timeout_us is not None:
+        plain["timeout_us"] = request.timeout_us
+    if request.allowed:
+        plain["allowed"] = request.allowed
+    if (wanted := request.wanted) is not None:
+        parts = {"body": wanted.body, "json": wanted.json_text, "size": wanted.size}
+        plain["wanted"] = {name: part for name, part in parts.items() if part is not None}
+    return plain
 
 
 def parse_task(line: str | bytes) -> GeneratorTask:
     """Read a task. Raise BadMessage for a field that is missing, of the wrong type or out of range."""
-    plain = _object(line, "task")
-    version = _whole(plain, "version", 1)
+    plain = json_object(line, "task")
+    version = whole(plain, "version", 1)
     if version != VERSION:
         raise BadMessage(f"the task has version {version}; this generator reads version {VERSION}")
     task = GeneratorTask(
-        log=_text(plain, "log"),
+        log=text_of(plain, "log"),
         requests=_requests(plain),
-        model=_member(plain, "model", Model),
-        clients=_whole(plain, "clients", 1),
-        protocol=_member(plain, "protocol", Protocol, Protocol.HTTP1),
-        streams=_whole(plain, "streams", 1, 1),
-        count=_optional(plain, "count", 1),
-        duration_us=_optional(plain, "duration_us", 1),
-        window_start_us=_whole(plain, "window_start_us", 0, 0),
-        window_end_us=_optional(plain, "window_end_us", 0),
-        rate_per_s=None if plain.get("rate_per_s") is None else _positive(plain, "rate_per_s"),
-        first_due_ns=_whole(plain, "first_due_ns", 0, 0),
-        arrivals=_member(plain, "arrivals", Arrivals, Arrivals.EVEN),
-        seed=_whole(plain, "seed", None, 0),
-        timeout_us=_optional(plain, "timeout_us", 1),
-        verify=_flag(plain, "verify"),
+        model=member(plain, "model", Model),
+        clients=whole(plain, "clients", 1),
+        protocol=member(plain, "protocol", Protocol, Protocol.HTTP1),
+        streams=whole(plain, "streams", 1, 1),
+        count=optional(plain, "count", 1),
+        duration_us=optional(plain, "duration_us", 1),
+        window_start_us=whole(plain, "window_start_us", 0, 0),
+        window_end_us=optional(plain, "window_end_us", 0),
+        rate_per_s=None if plain.get("rate_per_s") is None else positive(plain, "rate_per_s"),
+        first_due_ns=whole(plain, "first_due_ns", 0, 0),
+        arrivals=member(plain, "arrivals", Arrivals, Arrivals.EVEN),
+        seed=whole(plain, "seed", None, 0),
+        timeout_us=optional(plain, "timeout_us", 1),
+        verify=flag(plain, "verify"),
+        columns=whole(plain, "columns", COLUMNS, COLUMNS),
+        data=_data(plain),
     )
     if task.count is None and task.duration_us is None:
         raise BadMessage("the task has neither 'count' nor 'duration_us': the load would never end")
@@ -211,7 +291,7 @@ def parse_task(line: str | bytes) -> GeneratorTask:
 
 
 def _requests(plain: Plain) -> tuple[TaskRequest, ...]:
-    listed = _field(plain, "requests")
+    listed = field_of(plain, "requests")
     if not isinstance(listed, list) or not listed:
         raise BadMessage("'requests' is not a list with at least one request")
     return tuple(_request(item, f"requests[{i}]") for i, item in enumerate(listed))
@@ -227,12 +307,50 @@ def _request(item: object, where: str) -> TaskRequest:
         # The cause would show a part of the body.
         raise BadMessage(f"'{where}.body' is neither base64 text nor null") from None
     return TaskRequest(
-        url=_text(item, "url", where),
-        method=_text(item, "method", where, "GET"),
+        url=text_of(item, "url", where),
+        method=text_of(item, "method", where, "GET"),
         headers=_headers(item.get("headers", []), f"{where}.headers"),
         body=decoded,
-        weight=_positive(item, "weight", where, 1.0),
+        weight=positive(item, "weight", where, 1.0),
+        timeout_us=optional(item, "timeout_us", 1, where),
+        allowed=_statuses(item.get("allowed", []), f"{where}.allowed"),
+        wanted=_wanted(item.get("wanted"), f"{where}.wanted"),
     )
+
+
+def _statuses(listed: object, where: str) -> tuple[int, ...]:
+    if not isinstance(listed, list) or not all(type(status) is int and 100 <= status <= 999 for status in listed):
+        raise BadMessage(f"'{where}' is not a list of statuses")
+    return tuple(listed)
+
+
+def _wanted(item: object, where: str) -> Wanted | None:
+    if item is None:
+        return None
+    if not isinstance(item, dict):
+        raise BadMessage(f"'{where}' is not an object")
+    texts = [item.get(name) for name in ("body", "json")]
+    if not all(text is None or isinstance(text, str) for text in texts):
+        raise BadMessage(f"'{where}' has a body or JSON document that is not text")
+    return Wanted(texts[0], texts[1], optional(item, "size", 0, where))
+
+
+def _data(plain: Plain) -> TaskData | None:
+    item = plain.get("data")
+    if item is None:
+        return None
+    if not isinstance(item, dict):
+        raise BadMessage("'data' is not an object")
+    columns, rows = item.get("columns"), item.get("rows")
+    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
+        raise BadMessage("'data.columns' is not a list of names")
+    if not isinstance(rows, list) or not rows:
+        raise BadMessage("'data.rows' is not a list with at least one row")
+    for row in rows:
+        if not isinstance(row, list) or len(row) != len(columns) or not all(isinstance(text, str) for text in row):
+            raise BadMessage("'data.rows' has a row that is not a list with one text for each column")
+    order = member(item, "order", DataOrder, DataOrder.CYCLE)
+    return TaskData(tuple(columns), tuple(map(tuple, rows)), order)
 
 
 def _headers(listed: object, where: str) -> tuple[tuple[str, str], ...]:
@@ -251,23 +369,44 @@ def format_summary(summary: GeneratorSummary) -> str:
     plain: dict[str, object] = {"planned": summary.planned, "sent": summary.sent, "done": summary.done}
     plain["failed"] = {failure.name.lower(): summary.failed.get(failure, 0) for failure in Failure}
     plain |= {name: value for name in OPTIONAL_COUNTS if (value := getattr(summary, name)) is not None}
+    if summary.unexpected:
+        plain["unexpected"] = {str(index): count for index, count in summary.unexpected.items()}
+        plain["examples"] = {str(index): text for index, text in summary.examples.items()}
     return json.dumps(plain, separators=(",", ":"))
 
 
 def parse_summary(line: str | bytes) -> GeneratorSummary:
     """Read a summary. A reason that 'failed' does not list counts as 0. Raise BadMessage for anything wrong in it."""
-    plain = _object(line, "summary")
+    plain = json_object(line, "summary")
     return GeneratorSummary(
-        planned=_optional(plain, "planned", 0),
-        sent=_whole(plain, "sent", 0),
-        done=_whole(plain, "done", 0),
-        failed=_failures(_field(plain, "failed")),
-        waited_for_slot=_optional(plain, "waited_for_slot", 0),
-        connects=_optional(plain, "connects", 0),
-        most_connections=_optional(plain, "most_connections", 0),
-        retried=_optional(plain, "retried", 0),
-        bytes_body=_optional(plain, "bytes_body", 0),
+        planned=optional(plain, "planned", 0),
+        sent=whole(plain, "sent", 0),
+        done=whole(plain, "done", 0),
+        failed=_failures(field_of(plain, "failed")),
+        waited_for_slot=optional(plain, "waited_for_slot", 0),
+        connects=optional(plain, "connects", 0),
+        most_connections=optional(plain, "most_connections", 0),
+        retried=optional(plain, "retried", 0),
+        bytes_body=optional(plain, "bytes_body", 0),
+        rows_taken=optional(plain, "rows_taken", 0),
+        checked=optional(plain, "checked", 0),
+        unexpected=_by_request(plain, "unexpected", lambda value: type(value) is int and value >= 0),
+        examples={
+            index: str(text)[:EXAMPLE_CHARACTERS]
+            for index, text in _by_request(plain, "examples", lambda value: isinstance(value, str)).items()
+        },
     )
+
+
+def _by_request(plain: Plain, name: str, is_fine: Callable[[object], bool]) -> dict[int, Any]:
+    """Return an object whose names are indexes of requests."""
+    item = plain.get(name, {})
+    if not isinstance(item, dict):
+        raise BadMessage(f"'{name}' is not an object by index of the request")
+    for index, value in item.items():
+        if not (index.isascii() and index.isdigit()) or not is_fine(value):
+            raise BadMessage(f"'{name}' is not an object by index of the request")
+    return {int(index): value for index, value in item.items()}
 
 
 def _failures(counts: object) -> dict[Failure, int]:
@@ -276,69 +415,4 @@ def _failures(counts: object) -> dict[Failure, int]:
     known = {failure.name.lower(): failure for failure in Failure}
     if unknown := sorted(set(counts) - set(known)):
         raise BadMessage(f"'failed' has an unknown reason {unknown[0][:40]!a}: use {', '.join(known)}")
-    return {failure: _whole(counts, name, 0, 0, "failed") for name, failure in known.items()}
-
-
-def _object(line: str | bytes, what: str) -> Plain:
-    try:
-        plain = json.loads(line)
-    except (ValueError, RecursionError):
-        # The decoder's own error holds the whole line.
-        raise BadMessage(f"the {what} is not one line of JSON") from None
-    if not isinstance(plain, dict):
-        raise BadMessage(f"the {what} is not a JSON object")
-    return plain
-
-
-def _field(plain: Plain, name: str, where: str = "", default: T | None = None) -> object:
-    if name in plain:
-        return plain[name]
-    if default is None:
-        raise BadMessage(f"'{_place(where, name)}' is missing")
-    return default
-
-
-def _place(where: str, name: str) -> str:
-    return f"{where}.{name}" if where else name
-
-
-def _text(plain: Plain, name: str, where: str = "", default: str | None = None) -> str:
-    value = _field(plain, name, where, default)
-    if not isinstance(value, str) or not value:
-        raise BadMessage(f"'{_place(where, name)}' is not a text")
-    return value
-
-
-def _whole(plain: Plain, name: str, lowest: int | None, default: int | None = None, where: str = "") -> int:
-    value = _field(plain, name, where, default)
-    if type(value) is not int or (lowest is not None and value < lowest):
-        bound = "" if lowest is None else f" of at least {lowest}"
-        raise BadMessage(f"'{_place(where, name)}' is not a whole number{bound}")
-    return value
-
-
-def _optional(plain: Plain, name: str, lowest: int) -> int | None:
-    return None if plain.get(name) is None else _whole(plain, name, lowest)
-
-
-def _flag(plain: Plain, name: str) -> bool:
-    value = plain.get(name, False)
-    if not isinstance(value, bool):
-        raise BadMessage(f"'{name}' is neither true nor false")
-    return value
-
-
-def _positive(plain: Plain, name: str, where: str = "", default: float | None = None) -> float:
-    value = _field(plain, name, where, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
-        raise BadMessage(f"'{_place(where, name)}' is not a number above 0")
-    return float(value)
-
-
-def _member(plain: Plain, name: str, kind: type[E], default: E | None = None) -> E:
-    value = _field(plain, name, "", default)
-    try:
-        return kind(value)
-    except ValueError:
-        known = ", ".join(str(member.value) for member in kind)
-        raise BadMessage(f"'{name}' is not one of {known}") from None
+    return {failure: whole(counts, name, 0, 0, "failed") for name, failure in known.items()}

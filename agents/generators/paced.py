@@ -31,6 +31,7 @@ from agents.generators.paced_load import Load
 from agents.generators.paced_open import OpenLoop
 from agents.generators.request import BadRequest, common_origin, prepare
 from agents.generators.rowlog import RowLog
+from agents.generators.template import Rows
 
 READ_BYTES = 1 << 16
 # Descriptors that are not connections: standard ones, log, timer, event loop, connections that are being closed.
@@ -111,9 +112,10 @@ def make_load(task: GeneratorTask) -> Load:
         raise Unable("this generator speaks HTTP/1.1 only: use h2load for HTTP/2")
     allow_files(task.clients + OTHER_FILES)
     origin = common_origin(task.requests)
-    requests = [prepare(request) for request in task.requests]
+    rows = None if task.data is None else Rows(task.data, task.seed)
+    requests = [prepare(request, rows) for request in task.requests]
     kind = OpenLoop if task.model is Model.OPEN else ClosedLoop
-    return kind(task, origin, requests, RowLog(task.log))
+    return kind(task, origin, requests, RowLog(task.log, task.columns), rows)
 
 
 def allow_files(needed: int) -> None:

@@ -9,6 +9,7 @@ from agents.generators.paced_connection import Connection
 from agents.generators.paced_load import Load
 from agents.generators.request import Origin, Prepared
 from agents.generators.rowlog import RowLog
+from agents.generators.template import Rows
 
 # How long a slot rests after a connection could not be opened: it must not spin.
 REST_S = 0.1
@@ -21,8 +22,10 @@ class ClosedLoop(Load):
 
     __slots__ = ("_resting", "idle", "running", "to_send")
 
-    def __init__(self, task: GeneratorTask, origin: Origin, requests: list[Prepared], log: RowLog) -> None:
-        super().__init__(task, origin, requests, log)
+    def __init__(
+        self, task: GeneratorTask, origin: Origin, requests: list[Prepared], log: RowLog, rows: Rows | None = None
+    ) -> None:
+        super().__init__(task, origin, requests, log, rows)
         self.to_send = -1 if task.count is None else task.count
         self.idle: list[Connection] = []
         self._resting = 0

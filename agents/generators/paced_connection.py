@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from httptools import HttpParserCallbackError, HttpParserError, HttpResponseParser
 
 from agents.generators.answer import HeadAnswer, ends_with_connection
+from agents.generators.body import MOST_BYTES
 from agents.generators.contract import Failure
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Connection(asyncio.Protocol):
     """A connection; it is busy while start_ns is not 0.
 
     due_ns, start_ns, end_ns: monotonic clock. began_ns: when connecting began. served: it has carried an answer.
-    got: a byte of the answer has come. retried: its request was sent before, on another connection. keep: the answer
+    first_ns: when the first byte of the answer came, 0 before. body_bytes: of the answer so far. kept: everything that came
+    of an answer whose body is compared; None for the others. retried: its request was sent before, on another connection. keep: the answer
     allows another request.
     """
 
@@ -60,11 +62,13 @@ class Connection(asyncio.Protocol):
         "_lasts",
         "_watch",
         "began_ns",
+        "body_bytes",
         "due_ns",
         "end_ns",
-        "got",
+        "first_ns",
         "index",
         "keep",
+        "kept",
         "open",
         "owner",
         "parser",
@@ -84,7 +88,9 @@ class Connection(asyncio.Protocol):
         self.owner = owner
         self.began_ns = monotonic_ns()
         self.due_ns = self.start_ns = self.end_ns = self.index = self.status = 0
-        self.open = self.served = self.got = self.retried = self.keep = self._extra = False
+        self.first_ns = self.body_bytes = 0
+        self.kept: bytearray | None = None
+        self.open = self.served = self.retried = self.keep = self._extra = False
         self._head = bytearray()
         self._lasts: bool | None = None
 
@@ -110,8 +116,9 @@ class Connection(asyncio.Protocol):
         self.request = request
         self.index = index
         self.due_ns = due_ns
-        self.end_ns = 0
-        self.got = self.retried = self._extra = False
+        self.end_ns = self.first_ns = self.body_bytes = 0
+        self.kept = None
+        self.retried = self._extra = False
         self._lasts = None
         if self._head:
             self._head.clear()
@@ -125,6 +132,11 @@ class Connection(asyncio.Protocol):
         self.send(request, index, due_ns)
         self.start_ns = start_ns
         self.retried = True
+
+    @property
+    def first_byte_ns(self) -> int:
+        """Return the time from sending to the first byte of the answer; -1 without one."""
+        return self.first_ns - self.start_ns if self.first_ns else -1
 
     def close(self) -> None:
         """Close at once and report nothing any more."""
@@ -144,7 +156,10 @@ class Connection(asyncio.Protocol):
             if self.open:
                 self.owner.lost(self)
             return
-        self.got = True
+        if not self.first_ns:
+            self.first_ns = monotonic_ns()
+        if self.kept is not None and len(self.kept) < MOST_BYTES:
+            self.kept += data
         try:
             self.parser.feed_data(data)
         except HttpParserCallbackError:
@@ -182,6 +197,7 @@ class Connection(asyncio.Protocol):
 
     def on_body(self, data: bytes) -> None:
         """Count bytes of a body."""
+        self.body_bytes += len(data)
         self.owner.bytes_body += len(data)
 
     def on_message_complete(self) -> None:
@@ -220,7 +236,7 @@ class Connection(asyncio.Protocol):
             self.end_ns = monotonic_ns()
             self.status, self.keep = self.parser.get_status_code(), False
             self.owner.answered(self)
-        elif orderly and not self.got:
+        elif orderly and not self.first_ns:
             self.owner.unanswered_close(self)
         else:
             self.owner.failed(self, Failure.RESET)

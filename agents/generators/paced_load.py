@@ -6,13 +6,16 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
 from time import monotonic_ns
+from typing import NamedTuple
 
 from agents.generators import due
+from agents.generators.body import Sample
 from agents.generators.contract import Failure, GeneratorSummary, GeneratorTask
 from agents.generators.paced_connection import Connection
 from agents.generators.paced_pool import Pool, resolve
 from agents.generators.request import Origin, Prepared
 from agents.generators.rowlog import RowLog
+from agents.generators.template import Rows
 from agents.generators.timer import Timer
 
 NEVER_NS = 1 << 62
@@ -23,11 +26,20 @@ PREPARE_S = 2.0
 SHORTEST_TIMER_S = 0.001
 
 
+class Retry(NamedTuple):
+    """A request that was sent at start_ns, and that another connection has to send again."""
+
+    start_ns: int
+    due_ns: int
+    index: int
+    request: Prepared
+
+
 class Load(ABC):
     """One load. prepare(), then begin() at the latest at T0; `ended` is set when every row has been written.
 
-    busy: connections with a request under way, in the order of sending. retries: (start_ns, due_ns, index) of requests
-    that wait for a fresh connection to be sent again. to_finish: requests that are missing until the load ends, negative
+    busy: by request of the mix, the connections with a request under way, in the order of sending; requests with the same
+    timeout share one. retries: requests that wait for a fresh connection to be sent again. to_finish: requests that are missing until the load ends, negative
     when only time ends it.
     """
 
@@ -35,7 +47,9 @@ class Load(ABC):
         "_choose",
         "_loop",
         "_requests",
-        "_timeout_ns",
+        "_sample",
+        "_timeouts_ns",
+        "_under_way",
         "_timer",
         "begun",
         "busy",
@@ -49,6 +63,7 @@ class Load(ABC):
         "pool",
         "retried",
         "retries",
+        "rows",
         "sent",
         "stopped",
         "t0_ns",
@@ -57,15 +72,24 @@ class Load(ABC):
         "waited_for_slot",
     )
 
-    def __init__(self, task: GeneratorTask, origin: Origin, requests: list[Prepared], log: RowLog) -> None:
+    def __init__(
+        self, task: GeneratorTask, origin: Origin, requests: list[Prepared], log: RowLog, rows: Rows | None = None
+    ) -> None:
+        self.rows = rows
         self.task, self.origin, self._requests, self.log = task, origin, requests, log
         self._loop = asyncio.get_running_loop()
         self._choose = due.mix([request.weight for request in task.requests], task.seed)
         self._timer = Timer()
-        self._timeout_ns = NEVER_NS if task.timeout_us is None else task.timeout_us * 1000
+        self._timeouts_ns = [
+            NEVER_NS if limit is None else limit * 1000
+            for limit in (request.timeout_us or task.timeout_us for request in task.requests)
+        ]
+        self._sample = Sample(task.requests)
         self.pool = Pool(origin, self.slots(), self, self.connect_failed, task.verify)
-        self.busy: dict[Connection, None] = {}
-        self.retries: deque[tuple[int, int, int]] = deque()
+        # Apart by timeout, so that the first of each is the next that can time out.
+        self._under_way: dict[int, dict[Connection, None]] = {limit: {} for limit in self._timeouts_ns}
+        self.busy = [self._under_way[limit] for limit in self._timeouts_ns]
+        self.retries: deque[Retry] = deque()
         self.failures = dict.fromkeys(Failure, 0)
         self.done = self.sent = self.retried = self.bytes_body = self.waited_for_slot = 0
         self.to_finish = -1 if task.count is None else task.count
@@ -142,7 +166,7 @@ class Load(ABC):
         self.begun = True
         self._loop.add_reader(self._timer.fd, self.on_timer)
         self._timer.arm(self.first_ns())
-        if self.task.timeout_us is not None:
+        if min(self._timeouts_ns) < NEVER_NS:
             self._expire()
 
     def choose(self) -> int:
@@ -151,18 +175,21 @@ class Load(ABC):
 
     def send(self, connection: Connection, due_ns: int, index: int) -> None:
         """Send a request for the first time."""
-        self.busy[connection] = None
+        self.busy[index][connection] = None
         self.sent += 1
-        connection.send(self._requests[index], index, due_ns)
+        request = self._requests[index]
+        connection.send(request if request.fill is None else request.for_next_row(), index, due_ns)
+        if self._sample.wants(index, connection.start_ns):
+            connection.kept = bytearray()
 
     def made(self, connection: Connection) -> None:
         """Use a connection that has just been opened: first for what was sent before and has to be sent again."""
         if not self.pool.opened(connection):
             connection.close()
         elif self.retries:
-            start_ns, due_ns, index = self.retries.popleft()
-            self.busy[connection] = None
-            connection.send_again(self._requests[index], index, due_ns, start_ns)
+            start_ns, due_ns, index, request = self.retries.popleft()
+            self.busy[index][connection] = None
+            connection.send_again(request, index, due_ns, start_ns)
         else:
             self.take(connection)
 
@@ -170,8 +197,9 @@ class Load(ABC):
         """Write the row of an answer, after the connection has been used for what comes next."""
         due_ns, start_ns, index = connection.due_ns, connection.start_ns, connection.index
         status, service_ns = connection.status, connection.end_ns - start_ns
+        first_byte_ns, received, kept = connection.first_byte_ns, connection.body_bytes, connection.kept
         connection.start_ns = 0
-        del self.busy[connection]
+        del self.busy[index][connection]
         if not connection.served:
             connection.served = True
             self.pool.proved()
@@ -181,21 +209,33 @@ class Load(ABC):
             self.pool.drop(connection)
             self.fill()
         self.done += 1
-        self.log.add(due_ns, start_ns, status, service_ns, index)
+        self.log.add(due_ns, start_ns, status, service_ns, index, first_byte_ns, received)
+        if kept is not None:
+            self._sample.compare(index, status, kept, received)
         self._count_down()
 
     def failed(self, connection: Connection, failure: Failure) -> None:
         """Write the row of a failure, and replace the connection."""
         due_ns, start_ns, index = connection.due_ns, connection.start_ns, connection.index
-        del self.busy[connection]
+        first_byte_ns, received = connection.first_byte_ns, connection.body_bytes
+        del self.busy[index][connection]
         self.pool.drop(connection)
-        self.fail(failure, due_ns, start_ns, monotonic_ns() - start_ns, index)
+        self.fail(failure, due_ns, start_ns, monotonic_ns() - start_ns, index, first_byte_ns, received)
         self.fill()
 
-    def fail(self, failure: Failure, due_ns: int, start_ns: int, age_ns: int, index: int) -> None:
+    def fail(
+        self,
+        failure: Failure,
+        due_ns: int,
+        start_ns: int,
+        age_ns: int,
+        index: int,
+        first_byte_ns: int = -1,
+        received: int = 0,
+    ) -> None:
         """Count a failure and write its row."""
         self.failures[failure] += 1
-        self.log.add(due_ns, start_ns, failure, age_ns, index)
+        self.log.add(due_ns, start_ns, failure, age_ns, index, first_byte_ns, received)
         self._count_down()
 
     def _count_down(self) -> None:
@@ -208,9 +248,9 @@ class Load(ABC):
         if not connection.served or connection.retried or not connection.request.idempotent:
             self.failed(connection, Failure.RESET)
             return
-        self.retries.append((connection.start_ns, connection.due_ns, connection.index))
+        self.retries.append(Retry(connection.start_ns, connection.due_ns, connection.index, connection.request))
         self.retried += 1
-        del self.busy[connection]
+        del self.busy[connection.index][connection]
         self.pool.drop(connection)
         self.fill()
 
@@ -224,7 +264,7 @@ class Load(ABC):
         if self.stopped or not self.begun:
             return
         if self.retries:
-            start_ns, due_ns, index = self.retries.popleft()
+            start_ns, due_ns, index, _ = self.retries.popleft()
             self.fail(Failure.RESET, due_ns, start_ns, monotonic_ns() - start_ns, index)
         else:
             self.refused(connection)
@@ -240,23 +280,25 @@ class Load(ABC):
         self._loop.call_later(TICK_S, self._tick)
 
     def _expire(self) -> None:
-        """End the requests that are older than the timeout, and wait for the next one that could be."""
+        """End the requests that are older than their timeout, and wait for the next one that could be."""
         if self.stopped:
             return
         now_ns = monotonic_ns()
-        oldest_ns = self.expire_before(now_ns - self._timeout_ns, now_ns)
-        delay_s = (oldest_ns + self._timeout_ns - now_ns) / 1e9
+        delay_s = (self.expire(now_ns) - now_ns) / 1e9
         self._loop.call_later(max(delay_s, SHORTEST_TIMER_S), self._expire)
 
-    def expire_before(self, limit_ns: int, now_ns: int) -> int:
-        """Fail what was sent at limit_ns or before. Return the start of the oldest request that remains, or now."""
-        while self.busy and (oldest := next(iter(self.busy))).start_ns <= limit_ns:
-            self.failed(oldest, Failure.TIMEOUT)
-        while self.retries and self.retries[0][0] <= limit_ns:
-            start_ns, due_ns, index = self.retries.popleft()
-            self.fail(Failure.TIMEOUT, due_ns, start_ns, now_ns - start_ns, index)
-        starts = [next(iter(self.busy)).start_ns] if self.busy else []
-        return min([*starts, *(retry[0] for retry in self.retries), now_ns])
+    def expire(self, now_ns: int) -> int:
+        """Fail what was sent too long ago. Return when the next request could time out: of those that there can be by then."""
+        next_ns = now_ns + min(self._timeouts_ns)
+        for timeout_ns, connections in self._under_way.items():
+            while connections and (oldest := next(iter(connections))).start_ns + timeout_ns <= now_ns:
+                self.failed(oldest, Failure.TIMEOUT)
+            if connections:
+                next_ns = min(next_ns, next(iter(connections)).start_ns + timeout_ns)
+        for retry in [each for each in self.retries if each.start_ns + self._timeouts_ns[each.index] <= now_ns]:
+            self.retries.remove(retry)
+            self.fail(Failure.TIMEOUT, retry.due_ns, retry.start_ns, now_ns - retry.start_ns, retry.index)
+        return min([next_ns, *(retry.start_ns + self._timeouts_ns[retry.index] for retry in self.retries)])
 
     def stop(self) -> None:
         """Stop sending and write the rows of what is outstanding, at its age."""
@@ -265,14 +307,16 @@ class Load(ABC):
         self.stopped = True
         self._timer.disarm()
         now_ns = monotonic_ns()
-        for start_ns, due_ns, index in self.retries:
+        for start_ns, due_ns, index, _ in self.retries:
             self.fail(Failure.UNANSWERED, due_ns, start_ns, now_ns - start_ns, index)
-        for connection in self.busy:
-            start_ns = connection.start_ns
-            self.fail(Failure.UNANSWERED, connection.due_ns, start_ns, now_ns - start_ns, connection.index)
+        for connection in [each for connections in self._under_way.values() for each in connections]:
+            start_ns, first_byte_ns, received = connection.start_ns, connection.first_byte_ns, connection.body_bytes
+            age_ns, index = now_ns - start_ns, connection.index
+            self.fail(Failure.UNANSWERED, connection.due_ns, start_ns, age_ns, index, first_byte_ns, received)
             connection.close()
         self.retries.clear()
-        self.busy.clear()
+        for connections in self._under_way.values():
+            connections.clear()
         if self.begun:
             self.never_sent(now_ns)
         self.pool.cancel()
@@ -291,4 +335,8 @@ class Load(ABC):
             most_connections=self.pool.most,
             retried=self.retried,
             bytes_body=self.bytes_body,
+            rows_taken=None if self.rows is None else self.rows.taken,
+            checked=self._sample.checked if self._sample.compares else None,
+            unexpected=self._sample.unexpected,
+            examples=self._sample.examples,
         )

@@ -11,6 +11,7 @@ from agents.generators.paced_connection import Connection
 from agents.generators.paced_load import NEVER_NS, Load
 from agents.generators.request import Origin, Prepared
 from agents.generators.rowlog import RowLog
+from agents.generators.template import Rows
 
 # The timer fires this much before a request is due: about what the kernel needs to wake a process. Until the instant has
 # come the timer stays readable, so that the loop comes back at once and reads answers meanwhile. Arming it for an instant
@@ -18,6 +19,8 @@ from agents.generators.rowlog import RowLog
 EARLY_NS = 30_000
 MOST_WAITING = 100_000
 FEWEST_SPARE = 4
+# How often all requests that wait are searched for late ones, where their timeouts differ.
+SEARCH_NS = 50_000_000
 MOST_SPARE = 64
 
 
@@ -30,8 +33,10 @@ class OpenLoop(Load):
 
     __slots__ = ("_filling", "_next_due_ns", "_offsets", "_planned", "_to_plan", "free", "spare", "waiting")
 
-    def __init__(self, task: GeneratorTask, origin: Origin, requests: list[Prepared], log: RowLog) -> None:
-        super().__init__(task, origin, requests, log)
+    def __init__(
+        self, task: GeneratorTask, origin: Origin, requests: list[Prepared], log: RowLog, rows: Rows | None = None
+    ) -> None:
+        super().__init__(task, origin, requests, log, rows)
         rate = self._rate_per_s
         self._offsets = (
             due.even(rate, task.first_due_ns) if task.arrivals is Arrivals.EVEN else due.poisson(rate, task.seed)
@@ -158,13 +163,26 @@ class OpenLoop(Load):
         for _ in range(min(missing, pool.room())):
             pool.start()
 
-    def expire_before(self, limit_ns: int, now_ns: int) -> int:
+    def expire(self, now_ns: int) -> int:
         """Give up what was sent, or has waited unsent, for too long."""
-        while self.waiting and self.waiting[0][0] <= limit_ns:
-            due_ns, index = self.waiting.popleft()
+        limits = self._timeouts_ns
+        if self.waiting and len(self._under_way) > 1:
+            # Timeouts differ: the oldest request is not the first to time out.
+            kept = deque(each for each in self.waiting if each[0] + limits[each[1]] > now_ns)
+            late = [each for each in self.waiting if each[0] + limits[each[1]] <= now_ns]
+            self.waiting = kept
+        else:
+            late = []
+            while self.waiting and self.waiting[0][0] + limits[0] <= now_ns:
+                late.append(self.waiting.popleft())
+        for due_ns, index in late:
             self.fail(Failure.UNSENT, due_ns, 0, now_ns - due_ns, index)
-        oldest_ns = super().expire_before(limit_ns, now_ns)
-        return min(oldest_ns, self.waiting[0][0]) if self.waiting else oldest_ns
+        next_ns = super().expire(now_ns)
+        if not self.waiting:
+            return next_ns
+        if len(self._under_way) > 1:
+            return min(next_ns, now_ns + SEARCH_NS)
+        return min(next_ns, self.waiting[0][0] + limits[0])
 
     def never_sent(self, now_ns: int) -> None:
         """Write rows for what waits, and for what is due and was not even looked at."""

@@ -128,6 +128,10 @@ class Program:
             connects=said.connects,
             most_connections=said.most_connections,
             retried=said.retried,
+            rows_taken=said.rows_taken,
+            checked=said.checked,
+            unexpected=said.unexpected,
+            examples=said.examples,
         )
 
     def close(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, urlsplit
 
-from agents.generators.contract import TaskRequest
+from agents.generators.contract import PLACEHOLDER, TaskRequest
+from agents.generators.template import Rows, UnknownColumn, cut, has_placeholder
 
 PORTS = {"http": 80, "https": 443}
 # Methods that may be sent twice (RFC 9110, 9.2.2).
@@ -47,12 +49,20 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """One request of the mix, ready to be written. closes: it asks for the connection to be closed after the answer."""
+    """One request of the mix, ready to be written. closes: it asks for the connection to be closed after the answer.
+
+    fill: what makes its bytes for a row of the task's data; None for a request without placeholders.
+    """
 
     data: bytes = field(repr=False)
     head: bool
     idempotent: bool
     closes: bool
+    fill: Callable[[], bytes] | None = field(default=None, repr=False)
+
+    def for_next_row(self) -> Prepared:
+        """Return the request with the values of the next row."""
+        return self if self.fill is None else Prepared(self.fill(), self.head, self.idempotent, self.closes)
 
 
 def origin_of(url: str) -> Origin:
@@ -98,25 +108,63 @@ def common_origin(requests: tuple[TaskRequest, ...]) -> Origin:
     return origins[0]
 
 
-def prepare(request: TaskRequest) -> Prepared:
-    """Return a request as the bytes of HTTP/1.1. Raise BadRequest when it cannot be expressed."""
+def prepare(request: TaskRequest, rows: Rows | None = None) -> Prepared:
+    """Return a request as the bytes of HTTP/1.1. Raise BadRequest when it cannot be expressed.
+
+    rows: the values for placeholders; without them a placeholder is text like any other.
+    """
     method = request.method
     if not _TOKEN.fullmatch(method) or method.upper() == "CONNECT":
         raise BadRequest(f"the method '{method}' cannot be sent")
+    fills = rows is not None and has_placeholder(request)
     headers = _headers(request)
-    lines = [f"{method} {_target(urlsplit(request.url))} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+    target = _target(urlsplit(request.url), keep_placeholders=fills)
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
+    head, body = "\r\n".join([*lines, "", ""]).encode(), request.body or b""
     return Prepared(
-        data="\r\n".join([*lines, "", ""]).encode() + (request.body or b""),
+        data=head + body,
         head=method == "HEAD",
         idempotent=method in IDEMPOTENT,
         closes=any(name.lower() == "connection" and "close" in value.lower() for name, value in headers),
+        fill=_filled(head, body, rows) if rows is not None and fills else None,
     )
 
 
-def _target(parts: SplitResult) -> str:
+def _filled(head: bytes, body: bytes, rows: Rows) -> Callable[[], bytes]:
+    """Return what makes the bytes of a request for the next row."""
+    try:
+        cut_head, cut_body = cut(head, rows.columns), cut(body, rows.columns)
+    except UnknownColumn as error:
+        raise BadRequest(f"the data has no column '{error}'") from None
+    length = f"content-length: {len(body)}\r\n".encode()
+    before, announced, after = head.partition(length)
+    varies = len(cut_body.parts) > 1 or not isinstance(next(iter(cut_body.parts), b""), bytes)
+    if varies and not announced:
+        raise BadRequest("a body with placeholders needs the Content-Length that this generator sets: omit the header")
+    if not varies:
+        return lambda: cut_head.filled(rows.take()) + body
+    cut_before, cut_after = cut(before, rows.columns), cut(after, rows.columns)
+
+    def fill() -> bytes:
+        row = rows.take()
+        filled = cut_body.filled(row)
+        head = b"%bcontent-length: %d\r\n%b" % (cut_before.filled(row), len(filled), cut_after.filled(row))
+        return head + filled
+
+    return fill
+
+
+def _target(parts: SplitResult, keep_placeholders: bool = False) -> str:
     """Return path and query, with everything escaped that may not stand in a request line."""
-    query = f"?{quote(parts.query, safe=_TARGET_SAFE)}" if parts.query else ""
-    return quote(parts.path or "/", safe=_TARGET_SAFE) + query
+    query = f"?{_quoted(parts.query, keep_placeholders)}" if parts.query else ""
+    return _quoted(parts.path or "/", keep_placeholders) + query
+
+
+def _quoted(text: str, keep_placeholders: bool) -> str:
+    if not keep_placeholders:
+        return quote(text, safe=_TARGET_SAFE)
+    pieces = PLACEHOLDER.split(text)
+    return "".join(f"${{row.{piece}}}" if k % 2 else quote(piece, safe=_TARGET_SAFE) for k, piece in enumerate(pieces))
 
 
 def _headers(request: TaskRequest) -> list[tuple[str, str]]:
