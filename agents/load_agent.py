@@ -256,7 +256,7 @@ class LoadAgent:
             ended=self._ended or Ended.DIED,
             exit_status=process.returncode,
             released_late_us=self._released_late_us,
-            planned=task.requests if task.rate_per_s is None else None,
+            planned=task.count if task.rate_per_s is None else None,
             rows=tally.rows,
             before=tally.before,
             after=tally.after,
@@ -297,7 +297,7 @@ class LoadAgent:
             checked=account.checked,
             unexpected=dict(account.unexpected),
             unexpected_example=dict(account.examples),
-            drain_us=recorder.drain_us(slots) if task.requests is not None and task.rate_per_s is None else None,
+            drain_us=recorder.drain_us(slots) if task.count is not None and task.rate_per_s is None else None,
             hung=0 if recorder.occupancy is None else recorder.occupancy.hung(slots, p99_us),
         )
 

@@ -24,12 +24,13 @@ class Expect:
     """The response that a server must give: every part that is set must hold.
 
     json_text: the body as a JSON document, compared by value; body: compared byte for byte after stripping blank ends.
-    status None: any below 400.
+    status None: any below 400. size: the length of the body in bytes.
     """
 
     status: int | None = None
     body: str | None = None
     json_text: str | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ def difference(expect: Expect, answer: Answer) -> str | None:
     if expect.status is not None and status != expect.status:
         return f"status {status} where {expect.status} was expected"
     shown = _shown(body)
+    if expect.size is not None and len(body) != expect.size:
+        return f"a body of {len(body):,} bytes where {expect.size:,} were expected"
     if expect.body is not None and body.strip() != expect.body.strip().encode():
         return f"body {shown} where {_shown(expect.body.encode())} was expected"
     if expect.json_text is not None:
@@ -144,7 +147,8 @@ def difference(expect: Expect, answer: Answer) -> str | None:
 
 def same_length(expect: Expect, answer: Answer) -> int | None:
     """Return the length in bytes that every body must have; None where bodies may differ."""
-    return answer.received if expect.body is not None or expect.json_text is not None else None
+    compared = expect.body is not None or expect.json_text is not None or expect.size is not None
+    return answer.received if compared else None
 
 
 def check(request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:

@@ -93,9 +93,9 @@ class AssignedData:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What one agent is to do. requests or duration_us is set; rate_per_s makes it the open loop (then duration_us).
+    """What one agent is to do. count or duration_us is set; rate_per_s makes it the open loop (then duration_us).
 
-    clients, requests and rate_per_s are this agent's share; agents: how many share the load. window_us: [start, end) after
+    clients, count and rate_per_s are this agent's share; agents: how many share the load. window_us: [start, end) after
     T0, end None for the whole run. give_up_us: how long after T0 the agent is ended if it has not ended by itself.
     first_due_ns: due time of its first request after T0, so that all agents together form one stream.
     program: the command line of a generator of the user's. timeout_us: per request; None for no limit. verify: check the
@@ -110,7 +110,7 @@ class Assignment:
     give_up_us: int
     window_start_us: int = 0
     window_end_us: int | None = None
-    requests: int | None = None
+    count: int | None = None
     duration_us: int | None = None
     rate_per_s: float | None = None
     http2: bool = False

@@ -124,7 +124,7 @@ def agent(generator: GeneratorKind) -> Sample:
     """Measure a generator under an agent. Its start is counted, as it is for the others."""
     task = Assignment("bench/0", "bench", url(), CLIENTS, 60_000_000, generator=generator)
     is_h2load = generator is GeneratorKind.H2LOAD
-    task = replace(task, requests=REQUESTS) if is_h2load else replace(task, duration_us=LASTING_S * 1_000_000)
+    task = replace(task, count=REQUESTS) if is_h2load else replace(task, duration_us=LASTING_S * 1_000_000)
     host, before_s = LoadHost(), _cpu_s()
     host.arm([task])
     host.release_at(time.time_ns() + 20_000_000)

@@ -100,7 +100,7 @@ def _h2load(load: Load) -> Started:
     rate = _rate(load)
     clients = many(rate)
     requests = max(clients, round(rate * (load.duration_s + SPARE_S)))
-    task = Assignment("bench/0", "bench", load.url, clients, 60_000_000, requests=requests, rate_per_s=rate)
+    task = Assignment("bench/0", "bench", load.url, clients, 60_000_000, count=requests, rate_per_s=rate)
     return _spawn(h2load.command(task, h2load.detect(), str(load.folder / "log")), load)
 
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from agents.clock import OffsetBound
 from agents.generators.contract import Arrivals, Model, Protocol
 from agents.hostmeter import HostUse
-from agents.records import AgentFacts, GeneratorKind, HostDescription, ServerFacts
+from agents.records import AgentFacts, AssignedData, AssignedRequest, GeneratorKind, HostDescription, ServerFacts
 
 
 class When(StrEnum):
@@ -92,17 +92,21 @@ class Case:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What all agents of one trial send: the same request to every URL. urls: one per endpoint, at least one.
+    """What all agents of one trial send. requests: the mix, or the one request of the load; all go to one server.
 
-    It is never stored, and its repr leaves out what can hold secrets. verify: check the server's certificate.
+    It is never stored, and its repr leaves out what can hold secrets. verify: check the server's certificate. data: rows for
+    the placeholders in requests, in the order of the file.
     """
 
-    urls: list[str]
+    requests: list[AssignedRequest]
     protocol: Protocol
-    method: str
-    headers: list[list[str]] = field(default_factory=list, repr=False)
-    body: bytes = field(default=b"", repr=False)
     verify: bool = False
+    data: AssignedData | None = field(default=None, repr=False)
+
+    @property
+    def urls(self) -> list[str]:
+        """Return the URL of each request."""
+        return [request.url for request in self.requests]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,18 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agents.generators.contract import Arrivals, Model, Protocol
-from agents.records import Assignment, GeneratorKind
+from agents.generators.contract import Arrivals, DataOrder, Model, Protocol
+from agents.records import AssignedData, Assignment, GeneratorKind
 from orchestrator.errors import UsageError
-from orchestrator.facts import Case, Traffic
+from orchestrator.facts import Case, PlannedRequest, Traffic
 from orchestrator.slo import TIMES, Term
 from orchestrator.spec.agents import AgentCount, agents_for
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.loads import Load, Program
 from orchestrator.spec.models import Campaign
+from orchestrator.spec.requests import names_of
 from orchestrator.spec.slo import terms_for
-from orchestrator.spec.target import Target
+from orchestrator.spec.target import Expect, Target
 
 # An agent is ended this long after its load should have ended.
 MARGIN_US = 3_000_000
@@ -132,7 +133,7 @@ def make_case(
         clients=most_clients(load, generator, agents.used, max(limits_us, default=0)),
         streams=load.streams,
         agents=agents.used,
-        requests=load.requests,
+        requests=load.total,
         rate_per_s=load.rate,
         duration_us=load.duration,
         warm_up_us=load.warm_up_us,
@@ -148,7 +149,25 @@ def make_case(
         seed=seed,
         time_limits_us=limits_us,
         agents_asked=agents.asked,
+        mix=mix_of(target, load),
     )
+
+
+def mix_of(target: Target, load: Load) -> list[PlannedRequest]:
+    """Return the requests of a load that lists them, without what can hold secrets."""
+    listed = load.listed
+    return [
+        PlannedRequest(name, request.http_method, request.path, request.weight, allowed_by(request.expect, target))
+        for name, request in zip(names_of(listed), listed, strict=True)
+    ]
+
+
+def allowed_by(expect: Expect | None, target: Target) -> list[int]:
+    """Return the statuses that count as success; none for the usual ones. expect: a request's own, else the target's."""
+    status = (target.expect if expect is None else expect).status
+    if status is None:
+        return []
+    return [status] if isinstance(status, int) else list(status)
 
 
 def split(total: int, parts: int) -> list[int]:
@@ -167,20 +186,20 @@ def assign(
 ) -> dict[str, list[Assignment]]:
     """Split a case's totals over its agents, so that no client, request or part of the rate is lost; by load host.
 
-    The URLs of the traffic are dealt out to the agents in turn. give_up_us: the limit for a load that a number of
-    requests ends. seats: by load host, the core of each of its agents, None for any.
+    Every agent sends the whole mix. give_up_us: the limit for a load that a number of requests ends. seats: by load host,
+    the core of each of its agents, None for any.
 
     Open loop: agent i of n sends at R/n, its first request i/R after T0, so that all agents together are one stream at R.
     """
     agents = [(host, f"{host}/{k}", core) for host, cores in seats.items() for k, core in enumerate(cores)]
     n = len(agents)
     clients = split(case.clients, n)
-    requests = [None] * n if case.requests is None else split(case.requests, n)
+    counts = [None] * n if case.requests is None else split(case.requests, n)
     limit = load_time_us(case, give_up_us) + (0 if case.duration_us is None else MARGIN_US)
     common = Assignment(
         agent="",
         run=run,
-        url="",
+        url=traffic.requests[0].url,
         clients=0,
         give_up_us=limit,
         window_start_us=case.warm_up_us,
@@ -189,9 +208,10 @@ def assign(
         rate_per_s=None if case.rate_per_s is None else case.rate_per_s / n,
         http2=traffic.protocol is Protocol.HTTP2,
         streams=case.streams,
-        method=traffic.method,
-        headers=traffic.headers,
-        body=traffic.body,
+        method=traffic.requests[0].method,
+        headers=traffic.requests[0].headers,
+        body=traffic.requests[0].body,
+        requests=traffic.requests,
         verify=traffic.verify,
         generator=case.generator,
         program=case.program,
@@ -204,16 +224,28 @@ def assign(
         share = replace(
             common,
             agent=agent,
-            url=traffic.urls[i % len(traffic.urls)],
             clients=clients[i],
-            requests=requests[i],
+            count=counts[i],
             core=core,
             # Independent of the other agents and trials, and the same whenever the campaign is run again.
             seed=random.Random(f"{case.seed}/{trial}/{i}").getrandbits(31),
             first_due_ns=0 if case.rate_per_s is None else round(i * 1e9 / case.rate_per_s),
+            data=None if traffic.data is None else rows_of(traffic.data, i, n),
         )
         shares[host].append(_for_h2load(share) if case.generator is GeneratorKind.H2LOAD else share)
     return shares
+
+
+def rows_of(data: AssignedData, agent: int, agents: int) -> AssignedData:
+    """Return the rows of one agent. In turn: agent i of n takes rows i, i + n and so on, and from the end the first again.
+
+    So all agents together go through the file row by row, as long as they send equally many.
+    """
+    if data.order is not DataOrder.CYCLE:
+        return data
+    rows = len(data.rows)
+    turn = rows // math.gcd(rows, agents)
+    return replace(data, rows=[data.rows[(agent + k * agents) % rows] for k in range(turn)])
 
 
 def _for_h2load(share: Assignment) -> Assignment:
@@ -221,4 +253,4 @@ def _for_h2load(share: Assignment) -> Assignment:
     if share.rate_per_s is None or share.duration_us is None:
         return share
     per_client = math.ceil(share.rate_per_s / share.clients * share.duration_us / 1e6)
-    return replace(share, requests=share.clients * per_client, duration_us=None)
+    return replace(share, count=share.clients * per_client, duration_us=None)

@@ -59,7 +59,7 @@ def alive(pid: int) -> bool:
 
 def assignment(hosts: Hosts, url: str, **changes) -> Assignment:
     plain = {"agent": "here/0", "run": hosts.run, "url": url, "clients": 4, "give_up_us": 20_000_000}
-    return Assignment(**(plain | {"requests": REQUESTS} | changes))
+    return Assignment(**(plain | {"count": REQUESTS} | changes))
 
 
 def a_command_has_variables_a_status_and_an_output(hosts: Hosts) -> None:

@@ -40,7 +40,7 @@ def contract_task(task: Assignment, log: Path) -> GeneratorTask:
         protocol=Protocol.HTTP2 if task.http2 else Protocol.HTTP1,
         streams=task.streams,
         clients=task.clients,
-        count=task.requests,
+        count=task.count,
         duration_us=task.duration_us,
         window_start_us=task.window_start_us,
         window_end_us=task.window_end_us,

@@ -78,12 +78,12 @@ def command(
     Raises ValueError for what this version cannot do or what must not be asked (-D together with --rps fires all clients
     in phase).
     """
-    if (task.requests is None) == (task.duration_us is None):
+    if (task.count is None) == (task.duration_us is None):
         raise ValueError("h2load needs requests or a duration, exactly one of them")
     argv = [program, f"--clients={task.clients}", "--threads=1", f"--log-file={log_file}"]
     argv.append(f"--max-concurrent-streams={task.streams}" if task.http2 else "--h1")
-    if task.requests is not None:
-        argv.append(f"--requests={task.requests}")
+    if task.count is not None:
+        argv.append(f"--requests={task.count}")
     elif task.duration_us is not None:
         argv.append(f"--duration={math.ceil(task.duration_us / 1000)}ms")
     if task.rate_per_s is not None:
@@ -102,7 +102,7 @@ def command(
 
 
 def _pace(task: Assignment, rate_per_s: float, can: Capabilities) -> list[str]:
-    if task.requests is None:
+    if task.count is None:
         raise ValueError("an open loop by h2load needs requests: -D with --rps fires all clients in phase")
     if not can.rps:
         raise ValueError(f"h2load {can.version[0]}.{can.version[1]} has no --rps; an open loop needs 1.44 or newer")

@@ -27,11 +27,11 @@ SHORTEST_TIMER_S = 0.001
 
 
 class Retry(NamedTuple):
-    """A request that was sent at start_ns, and that another connection has to send again."""
+    """A request that was sent at start_ns, and that another connection has to send again. number: in the mix."""
 
     start_ns: int
     due_ns: int
-    index: int
+    number: int
     request: Prepared
 
 
@@ -295,10 +295,10 @@ class Load(ABC):
                 self.failed(oldest, Failure.TIMEOUT)
             if connections:
                 next_ns = min(next_ns, next(iter(connections)).start_ns + timeout_ns)
-        for retry in [each for each in self.retries if each.start_ns + self._timeouts_ns[each.index] <= now_ns]:
+        for retry in [each for each in self.retries if each.start_ns + self._timeouts_ns[each.number] <= now_ns]:
             self.retries.remove(retry)
-            self.fail(Failure.TIMEOUT, retry.due_ns, retry.start_ns, now_ns - retry.start_ns, retry.index)
-        return min([next_ns, *(retry.start_ns + self._timeouts_ns[retry.index] for retry in self.retries)])
+            self.fail(Failure.TIMEOUT, retry.due_ns, retry.start_ns, now_ns - retry.start_ns, retry.number)
+        return min([next_ns, *(retry.start_ns + self._timeouts_ns[retry.number] for retry in self.retries)])
 
     def stop(self) -> None:
         """Stop sending and write the rows of what is outstanding, at its age."""

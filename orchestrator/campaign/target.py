@@ -84,7 +84,8 @@ def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wan
             "arrivals": "even",
             "clients": clients,
             "duration": min(ESTIMATE_US, wanted.window_us),
-            "requests": None,
+            "requests": template.requests if template.listed_key == "requests" else None,
+            "count": None,
             "rate": None,
         }
         return template.model_copy(update=closed | {"warm_up": asked.warm_up, "tail": asked.tail})
@@ -98,7 +99,8 @@ def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wan
         "warm_up": max(asked.warm_up, round(min(usual_us, wanted.window_us))),
         "tail": round(max(asked.tail, min(max(slowest_us, 2 * usual_us), duration_us))),
     }
-    opened = {"model": "open", "clients": clients, "rate": ask.rate_per_s, "requests": None}
+    listed = template.requests if template.listed_key == "requests" else None
+    opened = {"model": "open", "clients": clients, "rate": ask.rate_per_s, "requests": listed, "count": None}
     return template.model_copy(update=opened | lasting)
 
 

@@ -144,7 +144,7 @@ def driven(case: Case, shares: Shares, gone: Sequence[str]) -> Case:
         case,
         agents=len(left),
         clients=sum(each.clients for each in left),
-        requests=None if case.requests is None else sum(each.requests or 0 for each in left),
+        requests=None if case.requests is None else sum(each.count or 0 for each in left),
         rate_per_s=None if case.rate_per_s is None else case.rate_per_s * len(left) / planned,
     )
 

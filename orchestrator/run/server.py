@@ -22,6 +22,8 @@ START_POLL_S = 0.25
 # A URL is up already: unless the campaign says how long to wait for it, it is asked once and has this long to answer.
 ALREADY_UP_S = 4.0
 FURTHER_S = 5.0
+# Of a mix, so many requests are checked before each trial. Under load the first answer to each is.
+MOST_CHECKED = 200
 # Of a URL that is waited for.
 READY_POLL_S, SHORTEST_S = 0.2, 0.2
 # How long the one request after the load may take; longer where responses took longer before.
@@ -30,8 +32,11 @@ AFTERWARDS_AT_MOST_S = 30.0
 
 
 def bring_up(trial: RunningTrial) -> ServerFacts:
-    """Start the target's container and wait until it is ready, or ask the URL once; then ask every further endpoint."""
+    """Start the target's container and wait until it is ready, or ask the URL once; then send every further request of the load once."""
     facts = _ask_url(trial) if trial.server is None else _start(trial, trial.server)
+    if len(trial.traffic.requests) > 1 or trial.traffic.data is not None:
+        # Answers differ, so that the first one says nothing about the length of the others.
+        facts = replace(facts, body_bytes=None)
     return _check_further(trial, facts) if facts.state in UP else facts
 
 
@@ -43,7 +48,7 @@ def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -
     if not facts.running:
         return facts
     timeout_s = min(AFTERWARDS_AT_MOST_S, max(AFTERWARDS_S, 4 * slowest_us / 1e6))
-    checked = _ask(trial, trial.traffic.urls[0], timeout_s)
+    checked = _ask(trial, 0, timeout_s)
     return replace(facts, afterwards=checked.state, afterwards_detail=checked.detail)
 
 
@@ -54,7 +59,7 @@ def _ask_url(trial: RunningTrial) -> ServerFacts:
     trial.say(Event("server", f"sending one request to {target.url}", passing=True))
     waits = "timeout" in target.ready.model_fields_set
     timeout_s = max(ALREADY_UP_S, target.ready.timeout / 1e6) if waits else ALREADY_UP_S
-    checked = _ask(trial, trial.traffic.urls[0], timeout_s, repeat=False)
+    checked = _ask(trial, 0, timeout_s, repeat=False)
     return ServerFacts(
         state=ServerState.EXTERNAL if checked.state == ServerState.READY else checked.state,
         detail=checked.detail,
@@ -71,7 +76,7 @@ def _wait_for_url(trial: RunningTrial) -> str | None:
     Raises HostError when it answers, and never as a server that is up.
     """
     target = trial.input.target
-    request = ready_request(target, request_to(trial.traffic.urls[0], trial.traffic))
+    request = ready_request(target, request_to(trial.traffic))
     trial.say(Event("server", f"waiting for {target.url} to answer", passing=True))
     waiting_s = target.ready.timeout / 1e6
     deadline = time.monotonic() + waiting_s
@@ -95,8 +100,9 @@ def _wait_for_url(trial: RunningTrial) -> str | None:
 def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
     plan, image = trial.input.plan, trial.input.image
     assert image is not None
-    request = request_to(trial.traffic.urls[0], trial.traffic)
-    spec = server_spec(plan.case.target, trial.input.target, image, request)
+    request = request_to(trial.traffic)
+    target = trial.input.target
+    spec = server_spec(plan.case.target, target, image, request, expect_of(target, trial.input.load))
     starting = server.start(spec, plan.name)
     shown = ""
     while not starting.done(timeout_s=START_POLL_S):
@@ -108,18 +114,18 @@ def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
 
 
 def _check_further(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
-    """Ask every further endpoint of the load once, too."""
-    for url in trial.traffic.urls[1:]:
-        checked = _ask(trial, url, FURTHER_S)
+    """Send every further request of the load once, too."""
+    for index, request in enumerate(trial.traffic.requests[1:MOST_CHECKED], 1):
+        checked = _ask(trial, index, FURTHER_S)
         if checked.state != ServerState.READY:
-            detail = f"{checked.asked}: {checked.detail}"
+            detail = f"{request.name}: {checked.detail}"
             return replace(facts, state=checked.state, detail=detail, status=checked.status, asked=checked.asked)
     return facts
 
 
-def _ask(trial: RunningTrial, url: str, timeout_s: float, repeat: bool = True) -> Checked:
-    """Ask from the first load host until there is an answer, or once, and compare it."""
-    request, expect = request_to(url, trial.traffic), expect_of(trial.input.target)
+def _ask(trial: RunningTrial, index: int, timeout_s: float, repeat: bool = True) -> Checked:
+    """Send one of the load's requests from the first load host until there is an answer, or once, and compare it."""
+    request, expect = request_to(trial.traffic, index), expect_of(trial.input.target, trial.input.load, index)
     return _first(trial, request, expect, timeout_s, repeat)
 
 

@@ -8,11 +8,18 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agents.container import ServerSpec
-from agents.generators.contract import Protocol
+from agents.generators.contract import DataOrder, Protocol, Wanted
 from agents.probe import Expect, Request
+from agents.records import AssignedRequest
 from orchestrator.facts import Traffic
+from orchestrator.plan import allowed_by
+from orchestrator.run.rows import Places, with_first_row, with_places
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import resolve
+from orchestrator.spec.requests import Request as Listed
+from orchestrator.spec.requests import has_json, names_of
+from orchestrator.spec.rows import read_table
+from orchestrator.spec.target import Expect as SpecExpect
 from orchestrator.spec.target import Target
 from orchestrator.spec.text import authority
 
@@ -22,40 +29,73 @@ CONTENT_TYPE = "content-type"
 def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffic:
     """Return what a load sends to a target at an address; a body without a method of its own is posted.
 
-    folder: where the path of the body file begins. Raises OSError when that file cannot be read.
+    folder: where the paths of body and data files begin. Raises OSError or BadData when one cannot be read.
     """
-    return Traffic(
-        urls=_urls(target, load, address),
-        protocol=Protocol(load.protocol),
+    base = target.url or f"{target.scheme}://{authority(address, target.port)}{target.path}"
+    requests = [
+        _request(load, each, name, base, target, folder)
+        for each, name in zip(load.listed, names_of(load.listed), strict=True)
+    ] or [_own_request(load, base, target, folder)]
+    data = None
+    if load.data is not None:
+        places = Places()
+        requests = [with_places(request, places) for request in requests]
+        data = places.data(read_table(resolve(folder, load.data.file), load.data.file), DataOrder(load.data.order))
+    return Traffic(requests, Protocol(load.protocol), verifies(target, load), data)
+
+
+def _own_request(load: Load, base: str, target: Target, folder: Path) -> AssignedRequest:
+    """Return the request of a load that lists none: it goes to the target's own path."""
+    return AssignedRequest(
+        name=f"{load.http_method} {urlsplit(base).path or '/'}",
+        url=base,
         method=load.http_method,
-        headers=_headers(load),
+        headers=_headers(load.headers, load.has_json),
         body=_body(load, folder),
-        verify=verifies(target, load),
+        timeout_us=load.timeout,
+        allowed=allowed_by(None, target),
+        wanted=_wanted(target.expect),
     )
 
 
-def _headers(load: Load) -> list[list[str]]:
-    headers = [[name, value] for name, value in load.headers.items()]
-    if load.has_json and all(name.lower() != CONTENT_TYPE for name in load.headers):
+def _request(load: Load, listed: Listed, name: str, base: str, target: Target, folder: Path) -> AssignedRequest:
+    """Return one of the requests that a load lists. Its own headers replace those of the load."""
+    parts = urlsplit(base)
+    own = {header.lower() for header in listed.headers}
+    headers = {header: value for header, value in load.headers.items() if header.lower() not in own} | listed.headers
+    return AssignedRequest(
+        name=name,
+        url=f"{parts.scheme}://{parts.netloc}{listed.path}",
+        method=listed.http_method,
+        headers=_headers(headers, has_json(listed)),
+        body=_body(listed, folder),
+        weight=listed.weight,
+        timeout_us=load.timeout if listed.timeout is None else listed.timeout,
+        allowed=allowed_by(listed.expect, target),
+        wanted=_wanted(target.expect if listed.expect is None else listed.expect),
+    )
+
+
+def _headers(own: dict[str, str], is_json: bool) -> list[list[str]]:
+    headers = [[name, value] for name, value in own.items()]
+    if is_json and all(name.lower() != CONTENT_TYPE for name in own):
         headers.append(["Content-Type", "application/json"])
     return headers
 
 
-def _body(load: Load, folder: Path) -> bytes:
-    if load.has_json:
-        return json.dumps(load.json_, ensure_ascii=False, separators=(",", ":")).encode()
-    if load.body is not None:
-        return load.body.encode()
-    return b"" if load.body_file is None else resolve(folder, load.body_file).read_bytes()
+def _body(sent: Load | Listed, folder: Path) -> bytes:
+    if has_json(sent):
+        return json.dumps(sent.json_, ensure_ascii=False, separators=(",", ":")).encode()
+    if sent.body is not None:
+        return sent.body.encode()
+    return b"" if sent.body_file is None else resolve(folder, sent.body_file).read_bytes()
 
 
-def _urls(target: Target, load: Load, address: str) -> list[str]:
-    """Return the URL of every endpoint that the load drives."""
-    base = target.url or f"{target.scheme}://{authority(address, target.port)}{target.path}"
-    if load.paths is None:
-        return [base]
-    parts = urlsplit(base)
-    return [f"{parts.scheme}://{parts.netloc}{path}" for path in load.paths]
+def _wanted(expect: SpecExpect) -> Wanted | None:
+    """Return what the body of an answer must be; None where nothing is expected of it."""
+    document = json.dumps(expect.json_) if "json_" in expect.model_fields_set else None
+    wanted = Wanted(expect.body, document, expect.size)
+    return None if wanted == Wanted() else wanted
 
 
 def is_loopback(host: str) -> bool:
@@ -75,11 +115,10 @@ def verifies(target: Target, load: Load) -> bool:
     return parts.scheme == "https" and not is_loopback(parts.hostname or "")
 
 
-def request_to(url: str, traffic: Traffic) -> Request:
-    """Return the request that the load sends to one of its URLs."""
-    return Request(
-        url, traffic.protocol is Protocol.HTTP2, traffic.method, traffic.headers, traffic.body, traffic.verify
-    )
+def request_to(traffic: Traffic, index: int = 0) -> Request:
+    """Return one of the requests of a load, as it is sent before the load: with the first row of its data."""
+    sent = with_first_row(traffic.requests[index], traffic.data)
+    return Request(sent.url, traffic.protocol is Protocol.HTTP2, sent.method, sent.headers, sent.body, traffic.verify)
 
 
 def ready_request(target: Target, request: Request) -> Request:
@@ -99,22 +138,23 @@ def ready_request(target: Target, request: Request) -> Request:
     )
 
 
-def expect_of(target: Target) -> Expect:
-    """Return what one response must be."""
-    wanted = target.expect
+def expect_of(target: Target, load: Load, index: int = 0) -> Expect:
+    """Return what the response to one of a load's requests must be: by its own `expect`, else by the target's."""
+    own = load.listed[index].expect if load.listed else None
+    wanted = target.expect if own is None else own
     document = json.dumps(wanted.json_) if "json_" in wanted.model_fields_set else None
-    return Expect(wanted.status, wanted.body, document)
+    return Expect(wanted.status, wanted.body, document, wanted.size)
 
 
-def server_spec(name: str, target: Target, image: str, request: Request) -> ServerSpec:
-    """Describe the container of a target. request: what its host asks once it is ready, at its own address."""
+def server_spec(name: str, target: Target, image: str, request: Request, expect: Expect) -> ServerSpec:
+    """Describe the container of a target. request: what its host asks once it is ready; expect: what must come back."""
     assert target.port is not None
     return ServerSpec(
         target=name,
         image=image,
         port=target.port,
         request=request,
-        expect=expect_of(target),
+        expect=expect,
         command=target.command,
         env=target.env,
         cpus=target.limits.cpus,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign
 
-# Without a number in the campaign: as many, or one for each load host and for each path if those are more.
+# Without a number in the campaign: as many, or one for each load host if those are more.
 DEFAULT_AGENTS = 2
 
 
@@ -25,8 +25,8 @@ def agents_for(campaign: Campaign, load: Load, load_hosts: int) -> AgentCount:
     Each agent has a client and a request of its own, so there are at most as many agents as of either.
     """
     given = load.agents or campaign.agents
-    most = [total for total in (load.clients, load.requests) if total is not None]
-    used = min([given or default_agents(load, load_hosts), *most])
+    most = [total for total in (load.clients, load.total) if total is not None]
+    used = min([given or default_agents(load_hosts), *most])
     return AgentCount(used, given if given is not None and used < given else None)
 
 
@@ -35,10 +35,10 @@ def agents_for_search(campaign: Campaign, load: Load, load_hosts: int) -> int:
 
     Of its numbers only the most connections of an open load limits them.
     """
-    given = load.agents or campaign.agents or default_agents(load, load_hosts)
+    given = load.agents or campaign.agents or default_agents(load_hosts)
     return min(given, load.clients) if load.model == "open" and load.clients is not None else given
 
 
-def default_agents(load: Load, load_hosts: int) -> int:
+def default_agents(load_hosts: int) -> int:
     """Return the number of agents of a load where the campaign gives none."""
-    return max(DEFAULT_AGENTS, load_hosts, len(load.paths or ()))
+    return max(DEFAULT_AGENTS, load_hosts)

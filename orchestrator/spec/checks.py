@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.errors import ConfigurationError, Problem
+from orchestrator.spec.listed import Wrong, expanded, place_of, wrong_data
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.references import missing_files, wrong_references
 from orchestrator.spec.variables import Location, Unset
@@ -60,7 +61,16 @@ class Checks:
 
     def campaign(self, data: dict[str, Any], folder: Path) -> Campaign:
         """Return the data as a campaign. Raise ConfigurationError with all problems, those noted before included."""
+        data, lines, wrong = expanded(data, folder)
+        own = self.name
+        checks = replace(self, name=lambda location: place_of(location, lines) or own(location)) if lines else self
+        return checks.checked(data, folder, wrong)
+
+    def checked(self, data: dict[str, Any], folder: Path, wrong: Sequence[Wrong]) -> Campaign:
+        """Return data without names of files of requests as a campaign. wrong: what is known to be wrong already."""
         campaign = self.model(Campaign, data)
+        for each in (*wrong, *(() if campaign is None else wrong_data(campaign, folder))):
+            self.add(each.location, each.what, each.hint)
         for location, what, hint in (*wrong_references(data), *missing_files(data, folder)):
             self.add(location, what, hint)
         if campaign is None or self.problems:

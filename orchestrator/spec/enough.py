@@ -37,8 +37,8 @@ def too_few(campaign: Campaign) -> Iterator[str]:
 
 def _sent(load: Load) -> int | None:
     """Return the requests of one trial's window; None where the server decides."""
-    if load.requests is not None:
-        return load.requests
+    if load.total is not None:
+        return load.total
     if load.rate is None or load.duration is None:
         return None
     return math.floor(load.rate * load.duration / 1e6)

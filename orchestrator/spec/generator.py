@@ -20,7 +20,8 @@ def choose(load: Load, agents: int) -> GeneratorKind:
     """Return the generator of a load; 'auto' depends on the load.
 
     paced sends open loads over HTTP/1.1, as long as each agent's part of the rate is within what it can send, and closed
-    ones that h2load cannot: HEAD requests, requests with a timeout, and connections whose certificate is checked.
+    ones that h2load cannot: several requests, rows of a data file, HEAD requests, requests with a timeout, and connections
+    whose certificate is checked.
     """
     if isinstance(load.generator, Program):
         return GeneratorKind.COMMAND
@@ -28,8 +29,11 @@ def choose(load: Load, agents: int) -> GeneratorKind:
         return GeneratorKind(load.generator)
     if load.protocol != "http1":
         return GeneratorKind.H2LOAD
+    if load.only_paced is not None:
+        return GeneratorKind.PACED
     if load.rate is None:
-        special = load.method == "HEAD" or load.timeout is not None or bool(load.verify)
+        heads = "HEAD" in [load.method, *(request.method for request in load.listed)]
+        special = heads or load.timeout is not None or bool(load.verify)
         return GeneratorKind.PACED if special else GeneratorKind.H2LOAD
     needs_paced = load.arrivals == "poisson" or load.timeout is not None or bool(load.verify)
     within = load.rate / agents <= PACED_MOST_PER_S

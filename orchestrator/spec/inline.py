@@ -36,6 +36,7 @@ SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
 # What a sweep keeps of a campaign's first load, and leaves out of the campaign: parts that depend on its loads.
 KEPT = {
     "protocol", "streams", "paths", "method", "headers", "body", "json_", "body_file", "timeout", "generator", "verify",
+    "data",
 }  # fmt: skip
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
 LEFT_OUT_TEXT = "..."
@@ -218,7 +219,6 @@ def sweep(
         raise ConfigurationError(line.problems)
     kept = requested.load_of(request, line)
     base = {"campaign": "sweep", "targets": _target_of(url, request)}
-    agents = max(agents, len(request.all_paths()))
     return _swept(base, kept, agents, (clients, duration, repeat), Path.cwd(), line)
 
 
@@ -228,7 +228,8 @@ def swept(loaded: Loaded, clients: str, duration: str, repeat: int) -> Loaded:
     The new loads keep the protocol and the request of the campaign's first load.
     """
     first = next(iter(loaded.campaign.loads.values()))
-    kept = first.model_dump(mode="json", include=KEPT, by_alias=True, exclude_unset=True)
+    listed = {"requests"} if first.listed_key == "requests" else set()
+    kept = first.model_dump(mode="json", include=KEPT | listed, by_alias=True, exclude_unset=True)
     base = {key: value for key, value in loaded.plain.items() if key not in LEFT_OUT}
     return _swept(base, kept, first.agents or loaded.campaign.agents, (clients, duration, repeat), loaded.folder)
 
@@ -288,6 +289,8 @@ def source(loaded: Loaded) -> str:
     """
     data = json.loads(json.dumps(loaded.plain))
     for load in data["loads"].values():
-        load.update({"headers": dict.fromkeys(load["headers"], LEFT_OUT_TEXT)} if "headers" in load else {})
-        load.update({"body": LEFT_OUT_TEXT} if "body" in load else {})
+        for sent in (load, *(load["requests"] if isinstance(load.get("requests"), list) else ())):
+            if isinstance(sent, dict):
+                sent.update({"headers": dict.fromkeys(sent["headers"], LEFT_OUT_TEXT)} if "headers" in sent else {})
+                sent.update({key: LEFT_OUT_TEXT for key in ("body", "json") if key in sent})
     return json.dumps(literal(data), indent=2, ensure_ascii=False) + "\n"

@@ -53,10 +53,18 @@ def _resolved(data: dict[str, Any], environment: dict[str, str], checks: Checks)
     """Return the file's data with its variables replaced; those can use the environment's."""
     unset: list[Unset] = []
     variables = interpolate(data.get(VARIABLES), Names(environment), (VARIABLES,), unset)
-    names = Names(environment, variables if isinstance(variables, dict) else {})
+    names = Names(environment, variables if isinstance(variables, dict) else {}, with_data(data))
     resolved = {key: variables if key == VARIABLES else interpolate(v, names, (key,), unset) for key, v in data.items()}
     checks.unset(unset)
     return resolved
+
+
+def with_data(data: dict[str, Any]) -> frozenset[str]:
+    """Return the loads that have rows for placeholders."""
+    loads = data.get("loads")
+    if not isinstance(loads, dict):
+        return frozenset()
+    return frozenset(name for name, load in loads.items() if isinstance(load, dict) and "data" in load)
 
 
 def from_plain(data: dict[str, Any], folder: Path | None = None) -> Loaded:

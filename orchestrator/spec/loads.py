@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from orchestrator.spec import requests as requested
 from orchestrator.spec.base import Model
+from orchestrator.spec.requests import Count, Data, Request, Requests
 from orchestrator.spec.text import Body, Document, Headers, Method, Text, UrlPath
 from orchestrator.spec.units import Duration, Rate, duration_text
 
@@ -49,8 +51,13 @@ class Load(Model):
     are opened."""
     streams: Annotated[int, Field(ge=1, le=10_000)] = 1
     """Concurrent streams per connection (HTTP/2)."""
-    requests: Annotated[int, Field(ge=1, le=10**12)] | None = None
+    requests: Requests | None = None
+    """What is sent: a list of requests, each a path or a mapping, mixed by weight; or {from: FILE}. A number is short for
+    `count`."""
+    count: Count | None = None
     """Closed model: stop after this many requests. The window is the whole run and there is no warm-up."""
+    data: Data | None = None
+    """A file whose rows fill the placeholders ${row.COLUMN} in paths, headers and bodies."""
     rate: Rate | None = None
     """Open model: requests due per second."""
     arrivals: Literal["even", "poisson"] = "even"
@@ -59,7 +66,8 @@ class Load(Model):
         Annotated[Program, Tag("mapping")] | Annotated[Literal["auto", "h2load", "paced"], Tag("name")],
         Discriminator(_generator_kind),
     ] = "auto"
-    """What sends the requests. auto: paced for open loads over HTTP/1.1, h2load for the rest; or {command: [...]}."""
+    """What sends the requests. auto: paced for open loads over HTTP/1.1, for several requests and for data, h2load for the
+    rest; or {command: [...]}."""
     duration: Window | None = None
     """Length of the window."""
     warm_up: Duration | None = None
@@ -72,7 +80,7 @@ class Load(Model):
     give_up: Duration = 60_000_000
     """Ends a load with a number of requests that does not end by itself."""
     paths: Annotated[list[UrlPath], Field(min_length=1)] | None = None
-    """Paths to drive instead of the target's own: each by agents of its own, so that each has its own times."""
+    """Paths to request instead of the target's own, equally often: short for `requests` with the load's method and body."""
     method: Method = "GET"
     """The HTTP method; by default GET, and POST for a load with a body."""
     headers: Headers = Field(default_factory=dict)
@@ -92,22 +100,25 @@ class Load(Model):
     @model_validator(mode="after")
     def _bounded(self) -> Load:
         if self.model == "closed":
-            if (self.requests is None) == (self.duration is None):
-                raise ValueError("a closed load needs 'requests' or 'duration': set exactly one of them")
+            if (self.total is None) == (self.duration is None):
+                key = "requests" if self.count is None and self.listed_key != "requests" else "count"
+                raise ValueError(f"a closed load needs '{key}' or 'duration': set exactly one of them")
             if self.clients is None:
                 raise ValueError("a closed load needs 'clients': add clients, the number of connections")
             if self.arrivals != "even":
                 raise ValueError("'arrivals' belongs to the open model: add model: open")
             if self.rate is not None:
                 raise ValueError("'rate' belongs to the open model: add model: open")
-            if self.requests is not None and self.warm_up is not None:
-                raise ValueError("a load with 'requests' has no warm-up, its window is the whole run: remove 'warm_up'")
+            if self.total is not None and self.warm_up is not None:
+                key = "requests" if self.count is None else "count"
+                raise ValueError(f"a load with '{key}' has no warm-up, its window is the whole run: remove 'warm_up'")
         else:
             missing = [name for name in ("rate", "duration") if getattr(self, name) is None]
             if missing:
                 raise ValueError(f"an open load needs 'rate' and 'duration': add {' and '.join(map(repr, missing))}")
-            if self.requests is not None:
-                raise ValueError("an open load ends after 'duration': remove 'requests'")
+            if self.total is not None:
+                key = "requests" if self.count is None else "count"
+                raise ValueError(f"an open load ends after 'duration': remove '{key}'")
         if self.protocol == "http2" and self.generator == "paced":
             raise ValueError("the generator paced speaks HTTP/1.1 only: use generator: h2load")
         if self.generator == "h2load":
@@ -119,25 +130,72 @@ class Load(Model):
             raise ValueError("h2load does not check certificates: omit 'verify', or use http1 without 'generator'")
         if self.protocol == "http1" and self.streams != 1:
             raise ValueError("HTTP/1.1 has one request at a time on a connection: remove 'streams', or use http2")
-        if len(bodies := self.body_keys) > 1:
-            raise ValueError(f"{', '.join(bodies)} are set together: set at most one of body, json and body_file")
+        requested.refuse_two_bodies(self)
+        self._check_requests()
         return self
+
+    def _check_requests(self) -> None:
+        """Refuse a list of requests that contradicts the rest of the load."""
+        if self.count is not None and isinstance(self.requests, int):
+            raise ValueError("'requests' is a number beside 'count': remove one of them")
+        if self.listed_key == "requests":
+            if self.paths is not None:
+                raise ValueError("'paths' and a list of 'requests' are set together: write the paths into the list")
+            for key in ("method", *self.body_keys):
+                if key == "method" and key not in self.model_fields_set:
+                    continue
+                raise ValueError(f"'{key}' belongs to each request of the list: write it there")
+            requested.refuse_equal_names(self.listed)
+        if (what := self.only_paced) is not None and not isinstance(self.generator, Program):
+            if self.protocol == "http2":
+                raise ValueError(f"{what} cannot be sent over HTTP/2: remove 'protocol', paced speaks HTTP/1.1 only")
+            if self.generator == "h2load":
+                raise ValueError(f"{what} cannot be sent by h2load, which repeats one request: omit 'generator'")
+
+    @property
+    def total(self) -> int | None:
+        """How many requests end the load; None when it ends after its duration."""
+        return self.requests if isinstance(self.requests, int) else self.count
+
+    @property
+    def listed_key(self) -> str | None:
+        """The key that lists requests; None for a load of the target's own request."""
+        if self.requests is not None and not isinstance(self.requests, int):
+            return "requests"
+        return None if self.paths is None else "paths"
+
+    @property
+    def listed(self) -> list[Request]:
+        """The requests that the load lists; none for a load of the target's own request."""
+        if isinstance(self.requests, list):
+            return requested.as_requests(self.requests)
+        own = self.model_dump(include={"headers", "body", "body_file"}, exclude_unset=True)
+        document = {"json": self.json_} if self.has_json else {}
+        return [Request(path=path, method=self.http_method, **own, **document) for path in self.paths or ()]
+
+    @property
+    def only_paced(self) -> str | None:
+        """What of the load no other generator of Volley's can send; None for nothing."""
+        if len(self.listed) > 1:
+            return "a mix of requests"
+        if self.data is not None:
+            return "rows of a data file"
+        return "a timeout" if any(request.timeout is not None for request in self.listed) else None
 
     @property
     def body_keys(self) -> list[str]:
         """The keys that give a body, as written in the file: at most one in a checked load."""
-        given = {"body": self.body is not None, "json": self.has_json, "body_file": self.body_file is not None}
-        return [key for key, is_given in given.items() if is_given]
+        return requested.body_keys(self)
 
     @property
     def has_json(self) -> bool:
         """Whether the body is a JSON document, which can be null."""
-        return "json_" in self.model_fields_set
+        return requested.has_json(self)
 
     @property
     def http_method(self) -> str:
         """The method of the requests, the default applied."""
-        return "POST" if self.body_keys and "method" not in self.model_fields_set else self.method
+        return requested.http_method(self)
 
     @property
     def warm_up_us(self) -> int:

@@ -28,13 +28,8 @@ def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, 
     for name, load in loads.items():
         if not isinstance(load, dict):
             continue
-        paths = load.get("paths")
-        for key in ("agents", "clients", "requests"):
-            total = load.get(key, plain.get("agents") if key == "agents" else None)
-            if isinstance(paths, list) and type(total) is int and len(paths) > total > 0:
-                what = f"{len(paths)} paths need as many {key}, and there {_are(total, key)}"
-                yield ("loads", name, "paths"), what, f"use more {key} or fewer paths"
         clients, requests = load.get("clients"), load.get("requests")
+        requests = requests if type(requests) is int else load.get("count")
         if type(clients) is int and type(requests) is int and clients > requests > 0:
             what = f"{shown(clients)} clients are more than {shown(requests)} requests"
             yield ("loads", name, "clients"), what, "use at most as many clients as requests"
@@ -121,9 +116,14 @@ def missing_files(plain: Mapping[str, Any], folder: Path) -> Iterator[tuple[Loca
             what = f"there is no {shown(dockerfile)} in {shown(context)}"
             yield ("targets", name, "build"), what, "set 'dockerfile' to its path in that folder"
     for name, load in _mapping(plain, "loads").items():
-        body = load.get("body_file") if isinstance(load, dict) else None
-        if isinstance(body, str) and not is_file(folder / body):
-            yield ("loads", name, "body_file"), f"there is no file {shown(body)}", hint
+        if not isinstance(load, dict):
+            continue
+        named: list[tuple[Location, Any]] = [(("loads", name), load)]
+        named += [(("loads", name, "requests", i), each) for i, each in enumerate(_sequence(load, "requests"))]
+        for location, sent in named:
+            body = sent.get("body_file") if isinstance(sent, dict) else None
+            if isinstance(body, str) and not is_file(folder / body):
+                yield (*location, "body_file"), f"there is no file {shown(body)}", hint
 
 
 def is_file(path: Path) -> bool:

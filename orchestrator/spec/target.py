@@ -57,6 +57,8 @@ class Expect(Model):
     """The body, without blanks at its ends."""
     json_: Annotated[Any, Field(alias="json")] = None
     """The body as a JSON document, compared by value."""
+    size: Size | None = None
+    """The length of the body."""
 
 
 class Target(Model):

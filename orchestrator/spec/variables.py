@@ -1,12 +1,14 @@
 """${NAME} in campaign and inventory files: a variable of the file, else one of the environment.
 
 Only `${` begins a variable: `$name` and `$$` are text, as in '?$filter=x'. `$${` stands for the text `${`.
+`${row.COLUMN}` is left as it is where a load has `data`: its rows replace it.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +23,8 @@ _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
 _WHOLE = re.compile(rf"\$\{{({_NAME})\}}")
 _OPENING = re.compile(r"\$\$\{|\$\{")
 _HEAD = re.compile(rf"({_NAME})(\}}|:-)")
+ROW = "row."
+NO_DATA = "add 'data: {file: FILE}' to the load; write $${ for the text ${"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,13 @@ class Names:
 
     environment: dict[str, str]
     variables: dict[str, Any] = field(default_factory=dict)
+    with_data: frozenset[str] = frozenset()
+
+    def keeps_rows(self, location: Location) -> bool:
+        """Return whether ${row.COLUMN} there is a value of a data file. with_data: the loads that have one."""
+        if location[0] == "targets":
+            return bool(self.with_data) and location[-1] in ("path", "url")
+        return len(location) > 2 and location[0] == "loads" and location[1] in self.with_data
 
     def all(self) -> dict[str, str]:
         """Return every value as text; the file's variables win."""
@@ -50,6 +61,25 @@ class Unset:
     location: Location
     what: str
     hint: str
+
+
+class _KeepingRows(Mapping[str, str]):
+    """Values of variables, and for each column of a row its own placeholder."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
+        self._values = values
+
+    def __getitem__(self, name: str) -> str:
+        return f"${{{name}}}" if name.startswith(ROW) else self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __contains__(self, name: object) -> bool:
+        return (isinstance(name, str) and name.startswith(ROW)) or name in self._values
 
 
 class _Unreadable(ValueError):
@@ -83,20 +113,26 @@ def literal(value: Any) -> Any:
 
 def _expanded(text: str, names: Names, location: Location, unset: list[Unset]) -> str:
     missing: list[str] = []
+    values: Mapping[str, str] = names.all()
+    if "${row." in text and names.keeps_rows(location):
+        values = _KeepingRows(values)
     try:
-        result, _ = _read(text, 0, names.all(), missing, inside=False)
+        result, _ = _read(text, 0, values, missing, inside=False)
     except _Unreadable:
         # Without the text: it can be a secret.
         unset.append(Unset(location, "'${' begins no valid variable here", FORMS))
         return text
     for name in dict.fromkeys(missing):
         near = names.nearest(name)
+        if name.startswith(ROW):
+            unset.append(Unset(location, f"{shown(name)} is a column of a data file, and there is none here", NO_DATA))
+            continue
         hint = f"did you mean ${{{near}}}?" if near else "set the variable, or give a default: ${NAME:-value}"
         unset.append(Unset(location, f"variable {shown(name)} is not set", hint))
     return text if missing else result
 
 
-def _read(text: str, start: int, values: dict[str, str], missing: list[str], inside: bool) -> tuple[str, int]:
+def _read(text: str, start: int, values: Mapping[str, str], missing: list[str], inside: bool) -> tuple[str, int]:
     """Return the text from `start` on with its variables replaced, and where it ends.
 
     inside: it is a default, which ends at the first '}' of its own. missing: takes the names without a value.
@@ -121,7 +157,7 @@ def _read(text: str, start: int, values: dict[str, str], missing: list[str], ins
             parts.append(value)
 
 
-def _variable(text: str, start: int, values: dict[str, str], missing: list[str]) -> tuple[str, int]:
+def _variable(text: str, start: int, values: Mapping[str, str], missing: list[str]) -> tuple[str, int]:
     """Return the value of the variable whose name begins at `start`, and where it ends."""
     head = _HEAD.match(text, start)
     if head is None:

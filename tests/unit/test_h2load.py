@@ -99,7 +99,7 @@ def test_closed_command():
     """A count or a duration in whole milliseconds, never both."""
     can = capabilities((1, 52))
 
-    by_count = command(task(40, requests=1000), can, "/log")
+    by_count = command(task(40, count=1000), can, "/log")
     by_time = command(task(40, duration_us=1_500_000, http2=True, streams=10), can, "/log")
 
     assert by_count == [
@@ -114,18 +114,18 @@ def test_closed_command():
     assert "--duration=1500ms" in by_time
     assert "--max-concurrent-streams=10" in by_time
     with pytest.raises(ValueError, match="exactly one"):
-        command(task(40, requests=1, duration_us=1_000_000), can, "/log")
+        command(task(40, count=1, duration_us=1_000_000), can, "/log")
 
 
 def test_open_command_staggers_its_connections():
     """One connection per request gap, each at its part of the rate; never -D with --rps."""
-    argv = command(task(200, requests=5000, rate_per_s=1000), capabilities((1, 52)), "/log")
+    argv = command(task(200, count=5000, rate_per_s=1000), capabilities((1, 52)), "/log")
 
     assert {"--rate=1", "--rate-period=1ms", "--rps=5"} <= set(argv)
     with pytest.raises(ValueError, match="fires all clients in phase"):
         command(task(2, duration_us=1_000_000, rate_per_s=10), capabilities((1, 52)), "/log")
     with pytest.raises(ValueError, match=r"1\.43 has no --rps"):
-        command(task(2, requests=10, rate_per_s=10), capabilities((1, 43)), "/log")
+        command(task(2, count=10, rate_per_s=10), capabilities((1, 43)), "/log")
 
 
 @pytest.mark.parametrize("rate", [0.5, 1, 7, 100, 250, 333, 1000, 1500, 12345, 250_000])
@@ -147,7 +147,7 @@ def test_no_more_connections_at_a_time_than_there_are_clients(rate, clients):
 
 def test_method_headers_and_body():
     """The Host header has another name in old versions."""
-    put = task(1, requests=1, method="PUT", headers=[["Host", "x"], ["A", "b"]])
+    put = task(1, count=1, method="PUT", headers=[["Host", "x"], ["A", "b"]])
 
     old, new = (command(put, capabilities(version), "/log", "/body") for version in ((1, 52), (1, 61)))
 
@@ -163,6 +163,6 @@ def test_method_headers_and_body():
 )  # fmt: skip
 def test_a_method_that_h2load_would_not_choose_itself_is_named(method, body_file, expected):
     """It sends POST whenever there is a body; a search that is sent as GET with a body stays a GET."""
-    argv = command(task(1, requests=1, method=method), capabilities((1, 61)), "/log", body_file)
+    argv = command(task(1, count=1, method=method), capabilities((1, 61)), "/log", body_file)
 
     assert [argument for argument in argv if ":method" in argument] == expected

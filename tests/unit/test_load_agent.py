@@ -37,7 +37,7 @@ def assignment(**changes):
         "url": "http://127.0.0.1:9/",
         "clients": 4,
         "give_up_us": 10_000_000,
-        "requests": 100,
+        "count": 100,
     }
     return Assignment(**(plain | changes))
 
@@ -111,7 +111,7 @@ def test_several_agents_lose_nothing(fake):
     """The counters of all agents hold every row, by class."""
     fake(service_us=[100, 200, 300], statuses=[200, 200, 200, 503])
 
-    _, _, results = drive(assignment(agent="a/0", requests=600), assignment(agent="a/1", requests=400))
+    _, _, results = drive(assignment(agent="a/0", count=600), assignment(agent="a/1", count=400))
 
     assert sum(r.service["ok"].n for r in results) == 750
     assert sum(r.service["http_error"].n for r in results) == 250
@@ -123,7 +123,7 @@ def test_a_window_on_a_skewed_clock_selects_nothing_else(fake):
     fake(skew_us=3_600_000_000)
 
     _, _, (result,) = drive(
-        assignment(requests=None, duration_us=300_000, window_start_us=100_000, window_end_us=200_000)
+        assignment(count=None, duration_us=300_000, window_start_us=100_000, window_end_us=200_000)
     )
 
     assert result.service["ok"].n == 0
@@ -179,7 +179,7 @@ def test_an_open_load_that_floods_is_stopped(fake):
     fake(hang=True)
 
     # The fake writes all rows at once: a hundred times the rate.
-    _, _, (result,) = drive(assignment(requests=5_000, rate_per_s=50.0, window_end_us=5_000_000, give_up_us=60_000_000))
+    _, _, (result,) = drive(assignment(count=5_000, rate_per_s=50.0, window_end_us=5_000_000, give_up_us=60_000_000))
 
     assert result.facts.ended == "rate-breaker"
 
@@ -188,7 +188,7 @@ def test_a_follower_that_comes_late_holds_nothing_against_an_open_load(fake):
     """The machine stood still between the release and the first look: what is there by then was due by then."""
     fake(hang=True)
     agent = LoadAgent(
-        assignment(requests=200, rate_per_s=200.0, clients=1, give_up_us=300_000),
+        assignment(count=200, rate_per_s=200.0, clients=1, give_up_us=300_000),
         h2load.detect(FAKE_H2LOAD),
         FAKE_H2LOAD,
     )

@@ -85,8 +85,8 @@ def test_totals_of_a_load_are_split_without_loss(agents, clients, requests):
 
     shares = shares_on(case, agents)
 
-    assert (sum(s.clients for s in shares), sum(s.requests for s in shares)) == (clients, requests)
-    assert all(s.requests >= s.clients for s in shares) or requests < clients + agents
+    assert (sum(s.clients for s in shares), sum(s.count for s in shares)) == (clients, requests)
+    assert all(s.count >= s.clients for s in shares) or requests < clients + agents
 
 
 OPEN = {"model": "open", "rate": "100/s", "duration": "4s", "warm_up": "1s", "tail": "1s"}
@@ -109,7 +109,7 @@ def test_agents_of_an_open_load_are_one_stream(agents):
 
     due_ns = sorted(s.first_due_ns + k * 1e9 / s.rate_per_s for s in shares for k in range(5))
     assert due_ns == pytest.approx([k * 1e7 for k in range(5 * agents)], abs=1)
-    assert all(s.duration_us == 6_000_000 and s.requests is None for s in shares)
+    assert all(s.duration_us == 6_000_000 and s.count is None for s in shares)
     assert (shares[0].window_start_us, shares[0].window_end_us) == (1_000_000, 5_000_000)
     assert {s.generator for s in shares} == {GeneratorKind.PACED} == {case.generator}
     assert sum(s.clients for s in shares) == case.clients == MOST_OPEN_CLIENTS
@@ -133,8 +133,8 @@ def test_h2load_gets_whole_numbers_of_requests():
     assert sum(s.rate_per_s for s in shares) == pytest.approx(100)
     assert [s.clients for s in shares] == [4, 3]
     for s in shares:
-        assert s.requests % s.clients == 0
-        assert s.requests / s.rate_per_s >= 6
+        assert s.count % s.clients == 0
+        assert s.count / s.rate_per_s >= 6
         assert s.duration_us is None
 
 
