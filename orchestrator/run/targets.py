@@ -32,10 +32,10 @@ def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffi
     folder: where the paths of body and data files begin. Raises OSError or BadData when one cannot be read.
     """
     base = target.url or f"{target.scheme}://{authority(address, target.port)}{target.path}"
+    listed, files = load.listed, BodyFiles(folder)
     requests = [
-        _request(load, each, name, base, target, folder)
-        for each, name in zip(load.listed, names_of(load.listed), strict=True)
-    ] or [_own_request(load, base, target, folder)]
+        _request(load, each, name, base, target, files) for each, name in zip(listed, names_of(listed), strict=True)
+    ] or [_own_request(load, base, target, files)]
     data = None
     if load.data is not None:
         places = Places()
@@ -44,21 +44,21 @@ def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffi
     return Traffic(requests, Protocol(load.protocol), verifies(target, load), data)
 
 
-def _own_request(load: Load, base: str, target: Target, folder: Path) -> AssignedRequest:
+def _own_request(load: Load, base: str, target: Target, files: BodyFiles) -> AssignedRequest:
     """Return the request of a load that lists none: it goes to the target's own path."""
     return AssignedRequest(
         name=f"{load.http_method} {urlsplit(base).path or '/'}",
         url=base,
         method=load.http_method,
         headers=_headers(load.headers, load.has_json),
-        body=_body(load, folder),
+        body=_body(load, files),
         timeout_us=load.timeout,
         allowed=allowed_by(None, target),
         wanted=_wanted(target.expect),
     )
 
 
-def _request(load: Load, listed: Listed, name: str, base: str, target: Target, folder: Path) -> AssignedRequest:
+def _request(load: Load, listed: Listed, name: str, base: str, target: Target, files: BodyFiles) -> AssignedRequest:
     """Return one of the requests that a load lists. Its own headers replace those of the load."""
     parts = urlsplit(base)
     own = {header.lower() for header in listed.headers}
@@ -68,7 +68,7 @@ def _request(load: Load, listed: Listed, name: str, base: str, target: Target, f
         url=f"{parts.scheme}://{parts.netloc}{listed.path}",
         method=listed.http_method,
         headers=_headers(headers, has_json(listed)),
-        body=_body(listed, folder),
+        body=_body(listed, files),
         weight=listed.weight,
         timeout_us=load.timeout if listed.timeout is None else listed.timeout,
         allowed=allowed_by(listed.expect, target),
@@ -83,12 +83,26 @@ def _headers(own: dict[str, str], is_json: bool) -> list[list[str]]:
     return headers
 
 
-def _body(sent: Load | Listed, folder: Path) -> bytes:
+class BodyFiles:
+    """The files of bodies, each read once. folder: where their paths begin."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, bytes] = {}
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file. Raise OSError when it cannot be read."""
+        if name not in self._read:
+            self._read[name] = resolve(self._folder, name).read_bytes()
+        return self._read[name]
+
+
+def _body(sent: Load | Listed, files: BodyFiles) -> bytes:
     if has_json(sent):
         return json.dumps(sent.json_, ensure_ascii=False, separators=(",", ":")).encode()
     if sent.body is not None:
         return sent.body.encode()
-    return b"" if sent.body_file is None else resolve(folder, sent.body_file).read_bytes()
+    return b"" if sent.body_file is None else files.read(sent.body_file)
 
 
 def _wanted(expect: SpecExpect) -> Wanted | None:

@@ -48,6 +48,21 @@ def _without(*keys: str) -> Schema:
     return dict.fromkeys(keys, False)
 
 
+# A number of requests ends the load; a list or a file of requests does not.
+_LISTED: Schema = {"required": ["requests"], "properties": {"requests": {"type": ["array", "object"]}}}
+_COUNTED: Schema = {
+    "anyOf": [
+        {"required": ["count"]},
+        {"required": ["requests"], "properties": {"requests": {"not": {"type": ["array", "object"]}}}},
+    ]
+}
+_ONE_BODY: list[Schema] = [
+    {"not": {"required": ["body", "json"]}},
+    {"not": {"required": ["body", "body_file"]}},
+    {"not": {"required": ["json", "body_file"]}},
+]
+# How the keys that lead to a model name an entry of a mapping or a list.
+_STEPS: dict[Any, tuple[str, ...]] = {dict: ("NAME",), list: ("NUMBER",)}
 _POISSON: Schema = {"not": {"const": "poisson"}}
 # What validators of ours check between the keys of one mapping.
 _RULES: dict[str, Schema] = {
@@ -61,21 +76,20 @@ _RULES: dict[str, Schema] = {
         "allOf": [
             {
                 "if": _is("model", "open"),
-                "then": {"required": ["rate", "duration"], "properties": _without("requests")},
+                "then": {"required": ["rate", "duration"], "not": _COUNTED},
             },
             {
                 # Also without the key.
                 "if": {"properties": {"model": {"const": "closed"}}},
                 "then": {
                     "required": ["clients"],
-                    "oneOf": [{"required": ["requests"]}, {"required": ["duration"]}],
+                    "oneOf": [_COUNTED, {"required": ["duration"]}],
                     "properties": _without("rate") | {"arrivals": _POISSON},
                 },
             },
-            {"if": {"required": ["requests"]}, "then": {"properties": _without("warm_up")}},
-            {"not": {"required": ["body", "json"]}},
-            {"not": {"required": ["body", "body_file"]}},
-            {"not": {"required": ["json", "body_file"]}},
+            {"if": _COUNTED, "then": {"properties": _without("warm_up")}},
+            {"if": _LISTED, "then": {"properties": _without("paths", "method", "body", "json", "body_file")}},
+            *_ONE_BODY,
             {"if": _is("protocol", "http2"), "then": {"properties": {"generator": {"not": {"const": "paced"}}}}},
             {
                 "if": {"properties": {"protocol": {"const": "http1"}}},
@@ -84,6 +98,7 @@ _RULES: dict[str, Schema] = {
             {"if": _is("generator", "h2load"), "then": {"properties": _without("timeout") | {"arrivals": _POISSON}}},
         ]
     },
+    "Request": {"allOf": _ONE_BODY},
     "Inventory": {
         "oneOf": [
             {"required": ["hosts"], "properties": {"hosts": {"minProperties": 1}}},
@@ -112,7 +127,8 @@ def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
 
 
 def models_in(root: type[BaseModel]) -> dict[type[BaseModel], tuple[str, ...]]:
-    """Return the models that a file consists of, each with the keys that lead to it first; NAME for a name of the user's."""
+    """Return the models that a file consists of, each with the keys that lead to it first; NAME for a name of the user's,
+    NUMBER for a place in a list."""
     found: dict[type[BaseModel], tuple[str, ...]] = {root: ()}
     waiting = [root]
     while waiting:
@@ -129,7 +145,7 @@ def models_inside(annotation: Any) -> Iterator[tuple[type[BaseModel], tuple[str,
     """Yield the models in a type, each with the names that lead to it inside."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation, ()
-    steps = ("NAME",) if getattr(annotation, "__origin__", None) is dict else ()
+    steps = _STEPS.get(getattr(annotation, "__origin__", None), ())
     for part in get_args(annotation):
         for model, inner in models_inside(part):
             yield model, (*steps, *inner)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from agents.generators import due
 from agents.generators.contract import Arrivals, Failure
-from agents.records import Assignment
+from agents.records import AssignedRequest, Assignment
 from orchestrator.facts import Traffic, TrialFacts
 from orchestrator.plan import assign
 from orchestrator.run.inputs import TrialOutput
@@ -73,7 +73,7 @@ def schedule_ns(share: Assignment, t0_ns: int) -> Iterator[int]:
 def shares(facts: TrialFacts) -> list[Assignment]:
     """Return what each agent was told to send."""
     names = [agent.agent for agent in facts.agents]
-    traffic = Traffic(urls=["http://server/"], protocol=facts.case.protocol, method="GET", headers=[], body=b"")
+    traffic = Traffic([AssignedRequest("GET /", "http://server/")], facts.case.protocol)
     host = names[0].rpartition("/")[0]
     return assign(facts.case, traffic, 0, "truth", facts.number, {host: [None] * len(names)})[host]
 

@@ -6,15 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.generators.contract import Arrivals, Protocol
-from agents.records import GeneratorKind
+from agents.generators.contract import Arrivals, DataOrder, Protocol
+from agents.records import AssignedData, AssignedRequest, GeneratorKind
 from orchestrator.errors import UsageError
 from orchestrator.facts import Traffic
-from orchestrator.plan import assign, make_plan, split
+from orchestrator.plan import assign, make_plan, rows_of, split
 from orchestrator.spec.generator import MOST_OPEN_CLIENTS
 from orchestrator.spec.models import Campaign
 
-TRAFFIC = Traffic(["http://h/", "http://h/b"], Protocol.HTTP1, "POST", [["X-Secret", "s3cret"]], b"body")
+MIX = [
+    AssignedRequest("own", "http://h/", "POST", [["X-Secret", "s3cret"]], b"body"),
+    AssignedRequest("b", "http://h/b", "POST", [["X-Secret", "s3cret"]], b"body"),
+]
+TRAFFIC = Traffic(MIX, Protocol.HTTP1)
 
 
 def campaign(**changes):
@@ -162,18 +166,30 @@ def test_each_load_has_the_generator_that_can_send_it(load, generator, clients):
     assert all(s.program == (["mine", "-x"] if generator == "command" else []) for s in shares)
 
 
-def test_the_urls_are_dealt_out_and_everything_else_is_the_same_for_all():
-    """One request to every endpoint in turn; what can hold secrets is not in the repr."""
+def test_every_agent_sends_the_whole_mix():
+    """The first request stands for a generator that sends one; what can hold secrets is not in the repr."""
     case = make_plan(campaign(agents=3)).cases[0]
 
     by_host = assign(case, TRAFFIC, 60_000_000, "r", 1, {"a": [None, 4], "b": [5]})
     shares = [*by_host["a"], *by_host["b"]]
 
-    assert [s.url for s in shares] == ["http://h/", "http://h/b", "http://h/"]
+    assert [s.url for s in shares] == ["http://h/"] * 3
+    assert all(s.requests == MIX for s in shares)
     assert {(s.method, s.body, str(s.headers)) for s in shares} == {("POST", b"body", "[['X-Secret', 's3cret']]")}
     assert [s.core for s in shares] == [None, 4, 5]
     assert [s.agent for s in shares] == ["a/0", "a/1", "b/0"]
     assert not any(secret in repr(TRAFFIC) for secret in ("s3cret", "b'body'"))
+
+
+@pytest.mark.parametrize(("rows", "agents"), [(12, 4), (10, 4), (3, 4), (7, 1), (5, 5)])
+def test_agents_go_through_a_data_file_together(rows, agents):
+    """Request g of all, which agent g mod n sends, takes row g mod N: none is repeated before the end."""
+    data = AssignedData(["id"], [[str(k)] for k in range(rows)])
+    own = [rows_of(data, agent, agents).rows for agent in range(agents)]
+    taken = [own[g % agents][(g // agents) % len(own[g % agents])][0] for g in range(3 * rows)]
+
+    assert taken == [str(g % rows) for g in range(3 * rows)]
+    assert rows_of(AssignedData(["id"], data.rows, DataOrder.RANDOM), 1, 3).rows == data.rows
 
 
 def test_how_long_a_load_lasts_is_said_once():

@@ -56,7 +56,8 @@ def test_a_body_is_posted_unless_the_load_names_a_method(tmp_path, body, sent, m
     (tmp_path / "body.json").write_bytes(b"{}")
     traffic = traffic_of(URL, load(**body, **method), "", tmp_path)
 
-    assert (traffic.method, traffic.body) == (expected, sent)
+    (request,) = traffic.requests
+    assert (request.method, request.body) == (expected, sent)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +69,8 @@ def test_a_body_is_posted_unless_the_load_names_a_method(tmp_path, body, sent, m
 )
 def test_a_json_document_names_its_type_unless_the_load_does(given, sent):
     """Whatever the letters' case of the header's name. Other bodies name no type."""
-    assert traffic_of(URL, load(json={}, headers=given), "", Path()).headers == sent
-    assert traffic_of(URL, load(body="{}", headers=given), "", Path()).headers == [list(x) for x in given.items()]
+    assert traffic_of(URL, load(json={}, headers=given), "", Path()).requests[0].headers == sent
+    assert traffic_of(URL, load(body="{}", headers=given), "", Path()).requests[0].headers == [list(x) for x in given.items()]
 
 
 def test_a_body_is_in_no_text_about_a_load():
@@ -82,7 +83,7 @@ def test_a_body_is_in_no_text_about_a_load():
 def test_the_request_that_is_checked_is_the_one_that_is_sent():
     """Protocol, method and headers included."""
     sent = traffic_of(URL, load(protocol="http2", headers={"X-A": "1"}, method="HEAD"), "", Path())
-    request = request_to(sent.urls[0], sent)
+    request = request_to(sent)
 
     assert (sent.protocol, request.http2) == (Protocol.HTTP2, True)
     assert (request.url, request.method, request.headers, request.body) == (URL.url, "HEAD", [["X-A", "1"]], b"")
@@ -92,7 +93,7 @@ def test_the_request_that_is_checked_is_the_one_that_is_sent():
 def test_a_server_is_waited_for_with_the_loads_own_request(target):
     """Method, headers and body: a service that only takes POST answers nothing else."""
     sent = traffic_of(target, load(json={}), "h", Path())
-    request = request_to(sent.urls[0], sent)
+    request = request_to(sent)
 
     assert ready_request(target, request) == request
 
@@ -102,7 +103,7 @@ def test_a_path_for_readiness_is_a_get_without_a_body():
     target = CONTAINER.model_copy(update={"ready": Ready(path="/up?x")})
     sent = traffic_of(target, load(json={}, headers={"Host": "shop", "Content-Encoding": "gzip"}), "h", Path())
 
-    assert ready_request(target, request_to(sent.urls[0], sent)) == Request(
+    assert ready_request(target, request_to(sent)) == Request(
         "https://h:81/up?x", headers=[["Host", "shop"]]
     )
 
@@ -132,4 +133,4 @@ def test_whose_certificate_is_checked(tmp_path, target, more, checked):
     """That of a URL elsewhere, unless the load says otherwise; the check before the load and the load do the same."""
     sent = traffic_of(Target.model_validate(target), load(**more), "10.0.0.1", tmp_path)
 
-    assert (sent.verify, request_to(sent.urls[0], sent).verify) == (checked, checked)
+    assert (sent.verify, request_to(sent).verify) == (checked, checked)

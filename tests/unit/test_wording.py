@@ -46,6 +46,17 @@ CAMPAIGN = {
         },
         "count": {"clients": 4, "requests": 100, "give_up": "9s", "generator": {"command": ["mine"]},
                   "body": "x", "verify": True},
+        "mix": {
+            "clients": 4, "count": 100, "data": {"file": "rows.csv", "order": "random"},
+            "requests": [
+                {"name": "n", "path": "/a/${row.id}", "method": "PUT", "headers": {"X": "y"}, "body": "x", "weight": 2,
+                 "expect": {"status": 200, "size": "3B"}, "timeout": "1s"},
+                {"path": "/b", "json": [1]},
+                {"path": "/c", "body_file": "body"},
+                "/d",
+            ],
+        },
+        "listed": {"clients": 4, "duration": "5s", "requests": {"from": "requests.jsonl"}},
         "open": {"model": "open", "clients": 20, "rate": "500/s", "duration": "3s", "arrivals": "poisson"},
     },
     "agents": 2,
@@ -141,6 +152,8 @@ def _problems(kind, document, folder):
 def folder(tmp_path):
     for name in ("Dockerfile", "body"):
         (tmp_path / name).write_text("")
+    (tmp_path / "rows.csv").write_text("id\n1\n")
+    (tmp_path / "requests.jsonl").write_text("/a\n")
     return tmp_path
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from orchestrator.analyse.findings import arrivals, conduct, generator, measurement, server
+from orchestrator.analyse.findings import arrivals, bodies, conduct, generator, measurement, server
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics
 
@@ -34,6 +34,7 @@ RULES: list[Rule] = [
     server.server_state,
     server.server_afterwards,
     server.body_size,
+    bodies.unexpected,
     measurement.hosts_lost,
     measurement.degraded,
     measurement.agents_lost,

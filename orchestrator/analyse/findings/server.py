@@ -108,6 +108,8 @@ def body_size(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     wanted = facts.server.body_bytes
     if metrics is None or wanted is None or metrics.requests.http_error or metrics.requests.failed:
         return
+    if any(agent.checked for agent in facts.agents):
+        return  # whole bodies were compared
     agents = [agent for agent in facts.agents if agent.body_bytes is not None and agent.done]
     received = sum(agent.body_bytes or 0 for agent in agents)
     answers = sum(agent.done or 0 for agent in agents)

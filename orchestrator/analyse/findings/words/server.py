@@ -125,6 +125,15 @@ ENTRIES = [
                 "Add the credentials to the load's 'headers', from an environment variable.",
             ),
             "after": Wording("The server's response changed after the load: {detail}.", _LOG),
+            "sample": Wording(
+                "{share:percent} of the {checked:answer|answers} compared under load were not as expected: {example}.",
+                "Check what the server returns under load, or correct 'expect' in the campaign.",
+            ),
+            "sample, request": Wording(
+                "{share:percent} of the {checked:answer|answers} compared under load were not as expected, most of them to "
+                "{request}: {example}.",
+                "Check what the server returns under load, or correct the 'expect' of this request.",
+            ),
             "load": Wording(
                 "Under load the responses averaged {body_bytes:digits} bytes instead of {expected_bytes:count}.",
                 "Check what the server returns under load: a fast wrong answer is not an answer.",
