@@ -21,6 +21,7 @@ from orchestrator.spec.rows import (
     missing_columns,
     read_table,
     refuse_in_headers,
+    short,
     texts_of,
 )
 from orchestrator.spec.target import Target
@@ -71,6 +72,7 @@ def expanded(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], dict[L
 
 
 def _read(path: Path, name: str) -> tuple[list[Any], Lines]:
+    name = short(name)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadData(f"{name}: more than {MOST_BYTES >> 20} MiB", "use a smaller file")

@@ -16,6 +16,7 @@ from orchestrator.spec.requests import Request
 
 MOST_ROWS = 1_000_000
 MOST_BYTES = 64 * 1024 * 1024
+LONGEST_NAME = 60
 _COLUMN = r"[A-Za-z0-9_.-]+"
 # In a URL braces may have been encoded.
 PLACEHOLDER = re.compile(rf"\$(?:\{{|%7[Bb])row\.({_COLUMN})(?:\}}|%7[Dd])")
@@ -40,6 +41,11 @@ class Table:
     lines: list[int] = field(repr=False)
 
 
+def short(name: str) -> str:
+    """Return the name of a file as messages have it: of a long one its end."""
+    return name if len(name) <= LONGEST_NAME else f"...{name[3 - LONGEST_NAME :]}"
+
+
 def columns_in(text: str) -> list[str]:
     """Return the columns that a text names, each once, in order."""
     return list(dict.fromkeys(PLACEHOLDER.findall(text)))
@@ -55,6 +61,7 @@ def texts_of(request: Request, headers: dict[str, str], body: bytes) -> Iterator
 
 def read_table(path: Path, name: str) -> Table:
     """Read a data file. name: as the user wrote it. Raise BadData."""
+    name = short(name)
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadData(f"{name}: more than {MOST_BYTES >> 20} MiB", "use a smaller file")

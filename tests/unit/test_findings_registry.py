@@ -11,7 +11,7 @@ from orchestrator.analyse import people
 from orchestrator.analyse.cases import case_result, summarise
 from orchestrator.analyse.findings import registry
 from orchestrator.analyse.findings.template import FORMATS, Wording
-from orchestrator.facts import CommandDone, Degraded
+from orchestrator.facts import CommandDone, Degraded, PlannedRequest
 from orchestrator.result import FindingCode, Severity
 from tests.conftest import ROOT
 from tests.unit.facts import agent_facts, case, host_use, server_facts, steady_case
@@ -40,6 +40,9 @@ def further():
     yield trial(server=server_facts(afterwards="not-ready", afterwards_detail="no answer"))
     yield trial(server=server_facts(afterwards="mismatch", afterwards_detail="status 500"))
     yield trial(server=server_facts(body_bytes=13), agents=[agent_facts(body_bytes=500 * 9), SECOND])
+    wrong = agent_facts(checked=50, unexpected={0: 2}, unexpected_example={0: "status 200, 2 bytes: body 'no'"})
+    yield trial(agents=[wrong, SECOND])
+    yield trial(case=case(mix=[PlannedRequest("cart", "GET", "/cart", 1.0)]), agents=[wrong, SECOND])
     yield trial(case=case(cpus=None))
     yield trial(
         case=steady_case(protocol="http2"),

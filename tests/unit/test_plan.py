@@ -241,7 +241,8 @@ def test_h2load_has_slots_for_answers_as_slow_as_the_objective_allows(load, slo,
         ({}, None, 1, 2, None),
         ({}, None, 3, 3, None),
         ({}, 1, 3, 1, None),
-        ({"paths": ["/a", "/b", "/c"]}, None, 2, 3, None),
+        ({"paths": ["/a", "/b", "/c"]}, None, 1, 2, None),
+        ({"requests": ["/a", "/b"], "count": 1, "clients": 1}, None, 1, 1, None),
         ({"agents": 5}, 3, 1, 5, None),
         ({"clients": 1}, None, 3, 1, None),
         ({"clients": 3}, 4, 1, 3, 4),
@@ -252,7 +253,7 @@ def test_h2load_has_slots_for_answers_as_slow_as_the_objective_allows(load, slo,
     ],
 )
 def test_as_many_agents_as_asked_for_or_as_the_load_can_use(load, agents, hosts, used, asked):
-    """By default one for each load host and path, at least two; a number that was lowered is kept for the page."""
+    """By default one for each load host, at least two; a number that was lowered is kept for the page."""
     whole = {"clients": 40, "requests": 100} | load
     spec = campaign(loads={"l": {key: value for key, value in whole.items() if value is not None}}, agents=agents)
     case = make_plan(spec, load_hosts=hosts).cases[0]
