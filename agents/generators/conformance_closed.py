@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from agents.generators import conformance_rules as rules
+from agents.generators.conformance_data import run as data_run
 from agents.generators.conformance_failures import (
     ALL_KINDS,
     HTTP_ERRORS,
@@ -100,4 +101,5 @@ def runs() -> Iterator[Run]:
     yield Run("a server that never answers", closed_task(400), hung, replies=(HANG,))
     yield Run("nothing listens", closed_task(400), (*COMMON, NO_DUE, REFUSED), gate=REFUSED, listening=False)
     yield from general(closed_task(None, count=60))
+    yield data_run(closed_task(None, count=60))
     yield from ended_early(busy(closed_task(60_000)))

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from agents.generators import conformance_rules as rules
+from agents.generators.conformance_data import run as data_run
 from agents.generators.conformance_failures import (
     ALL_KINDS,
     HTTP_ERRORS,
@@ -192,4 +193,5 @@ def runs() -> Iterator[Run]:
     yield Run("failures", failures, kinds, replies=ALL_KINDS, feature="timeout_us")
     yield Run("nothing listens", open_task(43, 400), (*COMMON, REFUSED, EVEN), gate=REFUSED, listening=False)
     yield from general(open_task(61, 600))
+    yield data_run(open_task(61, 600))
     yield from ended_early(busy(open_task(47, 60_000)))

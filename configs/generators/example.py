@@ -21,10 +21,18 @@ FAILED, TIMEOUT, RESET, REFUSED, PROTOCOL, UNANSWERED, UNSENT = range(-1, -8, -1
 WITH_LENGTH = ("POST", "PUT", "PATCH")
 
 
-def prepare(request):
-    """Return a request as bytes."""
-    url, body = urlsplit(request["url"]), base64.b64decode(request["body"] or "")
-    headers = [f"{name}: {value}" for name, value in request["headers"]]
+def prepare(request, row=None):
+    """Return a request as bytes, with the values of a row of the task's data in place of ${row.COLUMN}."""
+
+    def filled(text):
+        for column, value in (row or {}).items():
+            text = text.replace("${row.%s}" % column, value)  # noqa: UP031
+        return text
+
+    url, body = urlsplit(filled(request["url"])), base64.b64decode(request["body"] or "")
+    if row and b"${row." in body:
+        body = filled(body.decode()).encode()
+    headers = [f"{name}: {filled(value)}" for name, value in request["headers"]]
     if body or request["method"] in WITH_LENGTH:
         headers.append(f"Content-Length: {len(body)}")
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
@@ -81,7 +89,9 @@ class Load:
         self.data = [prepare(request) for request in self.requests]
         self.weights = [request["weight"] for request in self.requests]
         self.random = random.Random(task["seed"])
-        self.timeout_s = task["timeout_us"] and task["timeout_us"] / 1e6
+        limits = [request.get("timeout_us") or task["timeout_us"] for request in self.requests]
+        self.timeouts_s = [limit and limit / 1e6 for limit in limits]
+        self.rows, self.rows_taken = task.get("data"), 0
         self.log = open(task["log"], "a")
         self.lines, self.counts = [], Counter()
         self.due = self.sent = 0
@@ -90,15 +100,25 @@ class Load:
     def choose(self):
         return self.random.choices(range(len(self.requests)), self.weights)[0]
 
+    def message(self, index):
+        """Return what is sent: a request with a placeholder takes a row, in turn or at random."""
+        if self.rows is None or "${row." not in json.dumps(self.requests[index]) + self.data[index].decode("latin-1"):
+            return self.data[index]
+        rows = self.rows["rows"]
+        number = self.rows_taken % len(rows) if self.rows["order"] == "cycle" else self.random.randrange(len(rows))
+        self.rows_taken += 1
+        return prepare(self.requests[index], dict(zip(self.rows["columns"], rows[number], strict=True)))
+
     async def exchange(self, slot, due_ns, index):
         """Send one request and write its row, whatever happens. due_ns is 0 in the closed loop."""
         began_ns, start_ns, status, keep = time.monotonic_ns(), 0, FAILED, False
         try:
-            async with asyncio.timeout(self.timeout_s):
+            async with asyncio.timeout(self.timeouts_s[index]):
                 await slot.open(self.url)
+            message = self.message(index)
             self.sent, start_ns = self.sent + 1, time.monotonic_ns()
-            async with asyncio.timeout(self.timeout_s):  # again: connecting is not part of the request
-                slot.writer.write(self.data[index])
+            async with asyncio.timeout(self.timeouts_s[index]):  # again: connecting is not part of the request
+                slot.writer.write(message)
                 status, keep = await read_answer(slot.reader, self.requests[index]["method"])
         except asyncio.CancelledError:  # the end of the run
             status = UNANSWERED if start_ns else UNSENT
@@ -159,7 +179,7 @@ class Load:
         await self.exchange(slot, due_ns, index)
         while self.waiting:
             due_ns, index = self.waiting.popleft()
-            if self.timeout_s and time.monotonic_ns() > due_ns + self.timeout_s * 1e9:
+            if self.timeouts_s[index] and time.monotonic_ns() > due_ns + self.timeouts_s[index] * 1e9:
                 self.row(due_ns, 0, index, UNSENT)
             else:
                 await self.exchange(slot, due_ns, index)
@@ -211,6 +231,7 @@ class Load:
         failed = {name: self.counts[status] for status, name in NAMES.items()}
         return {
             "planned": planned,
+            "rows_taken": self.rows_taken,
             "sent": self.sent,
             "done": self.counts.total() - sum(failed.values()),
             "failed": failed,

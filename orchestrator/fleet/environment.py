@@ -52,6 +52,7 @@ MODULES = (
     "generators/choice.py",
     "generators/conformance.py",
     "generators/conformance_closed.py",
+    "generators/conformance_data.py",
     "generators/conformance_failures.py",
     "generators/conformance_machine.py",
     "generators/conformance_open.py",
