@@ -10,7 +10,7 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from agents.generators.contract import Arrivals, DataOrder, Model, Protocol
+from agents.generators.contract import PLACEHOLDER, Arrivals, DataOrder, Model, Protocol
 from agents.records import AssignedData, Assignment, GeneratorKind
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, PlannedRequest, Traffic
@@ -199,7 +199,7 @@ def assign(
     common = Assignment(
         agent="",
         run=run,
-        url=traffic.requests[0].url,
+        url=_as_written(traffic.requests[0].url),
         clients=0,
         give_up_us=limit,
         window_start_us=case.warm_up_us,
@@ -234,6 +234,11 @@ def assign(
         )
         shares[host].append(_for_h2load(share) if case.generator is GeneratorKind.H2LOAD else share)
     return shares
+
+
+def _as_written(url: str) -> str:
+    """Return a URL with the placeholders of the campaign: those of a task also name the kind of their place."""
+    return PLACEHOLDER.sub(lambda found: f"${{row.{found[1].partition(':')[2] or found[1]}}}", url)
 
 
 def rows_of(data: AssignedData, agent: int, agents: int) -> AssignedData:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from agents.generators.contract import Model
 from agents.wire import AgentResult
@@ -40,6 +41,8 @@ from orchestrator.slo import TIMES, Metric, Term
 # The key of a count: a status as text, or a bucket.
 K = TypeVar("K", str, int)
 
+# A case with more requests is named after its first URL.
+MOST_URLS = 20
 _ORDER = (Severity.INVALID, Severity.SUSPECT, Severity.INFORMATION)
 
 
@@ -106,7 +109,7 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         endpoints=_endpoints(shown),
         findings=_findings(trials, changed),
         planned=case,
-        urls=list(dict.fromkeys(agent.url for t in trials for agent in t.facts.agents if agent.url)),
+        urls=list(dict.fromkeys(url for t in trials for a in t.facts.agents if a.url for url in _urls(t.facts.case, a.url))),
         statuses=_added([t.metrics.statuses for t in trials if t.metrics is not None]),
         service_time_longest_us=_longest([m.service_time_us for m in shown]),
         response_time_longest_us=_longest([m.response_time_us or {} for m in shown]),
@@ -147,6 +150,14 @@ def _skew(metrics: Metrics) -> int | None:
     """Return how far apart the agents of a trial started; None for a single agent."""
     skews = [line.start_skew_us for line in metrics.agents if line.start_skew_us is not None]
     return max(skews) - min(skews) if len(skews) > 1 else None
+
+
+def _urls(case: Case, url: str) -> list[str]:
+    """Return the URLs of the requests of a case; that of the first alone for many. url: of the first."""
+    if len(case.mix) > MOST_URLS:
+        return [url]
+    parts = urlsplit(url)
+    return [f"{parts.scheme}://{parts.netloc}{request.path}" for request in case.mix] or [url]
 
 
 def _endpoints(metrics: list[Metrics]) -> list[CaseEndpoint]:

@@ -63,7 +63,7 @@ OPTIONS = {
             _option(
                 "--paths",
                 metavar="P1,P2,...",
-                help="Request these paths instead of the URL's own, each by agents of its own. Can be repeated.",
+                help="Request these paths instead of the URL's own, mixed equally. Can be repeated.",
             ),
         ],
         None,

@@ -110,6 +110,10 @@ def refuse_contradictions(asked: RequestOptions, url: str, line: Line) -> None:
     """Note options that exclude each other on the line."""
     if asked.streams != 1 and not asked.http2:
         line.refuse("-m", "HTTP/1.1 has one request at a time on a connection", "add --http2, or omit -m")
+    if len(asked.all_paths()) > 1 and asked.http2:
+        line.refuse("--paths", "cannot be mixed over HTTP/2", "omit --http2, or request one path")
+    if len(asked.all_paths()) > 1 and asked.generator == "h2load":
+        line.refuse("--paths", "cannot be mixed by h2load, which repeats one request", "omit --generator")
     if asked.generator == "h2load" and asked.timeout is not None:
         line.refuse("--timeout", "is not possible with h2load", "omit --generator, or use paced")
     if asked.generator == "paced" and asked.http2:

@@ -118,6 +118,8 @@ def _item(line: str, where: str) -> Any:
 
 def wrong_data(campaign: Campaign, folder: Path) -> Iterator[Wrong]:
     """Yield what is wrong with the data files of a campaign and with the placeholders for their columns."""
+    if all(load.data is None for load in campaign.loads.values()):
+        return  # then ${row.COLUMN} is text that was meant
     for name, load in campaign.loads.items():
         location = ("loads", name)
         paths = {} if load.listed else {key: _target_path(each) for key, each in campaign.targets.items()}

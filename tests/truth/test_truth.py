@@ -265,15 +265,13 @@ def test_tls(kind, protocol, certificate):
     assert trial.facts.agents[0].protocol == protocol
 
 
-def test_several_endpoints_have_their_own_times():
-    """One process per endpoint: each path's own percentiles, and the total over both."""
+def test_several_paths_are_one_mix():
+    """Every agent sends both; what is slow is one of them."""
     with server("http1", delay_us_of={"/slow": 30_000}) as url:
         trial, _ = run(url, clients=8, requests=400, paths=["/fast", "/slow?x=1"])
-    fast, slow = trial.metrics.endpoints
 
-    assert (fast.path, fast.ok, slow.path, slow.ok) == ("/fast", 200, "/slow?x=1", 200), explain(trial)
-    assert slow.service_time_us["p50"] > 30_000 > fast.service_time_us["p50"]
-    assert trial.metrics.requests.ok == 400
+    assert trial.metrics.requests.ok == 400, explain(trial)
+    assert trial.metrics.service_time_us["p90"] > 30_000 > trial.metrics.service_time_us["min"]
 
 
 @pytest.mark.counted
