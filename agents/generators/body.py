@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zlib
 from collections.abc import Sequence
@@ -83,10 +84,9 @@ class Body:
         self._parts: list[bytes] = []
         self._coding = b""
         self._length = 0
-        try:
+        # What follows an answer is an error that the connection deals with.
+        with contextlib.suppress(HttpParserError):
             HttpResponseParser(self).feed_data(bytes(received))
-        except HttpParserError:
-            pass  # what follows an answer, which the connection deals with
         self.unreadable = False
         self.body = b"".join(self._parts)
         self.coded = self._coding not in (b"", b"identity")

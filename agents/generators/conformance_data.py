@@ -29,7 +29,9 @@ def takes_rows(outcome: Outcome) -> Seen:
             return Seen(False, f"'{receipt.target[:40]}' with the header '{word[:20]}' is of no row")
         came[DATA.rows.index(pair)] += 1
     if max(came.values()) - min(came.values()) > 1:
-        return Seen(False, f"the rows were taken {', '.join(str(n) for _, n in sorted(came.items()))} times, not in turn")
+        return Seen(
+            False, f"the rows were taken {', '.join(str(n) for _, n in sorted(came.items()))} times, not in turn"
+        )
     if abs(said - came.total()) > 2:
         return Seen(False, f"rows_taken is {said}, and the server received {came.total()} requests")
     return Seen(True, f"{came.total()} requests with the values of {len(DATA.rows)} rows in turn")

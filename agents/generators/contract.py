@@ -11,10 +11,7 @@ A task can hold secrets: no message and no repr in this module contains a header
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
@@ -32,6 +29,12 @@ from agents.generators.contract_fields import (
     text_of,
     whole,
 )
+from agents.generators.contract_request import PLACEHOLDER as PLACEHOLDER
+from agents.generators.contract_request import DataOrder as DataOrder
+from agents.generators.contract_request import TaskData as TaskData
+from agents.generators.contract_request import TaskRequest as TaskRequest
+from agents.generators.contract_request import Wanted as Wanted
+from agents.generators.contract_request import data_of, plain_request, requests_of
 
 VERSION = 1
 READY = "ready"
@@ -40,9 +43,8 @@ ROW = b"%d\t%d\t%d\t%d\t%d\n"
 # Two columns more: from sending to the first byte of the answer, -1 without one; bytes of the body that were received.
 LONG_ROW = b"%d\t%d\t%d\t%d\t%d\t%d\t%d\n"
 COLUMNS, LONG_COLUMNS = 5, 7
-# What a request holds in place of a value of the row that it takes.
-PLACEHOLDER = re.compile(r"\$\{row\.([^{}]+)\}")
 EXAMPLE_CHARACTERS = 200
+
 
 class Failure(IntEnum):
     """Why a request has no answer: the status of its row."""
@@ -79,57 +81,6 @@ class Arrivals(StrEnum):
 
     EVEN = "even"
     POISSON = "poisson"
-
-
-class DataOrder(StrEnum):
-    """Which row of the data the next request takes: the one after the last, or one drawn from the seed."""
-
-    CYCLE = "cycle"
-    RANDOM = "random"
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the body of an answer must be, compared on a sample under load: every part that is set must hold.
-
-    body: without blanks at its ends. json_text: a JSON document, compared by value. size: the body's length in bytes.
-    """
-
-    body: str | None = field(default=None, repr=False)
-    json_text: str | None = field(default=None, repr=False)
-    size: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRequest:
-    """One request of the mix. weight: its share is weight / sum of weights.
-
-    url, the values of headers and body can hold placeholders `${row.COLUMN}` where the task has data. timeout_us: its own;
-    None for that of the task. allowed: the statuses that count as success; empty: 100 to 399. wanted: bodies of its answers
-    with such a status; None: nothing is compared.
-    """
-
-    url: str
-    method: str = "GET"
-    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
-    body: bytes | None = field(default=None, repr=False)
-    weight: float = 1.0
-    timeout_us: int | None = None
-    allowed: tuple[int, ...] = ()
-    wanted: Wanted | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskData:
-    """Rows for the placeholders. A request that holds one takes one row for all of them, when it is sent.
-
-    order: cycle goes through the rows in their order and begins again; random draws each row from the seed. Values are
-    text that replaces the placeholder as it is: they are encoded for the place where they are used.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...] = field(repr=False)
-    order: DataOrder = DataOrder.CYCLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,28 +184,10 @@ def format_task(task: GeneratorTask) -> str:
     """Return a task as one JSON line, without its line end."""
     names = [name for name in GeneratorTask.__slots__ if name not in ("requests", "data")]
     plain: dict[str, object] = {name: getattr(task, name) for name in names}
-    plain["requests"] = [_plain_request(request) for request in task.requests]
+    plain["requests"] = [plain_request(request) for request in task.requests]
     if task.data is not None:
         plain["data"] = {"columns": task.data.columns, "rows": task.data.rows, "order": task.data.order}
     return json.dumps(plain, separators=(",", ":"))
-
-
-def _plain_request(request: TaskRequest) -> dict[str, object]:
-    plain: dict[str, object] = {
-        "url": request.url,
-        "method": request.method,
-        "headers": request.headers,
-        "body": None if request.body is None else base64.b64encode(request.body).decode(),
-        "weight": request.weight,
-    }
-    if request.timeout_us is not None:
-        plain["timeout_us"] = request.timeout_us
-    if request.allowed:
-        plain["allowed"] = request.allowed
-    if (wanted := request.wanted) is not None:
-        parts = {"body": wanted.body, "json": wanted.json_text, "size": wanted.size}
-        plain["wanted"] = {name: part for name, part in parts.items() if part is not None}
-    return plain
 
 
 def parse_task(line: str | bytes) -> GeneratorTask:
@@ -265,7 +198,7 @@ def parse_task(line: str | bytes) -> GeneratorTask:
         raise BadMessage(f"the task has version {version}; this generator reads version {VERSION}")
     task = GeneratorTask(
         log=text_of(plain, "log"),
-        requests=_requests(plain),
+        requests=requests_of(plain),
         model=member(plain, "model", Model),
         clients=whole(plain, "clients", 1),
         protocol=member(plain, "protocol", Protocol, Protocol.HTTP1),
@@ -281,87 +214,13 @@ def parse_task(line: str | bytes) -> GeneratorTask:
         timeout_us=optional(plain, "timeout_us", 1),
         verify=flag(plain, "verify"),
         columns=whole(plain, "columns", COLUMNS, COLUMNS),
-        data=_data(plain),
+        data=data_of(plain),
     )
     if task.count is None and task.duration_us is None:
         raise BadMessage("the task has neither 'count' nor 'duration_us': the load would never end")
     if task.model is Model.OPEN and task.rate_per_s is None:
         raise BadMessage("the task has no 'rate_per_s', which an open loop needs")
     return task
-
-
-def _requests(plain: Plain) -> tuple[TaskRequest, ...]:
-    listed = field_of(plain, "requests")
-    if not isinstance(listed, list) or not listed:
-        raise BadMessage("'requests' is not a list with at least one request")
-    return tuple(_request(item, f"requests[{i}]") for i, item in enumerate(listed))
-
-
-def _request(item: object, where: str) -> TaskRequest:
-    if not isinstance(item, dict):
-        raise BadMessage(f"'{where}' is not an object")
-    body = item.get("body")
-    try:
-        decoded = None if body is None else base64.b64decode(body, validate=True)
-    except (TypeError, ValueError, binascii.Error):
-        # The cause would show a part of the body.
-        raise BadMessage(f"'{where}.body' is neither base64 text nor null") from None
-    return TaskRequest(
-        url=text_of(item, "url", where),
-        method=text_of(item, "method", where, "GET"),
-        headers=_headers(item.get("headers", []), f"{where}.headers"),
-        body=decoded,
-        weight=positive(item, "weight", where, 1.0),
-        timeout_us=optional(item, "timeout_us", 1, where),
-        allowed=_statuses(item.get("allowed", []), f"{where}.allowed"),
-        wanted=_wanted(item.get("wanted"), f"{where}.wanted"),
-    )
-
-
-def _statuses(listed: object, where: str) -> tuple[int, ...]:
-    if not isinstance(listed, list) or not all(type(status) is int and 100 <= status <= 999 for status in listed):
-        raise BadMessage(f"'{where}' is not a list of statuses")
-    return tuple(listed)
-
-
-def _wanted(item: object, where: str) -> Wanted | None:
-    if item is None:
-        return None
-    if not isinstance(item, dict):
-        raise BadMessage(f"'{where}' is not an object")
-    texts = [item.get(name) for name in ("body", "json")]
-    if not all(text is None or isinstance(text, str) for text in texts):
-        raise BadMessage(f"'{where}' has a body or JSON document that is not text")
-    return Wanted(texts[0], texts[1], optional(item, "size", 0, where))
-
-
-def _data(plain: Plain) -> TaskData | None:
-    item = plain.get("data")
-    if item is None:
-        return None
-    if not isinstance(item, dict):
-        raise BadMessage("'data' is not an object")
-    columns, rows = item.get("columns"), item.get("rows")
-    if not isinstance(columns, list) or not all(isinstance(name, str) for name in columns):
-        raise BadMessage("'data.columns' is not a list of names")
-    if not isinstance(rows, list) or not rows:
-        raise BadMessage("'data.rows' is not a list with at least one row")
-    for row in rows:
-        if not isinstance(row, list) or len(row) != len(columns) or not all(isinstance(text, str) for text in row):
-            raise BadMessage("'data.rows' has a row that is not a list with one text for each column")
-    order = member(item, "order", DataOrder, DataOrder.CYCLE)
-    return TaskData(tuple(columns), tuple(map(tuple, rows)), order)
-
-
-def _headers(listed: object, where: str) -> tuple[tuple[str, str], ...]:
-    if not isinstance(listed, list):
-        raise BadMessage(f"'{where}' is not a list of [name, value]")
-    pairs = []
-    for item in listed:
-        if not isinstance(item, list) or len(item) != 2 or not all(isinstance(text, str) for text in item):
-            raise BadMessage(f"'{where}' is not a list of [name, value]")
-        pairs.append((item[0], item[1]))
-    return tuple(pairs)
 
 
 def format_summary(summary: GeneratorSummary) -> str:

@@ -50,8 +50,8 @@ class Connection(asyncio.Protocol):
 
     due_ns, start_ns, end_ns: monotonic clock. began_ns: when connecting began. served: it has carried an answer.
     first_ns: when the first byte of the answer came, 0 before. body_bytes: of the answer so far. kept: everything that came
-    of an answer whose body is compared; None for the others. retried: its request was sent before, on another connection. keep: the answer
-    allows another request.
+    of an answer whose body is compared; None for the others. retried: its request was sent before, on another connection.
+    keep: the answer allows another request.
     """
 
     __slots__ = (

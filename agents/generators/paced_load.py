@@ -39,8 +39,8 @@ class Load(ABC):
     """One load. prepare(), then begin() at the latest at T0; `ended` is set when every row has been written.
 
     busy: by request of the mix, the connections with a request under way, in the order of sending; requests with the same
-    timeout share one. retries: requests that wait for a fresh connection to be sent again. to_finish: requests that are missing until the load ends, negative
-    when only time ends it.
+    timeout share one. retries: requests that wait for a fresh connection to be sent again. to_finish: requests that are
+    missing until the load ends, negative when only time ends it.
     """
 
     __slots__ = (
@@ -49,8 +49,8 @@ class Load(ABC):
         "_requests",
         "_sample",
         "_timeouts_ns",
-        "_under_way",
         "_timer",
+        "_under_way",
         "begun",
         "busy",
         "bytes_body",
@@ -288,7 +288,7 @@ class Load(ABC):
         self._loop.call_later(max(delay_s, SHORTEST_TIMER_S), self._expire)
 
     def expire(self, now_ns: int) -> int:
-        """Fail what was sent too long ago. Return when the next request could time out: of those that there can be by then."""
+        """Fail what was sent too long ago. Return when the next request could time out, one sent from now on included."""
         next_ns = now_ns + min(self._timeouts_ns)
         for timeout_ns, connections in self._under_way.items():
             while connections and (oldest := next(iter(connections))).start_ns + timeout_ns <= now_ns:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# ruff: noqa: ANN001, ANN201, ANN204, D102, SIM115, T201
+# ruff: noqa: ANN001, ANN201, ANN202, ANN204, D102, SIM115, T201
 """A complete generator for HTTP/1.1: open and closed loop, standard library only. Copy it and change what it sends.
 
 docs/reference/generators.md explains every step. Check a copy: volley generator check python3 /path/to/copy.py

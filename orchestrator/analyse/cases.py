@@ -109,7 +109,9 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         endpoints=_endpoints(shown),
         findings=_findings(trials, changed),
         planned=case,
-        urls=list(dict.fromkeys(url for t in trials for a in t.facts.agents if a.url for url in _urls(t.facts.case, a.url))),
+        urls=list(
+            dict.fromkeys(url for t in trials for a in t.facts.agents if a.url for url in _urls(t.facts.case, a.url))
+        ),
         statuses=_added([t.metrics.statuses for t in trials if t.metrics is not None]),
         service_time_longest_us=_longest([m.service_time_us for m in shown]),
         response_time_longest_us=_longest([m.response_time_us or {} for m in shown]),

@@ -63,6 +63,7 @@ MODULES = (
     "generators/contract.py",
     "generators/contract_fields.py",
     "generators/contract_log.py",
+    "generators/contract_request.py",
     "generators/due.py",
     "generators/h2load.py",
     "generators/h2load_log.py",

@@ -32,7 +32,7 @@ AFTERWARDS_AT_MOST_S = 30.0
 
 
 def bring_up(trial: RunningTrial) -> ServerFacts:
-    """Start the target's container and wait until it is ready, or ask the URL once; then send every further request of the load once."""
+    """Start the target's container and wait until it is ready, or ask the URL once; then send every further request once."""
     facts = _ask_url(trial) if trial.server is None else _start(trial, trial.server)
     if len(trial.traffic.requests) > 1 or trial.traffic.data is not None:
         # Answers differ, so that the first one says nothing about the length of the others.

@@ -102,8 +102,8 @@ class Data(Model):
     file: Text
     """CSV with a line of column names, or JSON lines (.jsonl), relative to the campaign file."""
     order: Literal["cycle", "random"] = "cycle"
-    """cycle: each request takes the next row, over all agents, and the first follows the last. random: each takes a row drawn
-    from the campaign's seed."""
+    """cycle: each request takes the next row, over all agents, and the first follows the last. random: each takes a row
+    drawn from the campaign's seed."""
 
 
 def _item_kind(value: Any) -> str:

@@ -36,7 +36,9 @@ class Shop:
     async def script(self, talk):
         while head := await talk.request():
             method, path, _ = head.decode().split("\r\n")[0].split(" ")
-            lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+            lengths = [
+                line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")
+            ]
             body = await talk._reader.readexactly(int(lengths[0])) if lengths else b""
             self.seen.append((method, path, body))
             if path == "/slow":

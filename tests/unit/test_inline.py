@@ -234,4 +234,7 @@ def test_a_body_is_posted_unless_a_method_was_chosen(tmp_path, data):
     )
     sent = [traffic_of(Target(url=URL), c.loads["load"], "", tmp_path / "elsewhere") for c in (plain, chosen)]
 
-    assert [(traffic.requests[0].method, traffic.requests[0].body) for traffic in sent] == [("POST", b"x=1"), ("GET", b"x=1")]
+    assert [(traffic.requests[0].method, traffic.requests[0].body) for traffic in sent] == [
+        ("POST", b"x=1"),
+        ("GET", b"x=1"),
+    ]

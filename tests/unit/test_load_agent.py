@@ -122,9 +122,7 @@ def test_a_window_on_a_skewed_clock_selects_nothing_else(fake):
     """Rows whose starts are an hour off lie outside the window and are counted there."""
     fake(skew_us=3_600_000_000)
 
-    _, _, (result,) = drive(
-        assignment(count=None, duration_us=300_000, window_start_us=100_000, window_end_us=200_000)
-    )
+    _, _, (result,) = drive(assignment(count=None, duration_us=300_000, window_start_us=100_000, window_end_us=200_000))
 
     assert result.service["ok"].n == 0
     assert result.facts.after == result.facts.rows == 300

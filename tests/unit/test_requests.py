@@ -255,7 +255,11 @@ def answer(body, *, status=200, more=""):
         (Wanted(body="ok"), b" ok\n", None),
         (Wanted(body="ok"), b"no", "status 200, 2 bytes: body 'no' is not the expected one"),
         (Wanted(json_text='{"a": [1]}'), b'{"a":[1.0]}', None),
-        (Wanted(json_text='{"a": 1}'), b'{"a":2}', "status 200, 7 bytes: JSON '{\"a\":2}' is not the expected document"),
+        (
+            Wanted(json_text='{"a": 1}'),
+            b'{"a":2}',
+            "status 200, 7 bytes: JSON '{\"a\":2}' is not the expected document",
+        ),
         (Wanted(json_text="1"), b"<p>", "status 200, 3 bytes: body '<p>' is not JSON"),
         (Wanted(size=3), b"abc", None),
         (Wanted(size=4), b"abc", "status 200, 3 bytes: 4 bytes were expected"),
@@ -276,7 +280,9 @@ def test_what_cannot_be_compared_is_not_counted():
     import gzip
 
     packed, long = gzip.compress(b"ok"), b"x" * (MOST_BYTES + 1)
-    sample = Sample([TaskRequest("http://h/", wanted=Wanted(body="ok")), TaskRequest("http://h/", wanted=Wanted(size=9))])
+    sample = Sample(
+        [TaskRequest("http://h/", wanted=Wanted(body="ok")), TaskRequest("http://h/", wanted=Wanted(size=9))]
+    )
     sample.compare(0, 503, answer(b"no", status=503), 2)
     sample.compare(0, 200, answer(b"??", more="Content-Encoding: br\r\n"), 2)
     sample.compare(0, 200, answer(long)[:MOST_BYTES], len(long))

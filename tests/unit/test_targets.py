@@ -70,7 +70,9 @@ def test_a_body_is_posted_unless_the_load_names_a_method(tmp_path, body, sent, m
 def test_a_json_document_names_its_type_unless_the_load_does(given, sent):
     """Whatever the letters' case of the header's name. Other bodies name no type."""
     assert traffic_of(URL, load(json={}, headers=given), "", Path()).requests[0].headers == sent
-    assert traffic_of(URL, load(body="{}", headers=given), "", Path()).requests[0].headers == [list(x) for x in given.items()]
+    assert traffic_of(URL, load(body="{}", headers=given), "", Path()).requests[0].headers == [
+        list(x) for x in given.items()
+    ]
 
 
 def test_a_body_is_in_no_text_about_a_load():
@@ -103,9 +105,7 @@ def test_a_path_for_readiness_is_a_get_without_a_body():
     target = CONTAINER.model_copy(update={"ready": Ready(path="/up?x")})
     sent = traffic_of(target, load(json={}, headers={"Host": "shop", "Content-Encoding": "gzip"}), "h", Path())
 
-    assert ready_request(target, request_to(sent)) == Request(
-        "https://h:81/up?x", headers=[["Host", "shop"]]
-    )
+    assert ready_request(target, request_to(sent)) == Request("https://h:81/up?x", headers=[["Host", "shop"]])
 
 
 @pytest.mark.parametrize(

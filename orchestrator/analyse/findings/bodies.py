@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.facts import TrialFacts
-from orchestrator.result import Facts, Finding, FindingCode, Metrics, Severity
+from orchestrator.result import Fact, Finding, FindingCode, Metrics, Severity
 
 # A wrong answer is no measurement of the right one. Fewer may be single faults.
 INVALID_SHARE = 0.01
@@ -25,7 +25,7 @@ def unexpected(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     examples = (a.unexpected_example[index] for a in facts.agents if index in a.unexpected_example)
     example = next(examples, "the generator kept no example")
     share = wrong.total() / checked
-    numbers: Facts = {"when": "under load", "share": round(share, 6), "checked": checked, "example": example}
+    numbers: dict[str, Fact] = {"when": "under load", "share": round(share, 6), "checked": checked, "example": example}
     wording = "sample"
     if index < len(facts.case.mix):
         numbers["request"], wording = facts.case.mix[index].name, "sample, request"
