@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -135,10 +135,12 @@ def _unknown_key(location: Location, root: type[BaseModel]) -> Mistake:
 def known_keys(root: type[BaseModel], location: Location) -> list[str]:
     """Return the keys that the model at a place of the file knows."""
     model: Any = root
-    for part in location:
+    for i, part in enumerate(location):
         field = model.model_fields.get(str(part)) if _is_model(model) else None
         if field is not None:
-            model = _model_in(field.annotation)
+            # A mapping directly there is none of the entries of a list.
+            direct = None if i + 1 < len(location) else _model_in(field.annotation, in_lists=False)
+            model = direct or _model_in(field.annotation)
         # Otherwise the part is a name that the user chose, of a target or a load: the model stays.
     return sorted(field.alias or name for name, field in model.model_fields.items()) if _is_model(model) else []
 
@@ -147,7 +149,9 @@ def _is_model(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, BaseModel)
 
 
-def _model_in(annotation: Any) -> Any:
+def _model_in(annotation: Any, in_lists: bool = True) -> Any:
     if _is_model(annotation):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
+    if not in_lists and get_origin(annotation) is list:
+        return None
+    return next((found for part in get_args(annotation) if (found := _model_in(part, in_lists)) is not None), None)

@@ -112,6 +112,7 @@ def test_requests_with_equal_names_are_numbered(campaign):
         ({"requests": [{"path": "/a", "body": "x", "json": 1}]}, "body, json are set together"),
         ({"requests": [{"path": "/a", "body_file": "no"}]}, "loads.l.requests.0.body_file | there is no file 'no'"),
         ({"requests": [{"pth": "/a"}]}, "unknown key 'pth' | did you mean 'path'?"),
+        ({"requests": {"form": "x"}}, "unknown key 'form' | did you mean 'from'?"),
         ({"requests": {"from": "no.txt"}}, "no.txt: cannot be read: No such file or directory"),
         ({"data": {"file": "no.csv"}}, "no.csv: cannot be read: No such file or directory"),
         ({"data": {"file": "users.csv"}}, "no request uses a column of the file | write ${row.id}"),
@@ -124,7 +125,7 @@ def test_what_contradicts_is_refused(campaign, changes, problem):
     problems = refused(campaign, **changes)
 
     assert any(problem in each for each in problems), problems
-    assert len(problems) == 1 + ("pth" in str(changes)), problems
+    assert len(problems) == 1 + ("pth" in str(changes) or "form" in str(changes)), problems
 
 
 @pytest.mark.parametrize(
