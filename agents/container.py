@@ -17,11 +17,66 @@ LOG_LINES = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class ServerSpec:
-    """A container to run: limits (cpus in cores; memory in bytes, no swap beside it), environment, network, readiness.
+class Mount:
+    """A volume of the run, or a file or folder of this host, which is then read only."""
 
-    request: what the load sends; one response to it is compared with `expect`. ready: what is asked until the server is
-    up; None: the same request.
+    source: str
+    path: str
+    bind: bool = False
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How to see that a container is healthy: a command in it. argv None: that of the image, if it has one.
+
+    retries: unhealthy after this many failures in a row; None: checked until the time to become ready is over.
+    """
+
+    argv: list[str] | None = None
+    interval_s: float = 0.25
+    timeout_s: float = 30.0
+    retries: int | None = None
+    start_period_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContainerSpec:
+    """How a container is created: the vocabulary of Compose.
+
+    Limits: cpus in cores; memory in bytes, no swap beside it; pids None: PIDS. ports: of this host, by port of the
+    container; published with the network 'bridge'. hosts: addresses by name, for its /etc/hosts. tmpfs: options by path.
+    ulimits: soft and hard, -1 for none. health: None for no check.
+    """
+
+    command: list[str] | None = None
+    entrypoint: list[str] | None = None
+    env: dict[str, str] = field(default_factory=dict)
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    cpuset: str | None = None
+    pids: int | None = None
+    network: str = "host"
+    ports: dict[int, int] = field(default_factory=dict)
+    hosts: dict[str, str] = field(default_factory=dict)
+    mounts: list[Mount] = field(default_factory=list)
+    tmpfs: dict[str, str] = field(default_factory=dict)
+    ulimits: dict[str, list[int]] = field(default_factory=dict)
+    sysctls: dict[str, str] = field(default_factory=dict)
+    shm_bytes: int | None = None
+    user: str | None = None
+    working_dir: str | None = None
+    cap_add: list[str] = field(default_factory=list)
+    cap_drop: list[str] = field(default_factory=list)
+    health: Health | None = field(default_factory=Health)
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec(ContainerSpec):
+    """A server to run: its container and readiness.
+
+    port: of the container. request: what the load sends; one response to it is compared with `expect`. ready: what is
+    asked until the server is up; None: the same request.
     """
 
     target: str
@@ -29,12 +84,6 @@ class ServerSpec:
     port: int
     request: Request
     expect: Expect
-    command: list[str] | None = None
-    env: dict[str, str] = field(default_factory=dict)
-    cpus: float | None = None
-    memory_bytes: int | None = None
-    cpuset: str | None = None
-    network: str = "host"
     ready: Request | None = None
     ready_timeout_s: float = 60.0
     settle_timeout_s: float = 15.0

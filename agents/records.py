@@ -54,10 +54,11 @@ class GeneratorKind(StrEnum):
 
 
 class HostRole(StrEnum):
-    """What a host is used for. COMMAND: only commands of the campaign run there."""
+    """What a host is used for. SERVICE: side containers. COMMAND: only commands of the campaign run there."""
 
     SERVER = "server"
     LOAD = "load"
+    SERVICE = "service"
     COMMAND = "command"
 
 
@@ -267,3 +268,35 @@ class ServerFacts:
     status: int | None = None
     asked: str = ""
     series: dict[str, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What became of one service of one trial.
+
+    state: READY, NOT_READY (its health check or its port did not succeed in time), EXITED, NONE (removed); NOT_STARTED: a
+    command that prepares it failed. detail: why, with the last line of its log where it exited. image: the id. restarts:
+    0, unless something outside restarted it. opening, closing, last, series: as in ServerFacts, for the window of the last
+    meter(). cpus, memory_bytes: its limits. exited_after_us: from its start to its end, as the engine says; None while it
+    runs. oom_killed: its first process was killed for memory, as the engine says.
+    """
+
+    name: str
+    host: str
+    state: ServerState
+    detail: str = ""
+    image: str = ""
+    container: str = ""
+    network: str = ""
+    ready_after_us: int = 0
+    running: bool = False
+    exit_code: int | None = None
+    restarts: int = 0
+    exited_after_us: int | None = None
+    oom_killed: bool = False
+    opening: Counters | None = None
+    closing: Counters | None = None
+    last: Counters | None = None
+    series: dict[str, list[float]] = field(default_factory=dict)
+    cpus: float | None = None
+    memory_bytes: int | None = None

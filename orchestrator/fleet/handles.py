@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from agents.images import Build, ImageFacts
     from agents.load_host import Armed, Progress
     from agents.probe import Checked, Expect, Request
-    from agents.records import Assignment, HostDescription, ServerFacts
+    from agents.records import Assignment, HostDescription, ServerFacts, ServiceFacts
+    from agents.service import ServiceSpec
     from agents.wire import AgentResult
 
 T_co = TypeVar("T_co", covariant=True)
@@ -167,6 +168,56 @@ class ServerHandle(TrialHandle, Protocol):
 
     def stop(self, timeout_s: float) -> None:
         """Remove the container."""
+
+    def abort(self) -> None:
+        """End every wait that is under way. Is answered while another call is under way."""
+
+
+class ServiceHandle(TrialHandle, Protocol):
+    """A host of services: runs several containers at the same time. A host can have one beside a ServerHandle."""
+
+    @property
+    def images(self) -> ImageHandle:
+        """The images of its engine."""
+
+    def start(self, spec: ServiceSpec) -> Pending[ServiceFacts]:
+        """Start one service and wait until it is up; one that does not come up is a result, too.
+
+        A container of the same name is removed first.
+        """
+
+    def start_all(self, specs: list[ServiceSpec]) -> Pending[list[ServiceFacts]]:
+        """Start services that do not depend on each other, at the same time; facts in the same order."""
+
+    def waiting_for(self) -> str:
+        """Return what start() is waiting for, for a person. Is answered while another call is under way."""
+
+    def prepare(self, name: str, argv: list[str], timeout_s: float) -> Pending[CommandResult]:
+        """Run a command in a service's container, as its user. status None: it took longer than timeout_s."""
+
+    def meter(self, opening_ns: int, closing_ns: int | None) -> None:
+        """Have the counters of every service read at the edges of the window, instants on the host's own wall clock.
+
+        closing_ns: None when the window ends with finish().
+        """
+
+    def finish(self) -> list[ServiceFacts]:
+        """Read the counters for the last time and return all that is known of every service, in the order of starts."""
+
+    def look(self) -> list[ServiceFacts]:
+        """Return the state of every service now, without ending the window."""
+
+    def log(self, name: str) -> bytes:
+        """Return the end of what a service printed."""
+
+    def stop(self, names: list[str], timeout_s: float) -> None:
+        """Remove the containers of these services. Named volumes stay until the run ends."""
+
+    def busy_share(self) -> float | None:
+        """Return the share of the host's cores that was used in the last second; None before it was measured.
+
+        Is answered while another call is under way.
+        """
 
     def abort(self) -> None:
         """End every wait that is under way. Is answered while another call is under way."""

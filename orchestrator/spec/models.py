@@ -11,6 +11,7 @@ from orchestrator.slo import THROUGHPUT, TimeName, shown
 from orchestrator.spec.base import Model
 from orchestrator.spec.loads import Load, Window
 from orchestrator.spec.repeat import Adaptive, Command, Repetitions
+from orchestrator.spec.service import Service
 from orchestrator.spec.slo import PATTERN as SLO_PATTERN
 from orchestrator.spec.slo import terms
 from orchestrator.spec.target import Target
@@ -111,6 +112,8 @@ class Campaign(Model):
     """Values for ${NAME} elsewhere in this file, and in the environment of commands; --set variables.NAME=value."""
     targets: Annotated[dict[Name, Target], Field(min_length=1)]
     """The servers under test, by name."""
+    services: dict[Name, Service] = Field(default_factory=dict)
+    """Side containers that targets need, by name: databases, caches, upstreams."""
     loads: Annotated[dict[Name, Load], Field(min_length=1)]
     """How they are driven, by name. Each target under each load is a case, TARGET/LOAD."""
     agents: Annotated[int, Field(ge=1, le=1000)] | None = None

@@ -1,0 +1,204 @@
+"""Forms that values of a container can have in Compose files, and its keys that mean something else here."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from orchestrator.slo import shown
+from orchestrator.spec.text import NAME_HINT, Text
+from orchestrator.spec.units import as_text
+
+# What Compose calls otherwise, or has and Volley does not.
+ELSEWHERE = {
+    "cpus": "write limits.cpus",
+    "cpu_quota": "write limits.cpus, in cores",
+    "cpu_count": "write limits.cpus",
+    "cpuset": "write limits.cpuset",
+    "mem_limit": "write limits.memory",
+    "memswap_limit": "write limits.memory: a container never has swap",
+    "mem_reservation": "write limits.memory",
+    "pids_limit": "write limits.pids",
+    "deploy": "write limits.cpus and limits.memory",
+    "restart": "remove it: a container that ends during a load is a finding, so none is restarted",
+    "privileged": "remove it: a container is never privileged; write cap_add for a single capability",
+    "network_mode": "write network: host or network: bridge",
+    "networks": "write network: host or network: bridge; services are reached under their names",
+    "expose": "write ports",
+    "links": "write needs or depends_on; a service is reached under its name",
+    "external_links": "write extra_hosts",
+    "container_name": "remove it: the name in the campaign is the container's",
+    "hostname": "remove it: the name in the campaign is the one under which others reach it",
+    "env_file": "write environment; ${NAME} takes a value of your environment",
+    "devices": "remove it: a container has no devices of the host",
+    "security_opt": "remove it: every container runs with no-new-privileges",
+    "logging": "remove it: the end of the log is kept with the trial",
+    "labels": "remove it: containers carry Volley's labels",
+    "secrets": "write environment; ${NAME} takes a value of your environment",
+    "configs": "write volumes, e.g. ./app.conf:/etc/app.conf:ro",
+    "profiles": "write include or exclude for cases; only services that a target needs are started",
+    "pull_policy": "remove it: an image that is missing is pulled",
+    "stop_signal": "remove it: containers are killed once everything has been read",
+    "stop_grace_period": "remove it: containers are killed once everything has been read",
+    "init": "remove it: write an entrypoint that reaps its children, such as tini",
+    "pid": "remove it: a container has processes of its own only",
+    "ipc": "write shm_size",
+    "dns": "write extra_hosts",
+    "platform": "remove it: images are built on the host that runs them",
+}
+_CAPABILITIES = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "IPC_LOCK",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "NET_RAW",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+]
+_VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_PORTS = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,5})(?:/tcp)?")
+# Places of a host from which a container could reach the Docker engine or the kernel.
+_NEVER = ("/", "/run", "/var", "/var/run", "/proc", "/sys", "/dev", "/var/lib/docker")
+
+
+def _words(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return shlex.split(value)
+    except ValueError as error:
+        raise ValueError(f"cannot be split into words ({str(error).lower()}): write a list") from None
+
+
+def _pairs(separators: str, what: str, number: bool) -> Callable[[Any], Any]:
+    """Return a validator that turns a list of NAME<separator>VALUE, or a mapping, into a mapping of texts."""
+
+    def read(value: Any) -> Any:
+        if isinstance(value, list):
+            pairs = {}
+            for one in value:
+                at = min((one.find(c) for c in separators if c in one), default=-1) if isinstance(one, str) else -1
+                if at < 1:
+                    # Without the text: it can be a secret.
+                    raise ValueError(f"one entry of the list has no value: write {what}")
+                if one[:at] in pairs:
+                    raise ValueError(f"{shown(one[:at])} is there twice: remove one of the two")
+                pairs[one[:at]] = one[at + 1 :]
+            return pairs
+        if number and isinstance(value, dict):
+            return {
+                key: as_text(inner) if isinstance(inner, int | float) and not isinstance(inner, bool) else inner
+                for key, inner in value.items()
+            }
+        return value
+
+    return read
+
+
+def _port(value: Any) -> str:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    found = _PORTS.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{shown(value)} is not a port: write PORT, or HOST:CONTAINER such as 18000:8000")
+    host, container = int(found[1] or found[2]), int(found[2])
+    for port in (host, container):
+        if not 1 <= port <= 65535:
+            raise ValueError(f"{port} is out of range: write a port from 1 to 65535")
+    return f"{host}:{container}"
+
+
+def ports_of(ports: list[str]) -> list[tuple[int, int]]:
+    """Return pairs of host and container port."""
+    pairs = [port.split(":") for port in ports]
+    return [(int(host), int(container)) for host, container in pairs]
+
+
+def mount_of(text: str) -> tuple[str, str, bool]:
+    """Return source, path in the container, and whether it is read only."""
+    source, path, *mode = text.split(":")
+    return source, path, mode == ["ro"]
+
+
+def _mount(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("is not text: write a volume short, NAME:/PATH or ./PATH:/PATH:ro")
+    parts = value.split(":")
+    if len(parts) == 1:
+        raise ValueError(f"{shown(value)} has no name: write NAME:/PATH, or tmpfs for a folder in memory")
+    if len(parts) > 3 or not parts[1].startswith("/") or parts[2:] not in ([], ["ro"], ["rw"]):
+        raise ValueError(f"{shown(value)} is not a volume: write NAME:/PATH or ./PATH:/PATH:ro")
+    source = parts[0]
+    if _VOLUME.fullmatch(source):
+        return value
+    if not source.startswith(("/", "./", "../")):
+        raise ValueError(f"{shown(source)} is not the name of a volume: {NAME_HINT}, or begin a path with './' or '/'")
+    if source.endswith(".sock") or (source.rstrip("/") or "/") in _NEVER:
+        raise ValueError(f"{shown(source)} would give the container control of its host: mount a folder of your own")
+    if parts[2:] != ["ro"]:
+        raise ValueError(f"{shown(value)} would let the container change its host: write {source}:{parts[1]}:ro")
+    return value
+
+
+def _tmpfs(value: Any) -> Any:
+    entries = [value] if isinstance(value, str) else value
+    for entry in entries if isinstance(entries, list) else []:
+        if isinstance(entry, str) and not entry.startswith("/"):
+            raise ValueError(f"{shown(entry)} is not a folder: write /PATH or /PATH:size=256m")
+    return entries
+
+
+def _capability(value: str) -> str:
+    name = value.upper().removeprefix("CAP_")
+    if name != "ALL" and name not in _CAPABILITIES:
+        raise ValueError(f"{shown(value)} cannot be used here: the capabilities are {', '.join(_CAPABILITIES)}")
+    return name
+
+
+def _shown_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "array", "items": _TEXT}
+_SCALARS = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+
+
+def _either(*forms: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": list(forms)})
+
+
+Words = Annotated[list[Text], BeforeValidator(_words), _either(_TEXTS, _TEXT)]
+Variables = Annotated[
+    dict[Text, Text], BeforeValidator(_pairs("=", "NAME=VALUE", number=True)), _either(_SCALARS, _TEXTS)
+]
+Settings = Annotated[
+    dict[Text, Text], BeforeValidator(_pairs("=", "NAME=VALUE", number=True)), _either(_SCALARS, _TEXTS)
+]
+Hosts = Annotated[
+    dict[Text, Text],
+    BeforeValidator(_pairs(":=", "NAME:ADDRESS", number=False)),
+    _either({"type": "object", "additionalProperties": _TEXT}, _TEXTS),
+]
+Port = Annotated[
+    str,
+    BeforeValidator(_port),
+    _either({"type": "integer", "minimum": 1, "maximum": 65535}, {"type": "string"}),
+]
+Mount = Annotated[str, BeforeValidator(_mount), Field(json_schema_extra={"pattern": r"^[^:]+:/[^:]*(:(ro|rw))?$|\$\{"})]
+Tmpfs = Annotated[list[Text], BeforeValidator(_tmpfs), _either(_TEXTS, _TEXT)]
+Capability = Annotated[Text, AfterValidator(_capability)]
+Shown = Annotated[Text, BeforeValidator(_shown_text), _either(_TEXT, {"type": "integer"})]

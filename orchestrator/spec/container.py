@@ -1,0 +1,208 @@
+"""A container in Compose's vocabulary: what a target and a service have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from orchestrator.slo import shown
+from orchestrator.spec.base import Model
+from orchestrator.spec.compose import (
+    Capability,
+    Hosts,
+    Mount,
+    Port,
+    Settings,
+    Shown,
+    Tmpfs,
+    Variables,
+    Words,
+    mount_of,
+    ports_of,
+)
+from orchestrator.spec.text import Cores, Text
+from orchestrator.spec.units import Duration, Size
+
+HOST, BRIDGE = "host", "bridge"
+
+
+def _build_kind(value: object) -> str:
+    return "mapping" if isinstance(value, dict | Build) else "folder"
+
+
+class Build(Model):
+    """How to build the image of a container."""
+
+    context: Text
+    """Folder with the Dockerfile, relative to the campaign file."""
+    dockerfile: Text = "Dockerfile"
+    """Path of the Dockerfile in that folder."""
+    args: dict[str, Text] = Field(default_factory=dict)
+    """Build arguments."""
+    network: Text = "host"
+    """The network that RUN steps use."""
+
+
+class Limits(Model):
+    """What the container may use. There is no limit unless one is set, except on processes."""
+
+    cpus: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
+    """CPU quota in cores, as docker run --cpus."""
+    memory: Size | None = None
+    """Memory without swap."""
+    cpuset: Cores | None = None
+    """Cores to pin the container to, such as '0-1'."""
+    pids: Annotated[int, Field(ge=1, le=4_000_000)] | None = None
+    """Processes and threads; 16,384 by default, so that a runaway container cannot exhaust the host."""
+
+
+class Healthcheck(Model):
+    """How to see that a container is healthy. Checks run until the first success, and never during a load."""
+
+    test: Text | Annotated[list[Text], Field(min_length=1)] | None = None
+    """A command in the container: text for sh, or [CMD, PROGRAM, ARGUMENT…], or [CMD-SHELL, TEXT]. Exit status 0: healthy.
+    By default the image's own."""
+    interval: Duration = 250_000
+    """Pause between two checks."""
+    timeout: Duration = 30_000_000
+    """A check that takes longer has failed."""
+    retries: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """The container is unhealthy after this many failures in a row; by default checks continue until `ready.timeout`."""
+    start_period: Duration = 0
+    """Failures in this time after the start do not count."""
+    disable: bool = False
+    """Ignore the image's own health check."""
+
+    @model_validator(mode="after")
+    def _known_form(self) -> Healthcheck:
+        if isinstance(self.test, list):
+            kind, rest = self.test[0], self.test[1:]
+            if kind not in ("NONE", "CMD", "CMD-SHELL"):
+                raise ValueError(f"the test begins with {shown(kind)}: begin it with CMD or CMD-SHELL")
+            if (kind == "NONE") != (not rest) or (kind == "CMD-SHELL" and len(rest) != 1):
+                raise ValueError(f"the test does not fit {kind}: write [CMD, PROGRAM, ARGUMENT…] or [CMD-SHELL, TEXT]")
+        if self.disable and self.test is not None:
+            raise ValueError("test and disable are set together: remove one of the two")
+        return self
+
+    @property
+    def is_off(self) -> bool:
+        """Whether there is no check, not even the image's own."""
+        return self.disable or self.test == ["NONE"]
+
+    @property
+    def argv(self) -> list[str] | None:
+        """The command to run in the container; None for the image's own."""
+        if self.test is None or self.is_off:
+            return None
+        if isinstance(self.test, str):
+            return ["/bin/sh", "-c", self.test]
+        return ["/bin/sh", "-c", self.test[1]] if self.test[0] == "CMD-SHELL" else self.test[1:]
+
+
+class Ulimit(Model):
+    """A limit of the container's processes, as docker run --ulimit. -1: no limit."""
+
+    soft: Annotated[int, Field(ge=-1)]
+    """The limit."""
+    hard: Annotated[int, Field(ge=-1)]
+    """What a process may raise it to."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_number(cls, value: Any) -> Any:
+        return {"soft": value, "hard": value} if isinstance(value, int | str) else value
+
+
+class Container(Model):
+    """A container: its image, how it is started, and what it may use. Keys and forms are those of Compose."""
+
+    build: (
+        Annotated[Annotated[Build, Tag("mapping")] | Annotated[Text, Tag("folder")], Discriminator(_build_kind)] | None
+    ) = None
+    """Build the image from this folder (or from a mapping with context, dockerfile, args)."""
+    image: Text | None = None
+    """Use this image."""
+    command: Words | None = None
+    """Replaces the image's command: a list, or text that is split as a shell would."""
+    entrypoint: Words | None = None
+    """Replaces the image's entrypoint: a list, or text that is split as a shell would."""
+    environment: Variables = Field(default_factory=dict)
+    """Environment variables of the container: a mapping, or a list of NAME=VALUE."""
+    ports: list[Port] = Field(default_factory=list)
+    """Ports of the container: PORT, or HOST:CONTAINER with `network: bridge`."""
+    extra_hosts: Hosts = Field(default_factory=dict)
+    """Names that the container can resolve: a mapping of name to address, or a list of NAME:ADDRESS."""
+    healthcheck: Healthcheck | None = None
+    """How to see that the container is healthy; by default the image's own."""
+    volumes: list[Mount] = Field(default_factory=list)
+    """Named volumes (NAME:/PATH), which last as long as the run, and files and folders of the container's host, read only
+    (./PATH:/PATH:ro)."""
+    tmpfs: Tmpfs = Field(default_factory=list)
+    """Folders in memory: /PATH, or /PATH:size=256m. They count towards the container's memory."""
+    ulimits: dict[Text, Ulimit] = Field(default_factory=dict)
+    """Limits of its processes, such as nofile: a number, or a mapping of soft and hard."""
+    sysctls: Settings = Field(default_factory=dict)
+    """Kernel parameters of the container; net.* only with `network: bridge`."""
+    limits: Limits = Limits()
+    """What the container may use."""
+    network: Literal["host", "bridge"] = "host"
+    """bridge publishes its ports through NAT, which is then part of what is measured."""
+    shm_size: Size | None = None
+    """Size of /dev/shm; 64 MiB by default."""
+    user: Shown | None = None
+    """The user that it runs as: NAME or ID, or USER:GROUP."""
+    working_dir: Text | None = None
+    """The folder that it starts in."""
+    cap_add: list[Capability] = Field(default_factory=list)
+    """Linux capabilities beyond the few that every container has; see docs/reference/campaign.md."""
+    cap_drop: list[Capability] = Field(default_factory=list)
+    """Linux capabilities that it must not have; ALL for none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_names(cls, value: Any) -> Any:
+        """Read `env`, as campaigns called it before they had Compose's names."""
+        if not isinstance(value, dict) or "env" not in value:
+            return value
+        if "environment" in value:
+            raise ValueError("env and environment are set together: keep environment")
+        return {"environment" if key == "env" else key: inner for key, inner in value.items()}
+
+    @model_validator(mode="after")
+    def _one_network(self) -> Container:
+        if self.network == HOST:
+            moved = next((pair for pair in self.published if pair[0] != pair[1]), None)
+            if moved is not None:
+                raise ValueError(f"port {moved[1]} cannot be {moved[0]} on the host's own network: set network: bridge")
+            for name in self.sysctls:
+                if name.startswith("net."):
+                    raise ValueError(f"sysctl {name} would change the host: set network: bridge, or remove it")
+        if any(name != "ALL" and name in self.cap_drop for name in self.cap_add):
+            raise ValueError("cap_add and cap_drop have a capability in common: remove one of the two")
+        return self
+
+    @property
+    def published(self) -> list[tuple[int, int]]:
+        """The ports of the host and of the container that belong together."""
+        return ports_of(self.ports)
+
+    def host_port(self, port: int) -> int:
+        """Return the port of the host at which a port of the container is reached."""
+        return next((host for host, container in self.published if container == port), port)
+
+    def one_source(self, *kinds: str) -> None:
+        """Check that exactly one of some keys says where the server comes from. Raise ValueError."""
+        given = [name for name in kinds if getattr(self, name) is not None]
+        if len(given) != 1:
+            names = f"{', '.join(kinds[:-1])} and {kinds[-1]}"
+            found = f"{', '.join(given)} are set together" if given else f"none of {names} is set"
+            if len(kinds) == 2 and not given:
+                found = f"neither {kinds[0]} nor {kinds[1]} is set"
+            raise ValueError(f"{found}: set exactly one of {names}")
+
+    @property
+    def mounts(self) -> list[tuple[str, str, bool]]:
+        """Its volumes: name of a volume or path on the host, path in the container, read only."""
+        return [mount_of(text) for text in self.volumes]
