@@ -26,11 +26,12 @@ from typing import Any
 
 from agents.channel import READY, Answer, BrokenChannel, Call, Channel
 from agents.records import HostRole
-from agents.shells import CommandShell, LoadShell, ServerShell, is_control, methods_of
+from agents.shells import CommandShell, LoadShell, ServerShell, ServiceShell, is_control, methods_of
 
 SHELLS: dict[HostRole, type[CommandShell]] = {
     HostRole.LOAD: LoadShell,
     HostRole.SERVER: ServerShell,
+    HostRole.SERVICE: ServiceShell,
     HostRole.COMMAND: CommandShell,
 }
 CONTROL_THREADS = 2

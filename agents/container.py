@@ -1,11 +1,19 @@
-"""The container of a target: created with its limits, started, watched and removed through the Docker SDK."""
+"""Containers of targets and services: created, started, watched and removed through the Docker SDK."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
+import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
+from agents import engine as engines
 from agents import lease
 from agents.orders import RUN_LABEL
 from agents.probe import Expect, Request
@@ -14,6 +22,17 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 LOG_LINES = 2000
+TARGET_LABEL, SERVICE_LABEL, TRIAL_LABEL = "volley.target", "volley.service", "volley.trial"
+# So that a container that runs away cannot take every process id of its host.
+PIDS = 16_384
+# What entrypoints that begin as root need to prepare their data and to become another user, and ports below 1024.
+# Everything else is dropped: docs/adr/0034.
+CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+
+
+class ContainerRefused(RuntimeError):
+    """The engine does not create or start a container as it is described."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,31 +110,48 @@ class ServerSpec(ContainerSpec):
 
 @dataclass(frozen=True, slots=True)
 class ContainerState:
-    """The state of a container on its engine. exit_code: None while it runs, and when it is gone."""
+    """The state of a container on its engine. exit_code: None while it runs, and when it is gone.
+
+    oom_killed: its first process was killed for memory. lasted_us: from its start to its end; None while it runs.
+    """
 
     running: bool = False
     exit_code: int | None = None
     restarts: int = 0
+    oom_killed: bool = False
+    lasted_us: int | None = None
 
 
-class ServerContainer:
-    """One container that was created for a trial, labelled with its run so that it can be removed whatever happens."""
+class Container:
+    """One container of a run, labelled with the run so that it can be removed whatever happens."""
 
-    def __init__(self, engine: DockerClient, spec: ServerSpec, run: str, trial: str) -> None:
-        """Create the container. Raises docker's own errors when the engine refuses."""
+    def __init__(self, engine: DockerClient, spec: ContainerSpec, image: str, run: str, labels: dict[str, str]) -> None:
+        """Create the container and the volumes that it needs. Raises ContainerRefused when the engine refuses."""
+        from docker.errors import APIError
         from docker.types import LogConfig
 
         lease.register(lease.Item(run, containers=True))
-        self._container = engine.containers.create(
-            spec.image,
-            command=spec.command,
-            environment=spec.env,
-            labels={RUN_LABEL: run, "volley.trial": trial, "volley.target": spec.target},
-            log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "2"}),
-            **_limits(spec),
-            **_network(spec),
-        )
+        self._what = labels.get(SERVICE_LABEL) or labels.get(TARGET_LABEL) or image
+        try:
+            for mount in spec.mounts:
+                if not mount.bind:
+                    engine.volumes.create(name=volume_name(run, mount.source), labels={RUN_LABEL: run})
+            self._container = engine.containers.create(
+                image,
+                command=spec.command,
+                entrypoint=spec.entrypoint,
+                environment=spec.env,
+                labels={RUN_LABEL: run, **labels},
+                log_config=LogConfig(type="json-file", config={"max-size": "10m", "max-file": "2"}),
+                **settings(spec, run),
+            )
+        except APIError as error:
+            raise self._refused(error) from error
         self._state = ContainerState()
+
+    def _refused(self, error: Exception) -> ContainerRefused:
+        why = str(getattr(error, "explanation", None) or error).strip()
+        return ContainerRefused(f"the Docker engine refuses the container of {self._what}: {why}")
 
     @property
     def id(self) -> str:
@@ -123,10 +159,28 @@ class ServerContainer:
         return self._container.id or ""
 
     def start(self) -> int:
-        """Start it; return the pid of its first process, 0 when it has already ended."""
-        self._container.start()
+        """Start it; return the pid of its first process, 0 when it has already ended. Raises ContainerRefused."""
+        from docker.errors import APIError
+
+        try:
+            self._container.start()
+        except APIError as error:
+            raise self._refused(error) from error
         self._container.reload()
         return int(self._container.attrs["State"]["Pid"])
+
+    def address(self) -> str:
+        """Return its address on the bridge; '' with the host's network."""
+        return str(self._container.attrs["NetworkSettings"].get("IPAddress") or "")
+
+    def image_health(self) -> list[str] | None:
+        """Return the command of the image's own health check; None when it has none."""
+        image = self._container.image
+        found = ((image.attrs.get("Config") if image else None) or {}).get("Healthcheck") or {}
+        test: list[str] = found.get("Test") or []
+        if not test or test[0] == "NONE":
+            return None
+        return ["/bin/sh", "-c", test[1]] if test[0] == "CMD-SHELL" else test[1:]
 
     def state(self) -> ContainerState:
         """Return its state now; for a container that was removed, the last known one, not running."""
@@ -135,21 +189,33 @@ class ServerContainer:
         try:
             self._container.reload()
         except NotFound:
-            return ContainerState(False, self._state.exit_code, self._state.restarts)
+            last = self._state
+            return ContainerState(False, last.exit_code, last.restarts, last.oom_killed, last.lasted_us)
         attributes = self._container.attrs
-        running = bool(attributes["State"]["Running"])
-        exit_code = None if running else int(attributes["State"]["ExitCode"])
-        self._state = ContainerState(running, exit_code, int(attributes.get("RestartCount", 0)))
+        state = attributes["State"]
+        running = bool(state["Running"])
+        self._state = ContainerState(
+            running,
+            exit_code=None if running else int(state["ExitCode"]),
+            restarts=int(attributes.get("RestartCount", 0)),
+            oom_killed=bool(state.get("OOMKilled")),
+            lasted_us=None if running else _lasted_us(state),
+        )
         return self._state
 
-    def log(self) -> bytes:
-        """Return the last lines that the server printed."""
+    def log(self, lines: int = LOG_LINES, timestamps: bool = True) -> bytes:
+        """Return the last lines that it printed."""
         from docker.errors import APIError
 
         try:
-            return bytes(self._container.logs(tail=LOG_LINES, timestamps=True))
+            return bytes(self._container.logs(tail=lines, timestamps=timestamps))
         except APIError as error:
             return f"the log could not be read: {error}".encode()
+
+    def last_line(self) -> str:
+        """Return the last line that it printed, without blank ones; '' when it printed nothing."""
+        lines = self.log(lines=20, timestamps=False).decode(errors="replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def remove(self) -> None:
         """Kill and remove it with its anonymous volumes; a container that is gone is fine."""
@@ -159,7 +225,94 @@ class ServerContainer:
             self._container.remove(force=True, v=True)
 
 
-def _limits(spec: ServerSpec) -> dict[str, Any]:
+def _lasted_us(state: dict[str, Any]) -> int | None:
+    try:
+        began, ended = (_instant(state[key]) for key in ("StartedAt", "FinishedAt"))
+    except (KeyError, ValueError):
+        return None
+    return max(0, round((ended - began).total_seconds() * 1e6))
+
+
+def _instant(text: str) -> datetime:
+    """Read an instant of the engine, which has nanoseconds."""
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    return datetime.fromisoformat(f"{whole}.{fraction[:6].ljust(6, '0')}+00:00")
+
+
+def volume_name(run: str, name: str) -> str:
+    """Return the engine's name of a volume of a run."""
+    return f"volley-{_NOT_IN_NAMES.sub('-', run)}-{name}"
+
+
+def remove_volumes(engine: DockerClient, run: str) -> None:
+    """Remove the volumes of a run that no container uses."""
+    from docker.errors import APIError
+
+    for volume in engine.volumes.list(filters={"label": f"{RUN_LABEL}={run}"}):
+        with contextlib.suppress(APIError):  # another container of the run still has it: the guard removes both
+            volume.remove(force=True)
+
+
+def settings(spec: ContainerSpec, run: str) -> dict[str, Any]:
+    """Return what the SDK needs to create a container, beyond image, command and environment. Raises ContainerRefused."""
+    from docker.types import Ulimit
+
+    given = {
+        "extra_hosts": spec.hosts,
+        "mounts": list(_mounts(spec, run)),
+        "tmpfs": spec.tmpfs,
+        "ulimits": [Ulimit(name=name, soft=soft, hard=hard) for name, (soft, hard) in spec.ulimits.items()],
+        "sysctls": spec.sysctls,
+        "shm_size": spec.shm_bytes,
+        "user": spec.user,
+        "working_dir": spec.working_dir,
+    }
+    # Volley does the checking: until the container is healthy, at once rather than after the image's interval, and never
+    # during a load, where every check would be part of what is measured.
+    return {
+        **{name: value for name, value in given.items() if value},
+        "healthcheck": {"test": ["NONE"]},
+        "pids_limit": spec.pids or PIDS,
+        **_privileges(spec),
+        **_limits(spec),
+        **_network(spec),
+    }
+
+
+def _privileges(spec: ContainerSpec) -> dict[str, Any]:
+    kept = () if "ALL" in spec.cap_drop else tuple(name for name in CAPABILITIES if name not in spec.cap_drop)
+    return {
+        "security_opt": ["no-new-privileges:true"],
+        "cap_drop": ["ALL"],
+        "cap_add": sorted({*kept, *spec.cap_add}),
+    }
+
+
+def _mounts(spec: ContainerSpec, run: str) -> Iterator[Any]:
+    from docker.types import Mount as EngineMount
+
+    for mount in spec.mounts:
+        if mount.bind:
+            _require_harmless(mount.source)
+            yield EngineMount(mount.path, mount.source, type="bind", read_only=True)
+        else:
+            yield EngineMount(mount.path, volume_name(run, mount.source), type="volume", read_only=mount.read_only)
+
+
+def _require_harmless(source: str) -> None:
+    """Raise ContainerRefused for a path that does not exist, and for one that leads to the engine's socket."""
+    path = Path(os.path.realpath(source))
+    try:
+        kind = path.stat().st_mode
+    except OSError as error:
+        raise ContainerRefused(f"there is no {source} to mount: {error.strerror}") from None
+    socket = urlsplit(engines.endpoint())
+    engine_socket = Path(os.path.realpath(socket.path)) if socket.scheme == "unix" else None
+    if stat.S_ISSOCK(kind) or (engine_socket is not None and engine_socket.is_relative_to(path)):
+        raise ContainerRefused(f"{source} would give the container control of the Docker engine: mount another folder")
+
+
+def _limits(spec: ContainerSpec) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     if spec.memory_bytes is not None:
         # The same limit with swap: memory that is swapped out would be measured as a slow server.
@@ -171,7 +324,7 @@ def _limits(spec: ServerSpec) -> dict[str, Any]:
     return limits
 
 
-def _network(spec: ServerSpec) -> dict[str, Any]:
+def _network(spec: ContainerSpec) -> dict[str, Any]:
     if spec.network == "host":
         return {"network_mode": "host"}
-    return {"ports": {f"{spec.port}/tcp": spec.port}}
+    return {"ports": {f"{container}/tcp": host for container, host in spec.ports.items()}}

@@ -6,98 +6,38 @@ Knows nothing of how it is reached. Containers carry the label volley.run=<run> 
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
-import socket
-import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from agents import engine
 from agents.cgroup import Cgroup, Counters
-from agents.clock import ClockResponder
-from agents.command import CommandHost
-from agents.container import ContainerState, ServerContainer, ServerSpec
-from agents.hostmeter import HostMeter, HostUse
-from agents.images import ImageStore
+from agents.container import TARGET_LABEL, TRIAL_LABEL, Container, ContainerState, ServerSpec
+from agents.docker_host import DockerHost
+from agents.docker_host import EngineUnreachable as EngineUnreachable
+from agents.health import command_check, until_up
+from agents.ports import PortInUse as PortInUse
+from agents.ports import require_ports
+from agents.probe import Checked
 from agents.readiness import Readiness
-from agents.records import HostDescription, HostRole, ServerFacts, ServerState
+from agents.records import ServerFacts, ServerState
 from agents.window_counters import WindowCounters
 
-if TYPE_CHECKING:
-    from docker import DockerClient
 
-ENGINE_TIMEOUT_S = 60
-
-
-class PortInUse(RuntimeError):
-    """Something else listens on the server's port."""
-
-
-class EngineUnreachable(RuntimeError):
-    """The Docker engine of this host does not answer."""
-
-
-class ServerHost(CommandHost):
+class ServerHost(DockerHost):
     """Runs one server at a time, all for the same run."""
 
     def __init__(self, run: str, name: str = "local", address: str = "127.0.0.1", clock_port: int = 0) -> None:
-        super().__init__()
-        self._run, self._name = run, name
-        self._responder = ClockResponder(address, clock_port)
-        self._engine: DockerClient | None = None
-        self.images = ImageStore(self.engine)
-        self._container: ServerContainer | None = None
+        super().__init__(run, name, address, clock_port)
+        self._container: Container | None = None
         self._cgroup: Cgroup | None = None
         self._readiness: Readiness | None = None
         self._facts = ServerFacts(state=ServerState.NONE)
         self._window = WindowCounters(self._read)
-        self._meter = HostMeter()
-        self._abort = threading.Event()
-
-    def engine(self) -> DockerClient:
-        """Connect to this host's engine. Raises EngineUnreachable."""
-        import docker
-        from docker.errors import DockerException
-
-        if self._engine is None:
-            address = engine.endpoint()
-            if not engine.is_local(address):
-                raise EngineUnreachable(
-                    f"the Docker engine at {address} (DOCKER_HOST or docker context) is on another machine, where the "
-                    "server cannot be metered"
-                )
-            try:
-                client = docker.from_env(timeout=ENGINE_TIMEOUT_S, environment=engine.environment())
-                client.ping()
-            except (DockerException, OSError) as error:
-                raise EngineUnreachable(f"the Docker engine at {address} does not answer: {error}") from error
-            self._engine = client
-        return self._engine
-
-    def describe(self) -> HostDescription:
-        """Return what this host offers. Raises EngineUnreachable."""
-        info = self.engine().info()
-        return HostDescription(
-            host=self._name,
-            role=HostRole.SERVER,
-            kernel=os.uname().release,
-            cores=sorted(os.sched_getaffinity(0)),
-            clock_port=self._responder.port,
-            docker=info["ServerVersion"],
-            cgroup=info.get("CgroupVersion", "1"),
-            memory_bytes=info["MemTotal"],
-        )
-
-    def clock_port(self) -> int:
-        """Return the UDP port of the clock responder."""
-        return self._responder.port
+        self._waiting_for = ""
 
     def waiting_for(self) -> str:
         """Return what start() is waiting for, for a person; '' before it waits."""
         readiness = self._readiness
-        return "" if readiness is None else readiness.waiting_for
+        return self._waiting_for or ("" if readiness is None else readiness.waiting_for)
 
     def start(self, spec: ServerSpec, trial: str) -> ServerFacts:
         """Start the container, wait until it is ready and has settled, and compare one response.
@@ -107,13 +47,12 @@ class ServerHost(CommandHost):
         """
         self.stop()
         self._abort.clear()
-        if spec.network == "host":
-            _require_free(spec.port)
+        require_ports(spec, spec.port)
         readiness = self._readiness = Readiness(spec, self._read, self._state, self._abort)
         image = self.images.inspect(spec.image)
         began = time.monotonic()
         self._launch(spec, image.id, trial)
-        checked = readiness.outcome()
+        checked = self._until_healthy(spec) or readiness.outcome()
         self._facts = replace(
             self._facts,
             state=checked.state,
@@ -128,12 +67,26 @@ class ServerHost(CommandHost):
         return self._facts
 
     def _launch(self, spec: ServerSpec, image: str, trial: str) -> None:
-        container = self._container = ServerContainer(self.engine(), spec, self._run, trial)
+        labels = {TRIAL_LABEL: trial, TARGET_LABEL: spec.target}
+        container = self._container = Container(self.engine(), spec, image, self._run, labels)
         pid = container.start()
         self._facts = ServerFacts(ServerState.STARTING, image=image, container=container.id, network=spec.network)
         # A container that ended at once has no process to read from; its state says so.
         with contextlib.suppress(OSError):
             self._cgroup = Cgroup(pid) if pid else None
+
+    def _until_healthy(self, spec: ServerSpec) -> Checked | None:
+        """Return None once the container's health check succeeds, or if it has none; otherwise why it does not."""
+        if spec.health is None or spec.health.argv is None or self._container is None:
+            return None
+        self._waiting_for = f"waiting for {spec.target} to be healthy"
+        try:
+            check = command_check(
+                self.engine(), self._container.id, spec.health.argv, spec.health.timeout_s, self._abort
+            )
+            return until_up(spec.health, check, self._state, self._abort, spec.ready_timeout_s)
+        finally:
+            self._waiting_for = ""
 
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Read the counters at both edges of the window, instants on this host's wall clock.
@@ -144,15 +97,6 @@ class ServerHost(CommandHost):
         self._window = WindowCounters(self._read)
         self._window.start(opening_ns, closing_ns)
         self._meter.start()
-
-    def busy_share(self) -> float | None:
-        """Return the share of the time of all cores that was used in the last second; None before it was measured."""
-        return self._meter.busy_share
-
-    def use(self) -> HostUse | None:
-        """Stop metering the host; return its use since meter(), None when there was too little to see."""
-        self._meter.stop()
-        return self._meter.use(self._name, HostRole.SERVER)
 
     def finish(self) -> ServerFacts:
         """Read the counters for the last time, look at the container, and return all that is known of the server."""
@@ -188,9 +132,7 @@ class ServerHost(CommandHost):
 
     def abort(self) -> None:
         """End every wait, command and build that is under way."""
-        self._abort.set()
         self._window.abort()
-        self.images.abort()
         super().abort()
 
     def close(self) -> None:
@@ -198,6 +140,7 @@ class ServerHost(CommandHost):
         super().close()
         self.images.discard()
         self.stop()
+        self.remove_volumes()
         self._responder.close()
 
     def _read(self) -> Counters:
@@ -214,21 +157,3 @@ class ServerHost(CommandHost):
         state = self._container.state()
         self._facts = replace(self._facts, exit_code=state.exit_code, restarts=state.restarts)
         return state
-
-
-def _require_free(port: int) -> None:
-    """Raise PortInUse when something listens on the port."""
-    for family, any_address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-        try:
-            trial = socket.socket(family, socket.SOCK_STREAM)
-        except OSError:  # a machine without this family
-            continue
-        with trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                trial.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            try:
-                trial.bind((any_address, port))
-            except OSError as error:
-                if error.errno != errno.EADDRNOTAVAIL:
-                    raise PortInUse(f"port {port} is in use on {socket.gethostname()}: {error.strerror}") from error

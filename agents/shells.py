@@ -12,11 +12,14 @@ from typing import Any, TypeVar
 
 from agents.command import CommandHost
 from agents.container import ServerSpec
+from agents.docker_host import DockerHost
 from agents.images import Build
 from agents.load_host import LoadHost
 from agents.probe import Expect, Request
 from agents.records import Assignment, from_plain, to_plain
 from agents.server_host import ServerHost
+from agents.service import ServiceSpec
+from agents.service_host import ServiceHost
 
 # A record as dictionaries, lists and scalars.
 Plain = dict[str, Any]
@@ -140,8 +143,8 @@ class LoadShell(CommandShell):
         self._host.discard()
 
 
-class ServerShell(CommandShell):
-    """A server host."""
+class DockerShell(CommandShell):
+    """A host with a Docker engine."""
 
     @classmethod
     def prepare(cls) -> None:
@@ -150,16 +153,69 @@ class ServerShell(CommandShell):
         import httpx  # noqa: F401
 
     def _make(self, host: str, run: str, address: str, clock_port: int) -> CommandHost:
-        self._host = ServerHost(run, host, address, clock_port)
-        return self._host
+        self._docker = self._make_docker(host, run, address, clock_port)
+        return self._docker
+
+    def _make_docker(self, host: str, run: str, address: str, clock_port: int) -> DockerHost:
+        return DockerHost(run, host, address, clock_port)
 
     def describe(self) -> Plain:
         """Return the HostDescription."""
-        return to_plain(self._host.describe())
+        return to_plain(self._docker.describe())
 
     def clock_port(self) -> int:
         """Return the UDP port of the clock responder."""
-        return self._host.clock_port()
+        return self._docker.clock_port()
+
+    @control
+    def busy_share(self) -> float | None:
+        """Return how busy the host's cores are."""
+        return self._docker.busy_share()
+
+    def use(self) -> Plain | None:
+        """Return the HostUse."""
+        return _optional(self._docker.use())
+
+    def missing_images(self, names: list[str]) -> list[str]:
+        """Return those images that this engine does not have."""
+        return self._docker.images.lacks(names)
+
+    def inspect_image(self, name: str) -> Plain:
+        """Return the ImageFacts; pull an image that is missing."""
+        return to_plain(self._docker.images.inspect(name))
+
+    def find_image(self, build: Plain) -> str:
+        """Return the image of a Build that was built before, else ''."""
+        return self._docker.images.find(from_plain(Build, build))
+
+    def begin_build(self, build: Plain) -> None:
+        """Start a Build."""
+        self._docker.images.begin_build(from_plain(Build, build))
+
+    def begin_load(self, name: str) -> None:
+        """Start loading an image."""
+        self._docker.images.begin_load(name)
+
+    def feed_image(self, chunk: bytes) -> None:
+        """Pass on a piece of the build context or image."""
+        self._docker.images.feed(chunk)
+
+    def finish_image(self) -> str:
+        """Wait for the build or the load; return the image's name."""
+        return self._docker.images.finish()
+
+    @control
+    def image_output(self, since: int) -> list[str]:
+        """Return the lines that builds have printed."""
+        return self._docker.images.output(since)
+
+
+class ServerShell(DockerShell):
+    """A server host."""
+
+    def _make_docker(self, host: str, run: str, address: str, clock_port: int) -> DockerHost:
+        self._host = ServerHost(run, host, address, clock_port)
+        return self._host
 
     def start(self, spec: Plain, trial: str) -> Plain:
         """Return the ServerFacts of a ServerSpec that was started."""
@@ -170,18 +226,9 @@ class ServerShell(CommandShell):
         """Return what start() is waiting for."""
         return self._host.waiting_for()
 
-    @control
-    def busy_share(self) -> float | None:
-        """Return how busy the host's cores are."""
-        return self._host.busy_share()
-
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Read the counters at both edges of the window."""
         self._host.meter(opening_ns, closing_ns)
-
-    def use(self) -> Plain | None:
-        """Return the HostUse."""
-        return _optional(self._host.use())
 
     def finish(self) -> Plain:
         """Return the ServerFacts at the end of the load."""
@@ -195,38 +242,51 @@ class ServerShell(CommandShell):
         """Remove the container."""
         self._host.stop()
 
-    def missing_images(self, names: list[str]) -> list[str]:
-        """Return those images that this engine does not have."""
-        return self._host.images.lacks(names)
 
-    def inspect_image(self, name: str) -> Plain:
-        """Return the ImageFacts; pull an image that is missing."""
-        return to_plain(self._host.images.inspect(name))
+class ServiceShell(DockerShell):
+    """A host of services."""
 
-    def find_image(self, build: Plain) -> str:
-        """Return the image of a Build that was built before, else ''."""
-        return self._host.images.find(from_plain(Build, build))
+    @classmethod
+    def prepare(cls) -> None:
+        """Import the client of the Docker engine."""
+        import docker  # noqa: F401
 
-    def begin_build(self, build: Plain) -> None:
-        """Start a Build."""
-        self._host.images.begin_build(from_plain(Build, build))
+    def _make_docker(self, host: str, run: str, address: str, clock_port: int) -> DockerHost:
+        self._host = ServiceHost(run, host, address, clock_port)
+        return self._host
 
-    def begin_load(self, name: str) -> None:
-        """Start loading an image."""
-        self._host.images.begin_load(name)
-
-    def feed_image(self, chunk: bytes) -> None:
-        """Pass on a piece of the build context or image."""
-        self._host.images.feed(chunk)
-
-    def finish_image(self) -> str:
-        """Wait for the build or the load; return the image's name."""
-        return self._host.images.finish()
+    def start_services(self, specs: list[Plain]) -> list[Plain]:
+        """Return the ServiceFacts of each ServiceSpec that was started."""
+        return [to_plain(facts) for facts in self._host.start_all([from_plain(ServiceSpec, spec) for spec in specs])]
 
     @control
-    def image_output(self, since: int) -> list[str]:
-        """Return the lines that builds have printed."""
-        return self._host.images.output(since)
+    def waiting_for(self) -> str:
+        """Return what start_services() is waiting for."""
+        return self._host.waiting_for()
+
+    def prepare_service(self, name: str, argv: list[str], timeout_s: float) -> Plain:
+        """Return the CommandResult of a command in a service's container."""
+        return to_plain(self._host.prepare(name, argv, timeout_s))
+
+    def meter(self, opening_ns: int, closing_ns: int | None) -> None:
+        """Read the counters of all services at both edges of the window."""
+        self._host.meter(opening_ns, closing_ns)
+
+    def finish(self) -> list[Plain]:
+        """Return the ServiceFacts at the end of the load."""
+        return [to_plain(facts) for facts in self._host.finish()]
+
+    def look(self) -> list[Plain]:
+        """Return the ServiceFacts now."""
+        return [to_plain(facts) for facts in self._host.look()]
+
+    def log(self, name: str) -> bytes:
+        """Return the end of a service's log."""
+        return self._host.log(name)
+
+    def stop(self, names: list[str]) -> None:
+        """Remove the containers of services."""
+        self._host.stop(names)
 
 
 def _optional(record: Any) -> Plain | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from agents.records import HostDescription, HostRole
-from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle, TrialHandle
+from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle, ServiceHandle, TrialHandle
 from orchestrator.fleet.hosts import Placed, at_once
 from orchestrator.fleet.place import Machine, Placement, pin
 
@@ -21,18 +21,20 @@ class Actors:
 
     server: ServerHandle | None = None
     loads: dict[str, LoadHandle] = field(default_factory=dict)
+    services: dict[str, ServiceHandle] = field(default_factory=dict)
     others: dict[str, CommandHandle] = field(default_factory=dict)
     described: list[HostDescription] = field(default_factory=list)
 
     def describe(self) -> None:
         """Ask every host in a trial to describe itself. Raises HostError when a host lacks what its role needs."""
-        in_trials: list[TrialHandle] = [*([self.server] if self.server else []), *self.loads.values()]
+        servers = [self.server] if self.server else []
+        in_trials: list[TrialHandle] = [*servers, *self.services.values(), *self.loads.values()]
         self.described = at_once(lambda actor: actor.describe(), in_trials)
 
     def helpers(self) -> dict[str, CommandHandle]:
         """Return, for each host, an actor that can run commands there."""
         servers = [] if self.server is None else [self.server]
-        return {**self.others, **self.loads, **{server.host: server for server in servers}}
+        return {**self.others, **self.services, **self.loads, **{server.host: server for server in servers}}
 
     def cores(self) -> dict[str, list[int]]:
         """Return the cores that the agents of each load host may use."""
@@ -52,23 +54,24 @@ class Actors:
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Which hosts of a run have which role. others: hosts that only run commands."""
+    """Which hosts of a run have which role. others: hosts that only run commands. services: that run services."""
 
     server: str | None
     loads: list[str]
     others: list[str]
+    services: list[str] = field(default_factory=list)
 
     @staticmethod
-    def of(placements: Sequence[Placement], others: Sequence[str]) -> Roles:
-        """Return the roles in placements. others: hosts that are in none of them."""
+    def of(placements: Sequence[Placement], others: Sequence[str], services: Sequence[str] = ()) -> Roles:
+        """Return the roles in placements. others: hosts that are in none of them. services: hosts of services."""
         server = next((placement.server for placement in placements if placement.server), None)
         loads = dict.fromkeys(host for placement in placements for host in placement.agents)
-        return Roles(server, list(loads), list(others))
+        return Roles(server, list(loads), list(others), list(services))
 
     @property
     def hosts(self) -> list[str]:
         """Every host, once."""
-        return list(dict.fromkeys([*([self.server] if self.server else []), *self.loads, *self.others]))
+        return list(dict.fromkeys([*([self.server] if self.server else []), *self.services, *self.loads, *self.others]))
 
 
 class Fleet(Protocol):

@@ -20,9 +20,9 @@ from agents.records import HostRole
 from orchestrator.errors import HostError
 from orchestrator.fleet import claims, spawn
 from orchestrator.fleet.guard_here import GuardHere
-from orchestrator.fleet.handles import CommandHandle, LoadHandle, Pending, ServerHandle
+from orchestrator.fleet.handles import CommandHandle, LoadHandle, Pending, ServerHandle, ServiceHandle
 from orchestrator.fleet.hosts import HostLost, at_once, failed, gone, silent
-from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
+from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer, RemoteServices
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -205,6 +205,10 @@ class Children:
     def server(self, host: str, address: str) -> ServerHandle:
         """Start a server host. Raises HostError."""
         return RemoteServer(self._add(HostRole.SERVER, host, address))
+
+    def services(self, host: str, address: str) -> ServiceHandle:
+        """Start a host of services. Raises HostError."""
+        return RemoteServices(self._add(HostRole.SERVICE, host, address))
 
     def command(self, host: str, address: str) -> CommandHandle:
         """Start a host that only runs commands. Raises HostError."""

@@ -20,6 +20,7 @@ _HINTS = {
     "H2loadMissing": "install it: sudo apt-get install nghttp2-client",
     "EngineUnreachable": "start it: sudo systemctl start docker; 'volley doctor' checks the rest",
     "PortInUse": "end the process that listens there ('ss -ltnp' names it), or change the target's port",
+    "ContainerRefused": "change that setting of the container in the campaign",
     "NotArmed": "fix what the generator reports; 'volley doctor' checks whether h2load can run here",
 }
 _IS_UP = "check that the host is up"

@@ -34,7 +34,9 @@ class LocalFleet:
         roles = self._roles
         lease = claims.take_here(self._claim, notify, [spawn.AHEAD])
         try:
-            self._children = children = Children(self._claim.mark, roles.server is not None, lease)
+            self._children = children = Children(
+                self._claim.mark, roles.server is not None or bool(roles.services), lease
+            )
         except BaseException:
             lease.remove()
             raise
@@ -49,8 +51,12 @@ class LocalFleet:
         def other(host: str) -> None:
             actors.others[host] = children.command(host, LOOPBACK)
 
+        def service(host: str) -> None:
+            actors.services[host] = children.services(host, LOOPBACK)
+
         starts: list[tuple[Callable[[str], None], str]] = [(load, host) for host in roles.loads]
         starts += [(server, roles.server)] if roles.server is not None else []
+        starts += [(service, host) for host in roles.services]
         starts += [(other, host) for host in roles.others]
         at_once(lambda start: start[0](start[1]), starts)
         actors.describe()

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
-from agents.shells import CommandShell, LoadShell, ServerShell, methods_of
+from agents.shells import CommandShell, LoadShell, ServerShell, ServiceShell, methods_of
 from orchestrator.fleet.actors import Actors, Roles
 from orchestrator.fleet.handles import Pending
 from orchestrator.fleet.hosts import HostLost, failed, gone, silent
 from orchestrator.fleet.place import Machine
-from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer
+from orchestrator.fleet.remote import RemoteCommand, RemoteLoad, RemoteServer, RemoteServices
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,6 +97,7 @@ class ActorStarter:
             actors.server = RemoteServer(self._transport(ServerShell, roles.server, self._clock_ports[0]))
         clock_port = self._clock_ports[1]
         actors.loads = {host: RemoteLoad(self._transport(LoadShell, host, clock_port)) for host in roles.loads}
+        actors.services = {host: RemoteServices(self._transport(ServiceShell, host, 0)) for host in roles.services}
         actors.others = {host: RemoteCommand(self._transport(CommandShell, host, 0)) for host in roles.others}
         self._wait()
         actors.describe()

@@ -13,8 +13,9 @@ from agents.hostmeter import HostUse
 from agents.images import Build, ImageFacts
 from agents.load_host import Armed, Progress
 from agents.probe import Checked, Expect, Request
-from agents.records import Assignment, HostDescription, ServerFacts, from_plain, to_plain
-from agents.shells import CommandShell, LoadShell, Plain, ServerShell
+from agents.records import Assignment, HostDescription, ServerFacts, ServiceFacts, from_plain, to_plain
+from agents.service import ServiceSpec
+from agents.shells import CommandShell, DockerShell, LoadShell, Plain, ServerShell, ServiceShell
 from orchestrator.fleet.handles import Pending
 
 if TYPE_CHECKING:
@@ -165,39 +166,39 @@ class RemoteImages:
 
     def missing(self, names: list[str]) -> list[str]:
         """Return those images that the engine does not have."""
-        return self._at.begin(ServerShell.missing_images, names).result(CALL_TIMEOUT_S)
+        return self._at.begin(DockerShell.missing_images, names).result(CALL_TIMEOUT_S)
 
     def inspect(self, name: str, timeout_s: float) -> ImageFacts:
         """Return id and names of an image; pull it when it is missing."""
-        return from_plain(ImageFacts, self._at.begin(ServerShell.inspect_image, name).result(timeout_s))
+        return from_plain(ImageFacts, self._at.begin(DockerShell.inspect_image, name).result(timeout_s))
 
     def find(self, build: Build) -> str:
         """Return the image of a build that was made before, else ''."""
-        return self._at.begin(ServerShell.find_image, to_plain(build)).result(CALL_TIMEOUT_S)
+        return self._at.begin(DockerShell.find_image, to_plain(build)).result(CALL_TIMEOUT_S)
 
     def begin_build(self, build: Build) -> None:
         """Start a build."""
-        self._at.begin(ServerShell.begin_build, to_plain(build)).result(CALL_TIMEOUT_S)
+        self._at.begin(DockerShell.begin_build, to_plain(build)).result(CALL_TIMEOUT_S)
 
     def begin_load(self, name: str) -> None:
         """Start loading an image."""
-        self._at.begin(ServerShell.begin_load, name).result(CALL_TIMEOUT_S)
+        self._at.begin(DockerShell.begin_load, name).result(CALL_TIMEOUT_S)
 
     def feed(self, chunk: bytes) -> Pending[None]:
         """Pass on the next piece of the context or the image."""
-        return self._at.begin(ServerShell.feed_image, chunk)
+        return self._at.begin(DockerShell.feed_image, chunk)
 
     def finish(self) -> Pending[str]:
         """Have the build or the load finished."""
-        return self._at.begin(ServerShell.finish_image)
+        return self._at.begin(DockerShell.finish_image)
 
     def output(self, since: int) -> list[str]:
         """Return the lines that builds have printed."""
-        return self._at.begin(ServerShell.image_output, since).result(CONTROL_TIMEOUT_S)
+        return self._at.begin(DockerShell.image_output, since).result(CONTROL_TIMEOUT_S)
 
 
-class RemoteServer(RemoteCommand):
-    """A ServerHandle over a transport."""
+class RemoteDocker(RemoteCommand):
+    """What handles to hosts of containers have in common, over a transport."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport)
@@ -205,15 +206,27 @@ class RemoteServer(RemoteCommand):
 
     def describe(self) -> HostDescription:
         """Return what the host offers."""
-        return from_plain(HostDescription, self._at.begin(ServerShell.describe).result(CALL_TIMEOUT_S))
+        return from_plain(HostDescription, self._at.begin(DockerShell.describe).result(CALL_TIMEOUT_S))
 
     def clock_port(self) -> int:
         """Return the UDP port of its clock responder."""
-        return self._at.begin(ServerShell.clock_port).result(CALL_TIMEOUT_S)
+        return self._at.begin(DockerShell.clock_port).result(CALL_TIMEOUT_S)
 
     def use(self) -> HostUse | None:
         """Return the host's resource use during the load."""
-        return _use(self._at.begin(ServerShell.use).result(CALL_TIMEOUT_S))
+        return _use(self._at.begin(DockerShell.use).result(CALL_TIMEOUT_S))
+
+    def busy_share(self) -> float | None:
+        """Return how busy the host's cores were in the last second."""
+        return self._at.begin(DockerShell.busy_share).result(CONTROL_TIMEOUT_S)
+
+    def abort(self) -> None:
+        """End every wait that is under way."""
+        self._at.begin(CommandShell.abort).result(CONTROL_TIMEOUT_S)
+
+
+class RemoteServer(RemoteDocker):
+    """A ServerHandle over a transport."""
 
     def start(self, spec: ServerSpec, trial: str) -> Pending[ServerFacts]:
         """Start a container and wait until it is ready and has settled."""
@@ -222,10 +235,6 @@ class RemoteServer(RemoteCommand):
     def waiting_for(self) -> str:
         """Return what start() is waiting for."""
         return self._at.begin(ServerShell.waiting_for).result(CONTROL_TIMEOUT_S)
-
-    def busy_share(self) -> float | None:
-        """Return how busy the host's cores were in the last second."""
-        return self._at.begin(ServerShell.busy_share).result(CONTROL_TIMEOUT_S)
 
     def meter(self, opening_ns: int, closing_ns: int | None) -> None:
         """Have the counters read at the edges of the window."""
@@ -243,9 +252,53 @@ class RemoteServer(RemoteCommand):
         """Remove the container."""
         self._at.begin(ServerShell.stop).result(timeout_s)
 
-    def abort(self) -> None:
-        """End every wait that is under way."""
-        self._at.begin(ServerShell.abort).result(CONTROL_TIMEOUT_S)
+
+class RemoteServices(RemoteDocker):
+    """A ServiceHandle over a transport."""
+
+    def start(self, spec: ServiceSpec) -> Pending[ServiceFacts]:
+        """Start one service and wait until it is up."""
+        return Converted(self._begin_start([spec]), lambda plain: from_plain(ServiceFacts, plain[0]))
+
+    def start_all(self, specs: list[ServiceSpec]) -> Pending[list[ServiceFacts]]:
+        """Start services at the same time, and wait until all are up."""
+        return Converted(self._begin_start(specs), _service_facts)
+
+    def _begin_start(self, specs: list[ServiceSpec]) -> Pending[list[Plain]]:
+        return self._at.begin(ServiceShell.start_services, [to_plain(spec) for spec in specs])
+
+    def waiting_for(self) -> str:
+        """Return what start() is waiting for."""
+        return self._at.begin(ServiceShell.waiting_for).result(CONTROL_TIMEOUT_S)
+
+    def prepare(self, name: str, argv: list[str], timeout_s: float) -> Pending[CommandResult]:
+        """Run a command in a service's container."""
+        call = self._at.begin(ServiceShell.prepare_service, name, argv, timeout_s)
+        return Converted(call, lambda plain: from_plain(CommandResult, plain))
+
+    def meter(self, opening_ns: int, closing_ns: int | None) -> None:
+        """Have the counters of every service read at the edges of the window."""
+        self._at.begin(ServiceShell.meter, opening_ns, closing_ns).result(CALL_TIMEOUT_S)
+
+    def finish(self) -> list[ServiceFacts]:
+        """Read the counters for the last time and return all that is known of every service."""
+        return _service_facts(self._at.begin(ServiceShell.finish).result(CALL_TIMEOUT_S))
+
+    def look(self) -> list[ServiceFacts]:
+        """Return the state of every service now."""
+        return _service_facts(self._at.begin(ServiceShell.look).result(CALL_TIMEOUT_S))
+
+    def log(self, name: str) -> bytes:
+        """Return the end of what a service printed."""
+        return self._at.begin(ServiceShell.log, name).result(CALL_TIMEOUT_S)
+
+    def stop(self, names: list[str], timeout_s: float) -> None:
+        """Remove the containers of these services."""
+        self._at.begin(ServiceShell.stop, names).result(timeout_s)
+
+
+def _service_facts(plain: list[Plain]) -> list[ServiceFacts]:
+    return [from_plain(ServiceFacts, one) for one in plain]
 
 
 def _server_facts(plain: Plain) -> ServerFacts:

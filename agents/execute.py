@@ -1,0 +1,70 @@
+"""A command in a running container, through the Docker SDK: its status, how long it took, the end of its output."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from agents.command import OUTPUT_BYTES, CommandResult
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+WAIT_S = 0.05
+# The status of a shell for a command that cannot be run.
+CANNOT_RUN = 126
+
+
+def execute(
+    client: DockerClient, container: str, argv: list[str], timeout_s: float, abort: threading.Event
+) -> CommandResult:
+    """Run a command in a container, as its user, until it ends; after timeout_s or an abort, kill it: status None."""
+    from docker.errors import APIError
+
+    began = time.monotonic()
+    output = bytearray()
+    trouble: list[str] = []
+    api = client.api
+
+    def read() -> None:
+        try:
+            for chunk in api.exec_start(number, stream=True):
+                output.extend(chunk)
+                del output[: max(0, len(output) - OUTPUT_BYTES)]
+        except Exception as error:
+            trouble.append(str(getattr(error, "explanation", None) or error))
+
+    try:
+        number = api.exec_create(container, argv)["Id"]
+    except APIError as error:
+        return CommandResult(CANNOT_RUN, _since_us(began), str(error.explanation or error))
+    reader = threading.Thread(target=read, name="exec", daemon=True)
+    reader.start()
+    while reader.is_alive() and time.monotonic() - began < timeout_s and not abort.is_set():
+        reader.join(WAIT_S)
+    status: int | None = None
+    with contextlib.suppress(APIError):
+        state = api.exec_inspect(number)
+        if state.get("Running"):
+            _kill(int(state.get("Pid") or 0))
+        else:
+            status = state.get("ExitCode")
+    if trouble and not status:
+        status = CANNOT_RUN
+    text = bytes(output).decode(errors="replace")
+    return CommandResult(status, _since_us(began), "\n".join([text, *trouble]) if trouble else text)
+
+
+def _since_us(began: float) -> int:
+    return round((time.monotonic() - began) * 1e6)
+
+
+def _kill(pid: int) -> None:
+    """Kill a process of a container; where we may not, it ends with the container."""
+    if pid > 1:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
