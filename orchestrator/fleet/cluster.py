@@ -186,7 +186,7 @@ class RayFleet:
 
     def _start_actors(self) -> None:
         ports = self._hold.ports
-        starter = ActorStarter(self._run, self._machines, (ports.clock_server, ports.clock_load))
+        starter = ActorStarter(self._run, self._machines, (ports.clock_server, ports.clock_load, ports.clock_service))
         self.actors = starter.start(self._roles)
         for placement in self._placements:
             # A core that is missing is reported before the first trial, not at it.

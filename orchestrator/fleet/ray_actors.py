@@ -80,10 +80,10 @@ class ActorStarter:
         self,
         run: str,
         machines: dict[str, Machine],
-        clock_ports: tuple[int, int],
+        clock_ports: tuple[int, int, int],
         options: Callable[[type[CommandShell], str], dict[str, Any]] = on_own_node,
     ) -> None:
-        """clock_ports: of server and load hosts, 0 for any; options: of each actor."""
+        """clock_ports: of server, load and service hosts, 0 for any; options: of each actor."""
         self._run, self._machines, self._clock_ports, self._options = run, machines, clock_ports, options
         self._started: list[RayTransport] = []
 
@@ -97,7 +97,10 @@ class ActorStarter:
             actors.server = RemoteServer(self._transport(ServerShell, roles.server, self._clock_ports[0]))
         clock_port = self._clock_ports[1]
         actors.loads = {host: RemoteLoad(self._transport(LoadShell, host, clock_port)) for host in roles.loads}
-        actors.services = {host: RemoteServices(self._transport(ServiceShell, host, 0)) for host in roles.services}
+        clock_port = self._clock_ports[2]
+        actors.services = {
+            host: RemoteServices(self._transport(ServiceShell, host, clock_port)) for host in roles.services
+        }
         actors.others = {host: RemoteCommand(self._transport(CommandShell, host, 0)) for host in roles.others}
         self._wait()
         actors.describe()

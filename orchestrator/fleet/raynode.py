@@ -56,12 +56,13 @@ class Ports:
     last_worker: int = 0
     clock_server: int = 0
     clock_load: int = 0
+    clock_service: int = 0
     relay: int = 0
 
     def firewall_rule(self) -> str:
         """Return what a firewall must allow for a fleet with pinned ports, as an imperative clause."""
         return (
-            f"allow TCP ports {self.gcs}-{self.last_worker} and UDP ports {self.clock_server}-{self.clock_load} "
+            f"allow TCP ports {self.gcs}-{self.last_worker} and UDP ports {self.clock_server}-{self.clock_service} "
             "between the coordinator and the hosts, both ways"
         )
 
@@ -80,6 +81,7 @@ def pinned(first: int) -> Ports:
         last_worker=first + inventory.FIRST_WORKER + inventory.WORKERS - 1,
         clock_server=first + inventory.CLOCK_SERVER,
         clock_load=first + inventory.CLOCK_LOAD,
+        clock_service=first + inventory.CLOCK_SERVICE,
         # No node listens while another host calibrates, nor does one calibrate while nodes start.
         relay=first + inventory.TRIVIAL,
     )

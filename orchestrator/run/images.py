@@ -1,53 +1,67 @@
-"""Brings images to the server host: sends a build context to build there, or an image that is here; none twice."""
+"""Brings images to the host that runs them: sends a build context to build there, or an image that is here; none twice."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Protocol
 
 from agents import engine, images
 from agents.images import Context, ImageStore
 from orchestrator.errors import HostError
-from orchestrator.fleet.handles import Pending, ServerHandle
+from orchestrator.fleet.handles import ImageHandle, Pending
 from orchestrator.run.events import Event, Say
+from orchestrator.spec.container import Build, Container
 from orchestrator.spec.models import resolve
-from orchestrator.spec.target import Build, Target
+from orchestrator.spec.service import Service
 
 BUILD_TIMEOUT_S = 1800.0
 # Chunks on the way at once: enough to hide the round trip, few enough not to fill anybody's memory.
 IN_FLIGHT = 4
 
 
-def provide(
-    targets: dict[str, Target], folder: Path, server: ServerHandle | None, send: bool, say: Say
-) -> dict[str, str]:
-    """Make sure of every image before anything is started; return image names by target. Raises HostError.
+class EngineHandle(Protocol):
+    """A host with a Docker engine: of the server, or of services."""
 
-    send: build on this machine's engine and send the image; otherwise the server host builds.
+    @property
+    def host(self) -> str:
+        """The host's name."""
+
+    @property
+    def images(self) -> ImageHandle:
+        """The images of its engine."""
+
+
+def provide(
+    containers: Mapping[str, Container], folder: Path, server: EngineHandle | None, send: bool, say: Say
+) -> dict[str, str]:
+    """Make sure of every image before anything is started; return image names by target or service. Raises HostError.
+
+    server: the host that runs them all. send: build on this machine's engine and send the image; otherwise that host builds.
     """
     found: dict[str, str] = {}
-    for name, target in targets.items():
-        if target.url is not None:
+    for name, container in containers.items():
+        if container.image is None and container.build is None:
             continue
         assert server is not None
-        if target.image is not None:
-            _ship_missing([target.image], server, say)
-            found[name] = server.images.inspect(target.image, BUILD_TIMEOUT_S).id
+        if container.image is not None:
+            _ship_missing([container.image], server, say)
+            found[name] = server.images.inspect(container.image, BUILD_TIMEOUT_S).id
             continue
-        assert target.build is not None
-        build = target.build if isinstance(target.build, Build) else Build(context=target.build)
+        assert container.build is not None
+        build = container.build if isinstance(container.build, Build) else Build(context=container.build)
         context = Context(resolve(folder, build.context), build.dockerfile)
         bases = context.bases()
         order = images.Build(name, context.digest(), build.dockerfile, build.args, build.network, bases)
         tag = _build_here(order, context, server, say) if send else _build_there(order, context, server, say)
         found[name] = tag
-        say(Event("image", f"{name}: image {tag} is ready", {"target": name, "image": tag}))
+        kind = "service" if isinstance(container, Service) else "target"
+        say(Event("image", f"{name}: image {tag} is ready", {kind: name, "image": tag}))
     return found
 
 
-def _build_there(order: images.Build, context: Context, server: ServerHandle, say: Say) -> str:
+def _build_there(order: images.Build, context: Context, server: EngineHandle, say: Say) -> str:
     """Build on the server host, from the context and from the base images that it lacks and we have."""
     _ship_missing(order.bases, server, say)
     if tag := server.images.find(order):
@@ -72,7 +86,7 @@ def _build_there(order: images.Build, context: Context, server: ServerHandle, sa
     return call.result(BUILD_TIMEOUT_S)
 
 
-def _build_here(order: images.Build, context: Context, server: ServerHandle, say: Say) -> str:
+def _build_here(order: images.Build, context: Context, server: EngineHandle, say: Say) -> str:
     """Build on this machine's engine, and send the image to the server host if it is not there yet."""
     store = _our_images(required=True)
     assert store is not None
@@ -96,7 +110,7 @@ def _build_here(order: images.Build, context: Context, server: ServerHandle, say
     return tag
 
 
-def _ship_missing(names: list[str], server: ServerHandle, say: Say) -> None:
+def _ship_missing(names: list[str], server: EngineHandle, say: Say) -> None:
     """Send those images that the server host lacks and this machine has; others it may still pull."""
     missing = server.images.missing(names) if names else []
     ours = _our_images(required=False) if missing else None
@@ -130,7 +144,7 @@ def _our_images(required: bool) -> ImageStore | None:
     return ImageStore(lambda: client)
 
 
-def _feed(server: ServerHandle, chunks: Iterable[bytes]) -> None:
+def _feed(server: EngineHandle, chunks: Iterable[bytes]) -> None:
     waiting: list[Pending[None]] = []
     for chunk in chunks:
         waiting.append(server.images.feed(chunk))

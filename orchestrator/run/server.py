@@ -101,8 +101,8 @@ def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
     plan, image = trial.input.plan, trial.input.image
     assert image is not None
     request = request_to(trial.traffic)
-    target = trial.input.target
-    spec = server_spec(plan.case.target, target, image, request, expect_of(target, trial.input.load))
+    target, expect = trial.input.target, expect_of(trial.input.target, trial.input.load)
+    spec = server_spec(plan.case.target, target, image, request, expect, trial.input.folder)
     starting = server.start(spec, plan.name)
     shown = ""
     while not starting.done(timeout_s=START_POLL_S):

@@ -13,6 +13,7 @@ from agents.probe import Expect, Request
 from agents.records import AssignedRequest
 from orchestrator.facts import Traffic
 from orchestrator.plan import allowed_by
+from orchestrator.run.containers import container_of, fields_of
 from orchestrator.run.rows import Places, with_first_row, with_places
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import resolve
@@ -31,7 +32,7 @@ def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffi
 
     folder: where the paths of body and data files begin. Raises OSError or BadData when one cannot be read.
     """
-    base = target.url or f"{target.scheme}://{authority(address, target.port)}{target.path}"
+    base = target.url or f"{target.scheme}://{authority(address, target.reached)}{target.path}"
     listed, files = load.listed, BodyFiles(folder)
     requests = [
         _request(load, each, name, base, target, files) for each, name in zip(listed, names_of(listed), strict=True)
@@ -160,21 +161,21 @@ def expect_of(target: Target, load: Load, index: int = 0) -> Expect:
     return Expect(wanted.status, wanted.body, document, wanted.size)
 
 
-def server_spec(name: str, target: Target, image: str, request: Request, expect: Expect) -> ServerSpec:
-    """Describe the container of a target. request: what its host asks once it is ready; expect: what must come back."""
-    assert target.port is not None
+def server_spec(
+    name: str, target: Target, image: str, request: Request, expect: Expect, folder: Path
+) -> ServerSpec:
+    """Describe the container of a target. request: what its host asks once it is ready; expect: what must come back.
+
+    folder: where paths of the campaign begin.
+    """
+    assert target.listens is not None
     return ServerSpec(
         target=name,
         image=image,
-        port=target.port,
+        port=target.listens,
         request=request,
         expect=expect,
-        command=target.command,
-        env=target.env,
-        cpus=target.limits.cpus,
-        memory_bytes=target.limits.memory,
-        cpuset=target.limits.cpuset,
-        network=target.network,
         ready=ready_request(target, request),
         ready_timeout_s=target.ready.timeout / 1e6,
+        **fields_of(container_of(target, folder)),
     )

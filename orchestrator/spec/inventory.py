@@ -17,6 +17,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 # Ports of a node, counted from `ports`: what Ray, the clock responders and calibration listen on. docs/hosts.md lists them.
 GCS, NODE_MANAGER, OBJECT_MANAGER, RUNTIME_ENV, DASHBOARD_LISTEN, DASHBOARD_GRPC, METRICS = range(7)
 CLOCK_SERVER, CLOCK_LOAD, TRIVIAL = 7, 8, 9
+# UDP, as the other clocks; calibration listens on TCP.
+CLOCK_SERVICE = TRIVIAL
 FIRST_WORKER, WORKERS = 10, 30
 DEFAULT_SLOTS = 2
 

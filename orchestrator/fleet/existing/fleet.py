@@ -119,7 +119,7 @@ class ExistingFleet:
         def options(shell: type[CommandShell], host: str) -> dict[str, Any]:
             return {**reservation.options(host, shell is ServerShell), "runtime_env": mark}
 
-        self._starter = starter = ActorStarter(self._claim.mark, self._machines, (0, 0), options)
+        self._starter = starter = ActorStarter(self._claim.mark, self._machines, (0, 0, 0), options)
         self.actors = starter.start(self._roles)
         nice = {host: value for host, value in starter.call(settle).items() if value > 0}
         if nice:
