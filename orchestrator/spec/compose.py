@@ -174,7 +174,7 @@ def _shown_text(value: Any) -> Any:
 
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
-_SCALARS = {"type": "object", "additionalProperties": {"type": ["string", "number"]}}
+_SCALARS = {"type": "object", "additionalProperties": {"anyOf": [_TEXT, {"type": "number"}]}}
 
 
 def _either(*forms: dict[str, Any]) -> WithJsonSchema:

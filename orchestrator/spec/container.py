@@ -105,14 +105,18 @@ class Ulimit(Model):
     """A limit of the container's processes, as docker run --ulimit. -1: no limit."""
 
     soft: Annotated[int, Field(ge=-1)]
-    """The limit."""
+    """What holds at the start."""
     hard: Annotated[int, Field(ge=-1)]
     """What a process may raise it to."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _one_number(cls, value: Any) -> Any:
-        return {"soft": value, "hard": value} if isinstance(value, int | str) else value
+
+def _limit_kind(value: object) -> str:
+    return "both" if isinstance(value, dict | Ulimit) else "number"
+
+
+UlimitOrNumber = Annotated[
+    Annotated[Annotated[int, Field(ge=-1)], Tag("number")] | Annotated[Ulimit, Tag("both")], Discriminator(_limit_kind)
+]
 
 
 class Container(Model):
@@ -141,7 +145,7 @@ class Container(Model):
     (./PATH:/PATH:ro)."""
     tmpfs: Tmpfs = Field(default_factory=list)
     """Folders in memory: /PATH, or /PATH:size=256m. They count towards the container's memory."""
-    ulimits: dict[Text, Ulimit] = Field(default_factory=dict)
+    ulimits: dict[Text, UlimitOrNumber] = Field(default_factory=dict)
     """Limits of its processes, such as nofile: a number, or a mapping of soft and hard."""
     sysctls: Settings = Field(default_factory=dict)
     """Kernel parameters of the container; net.* only with `network: bridge`."""

@@ -53,7 +53,13 @@ def _resolved(data: dict[str, Any], environment: dict[str, str], checks: Checks)
     """Return the file's data with its variables replaced; those can use the environment's."""
     unset: list[Unset] = []
     variables = interpolate(data.get(VARIABLES), Names(environment), (VARIABLES,), unset)
-    names = Names(environment, variables if isinstance(variables, dict) else {}, with_data(data))
+    services = data.get("services")
+    names = Names(
+        environment,
+        variables if isinstance(variables, dict) else {},
+        with_data(data),
+        tuple(services) if isinstance(services, dict) else (),
+    )
     resolved = {key: variables if key == VARIABLES else interpolate(v, names, (key,), unset) for key, v in data.items()}
     checks.unset(unset)
     return resolved

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.slo import Term, TimeName, shown
 from orchestrator.spec.repeat import SERVER
+from orchestrator.spec.service_references import wrong_service_references
 from orchestrator.spec.slo import terms
 
 Location = tuple[Any, ...]
@@ -39,6 +40,7 @@ def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, 
     yield from _wrong_globs(plain, [f"{target}/{load}" for target in targets for load in loads])
     yield from _without_response_time(plain, targets, loads)
     yield from _homeless_commands(plain, targets)
+    yield from wrong_service_references(plain)
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
     if isinstance(repetitions, dict):
         repetitions = repetitions.get("at_most", 30)
@@ -104,17 +106,18 @@ def _homeless_commands(plain: Mapping[str, Any], targets: Mapping[str, Any]) -> 
 def missing_files(plain: Mapping[str, Any], folder: Path) -> Iterator[tuple[Location, str, str]]:
     """Yield (location, what, hint) for every file and folder that does not exist."""
     hint = f"write a path relative to {folder}"
-    for name, target in _mapping(plain, "targets").items():
-        build = target.get("build") if isinstance(target, dict) else None
+    containers = [(key, name, one) for key in ("targets", "services") for name, one in _mapping(plain, key).items()]
+    for key, name, container in containers:
+        build = container.get("build") if isinstance(container, dict) else None
         context = build.get("context") if isinstance(build, dict) else build
         if not isinstance(context, str):
             continue
         dockerfile = build.get("dockerfile", "Dockerfile") if isinstance(build, dict) else "Dockerfile"
         if not _is_folder(folder / context):
-            yield ("targets", name, "build"), f"there is no folder {shown(context)}", hint
+            yield (key, name, "build"), f"there is no folder {shown(context)}", hint
         elif isinstance(dockerfile, str) and not is_file(folder / context / dockerfile):
             what = f"there is no {shown(dockerfile)} in {shown(context)}"
-            yield ("targets", name, "build"), what, "set 'dockerfile' to its path in that folder"
+            yield (key, name, "build"), what, "set 'dockerfile' to its path in that folder"
     for name, load in _mapping(plain, "loads").items():
         if not isinstance(load, dict):
             continue

@@ -17,6 +17,7 @@ from orchestrator.spec.base import Model
 from orchestrator.spec.examples import example
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.models import Campaign
+from orchestrator.spec.target import OF_CONTAINERS
 from orchestrator.spec.units import quantities
 from orchestrator.spec.variables import USES_A_VARIABLE
 
@@ -69,9 +70,11 @@ _RULES: dict[str, Schema] = {
     "Target": {
         "oneOf": [{"required": ["build"]}, {"required": ["image"]}, {"required": ["url"]}],
         "if": {"required": ["url"]},
-        "then": {"properties": _without("port", "command", "env", "limits", "network", "path", "scheme")},
-        "else": {"required": ["port"]},
+        "then": {"properties": _without(*OF_CONTAINERS)},
+        "else": {"anyOf": [{"required": ["port"]}, {"required": ["ports"]}]},
     },
+    "Service": {"oneOf": [{"required": ["build"]}, {"required": ["image"]}]},
+    "Healthcheck": {"not": {"required": ["test", "disable"]}},
     "Load": {
         "allOf": [
             {

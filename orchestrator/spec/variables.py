@@ -2,6 +2,7 @@
 
 Only `${` begins a variable: `$name` and `$$` are text, as in '?$filter=x'. `$${` stands for the text `${`.
 `${row.COLUMN}` is left as it is where a load has `data`: its rows replace it.
+${SERVICE.address} and ${SERVICE.port} stay as they are until the service is up.
 """
 
 from __future__ import annotations
@@ -25,6 +26,13 @@ _OPENING = re.compile(r"\$\$\{|\$\{")
 _HEAD = re.compile(rf"({_NAME})(\}}|:-)")
 ROW = "row."
 NO_DATA = "add 'data: {file: FILE}' to the load; write $${ for the text ${"
+# What is known of a service once it is up.
+OF_SERVICES = ("address", "port")
+# Where a text is used only once the services are up: by section, the keys of its entries.
+LATE = {
+    "targets": ("environment", "env", "command", "entrypoint", "extra_hosts", "healthcheck"),
+    "services": ("environment", "env", "command", "entrypoint", "extra_hosts", "healthcheck", "prepare"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +42,18 @@ class Names:
     environment: dict[str, str]
     variables: dict[str, Any] = field(default_factory=dict)
     with_data: frozenset[str] = frozenset()
+    services: tuple[str, ...] = ()
 
     def keeps_rows(self, location: Location) -> bool:
         """Return whether ${row.COLUMN} there is a value of a data file. with_data: the loads that have one."""
         if location[0] == "targets":
             return bool(self.with_data) and location[-1] in ("path", "url")
         return len(location) > 2 and location[0] == "loads" and location[1] in self.with_data
+
+    def of_service(self, name: str) -> bool:
+        """Return whether a name is the address or the port of a service."""
+        service, dot, part = name.rpartition(".")
+        return bool(dot) and part in OF_SERVICES and service in self.services
 
     def all(self) -> dict[str, str]:
         """Return every value as text; the file's variables win."""
@@ -113,23 +127,42 @@ def literal(value: Any) -> Any:
 
 def _expanded(text: str, names: Names, location: Location, unset: list[Unset]) -> str:
     missing: list[str] = []
-    values: Mapping[str, str] = names.all()
-    if "${row." in text and names.keeps_rows(location):
-        values = _KeepingRows(values)
     try:
-        result, _ = _read(text, 0, values, missing, inside=False)
+        result, _ = _read(text, 0, _values(text, names, location), missing, inside=False)
     except _Unreadable:
         # Without the text: it can be a secret.
         unset.append(Unset(location, "'${' begins no valid variable here", FORMS))
         return text
-    for name in dict.fromkeys(missing):
-        near = names.nearest(name)
-        if name.startswith(ROW):
-            unset.append(Unset(location, f"{shown(name)} is a column of a data file, and there is none here", NO_DATA))
-            continue
-        hint = f"did you mean ${{{near}}}?" if near else "set the variable, or give a default: ${NAME:-value}"
-        unset.append(Unset(location, f"variable {shown(name)} is not set", hint))
+    unset += [Unset(location, *_why_unset(name, names)) for name in dict.fromkeys(missing)]
     return text if missing else result
+
+
+def _values(text: str, names: Names, location: Location) -> Mapping[str, str]:
+    """Return the values of names in a text. A placeholder that is filled later stands for itself."""
+    values = names.all()
+    if _is_late(location):
+        values |= {f"{name}.{part}": f"${{{name}.{part}}}" for name in names.services for part in OF_SERVICES}
+    else:
+        values = {name: value for name, value in values.items() if not names.of_service(name)}
+    return _KeepingRows(values) if "${row." in text and names.keeps_rows(location) else values
+
+
+def _why_unset(name: str, names: Names) -> tuple[str, str]:
+    """Return what is wrong with a name that has no value, and what to do."""
+    if name.startswith(ROW):
+        return f"{shown(name)} is a column of a data file, and there is none here", NO_DATA
+    service, _, part = name.rpartition(".")
+    if names.of_service(name):
+        return f"the {part} of service {service} is not known here", "use it in environment, command or extra_hosts"
+    if service in names.services:
+        return f"service {service} has no {shown(part)}", f"write ${{{service}.address}} or ${{{service}.port}}"
+    if service and part in OF_SERVICES:
+        close = difflib.get_close_matches(service, names.services, 1)
+        known = f"the services are: {', '.join(names.services)}" if names.services else "add it to 'services'"
+        return f"there is no service {shown(service)}", f"did you mean ${{{close[0]}.{part}}}?" if close else known
+    near = names.nearest(name)
+    hint = f"did you mean ${{{near}}}?" if near else "set the variable, or give a default: ${NAME:-value}"
+    return f"variable {shown(name)} is not set", hint
 
 
 def _read(text: str, start: int, values: Mapping[str, str], missing: list[str], inside: bool) -> tuple[str, int]:
@@ -176,5 +209,13 @@ def _variable(text: str, start: int, values: Mapping[str, str], missing: list[st
 
 
 def _is_script(location: Location) -> bool:
-    """A command's text belongs to the shell, which has the file's variables in its environment."""
-    return len(location) == 3 and location[0] in ("before", "after") and location[2] == "run"
+    """A command's text belongs to the shell, which has the file's variables or the container's in its environment."""
+    if location[0] in ("before", "after"):
+        return len(location) == 3 and location[2] == "run"
+    if location[0] == "services" and location[2:3] == ("prepare",):
+        return len(location) == 4
+    return location[0] in LATE and location[2:] == ("healthcheck", "test")
+
+
+def _is_late(location: Location) -> bool:
+    return len(location) > 2 and location[2] in LATE.get(location[0], ())

@@ -10,6 +10,8 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from orchestrator.slo import shown
+from orchestrator.spec.compose import ELSEWHERE
+from orchestrator.spec.container import Container
 
 Location = tuple[Any, ...]
 
@@ -126,14 +128,28 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Any], tuple[str, str]]] = {
 
 
 def _unknown_key(location: Location, root: type[BaseModel]) -> Mistake:
+    key = str(location[-1])
+    if is_container(model_at(root, location[:-1])) and key in ELSEWHERE:
+        return Mistake(location, f"{shown(key)} is not a key of containers here", ELSEWHERE[key])
     known = known_keys(root, location[:-1])
-    close = difflib.get_close_matches(str(location[-1]), known, 1)
+    close = difflib.get_close_matches(key, known, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"the keys here are: {', '.join(known)}"
-    return Mistake(location, f"unknown key {shown(str(location[-1]))}", hint)
+    return Mistake(location, f"unknown key {shown(key)}", hint)
 
 
 def known_keys(root: type[BaseModel], location: Location) -> list[str]:
     """Return the keys that the model at a place of the file knows."""
+    model = model_at(root, location)
+    return sorted(field.alias or name for name, field in model.model_fields.items()) if _is_model(model) else []
+
+
+def is_container(model: Any) -> bool:
+    """Return whether a model has Compose's vocabulary."""
+    return _is_model(model) and issubclass(model, Container)
+
+
+def model_at(root: type[BaseModel], location: Location) -> Any:
+    """Return the model at a place of the file; something else where there is none."""
     model: Any = root
     for i, part in enumerate(location):
         field = model.model_fields.get(str(part)) if _is_model(model) else None
@@ -142,7 +158,7 @@ def known_keys(root: type[BaseModel], location: Location) -> list[str]:
             direct = None if i + 1 < len(location) else _model_in(field.annotation, in_lists=False)
             model = direct or _model_in(field.annotation)
         # Otherwise the part is a name that the user chose, of a target or a load: the model stays.
-    return sorted(field.alias or name for name, field in model.model_fields.items()) if _is_model(model) else []
+    return model
 
 
 def _is_model(value: Any) -> bool:

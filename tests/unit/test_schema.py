@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from orchestrator.errors import ConfigurationError
 from orchestrator.spec import reference, schema
 from orchestrator.spec.checks import Checks
+from orchestrator.spec.container import Container
 from orchestrator.spec.document import plain, read_value, read_yaml
 from orchestrator.spec.examples import EXAMPLES
 from orchestrator.spec.inventory import Inventory
@@ -81,6 +82,7 @@ def test_every_example_is_accepted_by_volley():
         checked = Checks(lambda location: ".".join(map(str, location)))
         assert checked.model(Campaign, data) is not None, (key, checked.problems)
     models = {model.__name__: model for root in (Campaign, Inventory) for model in schema.models_in(root)}
+    models[Container.__name__] = Container
     assert set(EXAMPLES) >= set(models)
     for name, examples in EXAMPLES.items():
         field_names = {key for key, _ in schema.fields_of(models[name])}
@@ -138,7 +140,7 @@ GOOD = [
     {"cool_down": None, "compare": {"baseline": "t"}},
     target(**CONTAINER),
     target(build={"context": "."}, port="${N:-80}", limits={"cpus": "${N:-1.5}", "memory": "512MiB"}),
-    target(**CONTAINER, command=["x"], env={"A": "b"}, scheme="https", expect={"json": [None], "status": 200}),
+    target(**CONTAINER, command=["x"], environment={"A": "b"}, scheme="https", expect={"json": [None], "status": 200}),
     target(url="http://[::1]:80/a?b=$c", ready={"path": "/up", "timeout": "90s"}),
     target(url="${U:-http://h}"),
     of_load(clients="${N:-4}", requests="${N:-100}"),
@@ -176,7 +178,7 @@ BAD = [
     target(**CONTAINER, path="x"),
     target(**CONTAINER, scheme="ftp"),
     target(**CONTAINER, limits={"memory": "100m"}),
-    target(**CONTAINER, env={"A": 5}),
+    target(**CONTAINER, environment={"A": [5]}),
     of_load(clients=""),
     of_load(clients=0),
     of_load(requests=""),

@@ -136,7 +136,7 @@ def test_only_a_dollar_sign_with_a_brace_begins_a_variable(tmp_path, text, read)
     campaign = load(path, [f"description={json.dumps(text)}"], environment).campaign
 
     sent = campaign.loads["l"]
-    found = (campaign.description, campaign.targets["t"].env["E"], sent.headers["H"], sent.json_["k"][0])
+    found = (campaign.description, campaign.targets["t"].environment["E"], sent.headers["H"], sent.json_["k"][0])
     assert found == (read, read, read, read)
 
 

@@ -16,9 +16,37 @@ from orchestrator.spec.repeat import Adaptive
 from orchestrator.spec.target import Build
 from orchestrator.spec.wording import sentence
 
-LIMITS = {"cpus": 1.5, "memory": "100MiB", "cpuset": "0-1"}
+LIMITS = {"cpus": 1.5, "memory": "100MiB", "cpuset": "0-1", "pids": 9}
+CONTAINER = {
+    "entrypoint": ["e"],
+    "environment": {"K": "v"},
+    "ports": ["18001:8001"],
+    "extra_hosts": {"h": "10.0.0.1"},
+    "healthcheck": {"test": ["CMD", "t"], "interval": "1s", "timeout": "1s", "retries": 3, "start_period": "1s"},
+    "volumes": ["v:/v", "/b:/b:ro"],
+    "tmpfs": ["/t:size=1m"],
+    "ulimits": {"nofile": {"soft": 1, "hard": 2}, "nproc": 3},
+    "sysctls": {"net.core.somaxconn": "4"},
+    "limits": LIMITS,
+    "shm_size": "1MiB",
+    "user": "u",
+    "working_dir": "/w",
+    "cap_add": ["SYS_NICE"],
+    "cap_drop": ["CHOWN"],
+}
+SERVICE = {
+    "image": "i",
+    "port": 5432,
+    "depends_on": ["cache"],
+    "place": {"k": "v"},
+    "lifetime": "run",
+    "prepare": ["a", ["b", "c"]],
+    "prepare_timeout": "1m",
+    "ready": {"timeout": "1m"},
+}
 CAMPAIGN = {
     "campaign": "all",
+    "services": {"db": SERVICE, "cache": {"build": ".", "place": "server", "healthcheck": {"disable": True}}},
     "description": "d",
     "variables": {"n": 40, "t": "x", "f": 1.5, "b": True},
     "targets": {
@@ -28,9 +56,9 @@ CAMPAIGN = {
             "path": "/p",
             "scheme": "https",
             "command": ["a"],
-            "env": {"K": "v"},
-            "limits": LIMITS,
+            **CONTAINER,
             "network": "bridge",
+            "needs": ["db"],
             "ready": {"path": "/r", "timeout": "40s"},
             "expect": {"status": 200, "body": "b", "json": {"m": 1}},
         },
