@@ -1,4 +1,4 @@
-"""End the processes of a run and remove its containers, by the run's marks. Standard library only."""
+"""End the processes of a run and remove its containers and their volumes, by the run's marks. Standard library only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCKER_TIMEOUT_S = 30.0
 
 
 class EngineTrouble(RuntimeError):
-    """Containers could not be removed."""
+    """Containers or volumes could not be removed."""
 
 
 def processes_of(marks: Iterable[str]) -> list[int]:
@@ -116,18 +116,20 @@ def is_alive(pid: int) -> bool:
 
 
 def remove_containers(marks: Iterable[str]) -> int:
-    """Remove the containers with a run's marks as their label, and return how many there were. Raises EngineTrouble."""
+    """Remove the containers and volumes with a run's marks as their label. Raises EngineTrouble.
+
+    Returns how many containers there were.
+    """
     if shutil.which("docker") is None:
         raise EngineTrouble("the docker command is missing")
     try:
-        listed = [
-            container
-            for mark in marks
-            if mark
-            for container in _docker("ps", "--all", "--quiet", "--filter", f"label={RUN_LABEL}={mark}")
-        ]
+        labels = [f"label={RUN_LABEL}={mark}" for mark in marks if mark]
+        listed = [one for label in labels for one in _docker("ps", "--all", "--quiet", "--filter", label)]
         if listed:
             _docker("rm", "--force", "--volumes", *listed)
+        volumes = [one for label in labels for one in _docker("volume", "ls", "--quiet", "--filter", label)]
+        if volumes:
+            _docker("volume", "rm", "--force", *volumes)
     except (subprocess.SubprocessError, OSError) as error:
         said = getattr(error, "stderr", None)
         raise EngineTrouble(said.strip().splitlines()[-1] if said and said.strip() else str(error)) from error
