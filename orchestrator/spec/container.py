@@ -179,7 +179,7 @@ class Container(Model):
         if self.network == HOST:
             moved = next((pair for pair in self.published if pair[0] != pair[1]), None)
             if moved is not None:
-                raise ValueError(f"port {moved[1]} cannot be {moved[0]} on the host's own network: set network: bridge")
+                raise ValueError(f"'{moved[0]}:{moved[1]}' needs a network of the container's own: set network: bridge")
             for name in self.sysctls:
                 if name.startswith("net."):
                     raise ValueError(f"sysctl {name} would change the host: set network: bridge, or remove it")

@@ -8,7 +8,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from orchestrator.slo import shown
-from orchestrator.spec.variables import LATE, OF_SERVICES
+from orchestrator.spec.variables import LATE, OF_SERVICES, is_script
 
 Location = tuple[Any, ...]
 _REFERENCE = re.compile(rf"(?<!\$)\$\{{([A-Za-z0-9][A-Za-z0-9_.-]*)\.({'|'.join(OF_SERVICES)})\}}")
@@ -63,8 +63,9 @@ def _unreachable(
                 continue
             reported.add((name, part))
             if name not in services:
-                # A name that variables have found already is not here any more: this is a script.
-                yield (*location, *where), f"there is no service {shown(name)}", "add it to 'services'"
+                # In other texts that is an unset variable, which is reported already.
+                if is_script((*location, *where)):
+                    yield (*location, *where), f"there is no service {shown(name)}", "add it to 'services'"
             elif name not in up and not (name == own and where[0] in ("prepare", "healthcheck")):
                 yield (*location, *where), f"service {name} may not be up here", f"add {name} to {key!r}"
             elif part == "port" and not (services[name].get("port") or services[name].get("ports")):

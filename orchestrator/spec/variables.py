@@ -109,7 +109,7 @@ def interpolate(value: Any, names: Names, location: Location, unset: list[Unset]
         return {key: interpolate(inner, names, (*location, key), unset) for key, inner in value.items()}
     if isinstance(value, list):
         return [interpolate(inner, names, (*location, i), unset) for i, inner in enumerate(value)]
-    if not isinstance(value, str) or "${" not in value or _is_script(location):
+    if not isinstance(value, str) or "${" not in value or is_script(location):
         return value
     if (whole := _WHOLE.fullmatch(value)) and whole[1] in names.variables:
         return names.variables[whole[1]]
@@ -157,7 +157,7 @@ def _why_unset(name: str, names: Names) -> tuple[str, str]:
     if service in names.services:
         return f"service {service} has no {shown(part)}", f"write ${{{service}.address}} or ${{{service}.port}}"
     if service and part in OF_SERVICES:
-        close = difflib.get_close_matches(service, names.services, 1)
+        close = difflib.get_close_matches(service, names.services, 1, cutoff=0.5)
         known = f"the services are: {', '.join(names.services)}" if names.services else "add it to 'services'"
         return f"there is no service {shown(service)}", f"did you mean ${{{close[0]}.{part}}}?" if close else known
     near = names.nearest(name)
@@ -208,8 +208,12 @@ def _variable(text: str, start: int, values: Mapping[str, str], missing: list[st
     return value or default, end
 
 
-def _is_script(location: Location) -> bool:
-    """A command's text belongs to the shell, which has the file's variables or the container's in its environment."""
+def is_script(location: Location) -> bool:
+    """Return whether a text is a script, in which ${NAME} is not replaced.
+
+    A command's text belongs to the shell, which has the file's variables or the container's in its
+    environment.
+    """
     if location[0] in ("before", "after"):
         return len(location) == 3 and location[2] == "run"
     if location[0] == "services" and location[2:3] == ("prepare",):

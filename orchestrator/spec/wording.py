@@ -78,7 +78,8 @@ def _bound(words: str, key: str) -> Callable[[Mapping[str, Any], Any], tuple[str
 
 def _one_of(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
     choices = [choice.strip("'") for choice in limits["expected"].replace(" or ", ", ").split(", ")]
-    return f"{shown(value)} is not one of the choices here", f"write {', '.join(choices[:-1])} or {choices[-1]}"
+    listed = f"{', '.join(choices[:-1])} or {choices[-1]}" if choices[1:] else choices[0]
+    return f"{shown(value)} is not one of the choices here", f"write {listed}"
 
 
 def _text(limits: Mapping[str, Any], value: Any) -> tuple[str, str]:
