@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 LOG_LINES = 2000
+LINE_CHARACTERS = 160
+# Colours, and all else that a terminal would not print.
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 TARGET_LABEL, SERVICE_LABEL, TRIAL_LABEL = "volley.target", "volley.service", "volley.trial"
 # So that a container that runs away cannot take every process id of its host.
 PIDS = 16_384
@@ -203,19 +206,24 @@ class Container:
         )
         return self._state
 
-    def log(self, lines: int = LOG_LINES, timestamps: bool = True) -> bytes:
+    def log(self) -> bytes:
         """Return the last lines that it printed."""
         from docker.errors import APIError
 
         try:
-            return bytes(self._container.logs(tail=lines, timestamps=timestamps))
+            return bytes(self._container.logs(tail=LOG_LINES, timestamps=True))
         except APIError as error:
             return f"the log could not be read: {error}".encode()
 
     def last_line(self) -> str:
-        """Return the last line that it printed, without blank ones; '' when it printed nothing."""
-        lines = self.log(lines=20, timestamps=False).decode(errors="replace").splitlines()
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        """Return the last line that it printed, without control characters; '' when it printed none."""
+        from docker.errors import APIError, NotFound
+
+        with contextlib.suppress(APIError, NotFound):
+            text = bytes(self._container.logs(tail=20)).decode(errors="replace")
+            lines = [_ESCAPES.sub("", line).strip() for line in text.splitlines()]
+            return next((line for line in reversed(lines) if line), "")[:LINE_CHARACTERS]
+        return ""
 
     def remove(self) -> None:
         """Kill and remove it with its anonymous volumes; a container that is gone is fine."""

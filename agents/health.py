@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from agents.container import ContainerState, Health
+from agents.container import LINE_CHARACTERS, ContainerState, Health
 from agents.execute import execute
 from agents.ports import is_open
 from agents.probe import Checked
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # Returns why a container is not up yet; '' when it is.
 Check = Callable[[], str]
-LINE_CHARACTERS = 300
 
 
 def until_up(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from agents.cgroup import Cgroup, Counters
 from agents.container import SERVICE_LABEL, TRIAL_LABEL, Container, ContainerState, Health
-from agents.health import LINE_CHARACTERS, Check, command_check, port_check, until_up
+from agents.health import Check, command_check, port_check, until_up
 from agents.ports import require_ports
 from agents.records import ServerState, ServiceFacts
 from agents.service import ServiceSpec
@@ -95,7 +95,7 @@ class RunningService:
         parts = [detail]
         if kills or self._facts.oom_killed:
             parts.append(f"killed for memory: {max(1, kills)} of its processes")
-        if container is not None and (said := container.last_line()[:LINE_CHARACTERS]):
+        if container is not None and (said := container.last_line()):
             parts.append(f"the last line of its log: {said}")
         return "; ".join(parts)
 

@@ -183,6 +183,14 @@ class Container(Model):
             for name in self.sysctls:
                 if name.startswith("net."):
                     raise ValueError(f"sysctl {name} would change the host: set network: bridge, or remove it")
+        hosts = [host for host, _ in self.published]
+        for host, inside in self.published:
+            if hosts.count(host) > 1:
+                raise ValueError(f"port {host} of the host is published twice: remove one of the two")
+            if getattr(self, "port", None) == host != inside:
+                raise ValueError(
+                    f"port {host} is the host's in '{host}:{inside}': write port: {inside}, the container's"
+                )
         if any(name != "ALL" and name in self.cap_drop for name in self.cap_add):
             raise ValueError("cap_add and cap_drop have a capability in common: remove one of the two")
         return self

@@ -66,6 +66,8 @@ def test_load_goes_to_the_port_of_the_host():
     ("keys", "words"),
     [
         ({"ports": ["1:2"]}, "'1:2' needs a network of the container's own: set network: bridge"),
+        ({"network": "bridge", "ports": ["18000:8000"], "port": 18000}, "write port: 8000, the container's"),
+        ({"network": "bridge", "ports": ["18000:8000", "18000:9"]}, "port 18000 of the host is published twice"),
         ({"ports": ["127.0.0.1:1:2"]}, "is not a port"),
         ({"ports": ["1-5:1-5"]}, "is not a port"),
         ({"ports": ["53/udp"]}, "is not a port"),
