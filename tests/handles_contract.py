@@ -12,18 +12,19 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from agents import clock
-from agents.container import ServerSpec
+from agents.container import Health, ServerSpec
 from agents.images import Build
 from agents.probe import Expect, Request
 from agents.records import Assignment, HostRole, ServerState
+from agents.service import ServiceSpec
 from orchestrator.errors import HostError
-from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle
+from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle, ServiceHandle
 from orchestrator.fleet.hosts import HostLost
 
 REQUESTS = 100
@@ -233,3 +234,34 @@ def a_container_is_started_metered_and_removed(hosts: Hosts, image: str, env: di
     assert hosts.server.finish().state == ServerState.NONE
     assert hosts.server.images.missing([image, "volley/none:no"]) == ["volley/none:no"]
     assert hosts.server.images.find(Build("none", "0")) == ""
+
+
+def a_service_is_started_prepared_metered_and_removed(services: ServiceHandle, image: str) -> None:
+    """With the real engine: two at once, a command in one, a call that is answered meanwhile, an error with its reason."""
+    waiting = ServiceSpec("db", image, command=["sleep", "600"], health=Health(["test", "-e", "/tmp/healthy"]))
+    starting = services.start_all([ServiceSpec("cache", image, command=["sh", "-c", "echo up; sleep 600"]), waiting])
+    wait_for(lambda: services.waiting_for() == "waiting for db")
+    services.abort()
+    aborted = starting.result(DEADLINE_S)
+    db, more = services.start_all(
+        [replace(waiting, health=None), ServiceSpec("more", image, command=["sleep", "600"])]
+    ).result(DEADLINE_S)
+    services.meter(time.time_ns(), None)
+    said = services.prepare("db", ["sh", "-c", "echo ready; exit 3"], 10.0).result(DEADLINE_S)
+    finished, log = services.finish(), services.log("cache")
+    with pytest.raises(HostError, match="the Docker engine refuses the container of bad"):
+        services.start(ServiceSpec("bad", image, command=["no-such-program"])).result(DEADLINE_S)
+    services.stop(["cache", "db", "more", "bad"], DEADLINE_S)
+
+    assert [(facts.name, facts.state) for facts in aborted] == [
+        ("cache", ServerState.READY),
+        ("db", ServerState.NOT_READY),
+    ]
+    assert (db.name, db.state, more.name) == ("db", ServerState.READY, "more")
+    assert (said.status, said.output) == (3, "ready\n")
+    assert [facts.name for facts in finished] == ["cache", "db", "more"]
+    assert all(facts.running and facts.opening is not None for facts in finished)
+    assert b"up" in log
+    assert services.look() == []
+    assert services.describe().role is HostRole.SERVICE
+    assert services.images.inspect(image, 60.0).id == db.image
