@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agents.command import OUTPUT_BYTES, CommandResult
@@ -50,7 +51,7 @@ def execute(
     with contextlib.suppress(APIError):
         state = api.exec_inspect(number)
         if state.get("Running"):
-            _kill(int(state.get("Pid") or 0))
+            _kill(int(state.get("Pid") or 0), container)
         else:
             status = state.get("ExitCode")
     if trouble and not status:
@@ -63,8 +64,11 @@ def _since_us(began: float) -> int:
     return round((time.monotonic() - began) * 1e6)
 
 
-def _kill(pid: int) -> None:
-    """Kill a process of a container; where we may not, it ends with the container."""
-    if pid > 1:
-        with contextlib.suppress(OSError):
+def _kill(pid: int, container: str) -> None:
+    """Kill a process of a container; where we may not, it ends with the container.
+
+    The engine's process ids are those of its own namespace: another process may have the number here.
+    """
+    with contextlib.suppress(OSError):
+        if pid > 1 and container in Path(f"/proc/{pid}/cgroup").read_text():
             os.kill(pid, signal.SIGKILL)

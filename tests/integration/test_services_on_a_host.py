@@ -83,7 +83,10 @@ def test_services_are_started_together_prepared_metered_and_removed(host, run, p
     prepared = host.prepare("db", ["sh", "-c", 'getent hosts cache; echo "$GREETING"'], 10.0).result(DEADLINE_S)
     failed = host.prepare("db", ["sh", "-c", "echo no such table >&2; exit 3"], 10.0).result(DEADLINE_S)
     missing = host.prepare("db", ["no-such-program"], 10.0).result(DEADLINE_S)
-    endless = host.prepare("db", SLEEP, 0.2).result(DEADLINE_S)
+    endless = host.prepare("db", ["sleep", "599"], 0.2).result(DEADLINE_S)
+    running = (
+        host.prepare("db", ["sh", "-c", "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"], 10.0).result(DEADLINE_S).output
+    )
     finished = host.finish()
 
     assert [(facts.name, facts.state, facts.running) for facts in both] == [
@@ -96,6 +99,8 @@ def test_services_are_started_together_prepared_metered_and_removed(host, run, p
     assert missing.status in (126, 127), missing
     assert "no-such-program" in missing.output
     assert endless.status is None
+    assert "sleep 600" in running
+    assert "sleep 599" not in running
     assert [facts.state for facts in finished] == [ServerState.READY] * 2
     assert finished[0].opening.cpu_us <= finished[0].closing.cpu_us
     assert (finished[0].last.memory_limit_bytes, finished[0].memory_bytes, finished[0].cpus) == (

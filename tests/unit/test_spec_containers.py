@@ -164,7 +164,7 @@ def test_compose_keys_that_mean_something_else_say_what_to_write(tmp_path):
 
     assert ("targets.t.mem_limit", "'mem_limit' is not a key of containers here", "write limits.memory") in found
     assert any(where == "targets.t.restart" and hint.startswith("remove it") for where, _, hint in found)
-    assert any(where == "targets.t.depends_on" and hint == "a target says needs" for where, _, hint in found)
+    assert any(where == "targets.t.depends_on" and hint == "write needs" for where, _, hint in found)
 
 
 def test_addresses_of_services_stay_until_they_are_known(tmp_path):
