@@ -160,7 +160,7 @@ class Container(Model):
     working_dir: Text | None = None
     """The folder that it starts in."""
     cap_add: list[Capability] = Field(default_factory=list)
-    """Linux capabilities beyond the few that every container has; see docs/reference/campaign.md."""
+    """Linux capabilities beyond those that every container has (docs/campaigns.md lists them)."""
     cap_drop: list[Capability] = Field(default_factory=list)
     """Linux capabilities that it must not have; ALL for none."""
 
