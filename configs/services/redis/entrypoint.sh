@@ -1,6 +1,7 @@
 #!/bin/sh
 # Start Redis on REDIS_PORT, without snapshots; with REDIS_PASSWORD, clients must give it.
 set -eu
+umask 077
 
 [ "${1:-redis-server}" = redis-server ] || case $1 in -*) set -- redis-server "$@" ;; *) exec "$@" ;; esac
 [ $# -eq 0 ] || shift
@@ -11,7 +12,7 @@ set -eu
     echo "bind * -::*"
     echo 'save ""'
     if [ -n "${REDIS_PASSWORD:-}" ]; then
-        echo "requirepass \"$REDIS_PASSWORD\""
+        printf 'requirepass "%s"\n' "$(printf %s "$REDIS_PASSWORD" | sed 's/[\\"]/\\&/g')"
     else
         echo "protected-mode no"
     fi
