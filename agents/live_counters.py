@@ -7,6 +7,7 @@ import numpy as np
 from agents.generators.contract import WITHOUT_ANSWER
 from agents.live import BITS, COUNTERS, AgentCounts
 from agents.rows import Rows
+from agents.success import Success
 
 _WITHOUT_ANSWER = np.array(WITHOUT_ANSWER)
 # The exponent of 1.0 as a float32, and how far its bits are from being an index.
@@ -16,8 +17,10 @@ _ONE, _SHIFT = 127 << BITS, 23 - BITS
 class LiveCounters:
     """Adds rows as they are read. response: times count from when a request was due (open loop, due times in the log)."""
 
-    def __init__(self, response: bool) -> None:
+    def __init__(self, response: bool, success: Success | None = None) -> None:
+        """success: which answers are successes; by default those with a status from 100 to 399."""
         self.response = response
+        self._success = success or Success()
         self._counts = np.zeros(COUNTERS, dtype=np.int64)
         self._answered = self._failed = self._at_us = 0
 
@@ -26,14 +29,13 @@ class LiveCounters:
         if not len(rows):
             return
         status, times = rows.status, rows.service_us
-        lowest, highest = int(status.min()), int(status.max())
         if self.response and rows.due_us is not None:
             times = times + np.where(rows.start_us > 0, np.maximum(rows.start_us - rows.due_us, 0), 0)
-        if lowest >= 100 and highest < 400:
-            self._answered += len(rows)
+        ok = self._success.of(rows)
+        answered = int(ok.sum())
+        if answered == len(rows):
+            self._answered += answered
         else:
-            ok = (status >= 100) & (status < 400)
-            answered = int(ok.sum())
             self._answered += answered
             # Status 0: h2load lost it at the end of its own warm-up.
             self._failed += int((status != 0).sum()) - answered

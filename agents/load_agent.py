@@ -25,6 +25,7 @@ from agents.records import AgentFacts, Assignment, Ended, GeneratorKind
 from agents.requestlog import LogTail
 from agents.rows import MalformedRow, Rows
 from agents.sampler import Sampler
+from agents.success import Success
 from agents.totals import LiveCounts, counted
 from agents.wire import AgentResult
 
@@ -112,15 +113,15 @@ class LoadAgent:
         end_us = None if task.window_end_us is None else t0_us + task.window_end_us
         until_us = None if task.duration_us is None else t0_us + task.duration_us
         window = Window(t0_us + task.window_start_us, end_us, until_us)
-        schedule = None
+        schedule, success = None, Success(task.requests)
         if task.rate_per_s is not None and task.generator is GeneratorKind.H2LOAD:
-            self._rebuilt = RebuiltSchedule(OpenLoad(task.rate_per_s, task.clients), window)
+            self._rebuilt = RebuiltSchedule(OpenLoad(task.rate_per_s, task.clients), window, success)
         elif task.rate_per_s is not None:
             stream_per_s = task.rate_per_s * task.agents
             even = task.arrivals is Arrivals.EVEN
             schedule = Schedule(task.rate_per_s, stream_per_s, even, t0_us, task.first_due_ns / 1000)
-        self._recorder = Recorder(window, schedule)
-        self.live = LiveCounters(response=schedule is not None)
+        self._recorder = Recorder(window, schedule, task.requests)
+        self.live = LiveCounters(schedule is not None, success)
         self._sampler = Sampler(self.pid, POLL_S)
 
     def follow(self, t0_ns: int, released_late_us: int) -> None:
@@ -239,7 +240,15 @@ class LoadAgent:
         counters = recorder if rebuilt is None else rebuilt
         facts = _with_arrivals(facts, recorder) if rebuilt is None else _with_rebuilt(facts, rebuilt)
         return AgentResult(
-            facts, recorder.service, recorder.series, counters.response, counters.lag, counters.unanswered
+            facts,
+            recorder.service,
+            recorder.series,
+            counters.response,
+            counters.lag,
+            counters.unanswered,
+            recorder.first_byte,
+            recorder.received_bytes,
+            recorder.mix,
         )
 
     def _facts(self, recorder: Recorder) -> AgentFacts:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.arrivals import ArrivalCheck, Schedule
 from agents.generators.contract import WITHOUT_ANSWER
 from agents.histogram import HdrCounts, Ints, index_of
+from agents.mix import MixCounters, RequestCounts
 from agents.occupancy import Occupancy
-from agents.rows import EARLIEST_START_US, Rows
+from agents.records import AssignedRequest
+from agents.rows import EARLIEST_START_US, MalformedRow, Rows
 from agents.series import Series
+from agents.success import Success
 
 OK, HTTP_ERROR, STREAM_FAILED = "ok", "http_error", "stream_failed"
 CLASSES = (OK, HTTP_ERROR, STREAM_FAILED)
@@ -65,10 +70,14 @@ class Recorder:
 
     With a schedule (an open loop whose rows hold due times) response time and send lag are recorded as well. Response time
     is of the same population as service time, the successful answers, and of what was due and never answered, at its age;
-    `unanswered` holds the latter alone.
+    `unanswered` holds the latter alone. first_byte: of successful answers, where the rows hold it; received_bytes: of their
+    bodies, None where they do not.
     """
 
-    def __init__(self, window: Window, schedule: Schedule | None = None) -> None:
+    def __init__(
+        self, window: Window, schedule: Schedule | None = None, requests: Sequence[AssignedRequest] = ()
+    ) -> None:
+        """requests: those of the load. Several are a mix: each has counters of its own."""
         self.window = window
         self.tally = Tally()
         self.service = {name: HdrCounts() for name in CLASSES}
@@ -77,6 +86,11 @@ class Recorder:
         self.lag = None if schedule is None else HdrCounts()
         self.unanswered = None if schedule is None else HdrCounts()
         self.arrivals = None if schedule is None else ArrivalCheck(schedule)
+        self.first_byte = HdrCounts()
+        self.received_bytes: int | None = None
+        self._success = Success(requests)
+        self._requests = len(requests)
+        self._mix = MixCounters(len(requests), schedule is not None) if len(requests) > 1 else None
         until_us = window.observed_until_us
         self._last_ends = np.zeros(0, dtype=np.int64)
         timed = schedule is None and window.end_us is not None and until_us is not None and until_us > window.end_us
@@ -107,7 +121,12 @@ class Recorder:
         tally.never_sent += len(rows) - len(on_the_wire)
         inside = self._inside(on_the_wire, on_the_wire.start_us)
         if len(inside):
-            self._classify(inside.start_us - self.window.start_us, inside.status, inside.service_us)
+            self._classify(inside.start_us - self.window.start_us, inside, self._success.of(inside))
+
+    @property
+    def mix(self) -> dict[int, RequestCounts]:
+        """The counters of each request of a mix, by its number; none for a load with a single request."""
+        return {} if self._mix is None else self._mix.counts()
 
     def drain_us(self, slots: int) -> int:
         """Return how long at the end of a load bound by a count fewer than `slots` requests were left.
@@ -140,6 +159,7 @@ class Recorder:
         assert self.arrivals is not None
         assert self.unanswered is not None
         due, start, status, service = rows.due_us, rows.start_us, rows.status, rows.service_us
+        ok = self._success.of(rows)
         sent = start > 0
         lag = np.where(sent, np.maximum(start - due, 0), 0)
         # What was never sent has its time from when it was due already.
@@ -147,29 +167,48 @@ class Recorder:
         unanswered = np.isin(status, UNANSWERED)
         self.unanswered.record(response[unanswered])
         self.lag.record(lag[sent])
-        self.response.record(response[unanswered | ((status >= 100) & (status < 400))])
+        self.response.record(response[unanswered | ok])
         self.arrivals.add(due, start)
-        self._classify(due - self.window.start_us, status, service)
+        if self._mix is not None:
+            self._mix.add_open(self._numbers(rows), response, ok, unanswered)
+        self._classify(due - self.window.start_us, rows, ok)
 
-    def _classify(self, relative_us: np.ndarray, status: np.ndarray, service: np.ndarray) -> None:
-        tally = self.tally
+    def _numbers(self, rows: Rows) -> Ints:
+        """Return the number of each row's request. Raises MalformedRow for one that the load does not have."""
+        if rows.request is None:
+            raise MalformedRow("request log: its rows have no request numbers, and the load has several requests")
+        if (highest := int(rows.request.max())) >= self._requests:
+            allowed = f"0 to {self._requests - 1}"
+            raise MalformedRow(f"request log: a row is of request {highest}; the load's requests are {allowed}")
+        return rows.request
+
+    def _classify(self, relative_us: Ints, rows: Rows, ok: npt.NDArray[np.bool_]) -> None:
+        tally, status, service = self.tally, rows.status, rows.service_us
         lowest, highest = int(status.min()), int(status.max())
         if lowest == highest:
             tally.statuses[lowest] = tally.statuses.get(lowest, 0) + int(status.size)
         else:
             for code, count in zip(*np.unique(status, return_counts=True), strict=True):
                 tally.statuses[int(code)] = tally.statuses.get(int(code), 0) + int(count)
-        if lowest >= 100 and highest < 400:
+        every = bool(ok.all())
+        self._record_answers(rows if every else rows.where(ok))
+        if self._mix is not None:
+            self._mix.add(self._numbers(rows), status, ok, service, rows.first_byte_us, rows.bytes)
+        if every:
             self._record(OK, relative_us, service)
             return
-        for name, mask in (
-            (OK, (status >= 100) & (status < 400)),
-            (HTTP_ERROR, status >= 400),
-            (STREAM_FAILED, status < 0),
-        ):
+        for name, mask in ((OK, ok), (HTTP_ERROR, (status >= 100) & ~ok), (STREAM_FAILED, status < 0)):
             if mask.any():
                 self._record(name, relative_us[mask], service[mask])
         tally.boundary += int((status == 0).sum())
+
+    def _record_answers(self, rows: Rows) -> None:
+        """Record the first byte and the bytes of successful answers."""
+        if rows.first_byte_us is not None:
+            known = rows.first_byte_us >= 0
+            self.first_byte.record(rows.first_byte_us if known.all() else rows.first_byte_us[known])
+        if rows.bytes is not None:
+            self.received_bytes = (self.received_bytes or 0) + int(np.maximum(rows.bytes, 0).sum())
 
     def _record(self, name: str, relative_us: np.ndarray, service: np.ndarray) -> None:
         index = index_of(service)

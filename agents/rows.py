@@ -25,7 +25,8 @@ class Rows:
     status: HTTP status; below 0 a failure (agents.generators.contract.Failure); 0: headers came in h2load's own warm-up.
     service_us: monotonic µs from send to the end of the response; for a request that was never sent, from when it was due.
     due_us: wall clock when the request was due, 0 in the closed loop. request: index into the load's requests.
-    None for a log that does not hold them (h2load's).
+    first_byte_us: from send to the first byte of the answer, -1 where it is not known. bytes: of the answer's body.
+    None for a log that does not hold them (h2load's holds the first three only).
     """
 
     start_us: npt.NDArray[np.int64]
@@ -33,6 +34,8 @@ class Rows:
     service_us: npt.NDArray[np.int64]
     due_us: npt.NDArray[np.int64] | None = None
     request: npt.NDArray[np.int64] | None = None
+    first_byte_us: npt.NDArray[np.int64] | None = None
+    bytes: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return int(self.start_us.size)
@@ -45,6 +48,8 @@ class Rows:
             self.service_us[mask],
             None if self.due_us is None else self.due_us[mask],
             None if self.request is None else self.request[mask],
+            None if self.first_byte_us is None else self.first_byte_us[mask],
+            None if self.bytes is None else self.bytes[mask],
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.histogram import COUNTERS, HIGHEST_US, NOTHING, SIGNIFICANT_DIGITS, HdrCounts, Sparse
+from agents.mix import MOST_REQUESTS, RequestCounts
 from agents.recorder import CLASSES
 from agents.records import AgentFacts, BadRecord, from_plain, to_plain
 from agents.series import Series
@@ -43,7 +44,9 @@ class BadFrame(ValueError):
 class AgentResult:
     """One agent's facts and counters. response, lag and unanswered are None in the closed loop.
 
-    unanswered: the part of response that is of requests without an answer, at their age.
+    unanswered: the part of response that is of requests without an answer, at their age. first_byte, received_bytes: of
+    successful answers; empty and None where the log does not hold them. mix: the counters of each request of a load with
+    several, by its number.
     """
 
     facts: AgentFacts
@@ -52,6 +55,9 @@ class AgentResult:
     response: HdrCounts | None = None
     lag: HdrCounts | None = None
     unanswered: HdrCounts | None = None
+    first_byte: HdrCounts = field(default_factory=HdrCounts)
+    received_bytes: int | None = None
+    mix: dict[int, RequestCounts] = field(default_factory=dict)
 
 
 def encode(payload: Payload) -> bytes:
@@ -136,9 +142,12 @@ def pack_result(result: AgentResult) -> Payload:
         "facts": to_plain(result.facts),
         "service": {name: _pack_counts(h) for name, h in result.service.items()},
         "series": {name: _pack_series(s) for name, s in result.series.items()},
-        "response": None if result.response is None else _pack_counts(result.response),
-        "lag": None if result.lag is None else _pack_counts(result.lag),
-        "unanswered": None if result.unanswered is None else _pack_counts(result.unanswered),
+        "response": _pack_optional(result.response),
+        "lag": _pack_optional(result.lag),
+        "unanswered": _pack_optional(result.unanswered),
+        **({"first_byte": _pack_counts(result.first_byte)} if result.first_byte.n else {}),
+        **({} if result.received_bytes is None else {"received_bytes": result.received_bytes}),
+        **({"mix": {number: _pack_request(own) for number, own in result.mix.items()}} if result.mix else {}),
     }
 
 
@@ -155,10 +164,14 @@ def unpack_result(payload: Payload) -> AgentResult:
             facts=from_plain(AgentFacts, payload["facts"]),
             service={name: _unpack_counts(h) for name, h in payload["service"].items()},
             series={name: _unpack_series(s) for name, s in payload["series"].items()},
-            response=None if payload["response"] is None else _unpack_counts(payload["response"]),
-            lag=None if payload["lag"] is None else _unpack_counts(payload["lag"]),
+            response=_unpack_optional(payload["response"]),
+            lag=_unpack_optional(payload["lag"]),
             # Not in runs of version 0.1.
-            unanswered=None if payload.get("unanswered") is None else _unpack_counts(payload["unanswered"]),
+            unanswered=_unpack_optional(payload.get("unanswered")),
+            # Only where the generator's log holds them, and where a load has several requests.
+            first_byte=_unpack_optional(payload.get("first_byte")) or HdrCounts(),
+            received_bytes=None if payload.get("received_bytes") is None else _whole(payload["received_bytes"]),
+            mix={_number(key): _unpack_request(own) for key, own in payload.get("mix", {}).items()},
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, BadRecord) as error:
         if isinstance(error, BadFrame):
@@ -246,6 +259,55 @@ def _unpack_counts(packed: Payload) -> HdrCounts:
         raise BadFrame(f"a negative or broken count: {numbers}")
     overflow, low, high, total, squares = numbers
     return HdrCounts(_unpack_sparse(packed["counts"]), overflow, low, high, total, squares)
+
+
+def _pack_optional(h: HdrCounts | None) -> Payload | None:
+    return None if h is None else _pack_counts(h)
+
+
+def _unpack_optional(packed: Payload | None) -> HdrCounts | None:
+    return None if packed is None else _unpack_counts(packed)
+
+
+def _pack_request(own: RequestCounts) -> Payload:
+    return {
+        "service": _pack_counts(own.service),
+        "response": _pack_optional(own.response),
+        "unanswered": _pack_optional(own.unanswered),
+        "first_byte": _pack_optional(own.first_byte if own.first_byte.n else None),
+        "http_error": own.http_error,
+        "failed": own.failed,
+        "statuses": own.statuses,
+        "received_bytes": own.received_bytes,
+    }
+
+
+def _unpack_request(packed: Payload) -> RequestCounts:
+    statuses = packed["statuses"]
+    if {type(status) for status in statuses} - {int}:
+        raise BadFrame("a status that is not a whole number")
+    return RequestCounts(
+        service=_unpack_counts(packed["service"]),
+        response=_unpack_optional(packed["response"]),
+        unanswered=_unpack_optional(packed["unanswered"]),
+        first_byte=_unpack_optional(packed["first_byte"]) or HdrCounts(),
+        http_error=_whole(packed["http_error"]),
+        failed=_whole(packed["failed"]),
+        statuses={status: _whole(count) for status, count in statuses.items()},
+        received_bytes=_whole(packed["received_bytes"]),
+    )
+
+
+def _number(key: Any) -> int:
+    if _whole(key) > MOST_REQUESTS:
+        raise BadFrame(f"a request with the number {key}: they end at {MOST_REQUESTS}")
+    return int(key)
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise BadFrame(f"a count that is not a whole number from 0 on: {str(value)[:40]}")
+    return value
 
 
 def _pack_series(series: Series) -> Payload:

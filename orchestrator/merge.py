@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from agents.histogram import HdrCounts
+from agents.mix import RequestCounts, plus
 from agents.recorder import CLASSES, OK
 from agents.records import AgentFacts
 from agents.series import Series
@@ -24,7 +25,8 @@ class Part:
 class Merged:
     """The counters of a trial: service times by class, the same per second, and response time and send lag (open loop).
 
-    unanswered: the part of response that is of requests without an answer. parts: one for each agent.
+    unanswered: the part of response that is of requests without an answer. first_byte, received_bytes, mix: as in
+    AgentResult. parts: one for each agent.
     """
 
     service: dict[str, HdrCounts] = field(default_factory=lambda: {name: HdrCounts() for name in CLASSES})
@@ -32,6 +34,9 @@ class Merged:
     response: HdrCounts | None = None
     lag: HdrCounts | None = None
     unanswered: HdrCounts | None = None
+    first_byte: HdrCounts = field(default_factory=HdrCounts)
+    received_bytes: int | None = None
+    mix: dict[int, RequestCounts] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
 
     def add(self, result: AgentResult) -> None:
@@ -39,9 +44,15 @@ class Merged:
         for name in CLASSES:
             self.service[name] += result.service[name]
             self.series[name] += result.series[name]
-        self.response = _plus(self.response, result.response)
-        self.lag = _plus(self.lag, result.lag)
-        self.unanswered = _plus(self.unanswered, result.unanswered)
+        self.response = plus(self.response, result.response)
+        self.lag = plus(self.lag, result.lag)
+        self.unanswered = plus(self.unanswered, result.unanswered)
+        self.first_byte += result.first_byte
+        if result.received_bytes is not None:
+            self.received_bytes = (self.received_bytes or 0) + result.received_bytes
+        for number, own in result.mix.items():
+            total = self.mix.setdefault(number, RequestCounts())
+            total += own
         self.parts.append(Part(result.facts, result.service[OK]))
 
 
@@ -52,10 +63,3 @@ def merge(results: Iterable[AgentResult]) -> Merged:
         merged.add(result)
     return merged
 
-
-def _plus(total: HdrCounts | None, part: HdrCounts | None) -> HdrCounts | None:
-    if part is None:
-        return total
-    total = HdrCounts() if total is None else total
-    total += part
-    return total

@@ -20,6 +20,7 @@ from agents.arrivals import BIN_US, LATE_OF_GAP, LATE_US
 from agents.histogram import HdrCounts, Ints
 from agents.recorder import Window
 from agents.rows import Rows
+from agents.success import Success
 
 # h2load's --rps timer ticks no finer than this; a lag up to it is the generator's own granularity.
 TICK_US = 10_000
@@ -88,19 +89,21 @@ def due_times_us(starts_us: Ints, load: OpenLoad, until_us: int) -> Ints:
     return kept
 
 
-def reconstruct(rows: Rows, load: OpenLoad, window: tuple[int, int], observed_until_us: int) -> Scheduled:
+def reconstruct(
+    rows: Rows, load: OpenLoad, window: tuple[int, int], observed_until_us: int, success: Success | None = None
+) -> Scheduled:
     """Match rows with due times and return response time and lag of those due in `window`, [start, end) in µs.
 
     rows: all rows of the run that were sent, in any order; `observed_until_us` is when the last request could still have
-    been seen.
+    been seen. success: which answers are successes.
     """
     order = np.argsort(rows.start_us, kind="stable")
-    start, service, status = rows.start_us[order], rows.service_us[order], rows.status[order]
+    start, service = rows.start_us[order], rows.service_us[order]
     due = due_times_us(start, load, max(window[1], int(start[-1]) + 1))
     lag = np.maximum(start - due[: start.size], 0)
     inside = (due >= window[0]) & (due < window[1])
     seen = inside[: start.size]
-    answered = seen & (status >= 100) & (status < 400)
+    answered = seen & (success or Success()).of(rows)[order]
     response, unanswered, lags = HdrCounts(), HdrCounts(), HdrCounts()
     response.record(lag[answered] + service[answered])
     lags.record(lag[seen])
@@ -142,8 +145,8 @@ def largest_burst(starts_us: Ints) -> int:
 class RebuiltSchedule:
     """Keeps every row of an open loop by h2load, since its schedule can only be rebuilt from all of them: 24 bytes each."""
 
-    def __init__(self, load: OpenLoad, window: Window) -> None:
-        self._load, self._window = load, window
+    def __init__(self, load: OpenLoad, window: Window, success: Success | None = None) -> None:
+        self._load, self._window, self._success = load, window, success
         self._chunks: list[Rows] = []
 
     def add(self, rows: Rows) -> None:
@@ -160,4 +163,5 @@ class RebuiltSchedule:
             np.concatenate([rows.status for rows in self._chunks]),
             np.concatenate([rows.service_us for rows in self._chunks]),
         )
-        return reconstruct(rows, self._load, (window.start_us, window.end_us), max(last_end_us, window.end_us))
+        until_us = max(last_end_us, window.end_us)
+        return reconstruct(rows, self._load, (window.start_us, window.end_us), until_us, self._success)
