@@ -62,4 +62,3 @@ def merge(results: Iterable[AgentResult]) -> Merged:
     for result in results:
         merged.add(result)
     return merged
-

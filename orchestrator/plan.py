@@ -14,7 +14,7 @@ from agents.generators.contract import PLACEHOLDER, Arrivals, DataOrder, Model, 
 from agents.records import AssignedData, Assignment, GeneratorKind
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, PlannedRequest, Traffic
-from orchestrator.slo import TIMES, Term
+from orchestrator.slo import Term, time_limits_us
 from orchestrator.spec.agents import AgentCount, agents_for
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.loads import Load, Program
@@ -122,7 +122,7 @@ def make_case(
     seed: the campaign's, for arrivals at random. objectives: those of the case; h2load needs connections for answers that
     take as long as they allow.
     """
-    limits_us = sorted({round(term.limit) for term in objectives if term.metric in TIMES})
+    limits_us = time_limits_us(objectives)
     generator = choose(load, agents.used)
     return Case(
         name=f"{target_name}/{load_name}",

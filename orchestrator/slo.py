@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -20,11 +21,13 @@ class Metric(StrEnum):
     MAX = "max"
     ERRORS = "errors"
     THROUGHPUT = "throughput"
+    SLOWER = "slower"
+    TRANSFER = "transfer"
 
     @property
     def label(self) -> str:
         """The name as people write it: p99.9, not p999."""
-        return "p99.9" if self is Metric.P999 else str(self)
+        return {Metric.P999: "p99.9", Metric.SLOWER: "slower than"}.get(self, str(self))
 
 
 class TimeName(StrEnum):
@@ -32,9 +35,12 @@ class TimeName(StrEnum):
 
     SERVICE = "service"
     RESPONSE = "response"
+    FIRST_BYTE = "first byte"
 
 
 ERRORS, THROUGHPUT = Metric.ERRORS, Metric.THROUGHPUT
+# What more load improves, so that no search can be for them.
+RATES = (Metric.THROUGHPUT, Metric.TRANSFER)
 QUANTILES = {Metric.P50: 0.5, Metric.P90: 0.9, Metric.P95: 0.95, Metric.P99: 0.99, Metric.P999: 0.999}
 # Every time that a trial and a case have, by name. No other module lists them.
 TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
@@ -45,6 +51,7 @@ NAMED_TIME = r"(?:(service|response)(?:\s+time)?\s+)?"
 NUMBER = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?"
 # Longer values are shortened in messages.
 MOST_CHARACTERS = 60
+_NAMED = re.compile(r"\s*\[(.+)\]\s*([^\]]*)", re.DOTALL)
 _SHARE = re.compile(rf"\s*({NUMBER})\s*%\s*")
 
 
@@ -52,8 +59,9 @@ _SHARE = re.compile(rf"\s*({NUMBER})\s*%\s*")
 class Term:
     """One condition on a case.
 
-    limit: µs for times, a share for errors, requests per second for throughput. text: as written. time: the one that
-    the text names, if it names one.
+    limit: µs for times, a share for errors and for requests slower than than_us, requests per second for throughput, bytes
+    per second for transfer. text: as written. time: the one that the text names, if it names one. request: the name of the
+    request of the mix that it is about; None for all.
     """
 
     text: str
@@ -61,12 +69,48 @@ class Term:
     at_most: bool
     limit: float
     time: TimeName | None = None
+    request: str | None = None
+    than_us: int | None = None
+
+    @property
+    def time_limit_us(self) -> int | None:
+        """How long an answer may take; None for a term that is not about times."""
+        return round(self.limit) if self.metric in TIMES else self.than_us
+
+    @property
+    def allowed_share(self) -> float | None:
+        """The share of the requests that may miss the limit: of a percentile, of errors, of slow requests; else None."""
+        if self.metric in QUANTILES:
+            return 1 - QUANTILES[self.metric]
+        return self.limit if self.metric in (Metric.ERRORS, Metric.SLOWER) else None
 
     def met_by(self, value: float | None) -> bool:
         """Return whether a value meets the condition. An unknown value does not."""
         if value is None:
             return False
         return value < self.limit if self.at_most else value > self.limit
+
+
+def split_terms(text: str) -> list[str]:
+    """Return the terms of an objective, which commas separate; those in the name of a request do not."""
+    parts, depth, start = [], 0, 0
+    for i, character in enumerate(text):
+        depth += {"[": 1, "]": -1}.get(character, 0)
+        if character == "," and depth <= 0:
+            parts.append(text[start:i])
+            start = i + 1
+    return [*parts, text[start:]]
+
+
+def split_request(text: str) -> tuple[str | None, str]:
+    """Return the name of the request that a term begins with, in brackets, and the rest; None where it names none."""
+    match = _NAMED.match(text)
+    return (match[1].strip(), match[2]) if match else (None, text)
+
+
+def time_limits_us(terms: Sequence[Term]) -> list[int]:
+    """Return every limit on a time that the terms have, in µs, in order."""
+    return sorted({limit for term in terms if (limit := term.time_limit_us) is not None})
 
 
 def rate_text(per_s: float | None) -> str:

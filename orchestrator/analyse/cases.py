@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from agents.generators.contract import Model
 from agents.wire import AgentResult
 from orchestrator.analyse import compare as comparing
-from orchestrator.analyse import objectives, verdict
+from orchestrator.analyse import mix, objectives, verdict
+from orchestrator.analyse.estimates import added, intervals, slower_shares
 from orchestrator.analyse.findings import across, find
 from orchestrator.analyse.metrics import evaluate
 from orchestrator.analyse.precision import Precision
@@ -20,7 +19,6 @@ from orchestrator.analyse.statistics import geometric_mean
 from orchestrator.facts import Case, TrialFacts
 from orchestrator.merge import Merged, merge
 from orchestrator.result import (
-    CaseEndpoint,
     CaseFinding,
     CaseResult,
     Finding,
@@ -36,10 +34,7 @@ from orchestrator.result import (
     Verdict,
     worst,
 )
-from orchestrator.slo import TIMES, Metric, Term
-
-# The key of a count: a status as text, or a bucket.
-K = TypeVar("K", str, int)
+from orchestrator.slo import Metric, Term
 
 # A case with more requests is named after its first URL.
 MOST_URLS = 20
@@ -93,10 +88,10 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         used=len(used),
         verdict=worst([verdict.of_case(trials, required), verdict.of_findings(changed)]),
         throughput_per_s=geometric_mean([m.throughput_per_s for m in shown]),
-        service_time_us=_intervals([m.service_time_us for m in shown]),
-        response_time_us=_intervals([m.response_time_us or {} for m in shown]) if case.model == Model.OPEN else None,
-        objective_time_us=_intervals([m.objective_time_us for m in shown]),
-        objective_service_time_us=_intervals([m.objective_service_time_us for m in shown])
+        service_time_us=intervals([m.service_time_us for m in shown]),
+        response_time_us=intervals([m.response_time_us or {} for m in shown]) if case.model == Model.OPEN else None,
+        objective_time_us=intervals([m.objective_time_us for m in shown]),
+        objective_service_time_us=intervals([m.objective_service_time_us for m in shown])
         if case.model == Model.OPEN
         else {},
         beyond=sorted({name for m in shown for name in m.beyond}),
@@ -106,17 +101,24 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         clock_bound_us=max(
             (clock.before.half_width_ns // 1000 for t in trials for clock in t.facts.clocks), default=None
         ),
-        endpoints=_endpoints(shown),
+        mix=mix.over_trials([m.mix for m in shown], [t.metrics.mix for t in trials if t.metrics is not None]),
         findings=_findings(trials, changed),
         planned=case,
         urls=list(
             dict.fromkeys(url for t in trials for a in t.facts.agents if a.url for url in _urls(t.facts.case, a.url))
         ),
-        statuses=_added([t.metrics.statuses for t in trials if t.metrics is not None]),
+        statuses=added([t.metrics.statuses for t in trials if t.metrics is not None]),
         service_time_longest_us=_longest([m.service_time_us for m in shown]),
         response_time_longest_us=_longest([m.response_time_us or {} for m in shown]),
-        service_time_shape=_added([m.service_time_shape for m in shown]),
-        response_time_shape=_added([m.response_time_shape for m in shown]),
+        service_time_shape=added([m.service_time_shape for m in shown]),
+        response_time_shape=added([m.response_time_shape for m in shown]),
+        first_byte_us=intervals([m.first_byte_us or {} for m in shown])
+        if any(m.first_byte_us for m in shown)
+        else None,
+        received_bytes_per_s=_received(shown),
+        body_bytes=_body_bytes(shown),
+        objective_first_byte_us=intervals([m.objective_first_byte_us for m in shown]),
+        slower_share=slower_shares(shown),
         load_lost=max((t.facts.degraded.share for t in used if t.facts.degraded is not None), default=None),
     )
 
@@ -135,17 +137,22 @@ def counted(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in left if trial.is_whole] or left
 
 
+def _received(trials: Sequence[Metrics]) -> Interval | None:
+    """Return the bytes of bodies per second; None where a trial does not know them, or no answer had a body."""
+    known = [m.received_bytes_per_s for m in trials if m.received_bytes_per_s is not None]
+    return geometric_mean(known) if len(known) == len(trials) else None
+
+
+def _body_bytes(trials: Sequence[Metrics]) -> float | None:
+    """Return the mean length of the bodies of successful answers."""
+    known = [(m.received_bytes, m.requests.ok) for m in trials if m.received_bytes is not None]
+    answers = sum(ok for _, ok in known)
+    return sum(received for received, _ in known) / answers if answers else None
+
+
 def _longest(trials: Sequence[Times]) -> float | None:
     """Return the longest time of one request; None where no trial knows it."""
     return max((longest for times in trials if (longest := times.get(Metric.MAX)) is not None), default=None)
-
-
-def _added(counts: Iterable[Mapping[K, int]]) -> dict[K, int]:
-    """Add up counts by key, the keys in order."""
-    total: Counter[K] = Counter()
-    for each in counts:
-        total.update(each)
-    return dict(sorted(total.items()))
 
 
 def _skew(metrics: Metrics) -> int | None:
@@ -160,29 +167,6 @@ def _urls(case: Case, url: str) -> list[str]:
         return [url]
     parts = urlsplit(url)
     return [f"{parts.scheme}://{parts.netloc}{request.path}" for request in case.mix] or [url]
-
-
-def _endpoints(metrics: list[Metrics]) -> list[CaseEndpoint]:
-    paths = list(dict.fromkeys(endpoint.path for m in metrics for endpoint in m.endpoints))
-    combined = []
-    for path in paths:
-        own = [endpoint for m in metrics for endpoint in m.endpoints if endpoint.path == path]
-        rates = geometric_mean([endpoint.throughput_per_s for endpoint in own])
-        combined.append(CaseEndpoint(path, rates, _intervals([endpoint.service_time_us for endpoint in own])))
-    return combined
-
-
-def _intervals(trials: list[Times]) -> dict[str, Interval | None]:
-    """Return an interval per time.
-
-    None if one trial withheld it, because the others may differ from it.
-    """
-    intervals: dict[str, Interval | None] = {}
-    for name in TIMES:
-        values = [times.get(name) for times in trials]
-        present = [value for value in values if value is not None]
-        intervals[str(name)] = geometric_mean(present) if present and len(present) == len(values) else None
-    return intervals
 
 
 def _total(requests: list[Requests]) -> Requests:

@@ -6,10 +6,11 @@ The server then got another load than the one that was asked for: a pause and a 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agents.records import GeneratorKind
 from orchestrator.analyse.backlog import due_of, left_behind
-from orchestrator.analyse.evidence import measured, must_keep_up
+from orchestrator.analyse.evidence import measured, must_keep_up, subject_of
 from orchestrator.result import FindingCode, Metrics, Trial
 from orchestrator.slo import ERRORS, QUANTILES, Metric, Term
 
@@ -40,7 +41,7 @@ def explained_by_lateness(trial: Trial, terms: Sequence[Term]) -> bool:
         return often and excess <= 2 * _late(trial)
     return all(
         _errors_explained(trial, metrics, term, often)
-        if term.metric == ERRORS
+        if term.metric in (ERRORS, Metric.SLOWER)
         else _time_explained(metrics, term, often)
         for term in missed
     )
@@ -66,20 +67,27 @@ def _time_explained(metrics: Metrics, term: Term, often: bool) -> bool:
     allowed = 1 - QUANTILES.get(term.metric, 1.0)
     most = max(EXPLAINED * allowed, 0.0011)
     lower = [metric for metric, q in QUANTILES.items() if allowed < 1 - q <= most]
-    return any(term.met_by(measured(metrics, Term("", metric, True, term.limit))) for metric in lower)
+    return any(term.met_by(measured(metrics, replace(term, metric=metric))) for metric in lower)
 
 
 def _errors_explained(trial: Trial, metrics: Metrics, term: Term, often: bool) -> bool:
-    """Return whether bunches of late requests met a limit of admission.
+    """Return whether bunches of late requests met a limit of admission, or are those that were too slow.
 
     There are as many late requests as errors too many. Where few were late, there are few enough errors without
     the worst seconds as well: beyond its limit a server refuses requests in every second.
     """
-    requests = metrics.requests
-    if requests.unsuccessful - term.limit * (requests.ok + requests.unsuccessful) > _late(trial):
+    subject = subject_of(metrics, term)
+    if subject is None:
+        return False
+    requests = subject.requests
+    slow = subject.slower.get(term.than_us or 0, 0) if term.metric is Metric.SLOWER else 0
+    if slow + requests.unsuccessful - term.limit * (requests.ok + requests.unsuccessful) > _late(trial):
         return False
     if often:
         return True
+    if term.request is not None or term.metric is Metric.SLOWER:
+        # There are no counts over time of one request, nor of slow ones.
+        return False
     rows = [[count or 0.0 for count in row[1:4]] for row in metrics.series]
     kept = sorted(rows, key=lambda row: row[1] + row[2])[:-SPOILED_SECONDS]
     total, errors = sum(map(sum, kept)), sum(row[1] + row[2] for row in kept)

@@ -3,37 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from urllib.parse import urlsplit
 
 import numpy as np
 
 from agents.cgroup import Counters
 from agents.histogram import (
-    HIGHEST_US,
     LOWEST_US,
     HdrCounts,
     Sparse,
     highest_equivalent_us,
     highest_us,
-    index_of,
     rank_of,
 )
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
 from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState
+from orchestrator.analyse import mix
+from orchestrator.analyse.percentiles import judged, shown_quantile, successes, times
 from orchestrator.facts import TrialFacts
 from orchestrator.merge import Merged, Part
 from orchestrator.result import (
-    QUANTILES,
     SHAPE_PER_DECADE,
     AgentLine,
-    Endpoint,
     Metrics,
     Requests,
     ServerCost,
     Shape,
-    Times,
 )
-from orchestrator.slo import Metric
 
 
 def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
@@ -42,30 +37,50 @@ def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
     ok = merged.service[OK]
     requests = count_requests(facts, merged)
     tail = tail_of(ok)
-    answered = successes(merged)
-    judged, beyond = objective_times(answered, requests)
+    response, first_byte = merged.response, merged.first_byte
+    found = judged(facts.case, requests, ok, response, merged.unanswered, first_byte)
+    received = received_bytes(facts, merged)
     return Metrics(
         throughput_per_s=ok.n / window_s if window_s > 0 else 0.0,
         window_s=window_s,
         requests=requests,
         statuses=statuses(facts.agents),
         service_time_us=times(ok),
-        response_time_us=None if merged.response is None else times(merged.response),
+        response_time_us=None if response is None else times(response),
         send_lag_us=None if merged.lag is None else times(merged.lag),
         lower_bound_from=lower_bound_from(facts, merged),
         server=cost_of(facts, requests, window_s),
-        endpoints=endpoints(merged.parts, window_s),
+        mix=mix.figures(facts, merged, window_s),
         agents=[agent_line(facts, part, tail, window_s) for part in merged.parts],
         series_interval_s=merged.series[OK].interval_s,
         series=per_interval(merged),
         concurrency=concurrency(facts, merged, window_s),
-        objective_time_us=judged,
-        objective_service_time_us={} if merged.response is None else objective_times(ok, requests)[0],
-        beyond=beyond,
-        slower={limit_us: at_least(answered, limit_us) for limit_us in facts.case.time_limits_us},
+        objective_time_us=found.time_us,
+        objective_service_time_us=found.service_time_us,
+        beyond=found.beyond,
+        slower=found.slower,
         service_time_shape=shape(ok),
-        response_time_shape={} if merged.response is None else shape(answered),
+        response_time_shape={} if response is None else shape(successes(ok, response, merged.unanswered)),
+        first_byte_us=times(first_byte) if first_byte.n else None,
+        received_bytes=received,
+        received_bytes_per_s=received / window_s if received is not None and window_s > 0 else None,
+        objective_first_byte_us=found.first_byte_us,
+        first_byte_slower=found.first_byte_slower,
     )
+
+
+def received_bytes(facts: TrialFacts, merged: Merged) -> int | None:
+    """Return the bytes of the bodies of the successful answers in the window; None where they are not known.
+
+    h2load says how many bytes it received in all, warm-up and errors included: then the mean of all answers counts.
+    """
+    if merged.received_bytes is not None:
+        return merged.received_bytes
+    agents = [agent for agent in facts.agents if agent.body_bytes is not None and agent.done]
+    answers = sum(agent.done or 0 for agent in agents)
+    if not answers or len(agents) < sum(agent.rows > 0 for agent in facts.agents):
+        return None
+    return round(merged.service[OK].n * sum(agent.body_bytes or 0 for agent in agents) / answers)
 
 
 def concurrency(facts: TrialFacts, merged: Merged, window_s: float) -> float | None:
@@ -107,46 +122,6 @@ def not_logged(agent: AgentFacts) -> int:
     return (agent.missing or 0) if agent.generator == GeneratorKind.H2LOAD else 0
 
 
-def successes(merged: Merged) -> HdrCounts:
-    """Return the times of the successful answers: response time in the open loop, service time in the closed loop."""
-    if merged.response is None:
-        return merged.service[OK]
-    return merged.response if merged.unanswered is None else merged.response.without(merged.unanswered)
-
-
-def objective_times(answered: HdrCounts, requests: Requests) -> tuple[Times, list[str]]:
-    """Return the percentiles that objectives are judged by, in µs, and the names of those that have no value.
-
-    A request without a successful answer counts as slower than any limit, so that failing fast never makes a percentile
-    better. A percentile that falls on such a request has no value: no limit is met. None: withheld, as in times().
-    """
-    total = answered.n + requests.unsuccessful
-    values: Times = {}
-    beyond: list[str] = []
-    for name, q in QUANTILES.items():
-        rank = rank_of(q, total)
-        values[name] = None
-        if total and rank > answered.n:
-            beyond.append(name)
-        elif total * (1 - q) >= 10 - 1e-9:
-            values[name] = float(answered.value_at(rank))
-    values[Metric.MAX] = float(answered.maximum_us) if answered.n else None
-    values[Metric.MEAN] = answered.mean_us() if answered.n else None
-    if requests.unsuccessful:
-        beyond.append(Metric.MAX)
-    return values, beyond
-
-
-def at_least(h: HdrCounts, limit_us: int) -> int:
-    """Return how many values do not meet a limit: those of which a percentile, as value_at() gives it, is not below it."""
-    if h.n == 0 or h.maximum_us < limit_us:
-        return 0
-    if limit_us > HIGHEST_US:
-        return h.overflow
-    first = int(index_of(np.array([limit_us], dtype=np.int64))[0])
-    return int(h.counts[first:].sum()) + h.overflow
-
-
 def statuses(agents: list[AgentFacts]) -> dict[str, int]:
     """Add up the requests of the window by HTTP status."""
     total: dict[str, int] = {}
@@ -177,18 +152,6 @@ def censored(agent: AgentFacts) -> int:
     return free if missing is None else max(0, min(free, missing))
 
 
-def times(h: HdrCounts) -> Times:
-    """Return percentiles with at least 10/(1-q) requests behind them, exact maximum and mean; µs."""
-    n = h.n
-    values: Times = {}
-    for name, q in QUANTILES.items():
-        shown = _shown_quantile(h, q)
-        values[str(name)] = None if shown is None else float(shown)
-    values[Metric.MAX] = float(h.maximum_us) if n else None
-    values[Metric.MEAN] = h.mean_us() if n else None
-    return values
-
-
 def shape(h: HdrCounts) -> Shape:
     """Return how times are distributed, in buckets of equal width on a logarithmic axis."""
     sparse = h.sparse
@@ -198,11 +161,6 @@ def shape(h: HdrCounts) -> Shape:
     for bucket, count in zip(buckets.tolist(), sparse.count.tolist(), strict=True):
         counts[bucket] = counts.get(bucket, 0) + count
     return counts
-
-
-def _shown_quantile(h: HdrCounts, q: float) -> int | None:
-    """Return a quantile in µs; None with fewer than 10/(1-q) requests behind it."""
-    return h.quantile_us(q) if h.n * (1 - q) >= 10 - 1e-9 else None
 
 
 def lower_bound_from(facts: TrialFacts, merged: Merged) -> float | None:
@@ -259,25 +217,6 @@ def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCo
     )
 
 
-def endpoints(parts: list[Part], window_s: float) -> list[Endpoint]:
-    """Return the merged numbers of each path, where the agents drive more than one."""
-    if len({part.facts.url for part in parts}) < 2:
-        return []
-    by_path: dict[str, HdrCounts] = {}
-    for part in parts:
-        own = by_path.setdefault(_path(part.facts.url), HdrCounts())
-        own += part.ok
-    if len(by_path) < 2:
-        return []
-    rates = {path: own.n / window_s if window_s > 0 else 0.0 for path, own in by_path.items()}
-    return [Endpoint(path, own.n, rates[path], times(own)) for path, own in by_path.items()]
-
-
-def _path(url: str) -> str:
-    parts = urlsplit(url)
-    return parts.path + (f"?{parts.query}" if parts.query else "")
-
-
 def tail_of(merged_ok: HdrCounts) -> tuple[int, float] | None:
     """Return the merged p99 in µs and how many requests are above it; None with fewer than 1,000 requests."""
     if merged_ok.n < 1000:
@@ -300,8 +239,8 @@ def agent_line(facts: TrialFacts, part: Part, tail: tuple[int, float] | None, wi
         agent=agent.agent,
         requests=own.n,
         throughput_per_s=own.n / window_s if window_s > 0 else 0.0,
-        p50_us=_shown_quantile(own, 0.5),
-        p99_us=_shown_quantile(own, 0.99),
+        p50_us=shown_quantile(own, 0.5),
+        p99_us=shown_quantile(own, 0.99),
         start_skew_us=skew,
         cpu_busiest=agent.cpu_busiest,
         share_of_tail=share,

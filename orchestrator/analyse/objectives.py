@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from orchestrator.analyse import people
 from orchestrator.result import (
+    CaseRequest,
     CaseResult,
     GateState,
     Interval,
@@ -24,7 +25,14 @@ from orchestrator.slo import ERRORS, QUANTILES, THROUGHPUT, TIMES, Metric, Term,
 INVALID = "the result is INVALID"
 NO_RESPONSE_TIME = "a closed loop has no response time"
 NO_ANSWERS = "no request was answered"
+NO_NUMBERS = "this request has no numbers of its own"
+NO_FIRST_BYTE = "this generator does not report the first byte of every answer: use generator: paced"
+NO_BYTES = "this generator does not report the bytes it received: use generator: paced"
 TOO_FEW = "too few requests for this percentile"
+
+
+# What a term is about: all requests of a case, or one of its mix.
+Subject = CaseResult | CaseRequest
 
 
 def objectives(case: CaseResult, terms: Sequence[Term]) -> list[Objective]:
@@ -46,26 +54,39 @@ class _Found:
 
 
 def _judged(case: CaseResult, term: Term) -> Objective:
-    found, time = _found(case, term), time_of(case, term)
-    passed = found.state is GateState.PASSED
-    return Objective(term.text, term.metric, term.limit, found.measured, passed, found.reason, found.state, time)
+    subject = subject_of(case, term)
+    found = _Found(GateState.NOT_JUDGED, None, NO_NUMBERS) if subject is None else _found(case, subject, term)
+    passed, time = found.state is GateState.PASSED, time_of(case, term)
+    return Objective(
+        term.text, term.metric, term.limit, found.measured, passed, found.reason, found.state, time, term.request
+    )
 
 
-def _found(case: CaseResult, term: Term) -> _Found:
-    value = measured(case, term)
-    if term.time == TimeName.RESPONSE and case.response_time_us is None:
+def subject_of(case: CaseResult, term: Term) -> Subject | None:
+    """Return what a term is about; None for a request that has no numbers of its own."""
+    if term.request is None:
+        return case
+    return next((request for request in case.mix if request.name == term.request), None)
+
+
+def _found(case: CaseResult, subject: Subject, term: Term) -> _Found:
+    value = measured(subject, term)
+    if term.time == TimeName.RESPONSE and subject.response_time_us is None:
         return _Found(GateState.NOT_JUDGED, None, NO_RESPONSE_TIME)
-    if term.metric in case.beyond:
-        return _Found(
-            GateState.FAILED, None, f"{people.percent(case.requests.error_share)} of requests had no successful answer"
-        )
+    if term.metric in subject.beyond:
+        share = people.percent(subject.requests.error_share)
+        return _Found(GateState.FAILED, None, f"{share} of requests had no successful answer")
     if case.verdict is Verdict.INVALID:
         return _Found(GateState.NOT_JUDGED, value, INVALID)
     if case.load_lost is not None:
         return _Found(GateState.NOT_JUDGED, value, f"{people.percent(case.load_lost)} of the load was lost")
     if value is not None:
         return _Found(state_of(value, term), value)
-    return _from_others(case, term)
+    if term.time is TimeName.FIRST_BYTE and not any(subject.objective_first_byte_us.values()) and subject.requests.ok:
+        return _Found(GateState.NOT_JUDGED, None, NO_FIRST_BYTE)
+    if term.metric is Metric.TRANSFER and subject.requests.ok:
+        return _Found(GateState.NOT_JUDGED, None, NO_BYTES)
+    return _from_others(subject, term)
 
 
 def state_of(value: Interval, term: Term) -> GateState:
@@ -79,7 +100,7 @@ def state_of(value: Interval, term: Term) -> GateState:
     return GateState.UNDECIDED if best is not None and term.met_by(best) else GateState.FAILED
 
 
-def _from_others(case: CaseResult, term: Term) -> _Found:
+def _from_others(case: Subject, term: Term) -> _Found:
     """Judge a percentile that was withheld by times that bound it: lower percentiles, and the maximum."""
     own = QUANTILES.get(term.metric)
     if own is None:
@@ -99,7 +120,7 @@ def _from_others(case: CaseResult, term: Term) -> _Found:
     return _Found(GateState.NOT_JUDGED, None, TOO_FEW if case.requests.ok else NO_ANSWERS)
 
 
-def _may_be_censored(case: CaseResult, quantile: float) -> bool:
+def _may_be_censored(case: Subject, quantile: float) -> bool:
     """Return whether a quantile may fall on a request that had not ended when the observation did."""
     r = case.requests
     return r.censored > (1 - quantile) * (r.ok + r.unsuccessful + r.censored)
@@ -109,18 +130,24 @@ def _bound(metric: Metric, value: Interval) -> str:
     return f"{'the maximum' if metric is Metric.MAX else metric.label} of {people.milliseconds(value.estimate)}"
 
 
-def measured(case: CaseResult, term: Term) -> Interval | None:
+def measured(case: Subject, term: Term) -> Interval | None:
     """Return what a term is about; None if it was withheld, not measured, or falls on a request that failed."""
     if term.metric == ERRORS:
         share = case.requests.error_share
         return None if share is None else Interval(share, None, None)
+    if term.metric is Metric.SLOWER:
+        return None if term.than_us is None else case.slower_share.get(term.than_us)
+    if term.metric is Metric.TRANSFER:
+        return case.received_bytes_per_s
     return case.throughput_per_s if term.metric == THROUGHPUT else _value(case, term, term.metric)
 
 
-def _value(case: CaseResult, term: Term, metric: Metric) -> Interval | None:
+def _value(case: Subject, term: Term, metric: Metric) -> Interval | None:
     """Return a time as the term judges it."""
     if metric in case.beyond:
         return None
+    if term.time is TimeName.FIRST_BYTE:
+        return case.objective_first_byte_us.get(metric)
     if case.response_time_us is not None and time_of(case, term) is Time.SERVICE:
         return case.objective_service_time_us.get(metric)
     if time_of(case, term) is Time.RESPONSE and case.response_time_us is None:
@@ -128,16 +155,19 @@ def _value(case: CaseResult, term: Term, metric: Metric) -> Interval | None:
     return case.objective_time_us.get(metric) or interval_of(case, metric)
 
 
-def time_of(case: CaseResult, term: Term) -> Time | None:
+_TIMES = {TimeName.SERVICE: Time.SERVICE, TimeName.RESPONSE: Time.RESPONSE, TimeName.FIRST_BYTE: Time.FIRST_BYTE}
+
+
+def time_of(case: Subject, term: Term) -> Time | None:
     """Return which time a term is about; None for throughput and errors."""
     if term.metric not in TIMES:
         return None
     if term.time is not None:
-        return Time.SERVICE if term.time == TimeName.SERVICE else Time.RESPONSE
+        return _TIMES[term.time]
     return Time.SERVICE if case.response_time_us is None else Time.RESPONSE
 
 
-def interval_of(case: CaseResult, metric: Metric) -> Interval | None:
+def interval_of(case: Subject, metric: Metric) -> Interval | None:
     """Return throughput or a time of a case by name: response time in the open loop."""
     if metric == THROUGHPUT:
         return case.throughput_per_s

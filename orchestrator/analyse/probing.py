@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from orchestrator.analyse.backlog import answered_per_s, due_of, growth
 from orchestrator.analyse.bottleneck import ENDED, MEMORY, cpu_full
-from orchestrator.analyse.evidence import evidence, measured, must_keep_up
+from orchestrator.analyse.evidence import evidence, measured, must_keep_up, subject_of
 from orchestrator.analyse.lateness import explained_by_lateness
 from orchestrator.result import FindingCode, Metrics, Severity, Trial, Verdict
 from orchestrator.search.records import Answer, Kind, LimitedBy
-from orchestrator.slo import ERRORS, QUANTILES, TIMES, Metric, Term
+from orchestrator.slo import ERRORS, QUANTILES, Metric, Term, TimeName
 
 NO_ANSWER_TERM = "answers"
 RECOVERED_TERM = "recovers"
@@ -108,7 +108,7 @@ class ProbeJudge:
         if limited_by is not None or spoiled or trial.facts.case.load == Kind.REFERENCE:
             return Answer(passed, limited_by)
         # Evidence is of shares: it does not show that a maximum or a mean was missed.
-        others = {term.text for term in self._terms if term.metric not in (*QUANTILES, ERRORS)}
+        others = {term.text for term in self._terms if term.allowed_share is None}
         return Answer(passed, None, None if others & set(failed) else evidence(trial, self._terms))
 
     def _learn(self, trial: Trial) -> None:
@@ -158,18 +158,27 @@ class ProbeJudge:
 
     def _slow_or_refused(self, metrics: Metrics) -> bool:
         """Return whether the answers alone, from when they were sent, miss an objective."""
-        if any(_too_slow(metrics, term) for term in self._terms if term.metric in TIMES):
-            return True
-        answered = metrics.requests.ok + metrics.requests.http_error
-        refused = metrics.requests.http_error / answered if answered else 0.0
-        return any(refused >= term.limit for term in self._terms if term.metric == ERRORS)
+        return any(_too_slow(metrics, term) or _refused(metrics, term) for term in self._terms)
 
 
 def _too_slow(metrics: Metrics, term: Term) -> bool:
     """Return whether a service time misses a limit. Where a percentile is withheld, a lower one may show it."""
-    own = QUANTILES.get(term.metric)
-    names = [term.metric] if own is None else [metric for metric, q in QUANTILES.items() if q <= own]
-    return any((metrics.service_time_us.get(name) or 0.0) >= term.limit for name in names)
+    subject, limit_us, allowed = subject_of(metrics, term), term.time_limit_us, term.allowed_share
+    if subject is None or limit_us is None:
+        return False
+    first_byte = term.time is TimeName.FIRST_BYTE
+    times = (subject.first_byte_us or {}) if first_byte else subject.service_time_us
+    names = [term.metric] if allowed is None else [metric for metric, q in QUANTILES.items() if q <= 1 - allowed]
+    return any((times.get(name) or 0.0) >= limit_us for name in names)
+
+
+def _refused(metrics: Metrics, term: Term) -> bool:
+    """Return whether the share of answers that are HTTP errors misses a limit of errors."""
+    subject = subject_of(metrics, term)
+    if subject is None or term.metric != ERRORS:
+        return False
+    answered = subject.requests.ok + subject.requests.http_error
+    return answered > 0 and subject.requests.http_error / answered >= term.limit
 
 
 def _typical_us(metrics: Metrics) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from agents.records import GeneratorKind
 from orchestrator.result import Trial
 from orchestrator.search.records import Answer, LimitedBy
-from orchestrator.slo import TIMES, Metric, Term
+from orchestrator.slo import Metric, Term, time_limits_us
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.loads import Load
 
@@ -28,7 +28,7 @@ class Connections:
 
     def __init__(self, terms: Sequence[Term], most: int, agents: int, streams: int) -> None:
         """Start without a trial. most: what the load allows, over all agents. streams: on each connection."""
-        self._slowest_us = max((term.limit for term in terms if term.metric in TIMES), default=0.0)
+        self._slowest_us = float(max(time_limits_us(terms), default=0))
         self._most, self._agents, self._streams = most, agents, streams
         self._first_us = 0.0
         self._usual_us: float | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from orchestrator.analyse.capacity import (
     LONGEST_S,
     MOST_CONNECTIONS,
@@ -20,10 +22,11 @@ from orchestrator.plan import make_case
 from orchestrator.result import QUANTILES, Probe, Saturation, Trial
 from orchestrator.search.engine import Search
 from orchestrator.search.records import Answer, Ask, Kind
-from orchestrator.slo import TIMES, Term
+from orchestrator.slo import Metric, Term, time_limits_us
 from orchestrator.spec.agents import AgentCount
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign, Saturate
+from orchestrator.spec.requests import names_of
 from orchestrator.spec.slo import terms
 
 ESTIMATE_US = 3_000_000
@@ -55,7 +58,7 @@ def wanted_of(campaign: Campaign) -> Wanted:
         asked.slo,
         objectives,
         asked.precision,
-        requests_needed(objectives),
+        requests_needed(objectives, shares_of(template)),
         asked.lowest or 0.0,
         asked.highest,
         asked.budget,
@@ -65,10 +68,26 @@ def wanted_of(campaign: Campaign) -> Wanted:
     )
 
 
-def requests_needed(objectives: list[Term]) -> float:
-    """Return how many requests a probe needs so that its percentiles are shown, and those above p99 flatter little."""
-    quantiles = [QUANTILES[term.metric] for term in objectives if term.metric in QUANTILES]
-    return max(((RARE if q > 0.99 else SHOWN) / (1 - q) for q in quantiles), default=20.0)
+def shares_of(load: Load) -> dict[str, float]:
+    """Return the share of each request of a load with several, by its name."""
+    listed = load.listed or []
+    total = sum(request.weight for request in listed)
+    return {name: request.weight / total for name, request in zip(names_of(listed), listed, strict=True)}
+
+
+def requests_needed(objectives: list[Term], shares: Mapping[str, float] | None = None) -> float:
+    """Return how many requests a probe needs so that its percentiles are shown, and those above p99 flatter little.
+
+    shares: of the requests of a mix, by name; those of one are only so many of all.
+    """
+    needed = []
+    for term in objectives:
+        part = term.allowed_share
+        if part and (term.metric in QUANTILES or term.metric == Metric.SLOWER):
+            # A share as written is a little off: 1 - 0.99 is less than 0.01.
+            of_all = (shares or {}).get(term.request or "", 1.0)
+            needed.append((RARE if part < 0.0099 else SHOWN) / part / of_all)
+    return max(needed, default=20.0)
 
 
 def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wanted, asked: Saturate) -> Load:
@@ -92,7 +111,7 @@ def load_of(template: Load, ask: Ask, clients: int, usual_us: float, wanted: Wan
     light_us = min(wanted.window_us, max(LIGHT_US, wanted.window_us // 3))
     window_us = {Kind.SOAK: wanted.soak_us, Kind.REFERENCE: light_us}.get(ask.kind, wanted.window_us)
     needed_us = 0.0 if ask.kind is Kind.REFERENCE else 1.2e6 * wanted.needed / ask.rate_per_s
-    slowest_us = max((term.limit for term in wanted.terms if term.metric in TIMES), default=0.0)
+    slowest_us = max(time_limits_us(wanted.terms), default=0)
     duration_us = min(LONGEST_S * 1e6, max(window_us, needed_us, ANSWERS * usual_us))
     lasting = {
         "duration": round(duration_us),

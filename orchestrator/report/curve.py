@@ -17,7 +17,7 @@ from typing import Any
 from orchestrator.report.layout import wrapped
 from orchestrator.result import Interval, Probe, Saturation
 from orchestrator.search.records import Kind
-from orchestrator.slo import ERRORS, TIMES, Metric, Term
+from orchestrator.slo import ERRORS, TIMES, Metric, Term, TimeName
 
 WIDTH, HEIGHT = 70, 14
 _LEAST = 20
@@ -98,7 +98,9 @@ def state_of(probe: Probe) -> State:
 
 
 def _shown(search: Saturation) -> Term | None:
-    drawable = [term for term in search.terms if term.metric in (*TIMES, ERRORS)]
+    # A probe has the times of all requests together, and no time to the first byte.
+    of_all = [term for term in search.terms if term.request is None and term.time is not TimeName.FIRST_BYTE]
+    drawable = [term for term in of_all if term.metric in (*TIMES, ERRORS)]
     first = [term for term in drawable if term.text == search.gave_way]
     return next(iter([*first, *(term for term in drawable if term.metric in TIMES), *drawable]), None)
 

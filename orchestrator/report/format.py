@@ -6,9 +6,10 @@ import re
 
 from orchestrator.analyse.people import UNKNOWN, digits, percent
 from orchestrator.result import CaseResult, Interval, Objective, Time
-from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT, Metric
+from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT, TIMES, Metric, split_request, split_terms
 
-_TIME = re.compile(rf"^\s*{NAMED_TIME}")
+_TIME = re.compile(rf"^\s*(?:first byte\s+|{NAMED_TIME})")
+_SLOWER = re.compile(r"\s*slower\s+than\s+([0-9.eE+]+)\s*([a-zµ]+)\s*([<>])\s*([0-9.eE+]+)\s*(\S*)\s*")
 _OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>]=?)\s*([0-9.eE+]+)\s*(\S*)\s*")
 
 
@@ -58,11 +59,19 @@ def signed(value: float) -> str:
 
 def objective(text: str) -> str:
     """Return objectives as a person writes them: 'p99<200ms, errors<0.1%' as 'p99 < 200 ms and errors < 0.1 %'."""
-    *most, last = [_term(part) for part in text.split(",")]
+    *most, last = [_term(part) for part in split_terms(text)]
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def _term(text: str) -> str:
+    request, text = split_request(text)
+    if request is not None:
+        return f"{request}: {_term(text)}"
+    if slower := _SLOWER.fullmatch(text):
+        than, unit, sign, number, share = slower.groups()
+        return f"slower than {than} {unit.replace('us', 'µs')} {sign} {number} {share}"
+    if text.lstrip().startswith("first byte"):
+        return f"first byte {_term(_TIME.sub('', text))}"
     match = _OBJECTIVE.fullmatch(text)
     if match is None:
         return text.strip()
@@ -94,10 +103,17 @@ def page_times(case: CaseResult, time: Time) -> dict[str, Interval | None]:
 
 def objective_text(case: CaseResult, objective_: Objective) -> str:
     """Return an objective in words, with the time that it is about."""
-    if objective_.metric in (ERRORS, THROUGHPUT):
+    if objective_.metric not in TIMES:
         return objective(objective_.text)
-    text = _TIME.sub("", objective_.text)
-    return f"{objective_.time or shown_time(case)[0]} {objective(text)}"
+    request, text = split_request(objective_.text)
+    of = f"{request}: " if request is not None else ""
+    return f"{of}{objective_.time or shown_time(case)[0]} {objective(_TIME.sub('', text))}"
+
+
+def _between_percent(value: Interval) -> str:
+    if value.low is None or value.high is None:
+        return ""
+    return f" ({digits(100 * value.low)}–{digits(100 * value.high)} %)"
 
 
 def measured(objective_: Objective) -> str:
@@ -108,6 +124,8 @@ def measured(objective_: Objective) -> str:
         return "not known: too few requests" if objective_.metric in QUANTILES else UNKNOWN
     if objective_.metric == THROUGHPUT:
         return f"{with_interval(objective_.measured)} req/s"
-    if objective_.metric == ERRORS:
-        return percent(objective_.measured.estimate)
+    if objective_.metric == Metric.TRANSFER:
+        return f"{with_interval(objective_.measured, 1e6)} MB/s"
+    if objective_.metric in (ERRORS, Metric.SLOWER):
+        return percent(objective_.measured.estimate) + _between_percent(objective_.measured)
     return f"{with_interval(objective_.measured, 1000)} ms"

@@ -46,14 +46,22 @@ class Suite:
         self._took_s = 0.0
 
     def add(
-        self, classname: str, name: str, result: Result | None = None, message: str = "", took_s: float = 0.0
+        self,
+        classname: str,
+        name: str,
+        result: Result | None = None,
+        message: str = "",
+        took_s: float = 0.0,
+        output: str = "",
     ) -> None:
-        """Add a test case; result None: it passed."""
+        """Add a test case; result None: it passed. output: what is known besides."""
         names = {"classname": _clean(classname), "name": _clean(name), "time": f"{took_s:.3f}"}
         test = ElementTree.SubElement(self._suite, "testcase", names)
         self._took_s += took_s
         if result is not None:
             ElementTree.SubElement(test, result, message=_clean(message))
+        if output:
+            ElementTree.SubElement(test, "system-out").text = _clean(output)
 
     def xml(self) -> str:
         """Return the suite with its totals as XML."""

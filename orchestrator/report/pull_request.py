@@ -19,6 +19,8 @@ from orchestrator.report.finding import spoiling, tag, words
 from orchestrator.report.format import shown_time, with_interval
 from orchestrator.report.junit import Result, Suite, result_of
 from orchestrator.report.markdown import MARKS, cell, code, link
+from orchestrator.report.mix import MOST_ROWS, time_of
+from orchestrator.report.requests import outcome, status_codes
 from orchestrator.result import (
     CaseResult,
     Comparison,
@@ -38,14 +40,16 @@ _EPOCH = About(datetime.fromtimestamp(0, UTC))
 
 def markdown(summary: Summary, known: About | None = None, report_url: str | None = None) -> str:
     """Return the page: the answer, where it comes from, cases, objectives, comparisons, findings."""
-    outcome = "" if summary.outcome is None else f", outcome **{summary.outcome}**"
-    lines = [f"### Volley: {cell(summary.campaign)}: verdict **{summary.verdict}**{outcome}", ""]
+    passed = "" if summary.outcome is None else f", outcome **{summary.outcome}**"
+    lines = [f"### Volley: {cell(summary.campaign)}: verdict **{summary.verdict}**{passed}", ""]
     lines += [line for sentence in answer.sentences(summary) for line in (cell(sentence), "")]
     lines += _origin(known, report_url)
     lines += [_search(search) for search in summary.saturation]
     closed_loop = [case for case in summary.cases if case.response_time_us is None]
     open_loop = [case for case in summary.cases if case.response_time_us is not None]
     lines += [*_cases(Time.SERVICE, closed_loop), *_cases(Time.RESPONSE, open_loop)]
+    lines += _statuses(summary.cases)
+    lines += _mix(summary.cases)
     lines += _objectives(summary.cases)
     lines += _comparisons(summary.comparisons)
     lines += [
@@ -104,6 +108,43 @@ def _errors(case: CaseResult) -> str:
     return f"{failed} ({percent(share)})" if share else failed
 
 
+def _statuses(cases: Sequence[CaseResult]) -> list[str]:
+    """Return the status codes of each case; one line where all cases have the same single one."""
+    found = {case.case: status_codes(case.statuses) for case in cases if case.statuses}
+    if not found:
+        return []
+    if len(codes := set(found.values())) == 1 and (len(found) == 1 or next(iter(codes)).startswith("all ")):
+        return [f"Status: {cell(codes.pop())}", ""]
+    return [*(f"- {cell(name)}: status {cell(codes_)}" for name, codes_ in found.items()), ""]
+
+
+def _mix(cases: Sequence[CaseResult]) -> list[str]:
+    """Return a table of each request, for loads with several."""
+    lines = []
+    for case in cases:
+        shown, time = case.mix[:MOST_ROWS], shown_time(case)[0]
+        rows = [
+            [
+                cell(request.name),
+                "" if request.share is None else percent(request.share),
+                _number(request.throughput_per_s),
+                *(time_of(request, time, metric) for metric in _SHOWN),
+                percent(request.requests.error_share) if request.requests.unsuccessful else "0",
+                cell(status_codes(request.statuses)),
+            ]
+            for request in shown
+        ]
+        if not rows:
+            continue
+        times = " | ".join(f"{time} {metric.label} ms" for metric in _SHOWN)
+        lines += [f"| {cell(case.case)} | share | req/s | {times} | errors | status |", f"|---|{'---:|' * 5}---|"]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
+        if rest := len(case.mix) - len(shown):
+            lines.append(f"| {rest} more | | | | | | |")
+        lines.append("")
+    return lines
+
+
 def _objectives(cases: Sequence[CaseResult]) -> list[str]:
     lines = gates.of_objectives(cases)
     rows = [
@@ -139,7 +180,9 @@ def junit(summary: Summary, known: About | None = None, strict: bool = False) ->
         invalid = [f"{words(f)} [{f.code}]" for f in case.findings if f.severity is Severity.INVALID]
         error = Result.ERROR if case.verdict is Verdict.INVALID else None
         message = " ".join(invalid) or "too few valid trials remain"
-        suite.add(case.case, "verdict", error, message, known.took_s.get(case.case, 0.0))
+        codes = status_codes(case.statuses)
+        counts = "" if not codes else f"{outcome([case])}; status {codes}"
+        suite.add(case.case, "verdict", error, message, known.took_s.get(case.case, 0.0), counts)
         for objective, line in zip(case.slo, gates.of_objectives([case]), strict=True):
             suite.add(case.case, objective.text, result_of(objective.state, strict), _measured(line))
     return suite.xml()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from agents.generators.contract import Failure
 from orchestrator.analyse.people import count, digits, percent, several
@@ -20,21 +20,26 @@ _FAILURES = {
 
 
 def outcome(cases: Sequence[CaseResult]) -> str:
-    """Return what became of requests: '68,087 ok (200: 68,087), no errors'."""
+    """Return what became of requests: '68,087 ok, no errors'."""
     ok, http_errors, failed = (
         sum(counts)
         for counts in zip(*((r.ok, r.http_error, r.failed) for r in (c.requests for c in cases)), strict=True)
     )
     if not ok + http_errors + failed:
         return "none"
-    statuses = added(cases)
-    parts = [
-        f"{count(ok)} ok{_codes(statuses, lambda status: 100 <= status < 400)}",
-        f"{several(http_errors, 'HTTP error', 'HTTP errors')}{_codes(statuses, lambda status: status >= 400)}",
-        f"{count(failed)} failed{_codes(statuses, lambda status: status < 0)}",
-    ]
+    parts = [f"{count(ok)} ok", several(http_errors, "HTTP error", "HTTP errors"), f"{count(failed)} failed"]
     shown = [part for part, number in zip(parts, (ok, http_errors, failed), strict=True) if number]
     return ", ".join([*shown, *([] if http_errors + failed else ["no errors"])])
+
+
+def status_codes(statuses: Mapping[str, int]) -> str:
+    """Return the status codes with their counts: '200 3,410 · 429 97 · timed out 3'; of a single one the code alone."""
+    found = {status: number for status, number in statuses.items() if number}
+    if len(found) == 1 and int(next(iter(found))) > 0:
+        return f"all {next(iter(found))}"
+    # Codes in order, and after them why there was none.
+    ordered = sorted(found.items(), key=lambda each: (int(each[0]) < 0, abs(int(each[0]))))
+    return " · ".join(f"{status_name(status)} {count(number)}" for status, number in ordered)
 
 
 def added(cases: Sequence[CaseResult]) -> dict[str, int]:
@@ -49,12 +54,9 @@ def added(cases: Sequence[CaseResult]) -> dict[str, int]:
 def status_name(status: str) -> str:
     """Return an HTTP status, or why there was none."""
     number = int(status)
-    return status if number >= 0 else _FAILURES.get(Failure(number), "failed") if number in set(Failure) else "failed"
-
-
-def _codes(statuses: Mapping[str, int], wanted: Callable[[int], bool]) -> str:
-    named = [f"{status_name(status)}: {count(n)}" for status, n in sorted(statuses.items()) if wanted(int(status))]
-    return f" ({', '.join(named)})" if named else ""
+    if number == 0:
+        return "status unknown"
+    return status if number > 0 else _FAILURES.get(Failure(number), "failed") if number in set(Failure) else "failed"
 
 
 def memory(server: ServerCost) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.analyse.people import digits, milliseconds, rate, several
-from orchestrator.report import claims, requests
+from orchestrator.report import claims, requests, transfer
 from orchestrator.report.answer import reason, subject
 from orchestrator.report.conditions import load_in_words, trials_in_words
 from orchestrator.report.format import between, estimate, page_times, ratio, times
@@ -155,6 +155,7 @@ def _columns(block: Block, pairs: Sequence[Sequence[Comparison]], doubted: bool)
     servers = [case.server for case in cases]
     made += [
         column("errors", "%", [_error_share(case) for case in cases], 2),
+        column("transfer", "MB/s", [_transfer(case) for case in cases], 5),
         column(_CPU, "µs", [_known(s.cpu_us_per_request) for s in servers], 4),
         column(_MEMORY, "MiB", [requests.memory(s) for s in servers], 5),
         column("throttled", "% of periods", [_share(s.throttled_ratio) for s in servers], 9),
@@ -222,6 +223,10 @@ def _asked(case: CaseResult) -> str:
     return "" if case.planned is None or case.planned.rate_per_s is None else rate(case.planned.rate_per_s)
 
 
+def _transfer(case: CaseResult) -> str:
+    return estimate(case.received_bytes_per_s, transfer.MEGABYTE) if transfer.is_shown(case) else ""
+
+
 def _error_share(case: CaseResult) -> str:
     share = case.requests.error_share
     return "" if not share else digits(100 * share)
@@ -237,11 +242,17 @@ def _requests(block: Block, width: int) -> list[str]:
     """Return what became of the requests: of each case with errors, and of the others together."""
     failed = [case for case in block.cases if case.requests.unsuccessful]
     clean = [case for case in block.cases if not case.requests.unsuccessful and case.requests.ok]
-    lines = fields([requests.outcome(clean)], width, "requests", _LABEL) if clean else []
+    lines = fields([_with_status(clean, requests.added(clean))], width, "requests", _LABEL) if clean else []
     for case in failed:
         name = case.load if block.by_load else case.target
-        lines += fields([f"{name}: {requests.outcome([case])}"], width, "" if lines else "requests", _LABEL)
+        text = f"{name}: {_with_status([case], case.statuses)}"
+        lines += fields([text], width, "" if lines else "requests", _LABEL)
     return lines
+
+
+def _with_status(cases: Sequence[CaseResult], statuses: Mapping[str, int]) -> str:
+    codes = requests.status_codes(statuses)
+    return requests.outcome(cases) + (f"; status {codes}" if codes else "")
 
 
 def _servers(block: Block, width: int, with_cpu: bool) -> list[str]:

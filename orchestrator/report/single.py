@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.analyse.people import rate
-from orchestrator.report import requests
+from orchestrator.report import requests, transfer
 from orchestrator.report.conditions import length, trials_in_words
 from orchestrator.report.format import between, estimate, page_times
 from orchestrator.report.layout import fields
 from orchestrator.report.sparkline import sparkline
-from orchestrator.result import CaseResult, Interval, Time, Verdict
+from orchestrator.result import CaseResult, CaseTimes, Time, Verdict
 from orchestrator.slo import Metric
 
 SHOWN_TIMES = (Metric.P50, Metric.P90, Metric.P99, Metric.P999, Metric.MAX)
@@ -27,7 +27,11 @@ def render(case: CaseResult, width: int) -> list[Any]:
         if case.response_time_us is not None:
             lines += _time(Time.RESPONSE, page_times(case, Time.RESPONSE), width)
         lines += _time(Time.SERVICE, page_times(case, Time.SERVICE), width)
+    if case.verdict is not Verdict.INVALID:
+        lines += _first_byte(case, width)
     lines += fields([requests.outcome([case])], width, "requests", _LABEL)
+    if codes := requests.status_codes(case.statuses):
+        lines += fields([codes], width, "status", _LABEL)
     if parts := requests.cost(case.server):
         lines += fields(parts, width, "server", _LABEL)
     if case.verdict is not Verdict.INVALID and (drawn := picture(case, width)):
@@ -59,11 +63,21 @@ def _throughput(case: CaseResult) -> list[str]:
     return [*parts, f"95 % interval {interval} over {behind}" if interval else behind]
 
 
-def _time(time: Time, values: dict[str, Interval | None], width: int) -> list[str]:
+def _first_byte(case: CaseResult, width: int) -> list[str]:
+    """Return the time to the first byte and the bytes per second, where bodies are large or come in parts."""
+    lines = []
+    if case.first_byte_us is not None and transfer.streams(case):
+        lines += _time(Time.FIRST_BYTE, case.first_byte_us, width, "first byte")
+    if transfer.is_shown(case):
+        lines += fields(transfer.in_words(case), width, "transfer", _LABEL)
+    return lines
+
+
+def _time(time: Time, values: CaseTimes, width: int, label: str = "") -> list[str]:
     parts = []
     for name in SHOWN_TIMES:
         value = values.get(name)
         if value is not None:
             sure = f" ({between(value, 1e3)})" if width >= _WITH_INTERVALS and between(value) else ""
             parts.append(f"{name.label} {estimate(value, 1e3)}{sure}")
-    return fields([*parts[:-1], f"{parts[-1]}   ms"], width, str(time), _LABEL) if parts else []
+    return fields([*parts[:-1], f"{parts[-1]}   ms"], width, label or str(time), _LABEL) if parts else []

@@ -7,18 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from orchestrator.analyse.people import digits
-from orchestrator.report import answer, capacity, gates, several, single
+from orchestrator.report import answer, capacity, gates, mix, several, single
 from orchestrator.report.conditions import circumstances
 from orchestrator.report.finding import Entry, entries, entries_of_probes
-from orchestrator.report.format import between, estimate
-from orchestrator.report.layout import UNBROKEN, Column, grid, wrapped
+from orchestrator.report.layout import UNBROKEN, wrapped
 from orchestrator.report.rows import GATE_STYLE, SEVERITY_STYLE, VERDICT_STYLE
 from orchestrator.result import OPEN_STATES, CaseResult, Severity, Summary, Trial, Verdict
-from orchestrator.slo import Metric
 
 WIDTH = 80
-_ENDPOINT_TIMES = {Metric.P50: 2, Metric.P90: 3, Metric.P99: 0, Metric.MAX: 4}
 # Answers are sentences; more of them than these are a table's job.
 _MOST_ANSWERS = 8
 _VERDICT = 9
@@ -45,7 +41,7 @@ def render(summary: Summary, width: int = WIDTH, trials: Sequence[Trial] = ()) -
         lines += ["", *single.render(summary.cases[0], width)]
     else:
         lines += several.render(summary, width)
-    lines += _endpoints(summary.cases, width)
+    lines += mix.render(summary.cases, width)
     lines += _objectives(summary.cases, width)
     if summary.outcome is None and any(each.state in OPEN_STATES for case in summary.cases for each in case.slo):
         lines += wrapped(gates.STRICT, width, "  ")
@@ -110,22 +106,3 @@ def _objectives(cases: Sequence[CaseResult], width: int) -> list[Any]:
         made[0].stylize(GATE_STYLE[each.state], 2, 2 + len(each.state))
         lines += made
     return ["", "Objectives", *lines] if lines else []
-
-
-def _endpoints(cases: Sequence[CaseResult], width: int) -> list[Any]:
-    """Return the table of paths, for loads with several."""
-    rows = [(case, endpoint) for case in cases for endpoint in case.endpoints]
-    if not rows:
-        return []
-    several_cases = len(cases) > 1
-    names = [f"{case.case} {endpoint.path}" if several_cases else endpoint.path for case, endpoint in rows]
-    columns = [
-        Column("path", "", names),
-        Column("answered", "req/s", [estimate(endpoint.throughput_per_s) for _, endpoint in rows]),
-        Column("95 % interval", "req/s", [between(endpoint.throughput_per_s) for _, endpoint in rows], 5),
-    ]
-    for name, need in _ENDPOINT_TIMES.items():
-        values = [endpoint.service_time_us.get(name) for _, endpoint in rows]
-        shown = ["" if value is None else digits(value.estimate / 1e3) for value in values]
-        columns.append(Column(name.label, "service time, ms", shown, need))
-    return ["", *grid(columns, width)]

@@ -4,7 +4,7 @@ On disk they are trial.json, summary.json and the tables.
 """
 
 from orchestrator.result.capacity import Bottleneck, Probe, Saturation
-from orchestrator.result.case import CaseEndpoint, CaseResult, Objective, Summary
+from orchestrator.result.case import CaseRequest, CaseResult, CaseTimes, Objective, Summary
 from orchestrator.result.comparison import (
     BetweenRuns,
     Compared,
@@ -34,9 +34,9 @@ from orchestrator.result.finding import (
 from orchestrator.result.trial import (
     SHAPE_PER_DECADE,
     AgentLine,
-    Endpoint,
     Interval,
     Metrics,
+    RequestFigures,
     Requests,
     ServerCost,
     Shape,
@@ -56,16 +56,16 @@ __all__ = [
     "AgentLine",
     "BetweenRuns",
     "Bottleneck",
-    "CaseEndpoint",
     "CaseFinding",
+    "CaseRequest",
     "CaseResult",
+    "CaseTimes",
     "Compared",
     "ComparedMetric",
     "Comparison",
     "Conclusion",
     "Difference",
     "DifferenceKind",
-    "Endpoint",
     "Fact",
     "Facts",
     "Finding",
@@ -78,6 +78,7 @@ __all__ = [
     "Outcome",
     "Point",
     "Probe",
+    "RequestFigures",
     "Requests",
     "Saturation",
     "ServerCost",

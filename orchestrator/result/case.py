@@ -10,19 +10,37 @@ from orchestrator.result.comparison import Comparison
 from orchestrator.result.finding import CaseFinding, GateState, Outcome, Verdict
 from orchestrator.result.trial import Interval, Requests, ServerCost, Shape, Time
 
+# Times in µs by name, over the trials.
+CaseTimes = dict[str, Interval | None]
 
-@dataclass(frozen=True, slots=True)
-class CaseEndpoint:
-    """One path of a case over its trials."""
 
-    path: str
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseRequest:
+    """One request of a case's mix over its trials; the fields are those of CaseResult. share: of the case's requests.
+
+    unexpected: answers that differ from what is expected, of those that were compared.
+    """
+
+    name: str
+    requests: Requests
+    share: float | None
     throughput_per_s: Interval | None
-    service_time_us: dict[str, Interval | None]
+    statuses: dict[str, int]
+    service_time_us: CaseTimes
+    response_time_us: CaseTimes | None
+    first_byte_us: CaseTimes | None
+    received_bytes_per_s: Interval | None
+    unexpected: int
+    objective_time_us: CaseTimes
+    objective_service_time_us: CaseTimes
+    objective_first_byte_us: CaseTimes
+    beyond: list[str]
+    slower_share: dict[int, Interval]
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """An objective and what became of it. limit: µs, a share, or per second.
+    """An objective and what became of it. limit: µs, a share, or per second. request: of the mix, None for all requests.
 
     measured None: not known. reason: what decided where the number alone did not. passed: state is PASSED, kept because
     format 1 had it first. time: which time it is about; None for throughput and errors.
@@ -36,6 +54,7 @@ class Objective:
     reason: str = ""
     state: GateState = GateState.NOT_JUDGED
     time: Time | None = None
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +72,10 @@ class CaseResult:
     response_time_longest_us: of one request in all trials behind the numbers; 'max' among the times is the mean of the
     trials' maxima, which comparisons need. service_time_shape, response_time_shape:
     successful answers of the trials behind the numbers, by time. load_lost: the largest share of the load that a trial
-    behind the numbers lost; None where each had all of it.
+    behind the numbers lost; None where each had all of it. mix: one each for a load with several requests, else none.
+    first_byte_us: None where the generator does not log it. body_bytes: of one successful answer, on average.
+    slower_share: of all requests, those that did not meet a time limit of the case, by limit in µs; those without a
+    successful answer are among them.
     """
 
     case: str
@@ -69,7 +91,7 @@ class CaseResult:
     server: ServerCost
     start_skew_us: int | None = None
     clock_bound_us: int | None = None
-    endpoints: list[CaseEndpoint] = field(default_factory=list)
+    mix: list[CaseRequest] = field(default_factory=list)
     findings: list[CaseFinding] = field(default_factory=list)
     slo: list[Objective] = field(default_factory=list)
     objective_time_us: dict[str, Interval | None] = field(default_factory=dict)
@@ -83,6 +105,11 @@ class CaseResult:
     service_time_shape: Shape = field(default_factory=dict)
     response_time_shape: Shape = field(default_factory=dict)
     load_lost: float | None = None
+    first_byte_us: CaseTimes | None = None
+    received_bytes_per_s: Interval | None = None
+    body_bytes: float | None = None
+    objective_first_byte_us: CaseTimes = field(default_factory=dict)
+    slower_share: dict[int, Interval] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from orchestrator.facts import TrialFacts
 from orchestrator.result.finding import Finding, Verdict
@@ -15,6 +16,7 @@ class Time(StrEnum):
 
     SERVICE = "service time"
     RESPONSE = "response time"
+    FIRST_BYTE = "time to first byte"
 
 
 # Times in µs by name: those of slo.TIMES. None: withheld, too few requests are behind it.
@@ -32,11 +34,19 @@ FORMER_NAMES = {"service_us": "service_time_us", "response_us": "response_time_u
 
 
 def with_former_names(metrics: Mapping[str, object]) -> dict[str, object]:
-    """Return plain metrics and their endpoints, with the former names of their times as well."""
+    """Return plain metrics with the former names of their times, and of the requests of their mix, as well."""
     plain = {**metrics, **{old: metrics[new] for old, new in FORMER_NAMES.items() if new in metrics}}
-    if isinstance(endpoints := metrics.get("endpoints"), list):
-        plain["endpoints"] = [with_former_names(endpoint) for endpoint in endpoints]
+    if isinstance(mix := metrics.get("mix"), list):
+        plain["mix"] = [with_former_names(request) for request in mix]
+        plain["endpoints"] = [former_endpoint(request) for request in mix]
     return plain
+
+
+def former_endpoint(request: Mapping[str, Any]) -> dict[str, object]:
+    """Return a request of a mix as format 1 had it first: a path with its throughput and service times."""
+    times = request["service_time_us"]
+    known = {"path": request["name"], "throughput_per_s": request["throughput_per_s"], "service_time_us": times}
+    return {**known, "ok": request["requests"]["ok"], "service_us": times}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +126,39 @@ class AgentLine:
     share_of_tail: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One path of a load with several: its own throughput and service times."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFigures:
+    """One request of a load with several, or all that have no counters of their own. The fields are those of Metrics.
 
-    path: str
-    ok: int
+    share: of all requests that count. unexpected: answers that differ from what is expected, of those that were compared.
+    """
+
+    name: str
+    requests: Requests
+    share: float | None
     throughput_per_s: float
+    statuses: dict[str, int]
     service_time_us: Times
+    response_time_us: Times | None
+    first_byte_us: Times | None
+    received_bytes_per_s: float | None
+    unexpected: int
+    objective_time_us: Times
+    objective_service_time_us: Times
+    objective_first_byte_us: Times
+    beyond: list[str]
+    slower: dict[int, int]
+    first_byte_slower: dict[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """One trial's numbers, from merged counters.
 
-    statuses: requests of the window by HTTP status ('-1': the stream failed). endpoints: one each
-    when the load has several paths, else none. response_time_us, send_lag_us: open loop only.
+    statuses: requests of the window by HTTP status ('-1': the stream failed). mix: one each
+    when the load has several requests, else none. response_time_us, send_lag_us: open loop only.
+    first_byte_us: from send to the first byte of a successful answer; None where the generator does not log it.
+    received_bytes: of the bodies of successful answers, None where it is not known.
     lower_bound_from: quantiles above this are lower bounds, because some requests never ended.
     series: [second, ok, http_error, failed, p50_us, p99_us] of service time per interval.
     concurrency: mean requests under way in a timed closed load, from service times (Little's law);
@@ -139,7 +166,8 @@ class Metrics:
     objective_time_us: what objectives are judged by: percentiles over all requests, where one without
     a successful answer is slower than any limit; objective_service_time_us: the same of service time, in the open loop,
     where the first is response time. beyond: those that fall on such requests.
-    slower: successful answers that did not meet a time limit of the case, by limit in µs.
+    slower: successful answers that did not meet a time limit of the case, by limit in µs; first_byte_slower: those whose
+    first byte did not.
     service_time_shape, response_time_shape: of the successful answers; the second in the open loop only.
     """
 
@@ -152,7 +180,7 @@ class Metrics:
     send_lag_us: Times | None
     lower_bound_from: float | None
     server: ServerCost
-    endpoints: list[Endpoint]
+    mix: list[RequestFigures]
     agents: list[AgentLine]
     series_interval_s: int
     series: list[list[float | None]]
@@ -163,6 +191,11 @@ class Metrics:
     slower: dict[int, int] = field(default_factory=dict)
     service_time_shape: Shape = field(default_factory=dict)
     response_time_shape: Shape = field(default_factory=dict)
+    first_byte_us: Times | None = None
+    received_bytes: int | None = None
+    received_bytes_per_s: float | None = None
+    objective_first_byte_us: Times = field(default_factory=dict)
+    first_byte_slower: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

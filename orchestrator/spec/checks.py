@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.spec.listed import Wrong, expanded, place_of, wrong_data
 from orchestrator.spec.models import Campaign
+from orchestrator.spec.objectives import wrong_requests
 from orchestrator.spec.references import missing_files, wrong_references
 from orchestrator.spec.variables import Location, Unset
 from orchestrator.spec.wording import mistakes
@@ -69,7 +70,8 @@ class Checks:
     def checked(self, data: dict[str, Any], folder: Path, wrong: Sequence[Wrong]) -> Campaign:
         """Return data without names of files of requests as a campaign. wrong: what is known to be wrong already."""
         campaign = self.model(Campaign, data)
-        for each in (*wrong, *(() if campaign is None else wrong_data(campaign, folder))):
+        known = () if campaign is None else (*wrong_data(campaign, folder), *wrong_requests(campaign))
+        for each in (*wrong, *known):
             self.add(each.location, each.what, each.hint)
         for location, what, hint in (*wrong_references(data), *missing_files(data, folder)):
             self.add(location, what, hint)

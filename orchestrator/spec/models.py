@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from orchestrator.slo import THROUGHPUT, TimeName, shown
+from orchestrator.slo import RATES, TimeName, shown
 from orchestrator.spec.base import Model
 from orchestrator.spec.loads import Load, Window
 from orchestrator.spec.repeat import Adaptive, Command, Repetitions
@@ -88,7 +88,7 @@ class Saturate(Model):
     def _searchable(self) -> Saturate:
         """Check that more load can only make the objective harder to meet, and that there is a range to search."""
         for term in terms(self.slo):
-            if term.metric == THROUGHPUT or not term.at_most:
+            if term.metric in RATES or not term.at_most:
                 raise ValueError(f"more load meets {shown(term.text)}, not less: write times and errors, each with '<'")
             if term.time == TimeName.SERVICE:
                 raise ValueError(f"a search judges response time, not {shown(term.text)}: omit 'service'")

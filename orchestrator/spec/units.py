@@ -95,6 +95,15 @@ def rate_per_s(value: Any) -> float:
     return float(exact)
 
 
+def bytes_per_s(value: Any) -> float:
+    """Return a rate of transfer such as '50MB/s' in bytes per second. Raise ValueError if it is not one."""
+    size = value.strip().removesuffix("/s") if isinstance(value, str) else ""
+    if size == "" or size == value.strip() or not _SIZE.match(size):
+        units = f"units: {', '.join(f'{unit}/s' for unit in _SIZES)}"
+        raise ValueError(_refused(value, "rate of transfer", "'50MB/s'", units))
+    return float(size_bytes(size))
+
+
 def _refused(value: Any, what: str, example: str, units: str) -> str:
     """Return why text is not a quantity, and how to write one."""
     bare = isinstance(value, int | float) and not isinstance(value, bool)

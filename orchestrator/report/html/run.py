@@ -15,7 +15,7 @@ from orchestrator.report import answer, curve
 from orchestrator.report import capacity as searched
 from orchestrator.report.format import objective
 from orchestrator.report.gates import of_objectives
-from orchestrator.report.html import doubts, head, over_time, ratios, tables
+from orchestrator.report.html import doubts, head, mix, over_time, ratios, tables
 from orchestrator.report.html.collect import MOST_TRIALS, Drawn, by_case, by_probe, collect
 from orchestrator.report.html.figures import Figure, capacity_curve, scaling_plot
 from orchestrator.report.html.page import rendered
@@ -88,7 +88,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         sweeps=sweeps,
         pairs=compared,
         results=tables.results(summary) if trials else [],
-        endpoints=tables.endpoints(summary),
+        mix=[*mix.requests(summary), *([] if (sizes := mix.transfers(summary)) is None else [sizes])],
         comparisons=tables.comparisons(summary.comparisons),
         objectives=tables.gates(of_objectives(summary.cases)),
         server=tables.server(summary) if trials else None,

@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 from agents.hostmeter import HostUse
 from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, p_value, percent
-from orchestrator.report.format import estimate, page_times, with_interval
+from orchestrator.report.format import page_times, with_interval
 from orchestrator.report.gates import GateLine
 from orchestrator.report.html.head import limits_in_words
+from orchestrator.report.requests import status_codes
 from orchestrator.result import AgentLine, Comparison, Conclusion, GateState, Summary, Time, Trial, Verdict
 from orchestrator.slo import QUANTILES, Metric
 
 SHOWN_TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
 # More cases than these stand below each other.
 _MOST_BESIDE = 4
-# A status that stands for no answer at all.
-_FAILURES = {"-1": "failed: no answer"}
 # The states of an objective or a gate as classes of the style sheet.
 _STATES = {
     GateState.PASSED: "PASS",
@@ -87,22 +86,6 @@ def turned(table: Table) -> Table:
     return Table([table.columns[0], *heads], rows, table.caption)
 
 
-def endpoints(summary: Summary) -> Table | None:
-    """Return the service times of each path, where a load has several."""
-    rows = [
-        [
-            case.case,
-            path.path,
-            with_interval(path.throughput_per_s),
-            *(estimate(path.service_time_us.get(name), 1000) for name in SHOWN_TIMES),
-        ]
-        for case in summary.cases
-        for path in case.endpoints
-    ]
-    columns = ["case", "path", "req/s", *(f"{Metric(name).label}, ms" for name in SHOWN_TIMES)]
-    return made(columns, rows, "Service time of each path.")
-
-
 def requests(summary: Summary) -> Table | None:
     """Return what became of the requests, and the status codes."""
     rows: list[Row] = [
@@ -110,18 +93,12 @@ def requests(summary: Summary) -> Table | None:
             case.case,
             *map(count, (case.requests.ok, case.requests.http_error, case.requests.failed)),
             count(case.requests.censored) if case.requests.censored else "",
-            Cell(statuses(case.statuses), WORDS),
+            Cell(status_codes(case.statuses), WORDS),
         ]
         for case in summary.cases
     ]
     columns = ["case", "ok", "HTTP errors", "failed", "not ended in time (at most)", "by status code"]
     return made(columns, rows, "Requests of all trials that ran.")
-
-
-def statuses(found: dict[str, int]) -> str:
-    """Return status codes with their counts: '200: 68,087; 503: 12'."""
-    named = ((f"failed ({code})" if code.startswith("-") else code, number) for code, number in found.items())
-    return "; ".join(f"{_FAILURES.get(code, code)}: {count(number)}" for code, number in named)
 
 
 def server(summary: Summary) -> Table | None:
