@@ -101,6 +101,11 @@ class Run:
         return frame(self._tables["series"])
 
     @cached_property
+    def requests(self) -> pd.DataFrame:
+        """One row per trial and request, for loads with several requests. Empty without such a load."""
+        return frame(self._tables["requests"])
+
+    @cached_property
     def saturation(self) -> pd.DataFrame:
         """One row per probe of a search for capacity. Empty for a campaign."""
         return frame(self._tables["saturation"])

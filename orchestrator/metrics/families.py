@@ -27,6 +27,11 @@ INFO = "volley_run"
 THROUGHPUT = "volley_throughput_per_second"
 CAPACITY = "volley_capacity_per_second"
 VERDICT = "volley_verdict"
+RECEIVED = "volley_received_bytes_per_second"
+# Of each request of a mix; the label `request` is its name.
+MIX_REQUESTS = "volley_mix_requests"
+MIX_THROUGHPUT = "volley_mix_throughput_per_second"
+MIX_TIME = "volley_mix_time_seconds"
 FINDINGS = "volley_finding_trials"
 
 

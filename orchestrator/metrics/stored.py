@@ -47,6 +47,8 @@ class _StoredMetrics:
             yield _capacity(finished.summary)
             return
         yield from _results(finished.summary)
+        if any(case.mix for case in finished.summary.cases):
+            yield from _mix(finished.summary)
         yield from _times(finished)
 
     def _info(self) -> Metric:
@@ -109,6 +111,41 @@ def _results(summary: Summary) -> Iterator[Metric]:
         for finding in case.findings:
             findings.add_metric([*labels, str(finding.code), str(finding.severity)], len(finding.trials))
     yield from (throughput, verdicts, findings)
+    received = GaugeMetricFamily(
+        families.RECEIVED, "Bytes of the bodies of successful answers per second.", labels=[*LABELS, "bound"]
+    )
+    for case in summary.cases:
+        _add_interval(received, _load(summary, case).labels, case.received_bytes_per_s)
+    if received.samples:
+        yield received
+
+
+def _mix(summary: Summary) -> Iterator[Metric]:
+    """Yield the requests, the throughput and the times of each request of a mix."""
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    requests = CounterMetricFamily(
+        families.MIX_REQUESTS, "Requests of all trials that ran, by outcome.", labels=[*LABELS, "request", "outcome"]
+    )
+    throughput = GaugeMetricFamily(
+        families.MIX_THROUGHPUT, "Successful answers per second.", labels=[*LABELS, "request", "bound"]
+    )
+    times = GaugeMetricFamily(
+        families.MIX_TIME,
+        "Service and response time: the estimate over trials.",
+        labels=[*LABELS, "request", "time", "statistic"],
+    )
+    for case in summary.cases:
+        for request in case.mix:
+            labels = [*_load(summary, case).labels, request.name]
+            for outcome in families.OUTCOMES:
+                requests.add_metric([*labels, outcome], getattr(request.requests, outcome))
+            _add_interval(throughput, labels, request.throughput_per_s)
+            for time, values in (("service", request.service_time_us), ("response", request.response_time_us or {})):
+                for name, value in values.items():
+                    if value is not None:
+                        times.add_metric([*labels, time, name], value.estimate / 1e6)
+    yield from (requests, throughput, times)
 
 
 def _capacity(summary: Summary) -> Metric:

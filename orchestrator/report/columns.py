@@ -45,6 +45,12 @@ LOAD: Columns = {
 }
 REQUESTS: Columns = dict.fromkeys(("ok", "http_error", "failed", "censored"), _WHOLE)
 _TRIAL_TIMES = [f"{time}_{name}_us" for time in ("service_time", "response_time", "send_lag") for name in TIMES]
+# Of a trial and of a case: the first byte of an answer, and the bytes of bodies.
+_BYTES_TRIAL: Columns = {
+    **dict.fromkeys([f"first_byte_{name}_us" for name in TIMES], _NUMBER),
+    "received_bytes": _WHOLE,
+    "received_bytes_per_s": _NUMBER,
+}
 TRIALS: Columns = {
     **dict.fromkeys(("trial", "block"), _WHOLE),
     **dict.fromkeys(("case", "target", "load", "verdict", "findings"), _TEXT),
@@ -53,6 +59,7 @@ TRIALS: Columns = {
     "window_s": _NUMBER,
     **REQUESTS,
     **dict.fromkeys(_TRIAL_TIMES, _NUMBER),
+    **_BYTES_TRIAL,
     "cpu_us_per_request": _NUMBER,
     "requests_per_cpu_s": _NUMBER,
     "requests_per_s_per_mib": _NUMBER,
@@ -71,6 +78,8 @@ CASES: Columns = {
     **_interval("throughput_per_s"),
     **{name: kind for time in TIMES for name, kind in _interval(f"service_time_{time}_us").items()},
     **{name: kind for time in TIMES for name, kind in _interval(f"response_time_{time}_us").items()},
+    **{name: kind for time in TIMES for name, kind in _interval(f"first_byte_{time}_us").items()},
+    **_interval("received_bytes_per_s"),
     **REQUESTS,
     "cpu_us_per_request": _NUMBER,
     "requests_per_cpu_s": _NUMBER,
@@ -100,6 +109,19 @@ SERIES: Columns = {
     "p50_us": _NUMBER,
     "p99_us": _NUMBER,
 }
+# One row for each trial and request of a mix.
+MIX: Columns = {
+    "trial": _WHOLE,
+    **dict.fromkeys(("case", "request"), _TEXT),
+    "share": _NUMBER,
+    **dict.fromkeys(("ok", "http_error", "failed", "unexpected"), _WHOLE),
+    "statuses": _TEXT,
+    "throughput_per_s": _NUMBER,
+    **dict.fromkeys(
+        [f"{time}_{name}_us" for time in ("service_time", "response_time", "first_byte") for name in TIMES], _NUMBER
+    ),
+    "received_bytes_per_s": _NUMBER,
+}
 PROBES: Columns = {
     **dict.fromkeys(("target", "slo"), _TEXT),
     "trial": _WHOLE,
@@ -120,5 +142,6 @@ TABLES: dict[str, Columns] = {
     "cases": CASES,
     "comparisons": COMPARISONS,
     "series": SERIES,
+    "requests": MIX,
     "saturation": PROBES,
 }

@@ -29,9 +29,9 @@ def render(case: CaseResult, width: int) -> list[Any]:
         lines += _time(Time.SERVICE, page_times(case, Time.SERVICE), width)
     if case.verdict is not Verdict.INVALID:
         lines += _first_byte(case, width)
-    lines += fields([requests.outcome([case])], width, "requests", _LABEL)
-    if codes := requests.status_codes(case.statuses):
-        lines += fields([codes], width, "status", _LABEL)
+    codes = requests.status_codes(case.statuses)
+    parts = [requests.outcome([case]), *([f"status {codes}"] if codes else [])]
+    lines += fields(parts, width, "requests", _LABEL)
     if parts := requests.cost(case.server):
         lines += fields(parts, width, "server", _LABEL)
     if case.verdict is not Verdict.INVALID and (drawn := picture(case, width)):

@@ -1,4 +1,4 @@
-"""trials.csv, trials.parquet, cases.csv, comparisons.csv, saturation.csv: one row per trial, case, comparison and probe.
+"""trials.csv, trials.parquet, cases.csv, requests.csv, comparisons.csv, saturation.csv: a row per trial, case and so on.
 
 Units are in names; columns.py lists the columns, docs/reference/data.md explains them.
 """
@@ -14,7 +14,7 @@ from typing import IO
 
 from agents.records import AgentFacts, to_plain
 from orchestrator.facts import Case, Environment
-from orchestrator.report.columns import CASES, COMPARISONS, PROBES, REQUESTS, SERIES, TRIALS, ColumnKind, Columns
+from orchestrator.report.columns import CASES, COMPARISONS, MIX, PROBES, REQUESTS, SERIES, TRIALS, ColumnKind, Columns
 from orchestrator.result import CaseResult, Comparison, Interval, Saturation, Summary, Trial
 from orchestrator.slo import TIMES
 
@@ -39,6 +39,8 @@ def write_all(folder: Path, summary: Summary, trials: list[Trial], environment: 
         _write_csv(tables["saturation"], folder / "saturation.csv")
         return
     _write_csv(tables["cases"], folder / "cases.csv")
+    if tables["requests"].rows:
+        _write_csv(tables["requests"], folder / "requests.csv")
     if summary.comparisons:
         _write_csv(tables["comparisons"], folder / "comparisons.csv")
 
@@ -50,6 +52,7 @@ def tables_of(summary: Summary, trials: Sequence[Trial], environment: Environmen
         "cases": Table(CASES, case_rows(summary.cases, trials, environment)),
         "comparisons": Table(COMPARISONS, comparison_rows(summary.comparisons)),
         "series": Table(SERIES, series_rows(trials)),
+        "requests": Table(MIX, request_rows(trials)),
         "saturation": Table(PROBES, probe_rows(summary.saturation)),
     }
 
@@ -75,9 +78,12 @@ def trial_row(trial: Trial, environment: Environment | None) -> Row:
         ("service_time", metrics.service_time_us if metrics else {}),
         ("response_time", (metrics.response_time_us or {}) if metrics else {}),
         ("send_lag", (metrics.send_lag_us or {}) if metrics else {}),
+        ("first_byte", (metrics.first_byte_us or {}) if metrics else {}),
     ):
         for name in TIMES:
             row[f"{prefix}_{name}_us"] = times.get(name)
+    for name in ("received_bytes", "received_bytes_per_s"):
+        row[name] = getattr(metrics, name) if metrics else None
     server = metrics.server if metrics else None
     for name in (
         "cpu_us_per_request",
@@ -146,6 +152,32 @@ def series_rows(trials: Sequence[Trial]) -> list[Row]:
     return rows
 
 
+def request_rows(trials: Sequence[Trial]) -> list[Row]:
+    """Return one row per trial and request of a mix."""
+    rows: list[Row] = []
+    for trial in trials:
+        for request in trial.metrics.mix if trial.metrics else []:
+            row: Row = {
+                "trial": trial.facts.number,
+                "case": trial.facts.case.name,
+                "request": request.name,
+                "share": request.share,
+                **{name: getattr(request.requests, name) for name in ("ok", "http_error", "failed")},
+                "unexpected": request.unexpected,
+                "statuses": " ".join(f"{status}:{number}" for status, number in request.statuses.items()),
+                "throughput_per_s": request.throughput_per_s,
+                "received_bytes_per_s": request.received_bytes_per_s,
+            }
+            for prefix, times in (
+                ("service_time", request.service_time_us),
+                ("response_time", request.response_time_us or {}),
+                ("first_byte", request.first_byte_us or {}),
+            ):
+                row |= {f"{prefix}_{name}_us": times.get(name) for name in TIMES}
+            rows.append(row)
+    return rows
+
+
 def case_rows(cases: Sequence[CaseResult], trials: Sequence[Trial], environment: Environment | None) -> list[Row]:
     """Return one row per case: estimate, low and high of each number."""
     rows = []
@@ -164,6 +196,9 @@ def case_rows(cases: Sequence[CaseResult], trials: Sequence[Trial], environment:
             row |= _interval(f"service_time_{name}_us", interval)
         for name, interval in (case.response_time_us or {}).items():
             row |= _interval(f"response_time_{name}_us", interval)
+        for name in TIMES:
+            row |= _interval(f"first_byte_{name}_us", (case.first_byte_us or {}).get(name))
+        row |= _interval("received_bytes_per_s", case.received_bytes_per_s)
         for name in REQUESTS:
             row[name] = getattr(case.requests, name)
         for name in (

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from agents.histogram import HdrCounts
-from orchestrator.analyse.metrics import at_least, censored, evaluate, times
+from orchestrator.analyse.metrics import censored, evaluate
+from orchestrator.analyse.percentiles import at_least, times
 from orchestrator.merge import Merged, merge
 from tests.unit.facts import T0_US, agent_facts, result, steady_case, trial_facts
 
