@@ -47,7 +47,7 @@ def _table(case: CaseResult, width: int) -> list[Any]:
         ]
     columns.append(Column("errors", "%", [_percent(request.requests.error_share) or "0" for request in shown], 2))
     if any(request.unexpected for request in shown):
-        columns.append(Column("unexpected", "", [_some(request.unexpected) for request in shown], 1))
+        columns.append(Column("unexpected", "answers", [_some(request.unexpected) for request in shown], 1))
     lines = grid(columns, width)
     for request in shown:
         if request.requests.unsuccessful:
@@ -70,7 +70,9 @@ def _first_byte(request: CaseRequest) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if not share else digits(100 * share)
+    if not share:
+        return ""
+    return f"{100 * share:.2g}" if share < 0.01 else digits(100 * share)
 
 
 def _some(number: int) -> str:

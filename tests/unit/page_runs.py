@@ -7,11 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
+from agents.arrivals import Schedule
 from agents.histogram import HdrCounts
+from agents.recorder import Recorder, Window
+from agents.records import AssignedRequest
+from agents.rows import Rows
+from agents.wire import AgentResult
 from orchestrator.analyse.capacity import replay
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.analyse.verdict import of_findings
 from orchestrator.campaign.target import TargetSearch, wanted_of
+from orchestrator.facts import PlannedRequest
 from orchestrator.result import Outcome, Saturation, Summary, Verdict
 from orchestrator.search.records import Kind
 from orchestrator.spec.load import from_plain
@@ -184,6 +190,82 @@ def sweep():
     return summary(trials), trials
 
 
+MIX = [
+    PlannedRequest("GET /items", "GET", "/items", 6, []),
+    PlannedRequest("GET /missing", "GET", "/missing", 1, [404]),
+    PlannedRequest("POST /orders", "POST", "/orders", 3, []),
+]
+
+
+def _mixed_agent(draw, case, facts, each):
+    """The facts and the counters of an agent: /orders answers 429 now and then, /items sends its body in parts."""
+    start = T0_US + 2_000_000 + np.arange(each, dtype=np.int64) * WINDOW_US // each
+    number = draw.permutation(np.arange(each) % 10)
+    request = np.where(number < 6, 0, np.where(number < 7, 1, 2))
+    first = np.array(spread(3_000, each), dtype=np.int64) * (request + 1)
+    service = first + np.where(request == 0, 2_500, 10)
+    status = np.where(request == 1, 404, 200)
+    status[(request == 2) & (np.arange(each) % 7 == 0)] = 429
+    status[:2] = -2
+    window = Window(T0_US + 2_000_000, T0_US + 2_000_000 + WINDOW_US)
+    assigned = [AssignedRequest(r.name, f"http://h{r.path}", allowed=r.allowed) for r in case.mix]
+    schedule = Schedule(each / 5, each / 2.5, True, T0_US, 0.0) if case.rate_per_s else None
+    recorder = Recorder(window, schedule, assigned)
+    recorder.add(Rows(start + 20, status, service, start, request, first, np.where(request == 0, 200_000, 300)))
+    statuses = {int(code): int((status == code).sum()) for code in np.unique(status)}
+    return AgentResult(
+        replace(facts, statuses=statuses), recorder.service, recorder.series, recorder.response, recorder.lag,
+        recorder.unanswered, recorder.first_byte, recorder.received_bytes, recorder.mix,
+    )  # fmt: skip
+
+
+def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="shop"):
+    """A trial of a load with three requests over two agents."""
+    load = "visitors" if open_loop else "steady"
+    of_model = {"model": "open", "rate_per_s": each / 2.5} if open_loop else {}
+    case = steady_case(
+        name=f"{target}/{load}", target=target, load=load, clients=40, generator="paced", mix=MIX if mix is None else mix,
+        time_limits_us=[5_000, 20_000], **of_model,
+    )  # fmt: skip
+    draw = np.random.default_rng(block + 1)
+    due = {"due": each, "missing": 2, "late": 0, "late_us": 1_000, "largest_burst": 1, "waited_for_slot": 0}
+    agents = [
+        agent_facts(
+            agent=f"local/{i}", url="http://127.0.0.1:8000/items", generator="paced", planned=None, rows=each, done=each,
+            total=each, started=each, first_start_us=T0_US + 1_000, last_end_us=T0_US + 9_000_000,
+            checked=40, unexpected={2: 3} if i else {}, **(due if open_loop else {}),
+        )
+        for i in range(2)
+    ]  # fmt: skip
+    results = [_mixed_agent(draw, case, facts, each) for facts in agents]
+    facts = trial_facts(
+        case=case, agents=[one.facts for one in results], block=block, number=number or block + 1,
+        window_start_us=T0_US + 2_000_000, window_end_us=T0_US + 2_000_000 + WINDOW_US,
+        hosts=[host_use(role="server"), host_use()],
+    )  # fmt: skip
+    return judge(facts, results)
+
+
+def a_mix():
+    """One open load of three requests, with objectives for one of them, the first byte, slow requests and bytes."""
+    trials = [mixed(open_loop=True, block=block) for block in range(3)]
+    slo = (
+        "[GET /items] p99 < 20ms, [POST /orders] errors < 1%, first byte p50 < 1s, slower than 20ms < 50%, "
+        "transfer > 10MB/s"
+    )
+    return summary(trials, slo=slo), trials
+
+
+def mixes():
+    """A closed load of three requests for two targets."""
+    trials = [
+        mixed(block=block, each=1_500 + 400 * i, number=2 * block + i + 1, target=target)
+        for block in range(3)
+        for i, target in enumerate(("shop", "shop-2"))
+    ]
+    return summary(trials, "shop"), trials
+
+
 def _searched(limit_per_s, what):
     """A search of a server that holds up to a rate. what: 'capacity', 'not sustained' or 'limited' by the generator."""
     campaign = from_plain(
@@ -237,6 +319,6 @@ RUNS = {
     run.__name__.replace("_", "-"): functools.cache(run)
     for run in (
         one_closed, one_open, settled, not_settled, invalid, objectives, three_targets, sweep,
-        confirmed, not_sustained, at_least,
+        confirmed, not_sustained, at_least, a_mix, mixes,
     )
 }  # fmt: skip
