@@ -278,7 +278,8 @@ class ServiceFacts:
     command that prepares it failed. detail: why, with the last line of its log where it exited. image: the id. restarts:
     0, unless something outside restarted it. opening, closing, last, series: as in ServerFacts, for the window of the last
     meter(). cpus, memory_bytes: its limits. exited_after_us: from its start to its end, as the engine says; None while it
-    runs. oom_killed: its first process was killed for memory, as the engine says.
+    runs. oom_killed: its first process was killed for memory, as the engine says. replaced: how the container before this
+    one ended, where it should have been kept; '' where it was not replaced.
     """
 
     name: str
@@ -300,3 +301,4 @@ class ServiceFacts:
     series: dict[str, list[float]] = field(default_factory=dict)
     cpus: float | None = None
     memory_bytes: int | None = None
+    replaced: str = ""

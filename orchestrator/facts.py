@@ -11,7 +11,15 @@ from enum import StrEnum
 from agents.clock import OffsetBound
 from agents.generators.contract import Arrivals, Model, Protocol
 from agents.hostmeter import HostUse
-from agents.records import AgentFacts, AssignedData, AssignedRequest, GeneratorKind, HostDescription, ServerFacts
+from agents.records import (
+    AgentFacts,
+    AssignedData,
+    AssignedRequest,
+    GeneratorKind,
+    HostDescription,
+    ServerFacts,
+    ServiceFacts,
+)
 
 
 class When(StrEnum):
@@ -46,6 +54,17 @@ class PlannedRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class CaseService:
+    """A service that a case's target needs, as planned. lifetime: trial, block or run. cpus, memory_bytes: its limits."""
+
+    name: str
+    lifetime: str
+    cpus: float | None = None
+    memory_bytes: int | None = None
+    cpuset: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """One target under one load, as planned: totals over all agents, without objectives and statistics.
 
@@ -54,6 +73,7 @@ class Case:
     time_limits_us: of the case's objectives; the requests that took as long are counted for each. agents_asked: what the
     campaign asks for, where the load has fewer clients or requests than that, so that `agents` is less. mix: the requests
     of a load that has several, in the order of their indexes in a log; empty for a load of one request.
+    services: those that the target needs, each after those that it depends on.
     """
 
     name: str
@@ -81,6 +101,7 @@ class Case:
     time_limits_us: list[int] = field(default_factory=list)
     agents_asked: int | None = None
     mix: list[PlannedRequest] = field(default_factory=list)
+    services: list[CaseService] = field(default_factory=list)
 
     @property
     def load_us(self) -> int | None:
@@ -150,6 +171,7 @@ class TrialFacts:
     idle_hosts: load hosts that could run agents of this case, and have none.
     lost: the hosts that were lost in the trial, in sentences; the trial has numbers if that was after its load.
     degraded: set if the trial continued without some of its agents; `case` is then what the others drove.
+    services: what became of each service that the case needs.
     """
 
     number: int
@@ -173,13 +195,14 @@ class TrialFacts:
     idle_hosts: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     degraded: Degraded | None = None
+    services: list[ServiceFacts] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
     """The software and the hosts of a run. kernel, machine, cores and governor are the coordinator's.
 
-    governor: None where the kernel has no frequency scaling. images: image digest by target.
+    governor: None where the kernel has no frequency scaling. images, service_images: image digest by target, and by service.
     """
 
     volley: str
@@ -190,3 +213,4 @@ class Environment:
     governor: str | None
     hosts: list[HostDescription]
     images: dict[str, str]
+    service_images: dict[str, str] = field(default_factory=dict)

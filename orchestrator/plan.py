@@ -13,13 +13,15 @@ from dataclasses import dataclass, replace
 from agents.generators.contract import PLACEHOLDER, Arrivals, DataOrder, Model, Protocol
 from agents.records import AssignedData, Assignment, GeneratorKind
 from orchestrator.errors import UsageError
-from orchestrator.facts import Case, PlannedRequest, Traffic
+from orchestrator.facts import Case, CaseService, PlannedRequest, Traffic
 from orchestrator.slo import Term, time_limits_us
 from orchestrator.spec.agents import AgentCount, agents_for
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.loads import Load, Program
 from orchestrator.spec.models import Campaign
+from orchestrator.spec.needs import needed_by
 from orchestrator.spec.requests import names_of
+from orchestrator.spec.service import Service
 from orchestrator.spec.slo import terms_for
 from orchestrator.spec.target import Expect, Target
 
@@ -77,6 +79,7 @@ def make_plan(campaign: Campaign, only: str | None = None, load_hosts: int = 1) 
             agents_for(campaign, load, load_hosts),
             campaign.seed,
             terms_for(campaign.slo, f"{name}/{load_name}"),
+            needed_by(target, campaign.services),
         )
         for name, target in campaign.targets.items()
         for load_name, load in campaign.loads.items()
@@ -116,11 +119,12 @@ def make_case(
     agents: AgentCount,
     seed: int,
     objectives: Sequence[Term] = (),
+    services: Mapping[str, Service] | None = None,
 ) -> Case:
     """Return the case of a target under a load.
 
     seed: the campaign's, for arrivals at random. objectives: those of the case; h2load needs connections for answers that
-    take as long as they allow.
+    take as long as they allow. services: those that the target needs.
     """
     limits_us = time_limits_us(objectives)
     generator = choose(load, agents.used)
@@ -150,7 +154,13 @@ def make_case(
         time_limits_us=limits_us,
         agents_asked=agents.asked,
         mix=mix_of(target, load),
+        services=[_planned(name, service) for name, service in (services or {}).items()],
     )
+
+
+def _planned(name: str, service: Service) -> CaseService:
+    limits = service.limits
+    return CaseService(name, service.lifetime, limits.cpus, limits.memory, limits.cpuset)
 
 
 def mix_of(target: Target, load: Load) -> list[PlannedRequest]:

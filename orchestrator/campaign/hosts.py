@@ -17,6 +17,7 @@ from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.place import LOOPBACK, Machine, Placement, commanded, load_hosts, local_machine, machines_of
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.models import Campaign, Place
+from orchestrator.spec.service import Service
 from orchestrator.stored.documents import Origin
 
 
@@ -64,6 +65,12 @@ class Hosts:
     def where(self, campaign: Campaign) -> Place:
         """Return the rules of the placement. One machine is always shared."""
         return Place(share=True) if self.inventory is None else campaign.place
+
+    def services(self, campaign: Campaign) -> dict[str, Service]:
+        """Return the services of a campaign as they are placed. On one machine all are on it."""
+        if self.inventory is not None:
+            return campaign.services
+        return {name: one.model_copy(update={"place": "server"}) for name, one in campaign.services.items()}
 
     def load_hosts(self, campaign: Campaign) -> int:
         """Return how many hosts can run agents of a campaign."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -31,6 +31,10 @@ class Output(Protocol):
     @property
     def server_log(self) -> bytes:
         """Return the last part of the server's log."""
+
+    @property
+    def service_logs(self) -> Mapping[str, bytes]:
+        """Return the last part of each service's log."""
 
 
 @dataclass(slots=True)
@@ -78,7 +82,7 @@ class RunRetryPolicy:
         if reason is None or attempts >= self.retries:
             return False
         self._attempts[trial.number] = attempts + 1
-        self.store.add_try(trial.name, judged, output.agents, output.server_log)
+        self.store.add_try(trial.name, judged, output.agents, output.server_log, output.service_logs)
         facts = {"trial": trial.number, "why": reason}
         self.say(Event("again", f"  {reason}: trial {trial.number} is retried", facts))
         return True
@@ -86,7 +90,7 @@ class RunRetryPolicy:
     def finish(self, trial: TrialPlan, output: Output) -> Trial:
         """Store the result of a trial and return it, judged."""
         judged = self._judge(trial, output)
-        self.store.add(trial.name, judged, output.agents, output.server_log)
+        self.store.add(trial.name, judged, output.agents, output.server_log, output.service_logs)
         self._count(judged)
         self.restarts = 0
         self.say(_counted(judged, output))

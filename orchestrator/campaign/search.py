@@ -78,7 +78,7 @@ class CapacitySearch:
         self._last_number = 0
         self._cases = [search.case(Kind.ESTIMATE, 1.0) for search in self._searches]
         plan = Plan(campaign.campaign, self._cases, [], campaign.seed, "")
-        placed = place(plan, hosts.machines(), hosts.where(campaign))
+        placed = place(plan, hosts.machines(), hosts.where(campaign), hosts.services(campaign))
         # A probe has another load, and so another name; it is placed like the estimate of its target.
         self.placements = {f"{case.target}/{kind}": placed[case.name] for case in self._cases for kind in Kind}
         hosts.commanded(campaign, self.placements)

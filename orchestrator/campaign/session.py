@@ -16,6 +16,7 @@ from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, Environment
+from orchestrator.fleet.actors import Actors
 from orchestrator.fleet.claims import Claim
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.limits import require_room, rooms_of
@@ -80,8 +81,10 @@ class Session:
             require_room(planned, rooms_of(fleet.actors.described))
             targets = {name: campaign.targets[name] for name in self.targets}
             images = provide(targets, self.loaded.folder, fleet.actors.server, hosts.send_images, say)
-            _require_same_images(self.store, images)
-            self.store.write_json(ENVIRONMENT_FILE, to_document(environment(fleet.actors.described, images)))
+            service_images = self._service_images(fleet.actors, say)
+            _require_same_images(self.store, images, service_images)
+            found = environment(fleet.actors.described, images, service_images)
+            self.store.write_json(ENVIRONMENT_FILE, to_document(found))
 
             def reserve(case: Case) -> AbstractContextManager[Placed]:
                 require_room([(case, self.placements[case.name])], rooms_of(fleet.actors.described))
@@ -97,9 +100,19 @@ class Session:
                     fleet.accepted_keys,
                     hosts.ceilings_per_s(),
                     {name: placement.idle for name, placement in self.placements.items()},
+                    service_images,
                 )
             )
             say(Event("leaving", "cleaning up", passing=True))
+
+    def _service_images(self, actors: Actors, say: Say) -> dict[str, str]:
+        """Make sure of the images of the services that are needed, on their hosts; return their names by service."""
+        homes = {name: host for placement in self.placements.values() for name, host in placement.services.items()}
+        images: dict[str, str] = {}
+        for host, handle in actors.services.items():
+            services = {name: self.loaded.campaign.services[name] for name, home in homes.items() if home == host}
+            images |= provide(services, self.loaded.folder, handle, self.hosts.send_images, say)
+        return images
 
 
 def journalled(store: RunStore, show: Show) -> Say:
@@ -113,7 +126,9 @@ def journalled(store: RunStore, show: Show) -> Say:
     return say
 
 
-def environment(hosts: list[HostDescription], images: dict[str, str]) -> Environment:
+def environment(
+    hosts: list[HostDescription], images: dict[str, str], service_images: dict[str, str] | None = None
+) -> Environment:
     """Return the environment of a run that starts now."""
     governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return Environment(
@@ -125,13 +140,18 @@ def environment(hosts: list[HostDescription], images: dict[str, str]) -> Environ
         governor=governor.read_text().strip() if governor.exists() else None,
         hosts=hosts,
         images=images,
+        service_images=service_images or {},
     )
 
 
-def _require_same_images(store: RunStore, images: dict[str, str]) -> None:
+def _require_same_images(store: RunStore, images: dict[str, str], services: dict[str, str]) -> None:
     """Raise UsageError when a run would continue with other images than its first trials had."""
     stored = read_environment(store.path)
-    before = images if stored is None else stored.images
-    different = [f"{name} was {before.get(name)}" for name in images if before.get(name) != images[name]]
+    if stored is None:
+        return
+    pairs = ((stored.images, images), (stored.service_images, services))
+    different = [
+        f"{name} was {before.get(name)}" for before, now in pairs for name in now if before.get(name) != now[name]
+    ]
     if different:
         raise UsageError(f"images changed since {store.name} began: {'; '.join(different)}", "start a new run")

@@ -26,6 +26,7 @@ from orchestrator.slo import Metric, Term, time_limits_us
 from orchestrator.spec.agents import AgentCount
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign, Saturate
+from orchestrator.spec.needs import needed_by
 from orchestrator.spec.requests import names_of
 from orchestrator.spec.slo import terms
 
@@ -153,7 +154,8 @@ class TargetSearch:
         """Return the case of a probe. rate: per second."""
         load = self.load(kind, rate)
         target, agents = self._campaign.targets[self.name], AgentCount(self._template.agents or 1)
-        return make_case(self.name, target, kind, load, agents, self._campaign.seed, self._wanted.terms)
+        needed = needed_by(target, self._campaign.services)
+        return make_case(self.name, target, kind, load, agents, self._campaign.seed, self._wanted.terms, needed)
 
     def load(self, kind: Kind, rate: float) -> Load:
         """Return the load of a probe. rate: per second."""

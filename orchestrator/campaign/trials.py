@@ -38,7 +38,7 @@ class CampaignTrials:
     def planned(loaded: Loaded, only: str | None, hosts: Hosts) -> CampaignTrials:
         """Plan and place a campaign. only: a glob over cases. Raises UsageError, Shortage."""
         plan = make_plan(loaded.campaign, only, hosts.load_hosts(loaded.campaign))
-        placements = place(plan, hosts.machines(), hosts.where(loaded.campaign))
+        placements = place(plan, hosts.machines(), hosts.where(loaded.campaign), hosts.services(loaded.campaign))
         hosts.commanded(loaded.campaign, placements)
         return CampaignTrials(loaded, hosts, plan, placements)
 

@@ -49,7 +49,8 @@ class Actors:
             for host, agents in placement.agents.items()
         }
         loads = [self.loads[host] for host in placement.agents]
-        return Placed(server, loads, list(cores.values()), self.helpers())
+        services = {name: self.services[host] for name, host in placement.services.items()}
+        return Placed(server, loads, list(cores.values()), self.helpers(), services)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,11 @@ class Roles:
     services: list[str] = field(default_factory=list)
 
     @staticmethod
-    def of(placements: Sequence[Placement], others: Sequence[str], services: Sequence[str] = ()) -> Roles:
-        """Return the roles in placements. others: hosts that are in none of them. services: hosts of services."""
+    def of(placements: Sequence[Placement], others: Sequence[str]) -> Roles:
+        """Return the roles in placements. others: hosts that are in none of them."""
         server = next((placement.server for placement in placements if placement.server), None)
         loads = dict.fromkeys(host for placement in placements for host in placement.agents)
+        services = dict.fromkeys(host for placement in placements for host in placement.services.values())
         return Roles(server, list(loads), list(others), list(services))
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from orchestrator.errors import HostError
-from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle
+from orchestrator.fleet.handles import CommandHandle, LoadHandle, ServerHandle, ServiceHandle
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -40,16 +40,25 @@ class Placed:
     """The hosts of one trial: the server's (None for a URL) and the load hosts.
 
     cores: for each load host the core of each of its agents, None for any. helpers: every host that can run commands.
+    services: the host of each service.
     """
 
     server: ServerHandle | None
     loads: list[LoadHandle]
     cores: list[list[int | None]]
     helpers: dict[str, CommandHandle] = field(default_factory=dict)
+    services: dict[str, ServiceHandle] = field(default_factory=dict)
 
     def shared(self) -> bool:
-        """Return whether server and agents are on one machine."""
-        return self.server is not None and any(load.host == self.server.host for load in self.loads)
+        """Return whether agents are on one machine with the server or a service."""
+        containers = {service.host for service in self.services.values()}
+        if self.server is not None:
+            containers.add(self.server.host)
+        return any(load.host in containers for load in self.loads)
+
+    def service_hosts(self) -> list[ServiceHandle]:
+        """Return the hosts of services, each once."""
+        return list({id(handle): handle for handle in self.services.values()}.values())
 
 
 def failed(host: str, call: str, kinds: list[str], text: str) -> HostError:

@@ -7,7 +7,7 @@ Ray does not choose them.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from agents.records import HostRole
@@ -16,6 +16,7 @@ from orchestrator.plan import Plan
 from orchestrator.spec.inventory import Inventory, slots_of
 from orchestrator.spec.models import Campaign, Place
 from orchestrator.spec.repeat import SERVER
+from orchestrator.spec.service import Service
 
 # The name of this machine in runs without an inventory. Agents and server share its cores.
 LOCAL = "local"
@@ -39,11 +40,13 @@ class Machine:
     labels: dict[str, str] = field(default_factory=dict)
     cores: list[int] | None = None
     load_address: str | None = None
+    service: bool = False
 
     @property
     def roles(self) -> list[HostRole]:
         """What the host may run."""
-        return [*([HostRole.SERVER] if self.server else []), *([HostRole.LOAD] if self.slots else [])]
+        may = {HostRole.SERVER: self.server, HostRole.LOAD: self.slots > 0, HostRole.SERVICE: self.service}
+        return [role for role, allowed in may.items() if allowed]
 
     def matches(self, wanted: dict[str, str]) -> bool:
         """Return whether the host has these labels."""
@@ -54,17 +57,18 @@ class Machine:
 class Placement:
     """The hosts of one case: the server's host (None for a URL), and how many agents each load host runs.
 
-    idle: load hosts that could run agents of the case, and have none.
+    idle: load hosts that could run agents of the case, and have none. services: the host of each service.
     """
 
     server: str | None
     agents: dict[str, int]
     idle: list[str] = field(default_factory=list, compare=False)
+    services: dict[str, str] = field(default_factory=dict)
 
     @property
     def hosts(self) -> list[str]:
         """Every host of the case, once."""
-        return list(dict.fromkeys([*([self.server] if self.server else []), *self.agents]))
+        return list(dict.fromkeys([*([self.server] if self.server else []), *self.services.values(), *self.agents]))
 
 
 def local_machine(address: str) -> Machine:
@@ -84,35 +88,56 @@ def machines_of(inventory: Inventory) -> list[Machine]:
             labels=host.labels,
             cores=host.cores,
             load_address=host.load_address,
+            service=HostRole.SERVICE in host.roles,
         )
         for name, host in inventory.hosts.items()
     ]
 
 
-def place(plan: Plan, machines: list[Machine], where: Place) -> dict[str, Placement]:
+def place(
+    plan: Plan, machines: list[Machine], where: Place, services: Mapping[str, Service] | None = None
+) -> dict[str, Placement]:
     """Place every case of a plan, with all targets on one server host; return placements by case name.
 
-    Raises Shortage, with the numbers.
+    services: of the campaign. Each is on one host for the whole run. Raises Shortage, with the numbers.
     """
-    server = None
+    needed = {service.name for case in plan.cases for service in case.services}
+    wanted = {name: _wanted(service, where) for name, service in (services or {}).items() if name in needed}
+    server, homes = None, dict[str, str]()
     if any(not case.external for case in plan.cases):
-        server = _server_host(machines, max(case.agents for case in plan.cases), where)
+        agents = max(case.agents for case in plan.cases)
+        server, homes = _container_hosts(machines, agents, where, wanted)
+    # The hosts of all services, so that every case is driven from the same load hosts.
+    apart = {*homes.values()}
     placements = {}
     for case in plan.cases:
         host = None if case.external else server
-        dealt = seats(machines, case.agents, host, where)
-        idle = [machine.name for machine in _able(machines, host, where) if machine.name not in dealt]
-        placements[case.name] = Placement(host, dealt, idle)
+        taken = {*apart, host} if host is not None else apart
+        dealt = _seats(machines, case.agents, taken, where)
+        idle = [machine.name for machine in _able(machines, taken, where) if machine.name not in dealt]
+        own = {service.name: homes[service.name] for service in case.services}
+        placements[case.name] = Placement(host, dealt, idle, own)
     return placements
+
+
+def _wanted(service: Service, where: Place) -> dict[str, str] | None:
+    """Return the labels of the host of a service; None: the target's host."""
+    if isinstance(service.place, dict):
+        return where.service | service.place
+    return where.service if where.service and "place" not in service.model_fields_set else None
 
 
 def load_hosts(campaign: Campaign, machines: list[Machine], where: Place) -> int:
     """Return how many hosts can run the agents of a campaign, beside the host of its containers."""
-    able = _able(machines, None, where)
+    able = _able(machines, set(), where)
     servers = [machine for machine in machines if machine.server and machine.matches(where.server)]
     contained = any(target.url is None for target in campaign.targets.values())
     takes_one = contained and not where.share and bool(servers) and all(server in able for server in servers)
-    return len(able) - takes_one
+    labels = [_wanted(service, where) for service in campaign.services.values() if not where.share]
+    # A service takes a load host only where no other host can run it.
+    of_services = [[m for m in machines if m.service and m.matches(each)] for each in labels if each is not None]
+    takes_more = {hosts[0].name for hosts in of_services if hosts and all(host in able for host in hosts)}
+    return max(1, len(able) - takes_one - len(takes_more)) if able else 0
 
 
 def needs(placements: Sequence[Placement]) -> list[tuple[str, dict[str, float]]]:
@@ -123,6 +148,9 @@ def needs(placements: Sequence[Placement]) -> list[tuple[str, dict[str, float]]]
             most[host, "agent"] = max(most.get((host, "agent"), 0.0), float(agents))
         if placement.server is not None:
             most[placement.server, "server"] = 1.0
+        for host in placement.services.values():
+            if host != placement.server:
+                most[host, "service"] = 1.0
     return [(host, {resource: count}) for (host, resource), count in most.items()]
 
 
@@ -160,12 +188,20 @@ def seats(machines: list[Machine], agents: int, server: str | None, where: Place
 
     The server's own host takes none unless `where` allows sharing.
     """
-    able = _able(machines, server, where)
+    return _seats(machines, agents, set() if server is None else {server}, where)
+
+
+def _seats(machines: list[Machine], agents: int, taken: set[str], where: Place) -> dict[str, int]:
+    """Return the same where hosts of services are taken, too."""
+    able = _able(machines, taken, where)
     total = sum(m.slots for m in able)
     if total < agents:
         offers = ", ".join(f"{m.name} {m.slots}" for m in able) or "none"
         labelled = f" labelled {_labels(where.load)}" if where.load else ""
-        without = "" if server is None or where.share else f" (not counting the server's host {server})"
+        without = ""
+        if taken and not where.share:
+            others = f"{', '.join(sorted(taken))}, which {'runs' if len(taken) == 1 else 'run'}"
+            without = f" (not counting {others} the server or services)"
         raise Shortage(
             f"the campaign needs {agents} agents at once; the load hosts{labelled}{without} take {total} ({offers})",
             "use fewer agents or more load hosts, or raise 'slots' on hosts with enough cores",
@@ -177,17 +213,22 @@ def seats(machines: list[Machine], agents: int, server: str | None, where: Place
     return {m.name: dealt[m.name] for m in able if m.name in dealt}
 
 
-def _able(machines: list[Machine], server: str | None, where: Place) -> list[Machine]:
-    """Return the hosts that can run agents. server: the server's host, None for a URL."""
-    return [m for m in machines if m.slots and m.matches(where.load) and (where.share or m.name != server)]
+def _able(machines: list[Machine], taken: set[str], where: Place) -> list[Machine]:
+    """Return the hosts that can run agents. taken: the hosts of the server and of services."""
+    return [m for m in machines if m.slots and m.matches(where.load) and (where.share or m.name not in taken)]
 
 
 def _labels(labels: dict[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in labels.items())
 
 
-def _server_host(machines: list[Machine], agents: int, where: Place) -> str:
-    """Return the server host: the first that leaves enough slots for the agents, hosts without the load role first."""
+def _container_hosts(
+    machines: list[Machine], agents: int, where: Place, wanted: Mapping[str, dict[str, str] | None]
+) -> tuple[str, dict[str, str]]:
+    """Return the server host and the host of each service; those that leave enough slots for the agents.
+
+    Hosts without the load role come first. wanted: the labels of a service's host, by service; None: the server's host.
+    """
     able = sorted((m for m in machines if m.server and m.matches(where.server)), key=lambda m: m.slots > 0)
     if not able:
         labelled = f" labelled {_labels(where.server)}" if where.server else ""
@@ -198,9 +239,27 @@ def _server_host(machines: list[Machine], agents: int, where: Place) -> str:
     shortage: Shortage | None = None
     for machine in able:
         try:
-            seats(machines, agents, machine.name, where)
-            return machine.name
+            homes = {
+                name: machine.name if labels is None else _service_host(machines, name, labels, machine.name)
+                for name, labels in wanted.items()
+            }
+            _seats(machines, agents, {machine.name, *homes.values()}, where)
+            return machine.name, homes
         except Shortage as error:
             shortage = shortage or error
     assert shortage is not None
     raise shortage
+
+
+def _service_host(machines: list[Machine], name: str, labels: dict[str, str], server: str) -> str:
+    """Return the host of a service: apart from the server and from load hosts where that is possible."""
+    able = [machine for machine in machines if machine.service and machine.matches(labels)]
+    if not able:
+        having = [machine.name for machine in machines if machine.service]
+        labelled = f" labelled {_labels(labels)}" if labels else ""
+        raise Shortage(
+            f"service {name} needs a host with the role 'service'{labelled}; hosts with this role: "
+            f"{', '.join(having) or 'none'}",
+            "add the role and the labels to a host in the inventory, or write 'place: server' for the service",
+        )
+    return min(able, key=lambda machine: (machine.name == server, machine.slots > 0)).name

@@ -133,9 +133,14 @@ def member_command(head: str, machine: Machine, ports: Ports) -> list[str]:
             *_common(machine.address, ports, machine)]  # fmt: skip
 
 
+def _resources(machine: Machine) -> dict[str, int]:
+    """Return what placement groups of runs reserve of a host."""
+    return {"server": int(machine.server), "service": int(machine.service), "agent": machine.slots}
+
+
 def _common(address: str, ports: Ports, machine: Machine | None) -> list[str]:
     labels = {} if machine is None else {**machine.labels, "host": machine.name}
-    resources = {} if machine is None else {"server": int(machine.server), "agent": machine.slots}
+    resources = {} if machine is None else _resources(machine)
     return [
         "--block",
         f"--node-ip-address={address}",

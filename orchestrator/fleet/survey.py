@@ -115,7 +115,7 @@ def judge(survey: HostSurvey, roles: Collection[HostRole], ports: tuple[int, int
     checks = [*_system(survey), *_python(survey), *_own_ports(survey, ports)]
     if HostRole.LOAD in roles:
         checks += [_h2load(survey.h2load), *_load(survey)]
-    if HostRole.SERVER in roles:
+    if HostRole.SERVER in roles or HostRole.SERVICE in roles:
         checks.append(_docker(survey))
     return [*checks, _clock(survey.time_service)]
 

@@ -16,6 +16,7 @@ from orchestrator.plan import TrialPlan
 from orchestrator.run.commands import Around
 from orchestrator.run.events import Say
 from orchestrator.run.left import LoadsLeft
+from orchestrator.run.services import TrialServices
 from orchestrator.spec.loads import Load
 from orchestrator.spec.target import Target
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 class TrialInput:
     """What a trial is made of. image: None for a URL; folder: where the paths of the campaign begin.
 
-    degrade: continue without load hosts and agents that are lost.
+    degrade: continue without load hosts and agents that are lost. services: those that the target needs.
     """
 
     plan: TrialPlan
@@ -41,19 +42,21 @@ class TrialInput:
     around: Around = field(default_factory=Around)
     idle_hosts: list[str] = field(default_factory=list)
     degrade: bool = False
+    services: TrialServices = field(default_factory=TrialServices)
 
 
 @dataclass(frozen=True, slots=True)
 class TrialOutput:
     """What a trial leaves: facts, each agent's result (decoded whenever it is read), the server's log.
 
-    lost: the first host that was lost; the hosts have to be started again.
+    lost: the first host that was lost; the hosts have to be started again. service_logs: the log of each service.
     """
 
     facts: TrialFacts
     agents: Collection[AgentResult]
     server_log: bytes
     lost: HostLost | None = None
+    service_logs: dict[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

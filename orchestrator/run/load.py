@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from agents.clock import OffsetBound
 from agents.hostmeter import HostUse
-from agents.records import Assignment
+from agents.records import Assignment, HostRole
 from agents.totals import LiveCounts
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
 from orchestrator.fleet import clock_probes
-from orchestrator.fleet.handles import TrialHandle
+from orchestrator.fleet.handles import ServerHandle, ServiceHandle, TrialHandle
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.plan import MARGIN_US, assign, load_time_us
 from orchestrator.run.collected import OnOurClock
@@ -25,6 +25,7 @@ from orchestrator.run.lead import progress_of, telling_ns
 from orchestrator.run.left import driven
 from orchestrator.run.live import Figures, LiveMeter, phase_of
 from orchestrator.run.server import check_afterwards
+from orchestrator.run.services import finish_services
 from orchestrator.run.targets import is_loopback
 from orchestrator.slo import rate_text
 
@@ -100,6 +101,7 @@ def _finish(
 
     if trial.server is not None:
         facts = replace(facts, server=trial.server.finish())
+        facts = replace(facts, services=finish_services(trial, facts.services, loaded=True))
     with trial.stages.of("clocks"):
         after = _bounds(trial, is_after=True)
     clocks = [HostClock(host.host, before[id(host)], after[id(host)]) for host in _hosts(trial)]
@@ -126,7 +128,8 @@ def _finish(
 
 def _hosts(trial: RunningTrial) -> list[TrialHandle]:
     """Return the hosts that are left of a trial."""
-    return [*trial.left.loads, *([] if trial.server is None else [trial.server])]
+    servers = [] if trial.server is None else [trial.server]
+    return [*trial.left.loads, *servers, *trial.placed.service_hosts()]
 
 
 def _bounds(trial: RunningTrial, is_after: bool = False) -> Bounds:
@@ -152,7 +155,7 @@ def _bounds(trial: RunningTrial, is_after: bool = False) -> Bounds:
 
 
 def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFacts:
-    """Pass T0 to every load host and the window to the server host, in their own clocks; return the facts with both."""
+    """Pass T0 to every load host and the window to the hosts of containers, in their clocks; return the facts with both."""
     left, server = trial.left, trial.server
     here = all(is_loopback(host.address) for host in _hosts(trial))
     lead_ns = (LEAD_HERE_NS if here else LEAD_NS) + 3 * max(bound.round_trip_ns for bound in before.values())
@@ -161,13 +164,16 @@ def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFac
 
     def pass_on(host: TrialHandle) -> None:
         shift_ns = before[id(host)].offset_ns
-        if host is server:
+        if id(host) in metered:
             closing_ns = None if instants.closing_us is None else instants.closing_us * 1000 + shift_ns
-            server.meter(instants.opening_us * 1000 + shift_ns, closing_ns)
+            metered[id(host)].meter(instants.opening_us * 1000 + shift_ns, closing_ns)
         else:
             loads[id(host)].release_at(instants.t0_ns + shift_ns)
 
     loads = {id(load): load for load in left.loads}
+    metered: dict[int, ServerHandle | ServiceHandle] = {id(each): each for each in trial.placed.service_hosts()}
+    if server is not None:
+        metered[id(server)] = server
     # All at once: a load host that does not answer must not keep the server's host from hearing of the window.
     left.each(pass_on, _hosts(trial))
     return replace(facts, t0_ns=instants.t0_ns, window_start_us=instants.opening_us, window_end_us=instants.closing_us)
@@ -206,7 +212,10 @@ def _show(trial: RunningTrial, facts: TrialFacts, meter: LiveMeter) -> None:
     assert facts.t0_ns is not None
     server = trial.server
     loads = {load.host for load in trial.placed.loads}
-    busy = {} if server is None or server.host in loads else {server.host: server.busy_share()}
+    metered: list[ServerHandle | ServiceHandle] = list(trial.placed.service_hosts())
+    if server is not None:
+        metered.append(server)
+    busy = {host.host: host.busy_share() for host in metered if host.host not in loads}
     progress = progress_of(trial.left)
     case = facts.case
     totals = sum((each.totals for each in progress.values()), LiveCounts())
@@ -227,7 +236,11 @@ def _in_words(at_s: float, of_s: float | None, figures: Figures) -> str:
 
 
 def _uses(trial: RunningTrial) -> list[HostUse]:
-    """Return the resource use of each host; a machine that is both server and load host counts as a load host."""
-    loads = {load.host for load in trial.left.loads}
-    hosts = [host for host in _hosts(trial) if host is not trial.server or host.host not in loads]
-    return [use for use in trial.left.each(lambda host: host.use(), hosts).values() if use is not None]
+    """Return the resource use of each host. One of several roles counts as a load host, else as the server's."""
+    found = trial.left.each(lambda host: host.use(), _hosts(trial)).values()
+    rank = [HostRole.LOAD, HostRole.SERVER, HostRole.SERVICE]
+    uses = sorted((use for use in found if use is not None), key=lambda use: rank.index(use.role))
+    by_host: dict[str, HostUse] = {}
+    for use in uses:
+        by_host.setdefault(use.host, use)
+    return list(by_host.values())

@@ -21,6 +21,7 @@ from orchestrator.run.events import Event, Say
 from orchestrator.run.inputs import TrialInput, TrialOutput
 from orchestrator.run.pace import Pace, expected_s, in_time
 from orchestrator.run.server import UP
+from orchestrator.run.services import Kept, TrialServices, why_not_up
 from orchestrator.run.trial import not_run, run_trial
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign
@@ -50,7 +51,8 @@ class RetryPolicy(Protocol):
 class RunContext:
     """What all trials of a run share.
 
-    ceilings_per_s: by generator and host. idle_hosts: load hosts without an agent, by case.
+    ceilings_per_s: by generator and host. idle_hosts: load hosts without an agent, by case. service_images: by service.
+    kept: the services that are up and outlive their trial, by name.
     """
 
     campaign: Campaign
@@ -61,10 +63,13 @@ class RunContext:
     accepted_keys: list[str] = field(default_factory=list)
     ceilings_per_s: dict[GeneratorKind, dict[str, float]] = field(default_factory=dict)
     idle_hosts: dict[str, list[str]] = field(default_factory=dict)
+    service_images: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, Kept] = field(default_factory=dict)
 
     def input(self, trial: TrialPlan, load: Load | None = None) -> TrialInput:
         """Return the input of one trial. load: replaces the load of the campaign."""
         case = trial.case
+        needed = {service.name: self.campaign.services[service.name] for service in case.services}
         return TrialInput(
             trial,
             self.campaign.targets[case.target],
@@ -77,6 +82,7 @@ class RunContext:
             around(self.campaign, case.name),
             self.idle_hosts.get(case.name, []),
             self.campaign.on_agent_loss == "degrade",
+            TrialServices(needed, self.service_images, self.kept),
         )
 
 
@@ -109,7 +115,7 @@ def run_trials(
             output = run_with_retries(item, context.reserve, policy, failures.get(target) == 0, say)
             if len(context.campaign.targets) == 1 and len(left) == len(plan.trials) and not position:
                 _require_answer(item, output)
-            if output.facts.server.state != ServerState.NOT_STARTED:
+            if output.facts.server.state != ServerState.NOT_STARTED or why_not_up(output.facts.services) is not None:
                 failures[target] = 0 if output.facts.server.state in UP else failures.get(target, 0) + 1
         lost = output.lost
         yield trial, output

@@ -11,8 +11,10 @@ from agents.records import ServerFacts, ServerState
 from orchestrator.errors import HostError
 from orchestrator.fleet.handles import ServerHandle
 from orchestrator.fleet.hosts import HostLost
+from orchestrator.run.addresses import resolved
 from orchestrator.run.events import Event
 from orchestrator.run.inputs import RunningTrial
+from orchestrator.run.services import addresses_for
 from orchestrator.run.targets import expect_of, ready_request, request_to, server_spec
 
 # States of a server that can be loaded.
@@ -102,7 +104,8 @@ def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
     assert image is not None
     request = request_to(trial.traffic)
     target, expect = trial.input.target, expect_of(trial.input.target, trial.input.load)
-    spec = server_spec(plan.case.target, target, image, request, expect, trial.input.folder)
+    seen = addresses_for(trial, target, server.host, target.needs)
+    spec = server_spec(plan.case.target, resolved(target, seen), image, request, expect, trial.input.folder)
     starting = server.start(spec, plan.name)
     shown = ""
     while not starting.done(timeout_s=START_POLL_S):

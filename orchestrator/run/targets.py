@@ -161,9 +161,7 @@ def expect_of(target: Target, load: Load, index: int = 0) -> Expect:
     return Expect(wanted.status, wanted.body, document, wanted.size)
 
 
-def server_spec(
-    name: str, target: Target, image: str, request: Request, expect: Expect, folder: Path
-) -> ServerSpec:
+def server_spec(name: str, target: Target, image: str, request: Request, expect: Expect, folder: Path) -> ServerSpec:
     """Describe the container of a target. request: what its host asks once it is ready; expect: what must come back.
 
     folder: where paths of the campaign begin.

@@ -1,4 +1,4 @@
-"""One trial: commands before, server up, load, commands after; the hosts are left as they were."""
+"""One trial: commands before, services and server up, load, commands after; the hosts are left as they were."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from orchestrator.run.events import Say
 from orchestrator.run.inputs import Losses, RunningTrial, Stages, TrialInput, TrialOutput
 from orchestrator.run.load import run_load
 from orchestrator.run.server import UP, bring_up
+from orchestrator.run.services import bring_up_services, finish_services, logs_of, not_kept, why_not_up
 from orchestrator.run.targets import is_loopback, traffic_of
 
 if TYPE_CHECKING:
@@ -39,17 +41,18 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     trial = RunningTrial(item, traffic, placed, server, Stages(), say)
     shared = placed.shared() if item.target.url is None else is_loopback(urlsplit(item.target.url).hostname or "")
     facts = _planned(item, ServerFacts(state=ServerState.EXTERNAL), shared)
-    log = b""
+    log, service_logs = b"", dict[str, bytes]()
     try:
         facts, results = _between_commands(trial, facts)
         if server is not None:
-            log = _log(trial, server)
+            log = _log(trial, server.log)
+            service_logs = logs_of(trial, lambda read: _log(trial, read))
     finally:
         with trial.stages.of("leave"):
             _leave(trial, server)
     lost = [error.message for error in trial.losses.errors]
     facts = replace(facts, stages_us=trial.stages.lasted_us, lost=lost)
-    return TrialOutput(facts, results, log, trial.losses.first)
+    return TrialOutput(facts, results, log, trial.losses.first, service_logs)
 
 
 def not_run(item: TrialInput, why: str) -> TrialOutput:
@@ -80,10 +83,19 @@ def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFact
 
 
 def _up_and_loaded(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collection[AgentResult]]:
+    if trial.input.services.needed:
+        with trial.stages.of("services"):
+            facts = replace(facts, services=bring_up_services(trial))
+        if (error := why_not_up(facts.services)) is not None:
+            not_started = ServerFacts(state=ServerState.NOT_STARTED)
+            return replace(
+                facts, server=not_started, services=finish_services(trial, facts.services, False), error=error
+            ), []
     with trial.stages.of("server"):
         facts = replace(facts, server=bring_up(trial))
     if facts.server.state not in UP:
-        return replace(facts, error=facts.server.detail), []
+        services = finish_services(trial, facts.services, loaded=False)
+        return replace(facts, services=services, error=facts.server.detail), []
     return run_load(trial, facts)
 
 
@@ -107,10 +119,10 @@ def _planned(item: TrialInput, server: ServerFacts, shared_host: bool) -> TrialF
     )
 
 
-def _log(trial: RunningTrial, server: ServerHandle) -> bytes:
-    """Return the end of the server's log; why it cannot be read, where it cannot."""
+def _log(trial: RunningTrial, read: Callable[[], bytes]) -> bytes:
+    """Return the end of a log; why it cannot be read, where it cannot."""
     try:
-        return server.log()
+        return read()
     except HostError as error:
         if isinstance(error, HostLost):
             trial.losses.note(error)
@@ -123,6 +135,9 @@ def _leave(trial: RunningTrial, server: ServerHandle | None) -> None:
     tidying: list[Callable[[], None]] = [_tidy(load.cancel, load.discard, trial.losses) for load in loads]
     if server is not None:
         tidying.append(_tidy(server.abort, server.stop, trial.losses))
+    for handle in trial.placed.service_hosts():
+        ending = not_kept(trial, handle)
+        tidying.append(_tidy(handle.abort, partial(handle.stop, ending), trial.losses))
     at_once(lambda tidy: tidy(), tidying)
 
 

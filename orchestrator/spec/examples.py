@@ -128,7 +128,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "Data": {"file": "users.csv", "order": "random"},
     "Program": {"command": ["python3", "my_generator.py"]},
     "Compare": {"baseline": "old", "smallest_effect": "5%"},
-    "Place": {"server": {"cpu": "epyc"}, "load": {"rack": "b"}, "share": True},
+    "Place": {"server": {"cpu": "epyc"}, "load": {"rack": "b"}, "service": {"disk": "nvme"}, "share": True},
     "Saturate": {
         "slo": "p99 < 50ms, errors < 0.1%",
         "precision": "5%",
@@ -167,7 +167,12 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "cores": [2, 3],
     },
     "Coordinator": {"address": "10.0.0.1"},
-    "RayCluster": {"address": "10.0.0.1:6379", "load": {"team": "perf"}, "server": {"docker": "yes"}},
+    "RayCluster": {
+        "address": "10.0.0.1:6379",
+        "load": {"team": "perf"},
+        "server": {"docker": "yes"},
+        "service": {"disk": "nvme"},
+    },
     "Inventory": {
         "coordinator": {"address": "10.0.0.1"},
         "defaults": {"user": "bench"},

@@ -11,7 +11,7 @@ from orchestrator.spec.base import Model
 from orchestrator.spec.ray_cluster import Label, RayCluster
 from orchestrator.spec.text import Address, Jump, Name, Printable
 
-Role = Literal["server", "load"]
+Role = Literal["server", "load", "service"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 # Ports of a node, counted from `ports`: what Ray, the clock responders and calibration listen on. docs/hosts.md lists them.
@@ -48,7 +48,7 @@ class Host(Access):
     load_address: Address | None = None
     """The address at which load reaches the host, if the load has a network of its own; `address` by default."""
     roles: Annotated[list[Role], Field(min_length=1)]
-    """server: runs target containers. load: runs agents. A host can have both."""
+    """server: runs target containers. load: runs agents. service: runs services. A host can have several."""
     labels: dict[Label, Label] = Field(default_factory=dict)
     """Matched by `place` in campaigns."""
     slots: Annotated[int, Field(ge=1, le=1000)] | None = None

@@ -54,8 +54,10 @@ class Place(Model):
     """Labels that the server host must have."""
     load: dict[str, str] = Field(default_factory=dict)
     """Labels that each load host must have."""
+    service: dict[str, str] = Field(default_factory=dict)
+    """Labels that each host of services must have. Services without a `place` of their own are then on such a host."""
     share: bool = False
-    """Server and agents may be on one host; the results then say so."""
+    """Server, services and agents may be on one host; the results then say so."""
 
 
 class Saturate(Model):

@@ -50,3 +50,5 @@ class RayCluster(Model):
     """The load hosts: Ray labels that a node has, or the name of a custom resource; by default every node but this one."""
     server: Selector | None = None
     """The server hosts, in the same way; by default none, so that targets are URLs. They need a Docker engine."""
+    service: Selector | None = None
+    """The hosts of services, in the same way; by default none. They need a Docker engine."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.slo import Term, TimeName, shown
+from orchestrator.spec.needs import wrong_lifetimes
 from orchestrator.spec.repeat import SERVER
 from orchestrator.spec.service_references import wrong_service_references
 from orchestrator.spec.slo import terms
@@ -41,6 +42,7 @@ def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, 
     yield from _without_response_time(plain, targets, loads)
     yield from _homeless_commands(plain, targets)
     yield from wrong_service_references(plain)
+    yield from wrong_lifetimes(plain)
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
     if isinstance(repetitions, dict):
         repetitions = repetitions.get("at_most", 30)

@@ -11,7 +11,7 @@ from orchestrator.spec.container import Build as Build
 from orchestrator.spec.container import Container
 from orchestrator.spec.container import Limits as Limits
 from orchestrator.spec.text import Name, Url, UrlPath
-from orchestrator.spec.units import Duration
+from orchestrator.spec.units import Duration, Size
 
 
 class Ready(Model):

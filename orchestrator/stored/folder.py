@@ -23,6 +23,9 @@ from orchestrator.stored.layout import AGENTS_FILE, JOURNAL_FILE, TRIAL_FILE, TR
 from orchestrator.stored.reading import read_failure
 
 MOST_RUNS_PER_SECOND = 100
+# What services printed, by name.
+Logs = Mapping[str, bytes]
+NO_LOGS: Logs = {}
 
 
 class RunStore:
@@ -108,17 +111,29 @@ class RunStore:
         self._journal.write(json.dumps(line, ensure_ascii=False) + "\n")
         self._journal.flush()
 
-    def add(self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
+    def add(
+        self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes, service_logs: Logs = NO_LOGS
+    ) -> Path:
         """Store one trial. It exists once its complete folder has been renamed into place."""
-        return self._add(self.path / TRIALS, folder, trial, agents, server_log)
+        return self._add(self.path / TRIALS, folder, trial, agents, server_log, service_logs)
 
-    def add_try(self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
+    def add_try(
+        self, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes, service_logs: Logs = NO_LOGS
+    ) -> Path:
         """Store one attempt at a trial that does not count, beside the earlier ones."""
         parent = self.path / TRIES
         parent.mkdir(exist_ok=True)
-        return self._add(parent, f"{folder}-try{len(self._tries(folder)) + 1}", trial, agents, server_log)
+        return self._add(parent, f"{folder}-try{len(self._tries(folder)) + 1}", trial, agents, server_log, service_logs)
 
-    def _add(self, parent: Path, folder: str, trial: Trial, agents: Iterable[AgentResult], server_log: bytes) -> Path:
+    def _add(
+        self,
+        parent: Path,
+        folder: str,
+        trial: Trial,
+        agents: Iterable[AgentResult],
+        server_log: bytes,
+        service_logs: Logs,
+    ) -> Path:
         final = parent / folder
         draft = parent / f".{folder}.part"
         if draft.exists():
@@ -129,6 +144,9 @@ class RunStore:
         _write(draft / "server.json", json.dumps(to_plain(trial.facts.server), indent=1).encode())
         if server_log:
             _write(draft / "server.log", server_log)
+        for name, log in service_logs.items():
+            if log:
+                _write(draft / f"service-{name}.log", log)
         for agent in trial.facts.agents:
             _write(draft / f"{agent.generator}-{agent.agent.replace('/', '-')}.txt", agent.output.encode())
         _write(draft / CHECKSUMS_FILE, write_checksums(draft, self.name, folder))

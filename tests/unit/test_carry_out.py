@@ -52,7 +52,7 @@ class World:
     def _fleet(self, claim, placements, others):
         self.labels.append(claim.mark)
         self.claims.append(claim)
-        actors = SimpleNamespace(server=None, described=[])
+        actors = SimpleNamespace(server=None, services={}, described=[])
         yield SimpleNamespace(
             up=lambda tell: None, hosts=["here"], actors=actors, accepted_keys=[], reserve=self._reserve
         )

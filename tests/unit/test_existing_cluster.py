@@ -136,7 +136,7 @@ def test_the_packages_of_a_node_are_those_of_this_project():
     """The command that a user is shown installs what pyproject.toml asks for."""
     project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
 
-    for module in packages_for(server=True, load=True):
+    for module in packages_for(containers=True, load=True):
         (package,) = [word for word in install_command([module]).split("'") if ">" in word]
         assert f'"{package}"' in project
 
@@ -180,7 +180,7 @@ def test_the_how_to_shows_what_works(tmp_path):
 
     assert (found.address, found.load, found.server) == ("auto", {"team": "perf"}, {"docker": "yes"})
     assert f"FROM rayproject/ray:{pinned[1]}-py311" in text
-    assert install_command(list(packages_for(server=False, load=True))) in text
+    assert install_command(list(packages_for(containers=False, load=True))) in text
     assert "pip install 'docker>=7.1'" in text
 
 

@@ -48,7 +48,7 @@ class World:
     @contextmanager
     def _fleet(self, hosts, placements, others):
         self.fleets += 1
-        actors = SimpleNamespace(server=None, described=[])
+        actors = SimpleNamespace(server=None, services={}, described=[])
         yield SimpleNamespace(
             up=lambda tell: None, hosts=["here"], actors=actors, accepted_keys=[], reserve=self._reserve
         )

@@ -46,7 +46,7 @@ SERVICE = {
 }
 CAMPAIGN = {
     "campaign": "all",
-    "services": {"db": SERVICE, "cache": {"build": ".", "place": "server", "healthcheck": {"disable": True}}},
+    "services": {"db": SERVICE, "cache": {"build": ".", "place": "server", "lifetime": "run", "healthcheck": {"disable": True}}},
     "description": "d",
     "variables": {"n": 40, "t": "x", "f": 1.5, "b": True},
     "targets": {
@@ -95,7 +95,7 @@ CAMPAIGN = {
     "seed": 7,
     "cool_down": "1s",
     "compare": {"baseline": "a", "smallest_effect": "3%"},
-    "place": {"server": {"k": "v"}, "load": {"k": "v"}, "share": True},
+    "place": {"server": {"k": "v"}, "load": {"k": "v"}, "service": {"k": "v"}, "share": True},
     "slo": {"a/*": "p99 < 50ms, errors < 0.1%"},
     "saturation": {
         "slo": "p99 < 50ms", "precision": "3%", "window": "10s", "warm_up": "1s", "tail": "1s", "soak": "30s",
@@ -128,7 +128,7 @@ INVENTORY = {
     "environment": "relay",
     "ports": 20000,
 }
-CLUSTER = {"ray": {"address": "auto", "load": {"k": "v"}, "server": "docker"}, "images": "build"}
+CLUSTER = {"ray": {"address": "auto", "load": {"k": "v"}, "server": "docker", "service": {"k": "v"}}, "images": "build"}
 WRONG = [
     None, "", " ", "x y", "\0", "a\nb", "../x", "[", "9" * 400, 0, -1, 10**400, 1.5, float("inf"), float("nan"), True,
     False, [], [None], [[]], ["x y", -1], {}, {"a": None}, {"x y": "\0"}, {"count": 1}, "::1", "1e999s", 2**63,

@@ -77,8 +77,8 @@ def _survey(node: Node, machine: Machine, keeper: Any, free: Free) -> Survey:
             f"host {machine.name}: its clock does not answer over UDP at {machine.address}",
             "allow UDP between this machine and the nodes; in Kubernetes, check the NetworkPolicy",
         ) from None
-    server, load = HostRole.SERVER in machine.roles, HostRole.LOAD in machine.roles
-    lacking = _answer(machine, keeper.lacking.remote(list(keepers.packages_for(server, load))))
+    containers, load = machine.server or machine.service, HostRole.LOAD in machine.roles
+    lacking = _answer(machine, keeper.lacking.remote(list(keepers.packages_for(containers, load))))
     checks = [
         *judge(found, machine.roles),
         packages_check(lacking),

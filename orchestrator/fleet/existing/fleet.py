@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from agents.cluster_node import settle
-from agents.shells import CommandShell, ServerShell
+from agents.records import HostRole
+from agents.shells import CommandShell, ServerShell, ServiceShell
 from orchestrator.errors import HostError
 from orchestrator.fleet.actors import Actors, Notify, Roles
 from orchestrator.fleet.background import Background
@@ -25,6 +26,7 @@ from orchestrator.fleet.ray_actors import ActorStarter
 from orchestrator.fleet.take_all import take_all
 from orchestrator.spec.ray_cluster import RayCluster
 
+ROLES: dict[type[CommandShell], HostRole] = {ServerShell: HostRole.SERVER, ServiceShell: HostRole.SERVICE}
 BACK_WITHIN_S = 30.0
 POLL_S = 0.5
 LEASES = "check that /var/tmp/volley can be written to on the node, or set VOLLEY_LEASES there"
@@ -96,7 +98,8 @@ class ExistingFleet:
             time.sleep(POLL_S)
 
     def _packages(self, host: str) -> list[str]:
-        return list(keepers.packages_for(host == self._roles.server, host in self._roles.loads))
+        containers = host == self._roles.server or host in self._roles.services
+        return list(keepers.packages_for(containers, host in self._roles.loads))
 
     async def _guard(self, started: Mapping[str, Any], notify: Notify) -> None:
         """Start a guard on every host and take all hosts together. Raises HostError."""
@@ -117,7 +120,7 @@ class ExistingFleet:
         mark = {"env_vars": {"VOLLEY_RUN": self._claim.mark}}
 
         def options(shell: type[CommandShell], host: str) -> dict[str, Any]:
-            return {**reservation.options(host, shell is ServerShell), "runtime_env": mark}
+            return {**reservation.options(host, ROLES.get(shell, HostRole.LOAD)), "runtime_env": mark}
 
         self._starter = starter = ActorStarter(self._claim.mark, self._machines, (0, 0, 0), options)
         self.actors = starter.start(self._roles)

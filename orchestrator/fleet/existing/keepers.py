@@ -27,9 +27,9 @@ LOAD_PACKAGES = {
 SERVER_PACKAGES = {"docker": "docker>=7.1", "httpx": "httpx[http2]>=0.28", "msgpack": "msgpack>=1.1,<2"}
 
 
-def packages_for(server: bool, load: bool) -> dict[str, str]:
+def packages_for(containers: bool, load: bool) -> dict[str, str]:
     """Return the modules that a node needs for its roles, and the packages that have them."""
-    return (SERVER_PACKAGES if server else {}) | (LOAD_PACKAGES if load else {})
+    return (SERVER_PACKAGES if containers else {}) | (LOAD_PACKAGES if load else {})
 
 
 def install_command(modules: Sequence[str]) -> str:

@@ -189,8 +189,9 @@ def chosen(cluster: RayCluster, nodes: Sequence[Node], driver: Node) -> list[tup
         loads = node.id != driver.id if cluster.load is None else node.matches(cluster.load)
         slots = node.slots(cluster.load) if loads else 0
         serves = cluster.server is not None and node.matches(cluster.server)
-        if slots or serves:
-            machine = Machine(node.name, node.address, serves, slots, node.labels)
+        runs_services = cluster.service is not None and node.matches(cluster.service)
+        if slots or serves or runs_services:
+            machine = Machine(node.name, node.address, serves, slots, node.labels, service=runs_services)
             found.append((node, machine))
     if not found:
         raise HostError(*_nothing_chosen(cluster, nodes))
@@ -205,13 +206,13 @@ def chosen(cluster: RayCluster, nodes: Sequence[Node], driver: Node) -> list[tup
 
 def _nothing_chosen(cluster: RayCluster, nodes: Sequence[Node]) -> tuple[str, str]:
     count = f"{len(nodes)} node{'s' * (len(nodes) != 1)}"
-    if cluster.load is None and cluster.server is None:
+    if cluster.load is None and cluster.server is None and cluster.service is None:
         return (
             f"no node of the Ray cluster can be a load host: it has {count}, and none but this machine has a CPU",
             "add nodes; or select the nodes in the inventory, this machine too: ray: {load: {LABEL: VALUE}}",
         )
     return (
-        f"none of the {count} of the Ray cluster is selected by ray.load or ray.server",
+        f"none of the {count} of the Ray cluster is selected by ray.load, ray.server or ray.service",
         "compare them with the labels and resources of the nodes: ray start --labels=... --resources=...",
     )
 

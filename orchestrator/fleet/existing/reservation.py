@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agents.records import HostRole
 from orchestrator.errors import Shortage
 from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.existing.nodes import CPU, NODE_ID_LABEL, Node
@@ -33,21 +34,25 @@ class Bundle:
 def bundles(placements: Sequence[Placement], nodes: Mapping[str, Node], cluster: RayCluster) -> list[Bundle]:
     """Return what a run needs at most of each host. nodes: by host.
 
-    A CPU per agent, and all CPUs of the server's node: whatever else ran there would be in the measured numbers.
+    A CPU per agent, and all CPUs of the nodes of server and services: whatever else ran there would be in the measured
+    numbers.
     """
     agents: dict[str, int] = {}
     servers = {placement.server for placement in placements if placement.server is not None}
+    services = {host for placement in placements for host in placement.services.values()}
     for placement in placements:
         for host, count in placement.agents.items():
             agents[host] = max(agents.get(host, 0), count)
     found = []
-    for host in dict.fromkeys([*sorted(servers), *agents]):
+    for host in dict.fromkeys([*sorted(servers | services), *agents]):
         count = agents.get(host, 0)
-        resources = {CPU: max(float(count), nodes[host].resources.get(CPU, 0.0) if host in servers else 0.0)}
+        resources = {CPU: max(float(count), nodes[host].resources.get(CPU, 0.0) if host in servers | services else 0.0)}
         if isinstance(cluster.load, str) and count:
             resources[cluster.load] = float(count)
         if isinstance(cluster.server, str) and host in servers:
             resources[cluster.server] = max(resources.get(cluster.server, 0.0), 1.0)
+        if isinstance(cluster.service, str) and host in services - servers:
+            resources[cluster.service] = max(resources.get(cluster.service, 0.0), 1.0)
         found.append(Bundle(host, count, {name: number for name, number in resources.items() if number}))
     return found
 
@@ -111,14 +116,18 @@ class Reservation:
         self.release()
         return False
 
-    def options(self, host: str, server: bool) -> dict[str, Any]:
-        """Return the options of an actor that runs on a host's share. server: it is the server's, beside the agents."""
+    def options(self, host: str, part: HostRole) -> dict[str, Any]:
+        """Return the options of an actor that runs on a host's share. The server's has all CPUs but those of the agents.
+
+        An actor of services has none of its own: it can be beside the server's, and the host is reserved all the same.
+        """
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
         for index, bundle in enumerate(self._wanted):
             if bundle.host == host:
                 cpus = bundle.resources.get(CPU, 0.0)
-                share = max(0.0, cpus - bundle.agents) if server else float(bundle.agents)
+                rest = max(0.0, cpus - bundle.agents)
+                share = {HostRole.SERVER: rest, HostRole.SERVICE: 0.0}.get(part, float(bundle.agents))
                 return {
                     "num_cpus": share,
                     "scheduling_strategy": PlacementGroupSchedulingStrategy(self._group, index),
