@@ -119,6 +119,7 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         body_bytes=_body_bytes(shown),
         objective_first_byte_us=intervals([m.objective_first_byte_us for m in shown]),
         slower_share=slower_shares(shown),
+        services=_services(case, trials),
         load_lost=max((t.facts.degraded.share for t in used if t.facts.degraded is not None), default=None),
     )
 
@@ -202,17 +203,41 @@ def _cost(trials: list[Trial]) -> ServerCost:
     )
 
 
+def _services(case: Case, trials: Sequence[Trial]) -> dict[str, ServerCost]:
+    """Return what each service used: means over the trials with numbers, kills over all trials."""
+    found = {}
+    for name in (service.name for service in case.services):
+        costs = [t.metrics.services[name] for t in trials if t.metrics is not None and name in t.metrics.services]
+        facts = [service for t in trials for service in t.facts.services if service.name == name]
+        last = [service.last for service in facts if service.last is not None]
+        if not last:
+            continue
+        found[name] = ServerCost(
+            cpu_us_per_request=_mean([c.cpu_us_per_request for c in costs]),
+            cpu_s=_mean([c.cpu_s for c in costs]),
+            throttled_ratio=_mean([c.throttled_ratio for c in costs]),
+            throttled_s=_mean([c.throttled_s for c in costs]),
+            peak_memory_bytes=max(c.memory_peak_bytes for c in last),
+            memory_limit_bytes=max(c.memory_limit_bytes for c in last) or None,
+            oom_kills=sum(c.oom_kills for c in last),
+            major_faults=max(c.major_faults for c in last),
+            restarts=sum(bool(service.replaced) for service in facts),
+        )
+    return found
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
     present = [value for value in values if value is not None]
     return sum(present) / len(present) if present else None
 
 
 def _findings(trials: list[Trial], changed: list[CaseFinding]) -> list[CaseFinding]:
-    """Group the findings by code, the worst first."""
-    found: dict[FindingCode, list[tuple[Finding, int]]] = {}
+    """Group the findings by code, and those about services by service; the worst first."""
+    found: dict[tuple[FindingCode, object], list[tuple[Finding, int]]] = {}
     for trial in trials:
         for finding in trial.findings:
-            found.setdefault(finding.code, []).append((finding, trial.facts.number))
+            # Services are different things that can go wrong in the same way.
+            found.setdefault((finding.code, finding.facts.get("service")), []).append((finding, trial.facts.number))
     made = [*changed, *(_of_case(each) for each in found.values())]
     # Within a severity the rules' own order stays: causes come before what follows from them.
     return sorted(made, key=lambda each: _ORDER.index(each.severity))

@@ -16,7 +16,7 @@ from agents.histogram import (
     rank_of,
 )
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED
-from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState
+from agents.records import AgentFacts, GeneratorKind, ServerFacts, ServerState, ServiceFacts
 from orchestrator.analyse import mix
 from orchestrator.analyse.percentiles import judged, shown_quantile, successes, times
 from orchestrator.facts import TrialFacts
@@ -66,6 +66,7 @@ def evaluate(facts: TrialFacts, merged: Merged) -> Metrics:
         received_bytes_per_s=received / window_s if received is not None and window_s > 0 else None,
         objective_first_byte_us=found.first_byte_us,
         first_byte_slower=found.first_byte_slower,
+        services=service_costs(facts, requests, window_s),
     )
 
 
@@ -188,7 +189,13 @@ def cost_of(facts: TrialFacts, requests: Requests, window_s: float) -> ServerCos
     return replace(cost, cpu_us_per_request=None, requests_per_cpu_s=None, requests_per_s_per_mib=None)
 
 
-def server_cost(server: ServerFacts, answered: int, window_s: float) -> ServerCost:
+def service_costs(facts: TrialFacts, requests: Requests, window_s: float) -> dict[str, ServerCost]:
+    """Return what the load cost each service, by name."""
+    answered = 0 if facts.degraded is not None else requests.ok + requests.http_error
+    return {service.name: server_cost(service, answered, window_s) for service in facts.services}
+
+
+def server_cost(server: ServerFacts | ServiceFacts, answered: int, window_s: float) -> ServerCost:
     """Return the counters' differences over the window.
 
     answered: requests that were answered in it.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from orchestrator.analyse.backlog import answered_per_s, due_of, growth
-from orchestrator.analyse.bottleneck import ENDED, MEMORY, cpu_full
+from orchestrator.analyse.bottleneck import ENDED, MEMORY, OF_SERVICES, cpu_full, service_full
 from orchestrator.analyse.evidence import evidence, measured, must_keep_up, subject_of
 from orchestrator.analyse.lateness import explained_by_lateness
 from orchestrator.result import FindingCode, Metrics, Severity, Trial, Verdict
@@ -134,8 +134,8 @@ class ProbeJudge:
 
     def _limited_by(self, trial: Trial) -> LimitedBy | None:
         """Return what other than the server made a probe fail; None if it was the server."""
-        # A server that used up its CPU reached its limit, whatever else was busy.
-        if _spoiled_server(trial) or cpu_full(trial):
+        # A server or a service that used up its CPU reached its limit, whatever else was busy.
+        if _spoiled_server(trial) or cpu_full(trial) or service_full(trial):
             return None
         codes = {f.code for f in trial.findings if f.severity is not Severity.INFORMATION}
         for limit, causes in LIMITS.items():
@@ -197,4 +197,4 @@ def _level(trial: Trial) -> _Level | None:
 
 
 def _spoiled_server(trial: Trial) -> bool:
-    return any(f.code in MEMORY | ENDED and f.severity is Severity.INVALID for f in trial.findings)
+    return any(f.code in MEMORY | ENDED | set(OF_SERVICES) and f.severity is Severity.INVALID for f in trial.findings)

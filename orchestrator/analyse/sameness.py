@@ -22,6 +22,7 @@ OF_THE_LOAD = (
 # any number.
 COVERED = {
     "targets": {"build", "image", "limits", "ready", "expect"},
+    "services": {"build", "image", "limits", "ready", "lifetime"},
     "loads": {*OF_THE_LOAD, "rate", "duration", "warm_up", "tail", "timeout"},
 }
 NOT_KEPT = "(not kept, it can hold secrets)"
@@ -60,6 +61,9 @@ def _image(base: Circumstances, new: Circumstances, case: str) -> Iterator[Diffe
     target = base.cases[case].target
     old, now = ({} if run.environment is None else run.environment.images for run in (base, new))
     yield from _unequal(DifferenceKind.IMAGE, f"image of {target}", old.get(target), now.get(target))
+    old, now = ({} if run.environment is None else run.environment.service_images for run in (base, new))
+    for name in _services(base, new, case):
+        yield from _unequal(DifferenceKind.IMAGE, f"image of {name}", old.get(name), now.get(name))
     yield from _unequal(DifferenceKind.TARGET, f"url of {target}", base.urls.get(target), new.urls.get(target))
 
 
@@ -67,6 +71,20 @@ def _of_the_case(base: Circumstances, new: Circumstances, case: str) -> Iterator
     for kind, names in ((DifferenceKind.LIMITS, OF_THE_LIMITS), (DifferenceKind.LOAD, OF_THE_LOAD)):
         for name in names:
             yield from _unequal(kind, name, getattr(base.cases[case], name), getattr(new.cases[case], name))
+    old, now = ({service.name: service for service in run.cases[case].services} for run in (base, new))
+    if set(old) != set(now):
+        listed = [", ".join(sorted(found)) or None for found in (old, now)]
+        yield from _unequal(DifferenceKind.TARGET, f"services of {base.cases[case].target}", listed[0], listed[1])
+    for name in sorted(set(old) & set(now)):
+        for limit in (*OF_THE_LIMITS, "lifetime"):
+            kind = DifferenceKind.TARGET if limit == "lifetime" else DifferenceKind.LIMITS
+            yield from _unequal(kind, f"{limit} of {name}", getattr(old[name], limit), getattr(now[name], limit))
+
+
+def _services(base: Circumstances, new: Circumstances, case: str) -> list[str]:
+    """Return the names of the services that a case has in both runs."""
+    theirs = {service.name for service in new.cases[case].services}
+    return [service.name for service in base.cases[case].services if service.name in theirs]
 
 
 def _parts(base: Circumstances, new: Circumstances, case: str) -> Iterator[Difference]:
@@ -77,6 +95,7 @@ def _parts(base: Circumstances, new: Circumstances, case: str) -> Iterator[Diffe
     for section, name, kind in (
         ("targets", planned.target, DifferenceKind.TARGET),
         ("loads", planned.load, DifferenceKind.LOAD),
+        *(("services", name, DifferenceKind.TARGET) for name in _services(base, new, case)),
     ):
         prefix = f"{section}.{name}."
         keys = sorted(key for key in {*base.parts, *new.parts} if key.startswith(prefix))

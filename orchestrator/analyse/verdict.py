@@ -24,6 +24,9 @@ _OF_THE_SERVER = {
     FindingCode.SERVER_EXITED,
     FindingCode.SERVER_RESTARTED,
     FindingCode.SERVER_UNRESPONSIVE,
+    FindingCode.SERVICE_OOM_KILL,
+    FindingCode.SERVICE_EXITED,
+    FindingCode.SERVICE_NOT_READY,
     FindingCode.RESPONSE_MISMATCH,
     FindingCode.NO_SUCCESS,
 }

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 
 # Parts that are compared key by key, so that a change can be named.
-NAMED = ("targets", "loads")
+NAMED = ("targets", "services", "loads")
 
 
 def parts_of(plain: Mapping[str, object]) -> dict[str, str]:

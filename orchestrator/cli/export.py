@@ -36,6 +36,7 @@ class TableName(StrEnum):
     CASES = "cases"
     COMPARISONS = "comparisons"
     SERIES = "series"
+    SERVICES = "services"
     SATURATION = "saturation"
 
 

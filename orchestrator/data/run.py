@@ -106,6 +106,11 @@ class Run:
         return frame(self._tables["requests"])
 
     @cached_property
+    def services(self) -> pd.DataFrame:
+        """One row per trial and service of its target: what it used. Empty without services."""
+        return frame(self._tables["services"])
+
+    @cached_property
     def saturation(self) -> pd.DataFrame:
         """One row per probe of a search for capacity. Empty for a campaign."""
         return frame(self._tables["saturation"])

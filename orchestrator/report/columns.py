@@ -122,6 +122,18 @@ MIX: Columns = {
     ),
     "received_bytes_per_s": _NUMBER,
 }
+SERVICES: Columns = {
+    "trial": _WHOLE,
+    **dict.fromkeys(("case", "service", "host", "state", "image", "lifetime"), _TEXT),
+    "cpus": _NUMBER,
+    "memory_limit_bytes": _WHOLE,
+    "cpu_us_per_request": _NUMBER,
+    "cpu_s": _NUMBER,
+    "throttled_ratio": _NUMBER,
+    "throttled_s": _NUMBER,
+    **dict.fromkeys(("peak_memory_bytes", "oom_kills", "major_faults", "exit_code"), _WHOLE),
+    "ready_after_s": _NUMBER,
+}
 PROBES: Columns = {
     **dict.fromkeys(("target", "slo"), _TEXT),
     "trial": _WHOLE,
@@ -143,5 +155,6 @@ TABLES: dict[str, Columns] = {
     "comparisons": COMPARISONS,
     "series": SERIES,
     "requests": MIX,
+    "services": SERVICES,
     "saturation": PROBES,
 }

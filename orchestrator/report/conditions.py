@@ -48,6 +48,8 @@ def circumstances(summary: Summary, trials: Sequence[Trial]) -> str:
     if agents:
         number = str(agents[0]) if len(agents) == 1 else f"{agents[0]}–{agents[-1]}"
         parts.append(f"{number} agent{'' if agents == [1] else 's'}{_where(trials)}")
+    if services := list(dict.fromkeys(service.name for case in planned for service in case.services)):
+        parts.append(f"with {'service' if len(services) == 1 else 'services'} {listed(services)}")
     skews = [case.start_skew_us for case in summary.cases if case.start_skew_us is not None]
     if skews:
         parts.append(f"started within {milliseconds(max(skews))}")
@@ -55,6 +57,11 @@ def circumstances(summary: Summary, trials: Sequence[Trial]) -> str:
     if bounds and len(_hosts(trials)) > 1:
         parts.append(f"clocks known to ± {milliseconds(max(bounds))}")
     return ", ".join(part for part in parts if part)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as prose lists them: 'db and cache'."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _where(trials: Sequence[Trial]) -> str:

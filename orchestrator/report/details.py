@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from agents.records import ServerState, ServiceFacts
 from orchestrator.analyse.people import count, digits, p_value
 from orchestrator.facts import Environment, TrialFacts
 from orchestrator.report import requests
@@ -26,6 +27,7 @@ def render(summary: Summary, trials: Sequence[Trial], environment: Environment |
         ("Agents", _agents(trials, width)),
         ("Status codes", _statuses(summary, trials, width)),
         ("Server", _server(trials, width)),
+        ("Services", _services(trials, width)),
         ("Hosts during the load", _hosts(trials, width)),
         ("Findings", _findings(summary.cases, width) or _trial_findings(trials, width)),
         ("Comparisons", _comparisons(summary.comparisons, width)),
@@ -121,6 +123,34 @@ def _server(trials: Sequence[Trial], width: int) -> list[Any]:
     return grid(columns, width) if any(not column.empty for column in columns[1:]) else []
 
 
+def _services(trials: Sequence[Trial], width: int) -> list[Any]:
+    rows = [(trial, service) for trial in trials for service in trial.facts.services]
+    used = [
+        trial.metrics.services.get(service.name, ServerCost()) if trial.metrics is not None else ServerCost()
+        for trial, service in rows
+    ]
+    columns = [
+        Column("trial", "", [_number(trial.facts) for trial, _ in rows]),
+        Column("service", "", [service.name for _, service in rows], left=True),
+        Column("host", "", [service.host for _, service in rows], 5, left=True),
+        Column("state", "", [_state(service) for _, service in rows], 1, left=True),
+        Column("CPU time", "s", [_known(u.cpu_s) for u in used]),
+        Column("quota", "cores", [_known(service.cpus) for _, service in rows], 2),
+        Column("throttled", "% of periods", [_percent(u.throttled_ratio) for u in used], 1),
+        Column("peak memory", "MiB", [_memory(u) for u in used]),
+        Column("OOM kills", "", [_some(u.oom_kills) for u in used], 3),
+        Column("up after", "s", [digits(service.ready_after_us / 1e6) for _, service in rows], 4),
+    ]
+    return grid(columns, width)
+
+
+def _state(service: ServiceFacts) -> str:
+    """Return what became of a service, if it is worth a word."""
+    if service.state == ServerState.READY and service.running:
+        return "started again" if service.replaced else ""
+    return {ServerState.NOT_READY: "not up", ServerState.NOT_STARTED: "not prepared"}.get(service.state, "ended")
+
+
 def _percent(share: float | None) -> str:
     return "" if share is None else digits(100 * share)
 
@@ -203,6 +233,7 @@ def _environment(environment: Environment, width: int) -> list[str]:
             *([] if host.memory_bytes is None else [f"{digits(host.memory_bytes / _MIB)} MiB of memory"]),
         ]
         parts.append((f"host {host.host}", offered))
-    parts += [("image", [f"{target}: {image}"]) for target, image in environment.images.items()]
+    images = [*environment.images.items(), *environment.service_images.items()]
+    parts += [("image", [f"{name}: {image}"]) for name, image in images]
     label = max(_LABEL, *(len(name) + 2 for name, _ in parts))
     return [line for name, offered in parts for line in fields(offered, width, name, label)]

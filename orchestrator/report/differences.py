@@ -41,6 +41,10 @@ def unlike(differences: Sequence[Difference]) -> list[str]:
 
 def _line(d: Difference) -> str:
     name, shown = _WORDS.get(d.key, (d.key, str))
+    field, _, service = d.key.partition(" of ")
+    if service and field in _WORDS:
+        words, shown = _WORDS[field]
+        name = f"{words} of {service}"
     if d.key.startswith("memory of "):
         shown = _bytes
     old, new = (value if value == _ABSENT else _shown(shown, value) for value in (d.baseline, d.candidate))

@@ -20,7 +20,7 @@ from orchestrator.report.format import shown_time, with_interval
 from orchestrator.report.junit import Result, Suite, result_of
 from orchestrator.report.markdown import MARKS, cell, code, link
 from orchestrator.report.mix import MOST_ROWS, time_of
-from orchestrator.report.requests import outcome, status_codes
+from orchestrator.report.requests import of_services, outcome, status_codes
 from orchestrator.result import (
     CaseResult,
     Comparison,
@@ -50,6 +50,7 @@ def markdown(summary: Summary, known: About | None = None, report_url: str | Non
     lines += [*_cases(Time.SERVICE, closed_loop), *_cases(Time.RESPONSE, open_loop)]
     lines += _statuses(summary.cases)
     lines += _mix(summary.cases)
+    lines += _services(summary.cases)
     lines += _objectives(summary.cases)
     lines += _comparisons(summary.comparisons)
     lines += [
@@ -100,6 +101,12 @@ _SHOWN = (Metric.P50, Metric.P99)
 
 def _number(value: Interval | None, unit: float = 1.0) -> str:
     return "" if value is None else with_interval(value, unit)
+
+
+def _services(cases: Sequence[CaseResult]) -> list[str]:
+    """Return a line for each service of each case: what it used."""
+    lines = [f"- {cell(case.case)}: {cell(used)}" for case in cases for used in of_services(case)]
+    return ["Services:", "", *lines, ""] if lines else []
 
 
 def _errors(case: CaseResult) -> str:

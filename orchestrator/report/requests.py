@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from agents.generators.contract import Failure
 from orchestrator.analyse.people import count, digits, percent, several
+from orchestrator.facts import CaseService
 from orchestrator.result import CaseResult, ServerCost
 
 _FAILURES = {
@@ -65,6 +66,26 @@ def memory(server: ServerCost) -> str:
         return ""
     limit = f" of {digits(server.memory_limit_bytes / 2**20)}" if server.memory_limit_bytes else ""
     return f"{digits(server.peak_memory_bytes / 2**20)}{limit}"
+
+
+def of_services(case: CaseResult) -> list[str]:
+    """Return what each service used, for a person: 'db: CPU 0.4 of 1 core, peak memory 91 of 150 MiB'."""
+    planned = {service.name: service for service in (case.planned.services if case.planned else [])}
+    return [f"{name}: {', '.join(_use(used, planned.get(name)))}" for name, used in case.services.items()]
+
+
+def _use(used: ServerCost, planned: CaseService | None) -> list[str]:
+    quota = f" (quota {several(planned.cpus, 'core', 'cores')})" if planned is not None and planned.cpus else ""
+    parts = [] if used.cpu_s is None else [f"CPU time {digits(used.cpu_s)} s{quota}"]
+    if memory(used):
+        parts.append(f"peak memory {memory(used)} MiB")
+    if used.throttled_ratio:
+        parts.append(f"throttled in {percent(used.throttled_ratio)} of the periods")
+    if used.oom_kills:
+        parts.append(several(used.oom_kills, "OOM kill", "OOM kills"))
+    if used.restarts:
+        parts.append(f"started again {several(used.restarts, 'time', 'times')}")
+    return parts
 
 
 def cost(server: ServerCost) -> list[str]:

@@ -98,7 +98,19 @@ def _block(block: Block, width: int, doubted: bool) -> list[Any]:
     lines += _requests(block, width)
     if _MEMORY not in table[0].plain:
         lines += _servers(block, width, _CPU not in table[0].plain)
+    lines += _services(block, width)
     return lines + _pictures(block, width)
+
+
+def _services(block: Block, width: int) -> list[str]:
+    """Return what the services of each case used."""
+    named = zip(_names(block), block.cases, strict=True)
+    texts = [f"{name}, {used}" for name, case in named for used in requests.of_services(case)]
+    return [
+        line
+        for i, text in enumerate(texts)
+        for line in wrapped(text, width, f"  {'' if i else 'services':<10}", " " * 12)
+    ]
 
 
 def _names(block: Block) -> list[str]:

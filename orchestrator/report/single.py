@@ -34,6 +34,8 @@ def render(case: CaseResult, width: int) -> list[Any]:
     lines += fields(parts, width, "requests", _LABEL)
     if parts := requests.cost(case.server):
         lines += fields(parts, width, "server", _LABEL)
+    for i, service in enumerate(requests.of_services(case)):
+        lines += fields([service], width, "" if i else "services", _LABEL)
     if case.verdict is not Verdict.INVALID and (drawn := picture(case, width)):
         lines += ["", *drawn]
     return lines

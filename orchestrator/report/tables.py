@@ -12,10 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from agents.records import AgentFacts, to_plain
+from agents.records import AgentFacts, ServerState, to_plain
 from orchestrator.facts import Case, Environment
-from orchestrator.report.columns import CASES, COMPARISONS, MIX, PROBES, REQUESTS, SERIES, TRIALS, ColumnKind, Columns
-from orchestrator.result import CaseResult, Comparison, Interval, Saturation, Summary, Trial
+from orchestrator.report.columns import (
+    CASES,
+    COMPARISONS,
+    MIX,
+    PROBES,
+    REQUESTS,
+    SERIES,
+    SERVICES,
+    TRIALS,
+    ColumnKind,
+    Columns,
+)
+from orchestrator.result import CaseResult, Comparison, Interval, Saturation, ServerCost, Summary, Trial
 from orchestrator.slo import TIMES
 
 # One row of a table, by column.
@@ -34,6 +45,8 @@ def write_all(folder: Path, summary: Summary, trials: list[Trial], environment: 
     """Write every table of a run into its folder."""
     tables = tables_of(summary, trials, environment)
     _write_csv(tables["trials"], folder / "trials.csv")
+    if tables["services"].rows:
+        _write_csv(tables["services"], folder / "services.csv")
     write_parquet(tables["trials"], folder / "trials.parquet")
     if summary.saturation:
         _write_csv(tables["saturation"], folder / "saturation.csv")
@@ -53,6 +66,7 @@ def tables_of(summary: Summary, trials: Sequence[Trial], environment: Environmen
         "comparisons": Table(COMPARISONS, comparison_rows(summary.comparisons)),
         "series": Table(SERIES, series_rows(trials)),
         "requests": Table(MIX, request_rows(trials)),
+        "services": Table(SERVICES, service_rows(trials)),
         "saturation": Table(PROBES, probe_rows(summary.saturation)),
     }
 
@@ -174,6 +188,35 @@ def request_rows(trials: Sequence[Trial]) -> list[Row]:
                 ("first_byte", request.first_byte_us or {}),
             ):
                 row |= {f"{prefix}_{name}_us": times.get(name) for name in TIMES}
+            rows.append(row)
+    return rows
+
+
+def service_rows(trials: Sequence[Trial]) -> list[Row]:
+    """Return one row per trial and service of its target."""
+    rows: list[Row] = []
+    for trial in trials:
+        lifetimes = {service.name: service.lifetime for service in trial.facts.case.services}
+        for service in trial.facts.services:
+            cost = ServerCost() if trial.metrics is None else trial.metrics.services.get(service.name, ServerCost())
+            up = service.state != ServerState.READY or service.running
+            row: Row = {
+                "trial": trial.facts.number,
+                "case": trial.facts.case.name,
+                "service": service.name,
+                "host": service.host,
+                "state": str(service.state if up else ServerState.EXITED),
+                "image": service.image,
+                "lifetime": lifetimes.get(service.name, ""),
+                "cpus": service.cpus,
+                "memory_limit_bytes": service.memory_bytes,
+                "exit_code": service.exit_code,
+                "ready_after_s": service.ready_after_us / 1e6,
+            }
+            for name in ("cpu_us_per_request", "cpu_s", "throttled_ratio", "throttled_s"):
+                row[name] = getattr(cost, name)
+            for name in ("peak_memory_bytes", "oom_kills", "major_faults"):
+                row[name] = getattr(cost, name)
             rows.append(row)
     return rows
 

@@ -13,7 +13,7 @@ from orchestrator.slo import Term
 
 
 class Bottleneck(StrEnum):
-    """What a server ran out of, as far as it was metered."""
+    """What a server or one of its services ran out of, as far as they were metered."""
 
     MEMORY = "memory"
     ENDED = "ended"
@@ -27,6 +27,10 @@ class Bottleneck(StrEnum):
     CONNECTIONS = "connections"
     CONCURRENCY = "concurrency"
     NOT_METERED = "not metered"
+    SERVICE_MEMORY = "service memory"
+    SERVICE_ENDED = "service ended"
+    SERVICE_CPU_QUOTA = "service cpu quota"
+    SERVICE_HOST_CPU = "service host cpu"
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,7 +75,7 @@ class CaseResult:
     behind the numbers lost; None where each had all of it. mix: one each for a load with several requests, else none.
     first_byte_us: None where the generator does not log it. body_bytes: of one successful answer, on average.
     slower_share: of all requests, those that did not meet a time limit of the case, by limit in µs; those without a
-    successful answer are among them.
+    successful answer are among them. services: as `server`, by name.
     """
 
     case: str
@@ -110,6 +110,7 @@ class CaseResult:
     body_bytes: float | None = None
     objective_first_byte_us: CaseTimes = field(default_factory=dict)
     slower_share: dict[int, Interval] = field(default_factory=dict)
+    services: dict[str, ServerCost] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

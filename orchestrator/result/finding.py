@@ -81,6 +81,12 @@ class FindingCode(StrEnum):
     ERRORS = "errors"
     HOST_CHANGED = "host-changed"
 
+    SERVICE_OOM_KILL = "service-oom-kill"
+    SERVICE_EXITED = "service-exited"
+    SERVICE_NOT_READY = "service-not-ready"
+    SERVICE_THROTTLED = "service-throttled"
+    SERVICE_REPLACED = "service-replaced"
+
     GENERATOR_CPU = "generator-cpu"
     CLIENTS_LOST = "clients-lost"
     STREAM_FAILURES = "stream-failures"

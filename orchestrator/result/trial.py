@@ -169,6 +169,7 @@ class Metrics:
     slower: successful answers that did not meet a time limit of the case, by limit in µs; first_byte_slower: those whose
     first byte did not.
     service_time_shape, response_time_shape: of the successful answers; the second in the open loop only.
+    services: what each service of the target used inside the window, by name.
     """
 
     throughput_per_s: float
@@ -196,6 +197,7 @@ class Metrics:
     received_bytes_per_s: float | None = None
     objective_first_byte_us: Times = field(default_factory=dict)
     first_byte_slower: dict[int, int] = field(default_factory=dict)
+    services: dict[str, ServerCost] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

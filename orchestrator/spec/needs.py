@@ -47,11 +47,12 @@ def wrong_lifetimes(plain: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...],
     """Yield (location, what, hint) for services that outlive one that they depend on."""
     services = plain.get("services")
     entries = services if isinstance(services, dict) else {}
-    kept = {name: one.get("lifetime", "trial") for name, one in entries.items() if isinstance(one, dict)}
+    lifetimes = {name: one.get("lifetime", "trial") for name, one in entries.items() if isinstance(one, dict)}
+    kept = {name: lifetime for name, lifetime in lifetimes.items() if lifetime in list(LIFETIMES)}
     for name, lifetime in kept.items():
         needed = entries[name].get("depends_on")
         for other in needed if isinstance(needed, list) else ():
-            theirs = kept.get(other, "run")
-            if LIFETIMES.get(lifetime, 0) > LIFETIMES.get(theirs, 2):
+            theirs = kept.get(str(other), "run")
+            if LIFETIMES[lifetime] > LIFETIMES[theirs]:
                 what = f"{name} is kept for the {lifetime}, and {other}, which it depends on, for the {theirs} only"
                 yield ("services", name, "lifetime"), what, f"give {other} the lifetime {lifetime}, or {name} {theirs}"

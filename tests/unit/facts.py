@@ -12,7 +12,7 @@ from agents.clock import OffsetBound
 from agents.histogram import HdrCounts
 from agents.hostmeter import HostUse
 from agents.recorder import CLASSES
-from agents.records import AgentFacts, ServerFacts
+from agents.records import AgentFacts, ServerFacts, ServerState, ServiceFacts
 from agents.series import Series
 from agents.wire import AgentResult
 from orchestrator.facts import Case, HostClock, TrialFacts
@@ -100,6 +100,16 @@ def server_facts(**changes: Any) -> ServerFacts:
         closing=after,
         last=after,
     )
+    return replace(facts, **changes)
+
+
+def service_facts(**changes: Any) -> ServiceFacts:
+    """A service that was well, has a quota of one core, and used half of it."""
+    server = server_facts()
+    facts = ServiceFacts(
+        "db", "local", ServerState.READY, image="sha256:2", running=True, cpus=1.0, memory_bytes=100 << 20,
+        opening=server.opening, closing=server.opening, last=server.opening,
+    )  # fmt: skip
     return replace(facts, **changes)
 
 

@@ -12,7 +12,18 @@ from orchestrator.analyse import verdict
 from orchestrator.analyse.cases import case_result, judge
 from orchestrator.facts import CommandDone, Degraded, HostClock
 from orchestrator.result import Severity, Verdict
-from tests.unit.facts import T0_NS, T0_US, agent_facts, case, host_use, result, server_facts, steady_case, trial_facts
+from tests.unit.facts import (
+    T0_NS,
+    T0_US,
+    agent_facts,
+    case,
+    host_use,
+    result,
+    server_facts,
+    service_facts,
+    steady_case,
+    trial_facts,
+)
 from tests.unit.test_findings_in_numbers import NUMBERS
 
 pytestmark = pytest.mark.table
@@ -126,6 +137,17 @@ PROVOKED = {
     "too-few-samples": ("information", {}),
     "no-warmup": ("information", {}),
     "server-throttled": ("information", {}),
+    "service-oom-kill": ("invalid", {"services": [service_facts(last=replace(FULL, oom_kills=3))]}),
+    "service-exited": (
+        "invalid",
+        {"services": [service_facts(running=False, exit_code=137, exited_after_us=12_300_000, detail="exit code 137")]},
+    ),
+    "service-not-ready": (
+        "invalid",
+        {"services": [service_facts(state="not-ready", detail="no answer")], "error": "x", "agents": [], "t0_ns": None},
+    ),
+    "service-replaced": ("information", {"services": [service_facts(replaced="exit code 137")]}),
+    "service-throttled": ("information", {"services": [service_facts(closing=server_facts().closing)]}),
 }
 # These need more than one changed fact.
 PROVOKED["requests-lost"] = (

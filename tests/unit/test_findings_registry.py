@@ -14,7 +14,7 @@ from orchestrator.analyse.findings.template import FORMATS, Wording
 from orchestrator.facts import CommandDone, Degraded, PlannedRequest
 from orchestrator.result import FindingCode, Severity
 from tests.conftest import ROOT
-from tests.unit.facts import agent_facts, case, host_use, server_facts, steady_case
+from tests.unit.facts import agent_facts, case, host_use, server_facts, service_facts, steady_case
 from tests.unit.test_findings import FULL, OPEN, PROVOKED, STEADY, open_agents, steady_agents, trial
 from tests.unit.test_findings_in_numbers import FULL_RATE, NUMBERS, over_seconds, unequal_agents
 from tests.unit.test_precision import WANTED
@@ -44,6 +44,11 @@ def further():
     yield trial(agents=[wrong, SECOND])
     yield trial(case=case(mix=[PlannedRequest("cart", "GET", "/cart", 1.0)]), agents=[wrong, SECOND])
     yield trial(case=case(cpus=None))
+    yield trial(services=[service_facts(running=False)])
+    yield trial(services=[service_facts(state="not-started", detail="prepare command 1 failed")], **NO_LOAD)
+    yield trial(services=[service_facts(oom_killed=True, memory_bytes=None, last=None)])
+    yield trial(services=[service_facts(cpus=None, closing=server_facts().closing)])
+    yield trial(services=[service_facts(closing=replace(server_facts().closing, throttled_periods=2))])
     yield trial(
         case=steady_case(protocol="http2"),
         window_start_us=STEADY["window_start_us"],

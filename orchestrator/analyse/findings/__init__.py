@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from orchestrator.analyse.findings import arrivals, bodies, conduct, generator, measurement, server
+from orchestrator.analyse.findings import arrivals, bodies, conduct, generator, measurement, server, services
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics
 
@@ -30,6 +30,8 @@ def _without_log(hint: str) -> str:
 # Causes come before what follows from them: that is the order in which they are shown.
 RULES: list[Rule] = [
     conduct.commands_failed,
+    services.service_memory,
+    services.service_state,
     server.server_memory,
     server.server_state,
     server.server_afterwards,
@@ -58,6 +60,7 @@ RULES: list[Rule] = [
     measurement.not_steady,
     measurement.agent_imbalance,
     server.server_throttled,
+    services.service_throttled,
     generator.shared_host,
     measurement.too_few_samples,
     measurement.no_warm_up,

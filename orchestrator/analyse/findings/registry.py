@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from orchestrator.analyse.findings.template import Entry, Wording
-from orchestrator.analyse.findings.words import generator, measurement, server
+from orchestrator.analyse.findings.words import generator, measurement, server, services
 from orchestrator.result import CaseFinding, Facts, Finding, FindingCode, Severity
 
 REGISTRY: dict[FindingCode, Entry] = {
-    entry.code: entry for entry in (*server.ENTRIES, *generator.ENTRIES, *measurement.ENTRIES)
+    entry.code: entry for entry in (*server.ENTRIES, *services.ENTRIES, *generator.ENTRIES, *measurement.ENTRIES)
 }
 
 

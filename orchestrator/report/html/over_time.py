@@ -192,6 +192,10 @@ def usage(trials: Sequence[Trial], names: Sequence[str]) -> list[Figure]:
         series = [trial.facts.server.series for trial in own if trial.facts.server.series.get("cpu_us")]
         if series:
             server.append(View(name, *_server(series)))
+        for service in dict.fromkeys(service.name for trial in own for service in trial.facts.services):
+            of_service = [each.series for trial in own for each in trial.facts.services if each.name == service]
+            if used_by_service := [one for one in of_service if one.get("cpu_us")]:
+                server.append(View(f"{name}, service {service}", *_server(used_by_service)))
         used: dict[str, list[Mapping[str, list[float]]]] = {}
         for trial in own:
             for use in trial.facts.hosts:
@@ -199,7 +203,8 @@ def usage(trials: Sequence[Trial], names: Sequence[str]) -> list[Figure]:
         data, layout = _hosts(used)
         if data:
             hosts.append(View(name, data, layout))
-    figures = [Figure("server", "CPU and memory of the server over time", server, 380, "case")] if server else []
+    what = "the server and its services" if any(trial.facts.services for trial in trials) else "the server"
+    figures = [Figure("server", f"CPU and memory of {what} over time", server, 380, "case")] if server else []
     return [*figures, *([Figure("hosts", "CPU of the hosts over time", hosts, 320, "case")] if hosts else [])]
 
 

@@ -92,6 +92,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         comparisons=tables.comparisons(summary.comparisons),
         objectives=tables.gates(of_objectives(summary.cases)),
         server=tables.server(summary) if trials else None,
+        services=tables.services(summary) if trials else None,
         hosts=tables.hosts(trials),
         agents=None if summary.saturation else tables.agents(trials, names),
         requests=tables.requests(summary) if trials else None,

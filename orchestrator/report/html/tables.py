@@ -127,6 +127,26 @@ def server(summary: Summary) -> Table | None:
     return made(columns, rows, "Means per trial; peak memory, kills and restarts are over all trials.")
 
 
+def services(summary: Summary) -> Table | None:
+    """Return what the requests cost the services of each target."""
+    rows: list[Row] = []
+    for case in summary.cases:
+        planned = {service.name: service for service in (case.planned.services if case.planned else [])}
+        for name, cost in case.services.items():
+            quota = planned[name].cpus if name in planned else None
+            limit = f" of {mebibytes(cost.memory_limit_bytes)}" if cost.memory_limit_bytes else ""
+            peak = UNKNOWN if cost.peak_memory_bytes is None else f"{mebibytes(cost.peak_memory_bytes)}{limit}"
+            throttled = UNKNOWN if cost.throttled_ratio is None else f"{percent(cost.throttled_ratio)} of periods"
+            kills = [Cell(count(n), "INVALID" if n else "") for n in (cost.oom_kills,)]
+            again = count(cost.restarts) if cost.restarts else ""
+            per = [digits(cost.cpu_us_per_request), digits(cost.cpu_s), "" if quota is None else f"{quota:g}"]
+            lifetime = planned[name].lifetime if name in planned else ""
+            rows.append([case.case, name, lifetime, *per, throttled, peak, *kills, again])
+    columns = ["case", "service", "kept for", "CPU µs/req", "CPU s", "quota, cores", "throttled", "peak memory"]
+    caption = "Means per trial; peak memory and kills are over all trials. A request is one that the target answered."
+    return made([*columns, "OOM kills", "started again"], rows, caption)
+
+
 def hosts(trials: Sequence[Trial]) -> Table | None:
     """Return the worst that each host did in any trial."""
     by_host: dict[str, list[HostUse]] = {}
