@@ -1,8 +1,10 @@
-"""A server of a few lines whose behaviour is chosen by MODE: ok, wrong, silent, exit, hog, die-on-load, slow.
+"""A server of a few lines whose behaviour is chosen by MODE: ok, wrong, silent, exit, hog, die-on-load, slow, front, busy.
 
-slow: one request at a time, 10 ms each, so 100 a second.
+slow: one request at a time, 10 ms each, so 100 a second. front: asks BEHIND (HOST:PORT), and answers as it does; 502 without
+an answer. busy: computes for 2 ms before each answer.
 """
 
+import http.client
 import os
 import sys
 import threading
@@ -18,6 +20,19 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     # Head and body leave together: two small writes would wait for a delayed acknowledgement, 40 ms each.
     wbufsize = -1
+    behind = None
+
+    def ask(self):
+        """Return the status of the server behind, over a connection that is kept."""
+        self.behind = self.behind or http.client.HTTPConnection(os.environ["BEHIND"], timeout=5)
+        try:
+            self.behind.request("GET", "/")
+            answer = self.behind.getresponse()
+            answer.read()
+            return answer.status
+        except OSError:
+            self.behind.close()
+            return 502
 
     def do_GET(self):
         global served
@@ -27,10 +42,15 @@ class Handler(BaseHTTPRequestHandler):
         if MODE == "slow":
             with one_worker:
                 time.sleep(0.01)
+        if MODE == "busy":
+            until = time.thread_time() + 0.002
+            while time.thread_time() < until:
+                pass
+        status = self.ask() if MODE == "front" else 200
         body = b'{"message": "no"}' if MODE == "wrong" else b'{"message": "ok"}'
         if self.path == "/big":
             body = bytes(50_000)
-        self.send_response(200)
+        self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
