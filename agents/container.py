@@ -98,7 +98,8 @@ class ServerSpec(ContainerSpec):
     """A server to run: its container and readiness.
 
     port: of the container. request: what the load sends; one response to it is compared with `expect`. ready: what is
-    asked until the server is up; None: the same request.
+    asked until the server is up; None: the same request. ready_timeout_s: for all of that; answer_timeout_s: for the
+    response that is compared.
     """
 
     target: str
@@ -108,6 +109,7 @@ class ServerSpec(ContainerSpec):
     expect: Expect
     ready: Request | None = None
     ready_timeout_s: float = 60.0
+    answer_timeout_s: float = 60.0
     settle_timeout_s: float = 15.0
 
 

@@ -71,6 +71,8 @@ class LoadHost(CommandHost):
         self._agents: list[LoadAgent] = []
         self._threads: list[threading.Thread] = []
         self._meter = HostMeter()
+        # Of a check.
+        self._abort = threading.Event()
 
     def describe(self) -> HostDescription:
         """Return what this host offers. Raises H2loadMissing."""
@@ -93,8 +95,12 @@ class LoadHost(CommandHost):
         return self._responder.port
 
     def check(self, request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
-        """Send a request from this host until it is answered once (once at all: repeat=False); compare the response."""
-        return probe.check(request, expect, timeout_s, repeat)
+        """Send a request from this host until it is answered once (once at all: repeat=False); compare the response.
+
+        cancel() and abort() end it.
+        """
+        self._abort.clear()
+        return probe.check(request, expect, timeout_s, repeat, self._abort)
 
     def serve_trivial(self, port: int, beside: bool) -> int:
         """Start the trivial server on a port (0: any free one) and return the port.
@@ -213,7 +219,8 @@ class LoadHost(CommandHost):
         return self._meter.use(self._name, HostRole.LOAD)
 
     def cancel(self) -> None:
-        """End every generator soon; results so far can still be collected."""
+        """End every generator and the check that is under way soon; results so far can still be collected."""
+        self._abort.set()
         for agent in self._agents:
             agent.cancel()
 

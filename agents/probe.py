@@ -2,35 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     import httpx
 
 from agents import tls
+from agents.answers import MOST_BYTES, Answer, Body, in_words, pause_s, unended
 from agents.records import ServerState
 
-TIMEOUT_S = 5.0
 # Statuses of 500 and above that a server gives while it runs: not implemented, version not supported.
 UP_ALL_THE_SAME = (501, 505)
+# How long a body may take that is not compared. One without end (server-sent events) must not keep the check.
+BODY_S = 2.0
+# How soon a request ends that is aborted, and how soon one that failed is repeated.
+SLICE_S, AGAIN_S = 0.05, 0.1
+CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True)
 class Expect:
     """The response that a server must give: every part that is set must hold.
 
-    json_text: the body as a JSON document, compared by value; body: compared byte for byte after stripping blank ends.
-    status None: any below 400. size: the length of the body in bytes.
+    status: those that are allowed; empty: any below 400. json_text: the body as a JSON document, compared by value;
+    body: compared byte for byte after stripping blank ends, and after decoding. size: the length of the body in bytes.
     """
 
-    status: int | None = None
+    status: list[int] = field(default_factory=list)
     body: str | None = None
     json_text: str | None = None
     size: int | None = None
+
+    def allows(self, status: int) -> bool:
+        """Return whether a response may have this status."""
+        return status in self.status if self.status else status < 400
+
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes of a body are needed to compare it; 0: none."""
+        needed = [4 * len(text) for text in (self.body, self.json_text) if text is not None]
+        needed += [] if self.size is None else [self.size + 1]
+        return max(MOST_BYTES, *needed) if needed else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +72,6 @@ class Request:
         return f"{self.method} {urlsplit(self.url).path or '/'}"
 
 
-class Answer(NamedTuple):
-    """One response; closes: the server ends the connection after it. received: the length of the body as it was sent."""
-
-    status: int
-    body: bytes
-    closes: bool
-    received: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Checked:
     """Whether a server answers as it should. state: READY, MISMATCH, NOT_READY or EXITED; the rest as in ServerFacts.
@@ -75,13 +85,17 @@ class Checked:
     body_bytes: int | None = None
     status: int | None = None
     asked: str = ""
+    until_close: bool = False
+    location: str = ""
+    endless: bool = False
+    answer_us: int = 0
 
 
 class Unanswered(RuntimeError):
     """Nothing answered; the message says why."""
 
 
-def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
+def client(request: Request, timeout_s: float) -> httpx.Client:
     """Return an HTTP client that behaves like h2load: one protocol, no proxies.
 
     It checks certificates only where the request asks for that.
@@ -103,32 +117,144 @@ def client(request: Request, timeout_s: float = TIMEOUT_S) -> httpx.Client:
     return made
 
 
-def ask(request: Request, timeout_s: float = TIMEOUT_S) -> Answer:
-    """Send one request on a new connection and return the answer. Raises Unanswered."""
-    import httpx
+class Asking:
+    """One request on a new connection, under way in a thread of its own: it can be given up at any time.
 
-    try:
-        with client(request, timeout_s) as http:
-            response = http.request(
+    keep: how many bytes of the decoded body are wanted; 0: the head, and whether the body ends soon.
+    """
+
+    def __init__(self, request: Request, timeout_s: float, keep: int = 0) -> None:
+        self._request, self._timeout_s, self._keep = request, timeout_s, keep
+        self._done = threading.Event()
+        self._error: Exception | None = None
+        self._socket: socket.socket | None = None
+        self._head: Answer | None = None
+        self._body = Body("", 0, 0)
+        self._ended = self._given_up = False
+        self._began, self._head_at = time.monotonic(), 0.0
+        self._sent_at = self._last_at = self._began
+        threading.Thread(target=self._ask, name="ask", daemon=True).start()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait up to timeout_s; return whether the request has ended, or has had all of its time."""
+        if self._done.wait(timeout_s):
+            return True
+        now = time.monotonic()
+        late = now - self._began >= self._timeout_s
+        if late or (self._head is not None and not self._keep and now - self._head_at >= BODY_S):
+            self.give_up()
+            return True
+        return False
+
+    def give_up(self) -> None:
+        """End the request."""
+        self._given_up = True
+        with contextlib.suppress(OSError):
+            if self._socket is not None:
+                # Not SSLSocket.shutdown, which takes away what the thread reads from.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def answer(self) -> Answer:
+        """Return the answer, as far as it has come. Raises Unanswered."""
+        given_up, error = self._given_up, self._error
+        if error is not None and not given_up:
+            raise error
+        if self._head is None:
+            what = "connection" if self._socket is None else "answer"
+            raise Unanswered(f"no {what} within {self._timeout_s:.3g} s")
+        return self._head._replace(
+            body=bytes(self._body.data),
+            received=self._body.received,
+            ended=self._ended,
+            unreadable=self._body.unreadable,
+            took_us=round((self._last_at - self._sent_at) * 1e6),
+        )
+
+    def _ask(self) -> None:
+        import httpx
+
+        try:
+            self._read()
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            self._error = Unanswered(tls.untrusted(str(error)) or in_words(str(error)) or type(error).__name__)
+        except Exception as error:
+            self._error = error
+        self._done.set()
+
+    def _read(self) -> None:
+        request, self._sent_at = self._request, time.monotonic()
+        # The one who waits ends the request in time; this only ends a thread that was given up.
+        with (
+            client(request, self._timeout_s + 1) as http,
+            http.stream(
                 request.method,
                 request.url,
                 headers=[(name, value) for name, value in request.headers],
                 content=request.body or None,
-            )
-            said = response.headers.get("connection", "").lower()
-            closes = "close" in said or (response.http_version == "HTTP/1.0" and "keep-alive" not in said)
-            return Answer(response.status_code, response.content, closes, response.num_bytes_downloaded)
-    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-        raise Unanswered(tls.untrusted(str(error)) or f"{type(error).__name__}: {error}") from error
+                extensions={"trace": self._trace},
+            ) as response,
+        ):
+            self._body = Body(response.headers.get("content-encoding", ""), self._keep, max(self._keep, MOST_BYTES))
+            self._head = _head_of(request, response)
+            self._head_at = self._last_at = time.monotonic()
+            for piece in response.iter_raw():
+                more = self._body.add(piece)
+                self._last_at = time.monotonic()
+                if not more or self._given_up:
+                    return
+            self._ended = True
+
+    def _trace(self, event: str, info: dict[str, Any]) -> None:
+        """Note the connection as soon as there is one."""
+        if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+
+def _head_of(request: Request, response: httpx.Response) -> Answer:
+    """Return what the head of a response says."""
+    fields, http1 = response.headers, response.http_version != "HTTP/2"
+    said = fields.get("connection", "").lower()
+    bodiless = request.method == "HEAD" or response.status_code in (204, 304)
+    sized = bodiless or "content-length" in fields
+    chunked = fields.get("transfer-encoding", "").lower().endswith("chunked")
+    until_close = http1 and not sized and not chunked
+    closes = "close" in said or until_close or (response.http_version == "HTTP/1.0" and "keep-alive" not in said)
+    return Answer(
+        response.status_code,
+        b"",
+        http1 and closes,
+        sized=sized,
+        until_close=until_close,
+        location=fields.get("location", "") if 300 <= response.status_code < 400 else "",
+        retry_after=fields.get("retry-after", ""),
+    )
+
+
+def ask(request: Request, timeout_s: float, keep: int = 0, abort: threading.Event | None = None) -> Answer:
+    """Send one request on a new connection and return the answer. Raises Unanswered.
+
+    timeout_s: for all of it. keep: how many bytes of the body are wanted. abort: ends it at once.
+    """
+    asking = Asking(request, timeout_s, keep)
+    while not asking.wait(SLICE_S):
+        if abort is not None and abort.is_set():
+            asking.give_up()
+            raise Unanswered(CANCELLED)
+    return asking.answer()
 
 
 def difference(expect: Expect, answer: Answer) -> str | None:
     """Return how a response differs from what is expected, for a person; None when it does not."""
     status, body = answer.status, answer.body
-    if expect.status is None and status >= 400:
-        return f"status {status} where one below 400 was expected"
-    if expect.status is not None and status != expect.status:
-        return f"status {status} where {expect.status} was expected"
+    if not expect.allows(status):
+        allowed = " or ".join(map(str, expect.status)) or "one below 400"
+        return f"status {status} where {allowed} was expected"
+    if not expect.body_bytes:
+        return None
+    if answer.unreadable:
+        return f"its body cannot be compared: {answer.unreadable}"
+    if not answer.ended:
+        return f"its body cannot be compared: {unended(answer)}"
     shown = _shown(body)
     if expect.size is not None and len(body) != expect.size:
         return f"a body of {len(body):,} bytes where {expect.size:,} were expected"
@@ -151,16 +277,33 @@ def same_length(expect: Expect, answer: Answer) -> int | None:
     return answer.received if compared else None
 
 
-def check(request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
-    """Wait up to timeout_s for an answer and compare it with what is expected.
+def check(
+    request: Request, expect: Expect, timeout_s: float, repeat: bool = True, abort: threading.Event | None = None
+) -> Checked:
+    """Wait up to timeout_s, in total, for an answer and compare it with what is expected.
 
-    repeat: ask again where a request fails, such as one that is refused; otherwise ask once.
+    repeat: ask again where a request fails, such as one that is refused; otherwise ask once. A server that asks to come
+    back later (429, or 503 with Retry-After) is asked again then. abort: ends it at once.
     """
-    try:
-        answer = wait_for_answer(request, timeout_s) if repeat else ask(request, timeout_s)
-    except Unanswered as error:
-        return Checked(ServerState.NOT_READY, str(error), asked=request.asked)
-    return compare(request, expect, answer)
+    deadline, abort = time.monotonic() + timeout_s, abort or threading.Event()
+    while True:
+        left_s = max(AGAIN_S, deadline - time.monotonic())
+        try:
+            answer = ask(request, left_s, expect.body_bytes, abort)
+        except Unanswered as error:
+            reason = str(error)
+            if not repeat or abort.is_set() or time.monotonic() >= deadline:
+                return Checked(ServerState.NOT_READY, reason, asked=request.asked)
+            abort.wait(AGAIN_S)
+            continue
+        wait_s = None if expect.allows(answer.status) else pause_s(answer)
+        if wait_s is None:
+            return compare(request, expect, answer)
+        if time.monotonic() + wait_s >= deadline:
+            checked = compare(request, expect, answer)
+            limits = f"; it asks to wait {wait_s:.3g} s, and {timeout_s:.3g} s are allowed in all"
+            return replace(checked, detail=checked.detail + limits)
+        abort.wait(wait_s)
 
 
 def compare(request: Request, expect: Expect, answer: Answer) -> Checked:
@@ -173,24 +316,17 @@ def compare(request: Request, expect: Expect, answer: Answer) -> Checked:
         same_length(expect, answer),
         answer.status,
         request.asked,
+        answer.until_close,
+        # Its query can hold a secret.
+        answer.location.partition("?")[0][:200],
+        not answer.ended and not answer.sized,
+        answer.took_us,
     )
 
 
 def shows_ready(status: int) -> bool:
     """Return whether an answer of this status comes from a server that is up, whatever it thinks of the request."""
     return status < 500 or status in UP_ALL_THE_SAME
-
-
-def wait_for_answer(request: Request, timeout_s: float) -> Answer:
-    """Repeat a request until it is answered. Raises Unanswered with the last reason after timeout_s."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        try:
-            return ask(request, max(0.2, min(TIMEOUT_S, deadline - time.monotonic())))
-        except Unanswered:
-            if time.monotonic() >= deadline:
-                raise
-            time.sleep(0.1)
 
 
 def _shown(body: bytes) -> str:

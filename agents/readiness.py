@@ -5,15 +5,18 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from agents import probe
 from agents.cgroup import THRASH_FAULTS, Counters
 from agents.container import ContainerState, ServerSpec
-from agents.probe import Checked, Request, Unanswered
+from agents.probe import Asking, Checked, Unanswered
 from agents.records import ServerState
 
 POLL_S = 0.1
-ANSWER_TIMEOUT_S = 2.0
+# A request that is still unanswered after this share of the time may have been lost while the server started: a second
+# one is sent beside it. Slow answers have all of the time.
+SECOND_SHARE, SECOND_AFTER_S = 1 / 3, 2.0
 # A server that cannot become ready is given up early. Workers killed this often are a loop, not an accident.
 HOPELESS_OOM_KILLS = 10
 # A server that thrashes while it starts (cgroup.py: THRASH_FAULTS in this time) will not get ready.
@@ -21,6 +24,8 @@ THRASH_S = 10.0
 # Settled: the server uses less than this share of a core; workers that still start up are not the steady server.
 SETTLED_SHARE = 0.2
 SETTLE_INTERVAL_S = 0.4
+# A wait as long as this is shown with its time.
+SHOWN_AFTER_S = 3
 
 
 class MemoryWatch:
@@ -57,9 +62,20 @@ class Readiness:
         counters: Callable[[], Counters],
         state: Callable[[], ContainerState],
         abort: threading.Event,
+        last_line: Callable[[], str] = str,
     ) -> None:
         self._spec, self._counters, self._state, self._abort = spec, counters, state, abort
-        self.waiting_for = f"starting {spec.target}"
+        self._last_line = last_line
+        self._began = time.monotonic()
+        self._doing = f"starting {spec.target}"
+
+    @property
+    def waiting_for(self) -> str:
+        """What it waits for, for a person, with how long it has waited once that is long."""
+        waited_s = int(time.monotonic() - self._began)
+        if waited_s < SHOWN_AFTER_S:
+            return self._doing
+        return f"{self._doing}: {waited_s} s of at most {self._spec.ready_timeout_s:g} s"
 
     def outcome(self) -> Checked:
         """Wait until the server answers and has settled, then compare one response with what is expected."""
@@ -71,27 +87,53 @@ class Readiness:
     def _wait_for_answer(self) -> Checked | None:
         """Return None as soon as the server answers, otherwise why it will not."""
         spec = self._spec
-        self.waiting_for = f"waiting for {spec.target} to answer"
+        self._doing = f"waiting for {spec.target} to answer"
         request = spec.ready or spec.request
-        deadline = time.monotonic() + spec.ready_timeout_s
-        memory, reason = MemoryWatch(), "nothing answered"
-        while time.monotonic() < deadline:
-            if self._abort.is_set():
-                return Checked(ServerState.NOT_READY, "cancelled")
-            if not (reason := _unready(request)):
-                return None
-            if not (state := self._state()).running:
-                return Checked(ServerState.EXITED, f"the container ended with exit code {state.exit_code}")
-            if (why := memory.hopeless(self._counters(), time.monotonic())) is not None:
-                return Checked(ServerState.NOT_READY, why)
-            self._abort.wait(POLL_S)
+        began = time.monotonic()
+        deadline = began + spec.ready_timeout_s
+        second_at = began + max(SECOND_AFTER_S, spec.ready_timeout_s * SECOND_SHARE)
+        asking: list[Asking] = []
+        memory, reason = MemoryWatch(), ""
+        try:
+            while (left_s := deadline - time.monotonic()) > 0:
+                if self._abort.is_set():
+                    return Checked(ServerState.NOT_READY, probe.CANCELLED)
+                if not asking or (len(asking) == 1 and time.monotonic() >= second_at):
+                    asking.append(Asking(request, left_s))
+                if ended := next((each for each in asking if each.wait(POLL_S / len(asking))), None):
+                    asking.remove(ended)
+                    if not (reason := self._unready(ended)):
+                        return None
+                if not (state := self._state()).running:
+                    return Checked(ServerState.EXITED, self._exited(state))
+                if (why := memory.hopeless(self._counters(), time.monotonic())) is not None:
+                    return Checked(ServerState.NOT_READY, why)
+                if ended:
+                    self._abort.wait(POLL_S)
+        finally:
+            for each in asking:
+                each.give_up()
         said = f"only {reason}" if reason.startswith("status") else "no answer"
-        why = "" if reason.startswith("status") else f": {reason}"
+        why = "" if reason.startswith(("status", "no answer")) or not reason else f": {reason}"
         return Checked(ServerState.NOT_READY, f"{request.asked}: {said} within {spec.ready_timeout_s:g} s{why}")
+
+    def _unready(self, asking: Asking) -> str:
+        """Return why one request shows that the server is not ready; '' when it shows that it is."""
+        try:
+            status = asking.answer().status
+        except Unanswered as error:
+            return str(error)
+        # What the load is to be answered with is right, whatever it is.
+        expected = self._spec.ready in (None, self._spec.request) and status in self._spec.expect.status
+        return "" if expected or probe.shows_ready(status) else f"status {status}"
+
+    def _exited(self, state: ContainerState) -> str:
+        line = self._last_line()
+        return f"the container ended with exit code {state.exit_code}" + (f"; it last printed: {line}" if line else "")
 
     def _settle(self) -> None:
         """Wait until the server is idle, but not longer than its time to settle."""
-        self.waiting_for = f"waiting for {self._spec.target} to settle"
+        self._doing = f"waiting for {self._spec.target} to settle"
         deadline = time.monotonic() + self._spec.settle_timeout_s
         before = self._counters()
         while time.monotonic() < deadline and not self._abort.wait(SETTLE_INTERVAL_S):
@@ -103,17 +145,11 @@ class Readiness:
             before = now
 
     def _compare(self) -> Checked:
-        try:
-            answer = probe.ask(self._spec.request)
-        except Unanswered as error:
-            return Checked(ServerState.NOT_READY, f"it answered once and then no more: {error}")
-        return probe.compare(self._spec.request, self._spec.expect, answer)
-
-
-def _unready(request: Request) -> str:
-    """Return why one request shows that a server is not ready; '' when it shows that it is."""
-    try:
-        status = probe.ask(request, timeout_s=ANSWER_TIMEOUT_S).status
-    except Unanswered as error:
-        return str(error)
-    return "" if probe.shows_ready(status) else f"status {status}"
+        spec = self._spec
+        self._doing = f"comparing a response of {spec.target}"
+        checked = probe.check(spec.request, spec.expect, spec.answer_timeout_s, repeat=False, abort=self._abort)
+        if checked.state != ServerState.NOT_READY or self._abort.is_set():
+            return checked
+        if not (state := self._state()).running:
+            return Checked(ServerState.EXITED, self._exited(state))
+        return replace(checked, detail=f"{checked.asked}: it answered once and then no more: {checked.detail}")

@@ -244,7 +244,11 @@ class ServerFacts:
     (given up after the trials before) or 'not-started' (a command before it failed).
     closes: it ended the connection after its one answer. body_bytes: the length of that answer's body where all must be
     like it, else None. status: of that answer; asked: method and path of its request.
-    afterwards, afterwards_detail: state once more when the load was over; '' when it was not asked.
+    until_close: only the connection's end showed where its body ends. location: where it redirected to, without a query.
+    endless: its body had not ended when the check gave it up. answer_us: how long the answer took. allowed: the statuses
+    that the campaign expects; empty: all below 400.
+    afterwards, afterwards_detail, afterwards_status: the same once more when the load was over; '' when it was not asked.
+    last_line: what a container that ended has printed last.
     opening and closing: counters at the window's edges; last: when it was looked at for the last time. series: columns by
     name, a value per second of the window: at_s, cpu_us, throttled_us and major_faults of that second, memory_bytes.
     """
@@ -267,6 +271,13 @@ class ServerFacts:
     afterwards_detail: str = ""
     status: int | None = None
     asked: str = ""
+    until_close: bool = False
+    location: str = ""
+    endless: bool = False
+    answer_us: int = 0
+    allowed: list[int] = field(default_factory=list)
+    afterwards_status: int | None = None
+    last_line: str = ""
     series: dict[str, list[float]] = field(default_factory=dict)
 
 

@@ -48,7 +48,7 @@ class ServerHost(DockerHost):
         self.stop()
         self._abort.clear()
         require_ports(spec, spec.port)
-        readiness = self._readiness = Readiness(spec, self._read, self._state, self._abort)
+        readiness = self._readiness = Readiness(spec, self._read, self._state, self._abort, self._last_line)
         image = self.images.inspect(spec.image)
         began = time.monotonic()
         self._launch(spec, image.id, trial)
@@ -61,6 +61,10 @@ class ServerHost(DockerHost):
             body_bytes=checked.body_bytes,
             status=checked.status,
             asked=checked.asked,
+            until_close=checked.until_close,
+            location=checked.location,
+            endless=checked.endless,
+            answer_us=checked.answer_us,
             ready_after_us=round((time.monotonic() - began) * 1e6),
             last=self._read(),
         )
@@ -106,6 +110,7 @@ class ServerHost(DockerHost):
         self._facts = replace(
             self._facts,
             running=running,
+            last_line="" if running else self._last_line(),
             opening=window.opening,
             closing=window.closing or now,
             last=now,
@@ -149,6 +154,10 @@ class ServerHost(DockerHost):
             with contextlib.suppress(OSError):
                 return self._cgroup.read()
         return self._facts.last or Counters()
+
+    def _last_line(self) -> str:
+        """Return the last line that the server printed."""
+        return "" if self._container is None else self._container.last_line()
 
     def _state(self) -> ContainerState:
         """Return the container's state, and keep it in the facts."""

@@ -31,6 +31,7 @@ REQUIREMENTS = ["ray", "numpy", "msgpack", "docker", "httpx[http2]", "uvloop", "
 MODULES = (
     "__init__.py",
     "actors.py",
+    "answers.py",
     "arrivals.py",
     "buckets.py",
     "cgroup.py",

@@ -5,7 +5,7 @@ Every call raises HostError for what went wrong on the host, and HostLost when t
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ class CommandHandle(Protocol):
     def run_command(self, script: str, variables: dict[str, str], run: str, timeout_s: float) -> CommandResult:
         """Run a script with sh until it ends; it is ended after timeout_s. variables: added to its environment."""
 
+    def abort(self) -> None:
+        """End what is under way on the host. Is answered while another call is under way."""
+
 
 class TrialHandle(CommandHandle, Protocol):
     """A host that takes part in trials: its clock is compared with ours, and its resource use is measured."""
@@ -67,10 +70,18 @@ class TrialHandle(CommandHandle, Protocol):
 class LoadHandle(TrialHandle, Protocol):
     """A load host: runs the agents of one trial after the other."""
 
-    def check(self, request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
+    def check(
+        self,
+        request: Request,
+        expect: Expect,
+        timeout_s: float,
+        repeat: bool = True,
+        waiting: Callable[[float], None] | None = None,
+    ) -> Checked:
         """Repeat a request until it is answered once, up to timeout_s, and compare the response.
 
-        repeat: False: ask only once.
+        repeat: False: ask only once. waiting: called now and then with the seconds that it has taken so far. cancel() ends
+        it.
         """
 
     def serve_trivial(self, port: int, beside: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, Protocol, TypeVar
@@ -29,6 +30,8 @@ CALL_TIMEOUT_S = 60.0
 CONTROL_TIMEOUT_S = 10.0
 # What a host needs, beyond the time that a call may take on it, to answer.
 ANSWER_S = 10.0
+# How often a call that may take long reports how long it has taken.
+WAITING_S = 1.0
 # Hosts are called from a thread each. Hundreds of threads that compute at the same time spend more on passing the
 # interpreter around than on computing: they take turns.
 _DECODING = threading.Lock()
@@ -95,6 +98,10 @@ class RemoteCommand:
         call = self._at.begin(CommandShell.run_command, script, variables, run, timeout_s)
         return from_plain(CommandResult, call.result(timeout_s + ANSWER_S))
 
+    def abort(self) -> None:
+        """End what is under way on the host."""
+        self._at.begin(CommandShell.abort).result(CONTROL_TIMEOUT_S)
+
 
 class RemoteLoad(RemoteCommand):
     """A LoadHandle over a transport."""
@@ -111,10 +118,20 @@ class RemoteLoad(RemoteCommand):
         """Return the host's resource use during the load."""
         return _use(self._at.begin(LoadShell.use).result(CALL_TIMEOUT_S))
 
-    def check(self, request: Request, expect: Expect, timeout_s: float, repeat: bool = True) -> Checked:
+    def check(
+        self,
+        request: Request,
+        expect: Expect,
+        timeout_s: float,
+        repeat: bool = True,
+        waiting: Callable[[float], None] | None = None,
+    ) -> Checked:
         """Repeat a request until it is answered once, up to timeout_s, and compare the response."""
         call = self._at.begin(LoadShell.check, to_plain(request), to_plain(expect), timeout_s, repeat)
-        return from_plain(Checked, call.result(timeout_s + ANSWER_S))
+        began, limit_s = time.monotonic(), timeout_s + ANSWER_S
+        while waiting is not None and (passed_s := time.monotonic() - began) < limit_s and not call.done(WAITING_S):
+            waiting(passed_s + WAITING_S)
+        return from_plain(Checked, call.result(max(0.0, limit_s - (time.monotonic() - began))))
 
     def serve_trivial(self, port: int, beside: bool) -> int:
         """Start the trivial server; return its port."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -124,19 +123,23 @@ def run_trials(
 def _require_answer(item: TrialInput, output: TrialOutput) -> None:
     """Raise HostError when a URL does not answer at all: there is nothing to measure."""
     server, url = output.facts.server, item.target.url
-    if url is not None and server.state == ServerState.NOT_READY:
-        # Without the exception's class and number.
-        reason = re.sub(r"^\w+: |\[Errno -?\d+\] ", "", server.detail)
-        if server.detail.startswith(UNTRUSTED):
-            raise HostError(
-                f"{url}: {server.detail}",
-                "use https with a certificate that this machine trusts (SSL_CERT_FILE names a private authority), or "
-                "measure it without a check: --insecure, 'verify: false' in a campaign",
-            )
+    if url is None or server.state != ServerState.NOT_READY:
+        return
+    if server.detail.startswith(UNTRUSTED):
         raise HostError(
-            f"{url} does not answer: {reason}",
-            "start the server, or check its address and port; ready.timeout in a campaign waits for it",
+            f"{url}: {server.detail}",
+            "use https with a certificate that this machine trusts (SSL_CERT_FILE names a private authority), or "
+            "measure it without a check: --insecure, 'verify: false' in a campaign",
         )
+    if server.detail.startswith("no answer"):
+        raise HostError(
+            f"{url}: {server.detail}",
+            "if the server is slow, raise the load's timeout (--timeout) or, without one, ready.timeout in a campaign",
+        )
+    raise HostError(
+        f"{url} does not answer: {server.detail}",
+        "start the server, or check its address and port; ready.timeout in a campaign waits for it",
+    )
 
 
 def run_with_retries(item: TrialInput, reserve: Reserve, policy: RetryPolicy, worked: bool, say: Say) -> TrialOutput:

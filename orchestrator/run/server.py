@@ -15,22 +15,22 @@ from orchestrator.run.addresses import resolved
 from orchestrator.run.events import Event
 from orchestrator.run.inputs import RunningTrial
 from orchestrator.run.services import addresses_for
-from orchestrator.run.targets import expect_of, ready_request, request_to, server_spec
+from orchestrator.run.targets import answer_s, expect_of, ready_request, request_to, server_spec
 
 # States of a server that can be loaded.
 UP = (ServerState.READY, ServerState.EXTERNAL)
 START_MARGIN_S = 60.0
 START_POLL_S = 0.25
-# A URL is up already: unless the campaign says how long to wait for it, it is asked once and has this long to answer.
-ALREADY_UP_S = 4.0
-FURTHER_S = 5.0
 # Of a mix, so many requests are checked before each trial. Under load the first answer to each is.
 MOST_CHECKED = 200
 # Of a URL that is waited for.
 READY_POLL_S, SHORTEST_S = 0.2, 0.2
-# How long the one request after the load may take; longer where responses took longer before.
+# How long the one request after the load may take: at least this, and longer where responses took longer before, but not
+# longer than one answer may take.
 AFTERWARDS_S = 3.0
-AFTERWARDS_AT_MOST_S = 30.0
+SLOWER_AFTERWARDS = 4
+# A wait as long as this is shown with its time.
+SHOWN_AFTER_S = 3.0
 
 
 def bring_up(trial: RunningTrial) -> ServerFacts:
@@ -39,6 +39,7 @@ def bring_up(trial: RunningTrial) -> ServerFacts:
     if len(trial.traffic.requests) > 1 or trial.traffic.data is not None:
         # Answers differ, so that the first one says nothing about the length of the others.
         facts = replace(facts, body_bytes=None)
+    facts = replace(facts, allowed=trial.traffic.requests[0].allowed)
     return _check_further(trial, facts) if facts.state in UP else facts
 
 
@@ -49,9 +50,14 @@ def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -
     """
     if not facts.running:
         return facts
-    timeout_s = min(AFTERWARDS_AT_MOST_S, max(AFTERWARDS_S, 4 * slowest_us / 1e6))
+    slower_s = SLOWER_AFTERWARDS * max(slowest_us, facts.answer_us) / 1e6
+    timeout_s = max(AFTERWARDS_S, min(slower_s, _answer_s(trial)))
     checked = _ask(trial, 0, timeout_s)
-    return replace(facts, afterwards=checked.state, afterwards_detail=checked.detail)
+    return replace(facts, afterwards=checked.state, afterwards_detail=checked.detail, afterwards_status=checked.status)
+
+
+def _answer_s(trial: RunningTrial) -> float:
+    return answer_s(trial.input.target, trial.input.load)
 
 
 def _ask_url(trial: RunningTrial) -> ServerFacts:
@@ -59,9 +65,7 @@ def _ask_url(trial: RunningTrial) -> ServerFacts:
     if target.ready.model_fields_set and (failed := _wait_for_url(trial)) is not None:
         return ServerFacts(ServerState.NOT_READY, failed)
     trial.say(Event("server", f"sending one request to {target.url}", passing=True))
-    waits = "timeout" in target.ready.model_fields_set
-    timeout_s = max(ALREADY_UP_S, target.ready.timeout / 1e6) if waits else ALREADY_UP_S
-    checked = _ask(trial, 0, timeout_s, repeat=False)
+    checked = _ask(trial, 0, _answer_s(trial), repeat=False)
     return ServerFacts(
         state=ServerState.EXTERNAL if checked.state == ServerState.READY else checked.state,
         detail=checked.detail,
@@ -69,6 +73,10 @@ def _ask_url(trial: RunningTrial) -> ServerFacts:
         body_bytes=checked.body_bytes,
         status=checked.status,
         asked=checked.asked,
+        until_close=checked.until_close,
+        location=checked.location,
+        endless=checked.endless,
+        answer_us=checked.answer_us,
     )
 
 
@@ -81,12 +89,13 @@ def _wait_for_url(trial: RunningTrial) -> str | None:
     request = ready_request(target, request_to(trial.traffic))
     trial.say(Event("server", f"waiting for {target.url} to answer", passing=True))
     waiting_s = target.ready.timeout / 1e6
+    # What the load is to be answered with is right, whatever it is.
+    allowed = target.expect.statuses if target.ready.path is None else []
     deadline = time.monotonic() + waiting_s
     while True:
-        # Long enough for a slow answer, and not all of the time for one request that is never answered.
-        timeout_s = min(max(ALREADY_UP_S, waiting_s / 3), max(SHORTEST_S, deadline - time.monotonic()))
+        timeout_s = max(SHORTEST_S, deadline - time.monotonic())
         checked = _first(trial, request, Expect(), timeout_s, repeat=False)
-        if checked.status is not None and shows_ready(checked.status):
+        if checked.status is not None and (checked.status in allowed or shows_ready(checked.status)):
             return None
         if time.monotonic() >= deadline:
             break
@@ -105,7 +114,9 @@ def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
     request = request_to(trial.traffic)
     target, expect = trial.input.target, expect_of(trial.input.target, trial.input.load)
     seen = addresses_for(trial, target, server.host, target.needs)
-    spec = server_spec(plan.case.target, resolved(target, seen), image, request, expect, trial.input.folder)
+    spec = server_spec(
+        plan.case.target, resolved(target, seen), image, request, expect, trial.input.folder, _answer_s(trial)
+    )
     starting = server.start(spec, plan.name)
     shown = ""
     while not starting.done(timeout_s=START_POLL_S):
@@ -113,13 +124,13 @@ def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
             if (now := server.waiting_for()) != shown:
                 trial.say(Event("server", now, passing=True))
                 shown = now
-    return starting.result(spec.ready_timeout_s + START_MARGIN_S)
+    return starting.result(spec.ready_timeout_s + spec.answer_timeout_s + START_MARGIN_S)
 
 
 def _check_further(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
     """Send every further request of the load once, too."""
     for index, request in enumerate(trial.traffic.requests[1:MOST_CHECKED], 1):
-        checked = _ask(trial, index, FURTHER_S)
+        checked = _ask(trial, index, _answer_s(trial), repeat=False)
         if checked.state != ServerState.READY:
             detail = f"{request.name}: {checked.detail}"
             return replace(facts, state=checked.state, detail=detail, status=checked.status, asked=checked.asked)
@@ -133,4 +144,9 @@ def _ask(trial: RunningTrial, index: int, timeout_s: float, repeat: bool = True)
 
 
 def _first(trial: RunningTrial, request: Request, expect: Expect, timeout_s: float, repeat: bool) -> Checked:
-    return trial.left.first(lambda load: load.check(request, expect, timeout_s, repeat))
+    def waiting(passed_s: float) -> None:
+        if passed_s >= SHOWN_AFTER_S:
+            said = f"waiting for an answer to {request.asked}: {passed_s:.0f} s of at most {timeout_s:g} s"
+            trial.say(Event("server", said, passing=True))
+
+    return trial.left.first(lambda load: load.check(request, expect, timeout_s, repeat, waiting))

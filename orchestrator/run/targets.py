@@ -158,13 +158,20 @@ def expect_of(target: Target, load: Load, index: int = 0) -> Expect:
     own = load.listed[index].expect if load.listed else None
     wanted = target.expect if own is None else own
     document = json.dumps(wanted.json_) if "json_" in wanted.model_fields_set else None
-    return Expect(wanted.status, wanted.body, document, wanted.size)
+    return Expect(wanted.statuses, wanted.body, document, wanted.size)
 
 
-def server_spec(name: str, target: Target, image: str, request: Request, expect: Expect, folder: Path) -> ServerSpec:
+def answer_s(target: Target, load: Load) -> float:
+    """Return how long one answer may take: as long as under load, else as long as the server may take to become ready."""
+    return (target.ready.timeout if load.timeout is None else load.timeout) / 1e6
+
+
+def server_spec(
+    name: str, target: Target, image: str, request: Request, expect: Expect, folder: Path, answer_s: float
+) -> ServerSpec:
     """Describe the container of a target. request: what its host asks once it is ready; expect: what must come back.
 
-    folder: where paths of the campaign begin.
+    folder: where paths of the campaign begin. answer_s: how long one answer may take.
     """
     assert target.listens is not None
     return ServerSpec(
@@ -175,5 +182,6 @@ def server_spec(name: str, target: Target, image: str, request: Request, expect:
         expect=expect,
         ready=ready_request(target, request),
         ready_timeout_s=target.ready.timeout / 1e6,
+        answer_timeout_s=answer_s,
         **fields_of(container_of(target, folder)),
     )

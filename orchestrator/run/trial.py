@@ -77,9 +77,29 @@ def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFact
     except HostLost as error:
         trial.losses.note(error)
         facts = replace(facts, server=not_started, error=error.message)
+    except BaseException:
+        # Interrupted, or every trial is impossible. What was prepared is tidied up all the same; a second signal ends that.
+        _quiet(trial)
+        with contextlib.suppress(HostError):
+            _after(trial)
+        raise
+    return replace(facts, commands=[*done, *_after(trial)]), results
+
+
+def _after(trial: RunningTrial) -> list[CommandDone]:
+    """Run the commands after a trial."""
+    item = trial.input
     with trial.stages.of("after"), trial.losses.noted():
-        done += carry_out(When.AFTER, item.around, item.plan, item.run, trial.placed)
-    return replace(facts, commands=done), results
+        return carry_out(When.AFTER, item.around, item.plan, item.run, trial.placed)
+    return []
+
+
+def _quiet(trial: RunningTrial) -> None:
+    """End what is under way on the hosts, so that they can run a command."""
+    if trial.input.around.after:
+        at_once(
+            lambda host: _tidy(host.abort, lambda timeout_s: None, trial.losses)(), [*trial.placed.helpers.values()]
+        )
 
 
 def _up_and_loaded(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collection[AgentResult]]:

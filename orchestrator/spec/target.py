@@ -20,20 +20,31 @@ class Ready(Model):
     path: UrlPath | None = None
     """Sends GET to this path until the server is up; by default the load's own request is sent."""
     timeout: Duration = 60_000_000
-    """How long to wait until the server is up. A target that is a URL is asked once unless `ready` is set."""
+    """How long to wait until the server is up, and for one answer unless the load has a `timeout`. A target that is a URL
+    is asked once unless `ready` is set."""
+
+
+Status = Annotated[int, Field(ge=100, le=599)]
 
 
 class Expect(Model):
     """What one response must be before any load starts. Every part that is given must hold."""
 
-    status: Annotated[int, Field(ge=100, le=599)] | None = None
-    """The status code; any below 400 by default."""
+    status: Status | Annotated[list[Status], Field(min_length=1)] | None = None
+    """The status code, or a list of those that are allowed; any below 400 by default. Such an answer is a success."""
     body: str | None = None
     """The body, without blanks at its ends."""
     json_: Annotated[Any, Field(alias="json")] = None
     """The body as a JSON document, compared by value."""
     size: Size | None = None
     """The length of the body."""
+
+    @property
+    def statuses(self) -> list[int]:
+        """The status codes that are allowed; empty: any below 400."""
+        if self.status is None:
+            return []
+        return self.status if isinstance(self.status, list) else [self.status]
 
 
 class Target(Container):

@@ -92,6 +92,9 @@ class NotedHost:
     def use(self):
         self.note("use")
 
+    def abort(self):
+        self.note("abort")
+
 
 @dataclass
 class NotedLoad(NotedHost):
@@ -102,14 +105,16 @@ class NotedLoad(NotedHost):
     armed: list[Any] = field(default_factory=list)
     t0_ns: int = 0
     h2load: str = "1.64"
-    # How long the last check was repeated; None where it was to ask once.
-
     def describe(self):
         self.note("describe")
         return HostDescription(self.host, HostRole.LOAD, "6.1", [0], 9, h2load=self.h2load)
 
-    def check(self, request, expect, timeout_s, repeat=True):
+    # How long each check may take.
+    allowed_s: list[float] = field(default_factory=list)
+
+    def check(self, request, expect, timeout_s, repeat=True, waiting=None):
         self.note(f"check {request.method} {request.url}")
+        self.allowed_s.append(timeout_s)
         return self.checked
 
     def arm(self, assignments):
@@ -169,9 +174,6 @@ class NotedServer(NotedHost):
     def log(self):
         self.note("log")
         return b"log"
-
-    def abort(self):
-        self.note("abort")
 
     def stop(self, timeout_s):
         self.note("stop")

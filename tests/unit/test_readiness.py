@@ -73,14 +73,14 @@ def test_ready_once_it_answers_without_a_server_error_and_is_idle():
         checked, stage = outcome(url, Expect(body="ok"))
 
     assert (checked.state, checked.detail, checked.body_bytes) == (ServerState.READY, "", 2)
-    assert stage == "waiting for t to settle"
+    assert stage == "comparing a response of t"
 
 
 @pytest.mark.process
 def test_a_wrong_response_is_a_mismatch():
     """With what is wrong with it."""
     with answering(200) as url:
-        checked, _ = outcome(url, Expect(status=201))
+        checked, _ = outcome(url, Expect(status=[201]))
 
     assert (checked.state, checked.detail) == (ServerState.MISMATCH, "status 200 where 201 was expected")
 

@@ -37,7 +37,7 @@ SPEC = Campaign.model_validate(
 
 
 URL = "http://127.0.0.1:9/"
-REFUSED = {"server": server_facts(state=ServerState.NOT_READY, detail="ConnectError: [Errno 111] Connection refused")}
+REFUSED = {"server": server_facts(state=ServerState.NOT_READY, detail="Connection refused")}
 
 
 class World:
