@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agents import lease
 from agents.arrivals import Schedule
+from agents.connections import ConnectionWatch
 from agents.generators import choice
 from agents.generators.adapter import Generator, NotArmed
 from agents.generators.contract import Arrivals
@@ -32,6 +33,8 @@ from agents.wire import AgentResult
 # The log is read once a second: more often costs the generator cores that it may need, and nothing is gained.
 # That the generator has ended is noticed at once all the same.
 POLL_S = 1.0
+# A load may be over before that: its sockets are looked at this soon, too.
+FIRST_POLLS_S = (0.05, 0.25)
 # An open loop that sent this much more than its schedule, in seconds of its rate, ran away.
 AHEAD_S = 0.5
 POISSON_SIGMA = 6
@@ -68,6 +71,8 @@ class LoadAgent:
         self._released_at = 0.0
         self._released_late_us = 0
         self._sampler: Sampler | None = None
+        # h2load does not say how many connections it opens. Over HTTP/2 it never opens one again.
+        self._connections: ConnectionWatch | None = None
         self._recorder: Recorder | None = None
         self._rebuilt: RebuiltSchedule | None = None
         self.live: LiveCounters | None = None
@@ -123,6 +128,8 @@ class LoadAgent:
         self._recorder = Recorder(window, schedule, task.requests)
         self.live = LiveCounters(schedule is not None, success)
         self._sampler = Sampler(self.pid, POLL_S)
+        if task.generator is GeneratorKind.H2LOAD and not task.http2:
+            self._connections = ConnectionWatch(self.pid, tls=task.url.startswith("https:"))
 
     def follow(self, t0_ns: int, released_late_us: int) -> None:
         """Read the log until the generator has ended, or end it at give_up_us; T0 is on this host's wall clock."""
@@ -131,11 +138,14 @@ class LoadAgent:
         self._prepare(t0_ns // 1000)
         assert self._sampler is not None
         process = self._generator.process
+        polls = iter(FIRST_POLLS_S if self._connections is not None else ())
         try:
             while not process.reap():
                 process.read_output()
                 self._read_log()
                 self._sampler.sample()
+                if self._connections is not None:
+                    self._connections.look(self.rows)
                 now = time.monotonic()
                 if now > limit:
                     self._end(Ended.WATCHDOG)
@@ -144,7 +154,7 @@ class LoadAgent:
                 elif self._floods():
                     self._end(Ended.RATE_BREAKER)
                 else:
-                    self._wait_for_news(min(POLL_S, max(0.0, limit - now) + 0.001))
+                    self._wait_for_news(min(next(polls, POLL_S), max(0.0, limit - now) + 0.001))
             process.read_output()
             self._read_log()
         except MalformedRow as error:
@@ -301,6 +311,7 @@ class LoadAgent:
             generator=task.generator,
             waited_for_slot=account.waited_for_slot,
             connects=account.connects,
+            opened_about=None if self._connections is None else self._connections.opened(tally.rows),
             most_connections=account.most_connections,
             retried=account.retried,
             checked=account.checked,

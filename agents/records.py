@@ -154,6 +154,8 @@ class AgentFacts:
     first_due_us: when its first request was due, where the generator logs that; else 0.
     checked: how many bodies the generator compared with what is expected under load; None: it compares none. unexpected:
     those of them that differ, by request of the mix; unexpected_example: what one of these was.
+    opened_about: where the generator does not say how many connections it opened, about how many, from what its sockets
+    had carried when they were looked at.
     """
 
     agent: str
@@ -212,6 +214,7 @@ class AgentFacts:
     unexpected: dict[int, int] = field(default_factory=dict)
     checked: int | None = None
     unexpected_example: dict[int, str] = field(default_factory=dict)
+    opened_about: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ class HostError(VolleyError):
     exit_code = EXIT_UNREACHABLE
 
 
+class NothingToMeasure(HostError):
+    """The only server of a run does not answer. There is nothing that would be worth keeping or resuming."""
+
+
 class Several(HostError):
     """Several errors at once: of several hosts, or of one."""
 

@@ -15,6 +15,7 @@ from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.campaign.session import Session, Show, journalled
 from orchestrator.campaign.trials import CampaignTrials
+from orchestrator.errors import NothingToMeasure
 from orchestrator.fleet.place import Placement
 from orchestrator.plan import TrialPlan
 from orchestrator.result import Summary, Trial
@@ -88,12 +89,16 @@ def run_campaign(
 
 
 def start(work: Work, store: RunStore, source: str, origin: Origin | None, show: Show) -> Finished:
-    """Carry out a new run in a new folder, and close the folder."""
+    """Carry out a new run in a new folder, and close the folder. A run without anything to measure leaves none."""
     with store:
         store.write_text(CAMPAIGN_FILE, source)
         store.write_json(PLAN_FILE, to_document(work.document(origin)))
         what = f"run {store.name}: {work.summary_line()}, in {store.path}"
-        return carry_out(work, _session(work, store), what, [], Judgements(), show, origin is not None)
+        try:
+            return carry_out(work, _session(work, store), what, [], Judgements(), show, origin is not None)
+        except NothingToMeasure:
+            store.discard()
+            raise
 
 
 def resume(work: Work, store: RunStore, show: Show) -> Finished:
@@ -127,8 +132,8 @@ def carry_out(
         write_results(store.path, finished.summary, finished.trials)
         for event in work.conclusions(finished.summary):
             say(event)
-    except BaseException:
-        if resumable:
+    except BaseException as error:
+        if resumable and not isinstance(error, NothingToMeasure):
             show(Event("unfinished", f"interrupted; continue with: volley resume {store.path}"))
         raise
     return finished

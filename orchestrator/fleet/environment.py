@@ -41,6 +41,7 @@ MODULES = (
     "cluster_node.py",
     "columns.py",
     "command.py",
+    "connections.py",
     "container.py",
     "digits.py",
     "docker_host.py",

@@ -79,6 +79,7 @@ class FindingCode(StrEnum):
     KEEPALIVE_LIMIT = "keepalive-limit"
     NO_SUCCESS = "no-success"
     ERRORS = "errors"
+    REDIRECTED = "redirected"
     HOST_CHANGED = "host-changed"
 
     SERVICE_OOM_KILL = "service-oom-kill"

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from agents.records import GeneratorKind, ServerState
 from agents.tls import UNTRUSTED
-from orchestrator.errors import HostError
+from orchestrator.errors import HostError, NothingToMeasure
 from orchestrator.facts import Case
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.plan import Plan, TrialPlan
@@ -121,22 +121,22 @@ def run_trials(
 
 
 def _require_answer(item: TrialInput, output: TrialOutput) -> None:
-    """Raise HostError when a URL does not answer at all: there is nothing to measure."""
+    """Raise NothingToMeasure when a URL does not answer at all: there is nothing to measure."""
     server, url = output.facts.server, item.target.url
     if url is None or server.state != ServerState.NOT_READY:
         return
     if server.detail.startswith(UNTRUSTED):
-        raise HostError(
+        raise NothingToMeasure(
             f"{url}: {server.detail}",
             "use https with a certificate that this machine trusts (SSL_CERT_FILE names a private authority), or "
             "measure it without a check: --insecure, 'verify: false' in a campaign",
         )
     if server.detail.startswith("no answer"):
-        raise HostError(
+        raise NothingToMeasure(
             f"{url}: {server.detail}",
             "if the server is slow, raise the load's timeout (--timeout) or, without one, ready.timeout in a campaign",
         )
-    raise HostError(
+    raise NothingToMeasure(
         f"{url} does not answer: {server.detail}",
         "start the server, or check its address and port; ready.timeout in a campaign waits for it",
     )

@@ -96,6 +96,11 @@ class RunStore:
             self._journal.close()
             self._journal = None
 
+    def discard(self) -> None:
+        """Remove the folder, which holds no trial."""
+        self.close()
+        shutil.rmtree(self.path, ignore_errors=True)
+
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the run, whole or not at all."""
         _write(self.path / name, text.encode())

@@ -47,6 +47,7 @@ RULES: list[Rule] = [
     generator.clients_idle,
     server.connections_ended,
     server.failed_requests,
+    server.redirected,
     generator.generator,
     generator.other_run,
     generator.host_steal,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from agents.answers import TOO_MANY
 from agents.cgroup import THRASH_FAULTS
 from agents.generators.contract import Failure, Model, Protocol
-from agents.hostmeter import HostUse
 from agents.records import HostRole, ServerState
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.facts import TrialFacts
@@ -15,6 +15,10 @@ from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Seve
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
 
 ERROR_SHARE = 0.01
+# With more than this share of the errors from a rate limiter, it is what the errors are about.
+MOSTLY = 0.9
+# A load is too short for answers that took longer than this share of it.
+SHORT_OF_LOAD = 0.8
 # What a server means by a status that the campaign does not expect, by the wording that explains it.
 REFUSALS = {401: "refused", 403: "refused", 404: "path", 405: "method", 410: "path", 501: "method"}
 # Bodies that must all be equal: single odd responses in the warm-up may shift the mean by this
@@ -24,10 +28,11 @@ BODY_TOLERANCE = 0.005
 # times.
 SILENT_OF_WINDOW = 0.1
 SILENT_SERVICE_TIMES = 2
-# Connections opened per client: above this the server closed some. A host also opens some of its
-# own.
+# Connections opened per client: above this the server closed some. An open loop also opens spare ones.
 REOPENED = 2
-OPENED_OTHERWISE_PER_S = 20
+SPARE_PER_S = 20
+# Answers that send the client elsewhere.
+REDIRECTS = (301, 302, 303, 307, 308)
 # With this many requests per connection, connecting is too rare to change what is measured.
 FEW_PER_CONNECTION = 20
 
@@ -61,10 +66,14 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
     server = facts.server
     numbers: dict[str, Fact] = {"detail": server.detail, "after_s": round(server.ready_after_us / 1e6, 1)}
     if server.state == ServerState.NOT_READY and not any(server_memory(facts, metrics)):
-        yield finding(FindingCode.SERVER_NOT_READY, INVALID, numbers, "why" if server.detail else "")
+        wording = "url" if facts.case.external else "why"
+        yield finding(FindingCode.SERVER_NOT_READY, INVALID, numbers, wording if server.detail else "")
     elif server.state == ServerState.EXITED or (server.state == ServerState.READY and not server.running):
         numbers["exit_code"] = server.exit_code
         wording = "" if server.exit_code is None else "status"
+        if line := server.last_line:
+            numbers["line"] = line
+            wording = "line" if server.exit_code is None else "status, line"
         yield finding(FindingCode.SERVER_EXITED, INVALID, numbers, wording)
     elif server.state == ServerState.MISMATCH:
         refusal = REFUSALS.get(server.status or 0, "") if server.asked else ""
@@ -80,7 +89,10 @@ def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     """Find a server that stopped answering, or answers differently after the load."""
     server = facts.server
     numbers: Facts = {"when": "after the load", "detail": server.afterwards_detail}
-    if server.afterwards == ServerState.NOT_READY:
+    limited = server.afterwards_status == TOO_MANY and metrics is not None and metrics.statuses.get(str(TOO_MANY), 0)
+    if server.afterwards == ServerState.MISMATCH and limited:
+        yield finding(FindingCode.RESPONSE_MISMATCH, SUSPECT, numbers, "limited")
+    elif server.afterwards == ServerState.NOT_READY:
         yield finding(FindingCode.SERVER_UNRESPONSIVE, INVALID, numbers, "why" if server.afterwards_detail else "")
     elif server.afterwards == ServerState.MISMATCH:
         yield finding(FindingCode.RESPONSE_MISMATCH, INVALID, numbers, "after")
@@ -149,11 +161,50 @@ def failed_requests(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
         "statuses": metrics.statuses,
     }
     if r.ok == 0:
-        yield finding(FindingCode.NO_SUCCESS, INVALID, numbers)
+        wording, why = _why_none(facts, r.http_error)
+        yield finding(FindingCode.NO_SUCCESS, INVALID, numbers | why, wording)
     elif share > ERROR_SHARE:
-        yield finding(FindingCode.ERRORS, SUSPECT, numbers | {"share": round(share, 4)})
+        yield finding(FindingCode.ERRORS, SUSPECT, numbers | {"share": round(share, 4)}, _limited(metrics))
     elif share:
         yield finding(FindingCode.ERRORS, INFORMATION, numbers, "few")
+
+
+def _why_none(facts: TrialFacts, http_errors: int) -> tuple[str, dict[str, Fact]]:
+    """Return the wording that explains why no request succeeded, and its facts."""
+    server, load_us = facts.server, facts.case.load_us
+    if http_errors:
+        return "", {}
+    if server.endless:
+        return "endless", {}
+    if load_us is not None and server.answer_us > SHORT_OF_LOAD * load_us:
+        return "short", {"answer_s": round(server.answer_us / 1e6, 2), "load_s": round(load_us / 1e6, 2)}
+    return "", {}
+
+
+def _limited(metrics: Metrics) -> str:
+    """Return the wording for errors that are mostly those of a rate limiter."""
+    r = metrics.requests
+    limited = metrics.statuses.get(str(TOO_MANY), 0)
+    return "limited" if limited > MOSTLY * (r.http_error + r.failed) else ""
+
+
+def redirected(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Find answers that redirect and that the campaign does not expect: they are cheap, and not the page."""
+    if metrics is None:
+        return
+    statuses = {status: metrics.statuses.get(str(status), 0) for status in REDIRECTS}
+    seen = {status: n for status, n in statuses.items() if n and status not in facts.server.allowed}
+    if not seen:
+        return
+    n, status = max((n, status) for status, n in seen.items())
+    numbers: dict[str, Fact] = {
+        "status": status,
+        "redirected": sum(seen.values()),
+        "share": round(sum(seen.values()) / max(1, sum(metrics.statuses.values())), 4),
+        "location": facts.server.location,
+    }
+    known = facts.server.location and facts.server.status == status
+    yield finding(FindingCode.REDIRECTED, SUSPECT, numbers, "" if known else "elsewhere")
 
 
 def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
@@ -168,11 +219,11 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     expected += timed_out * max(1.0, rows / window_rows) if window_rows else 0
     # h2load does not reopen HTTP/2 connections: only lost clients show.
     http2 = facts.case.protocol == Protocol.HTTP2
-    reopened = not http2 and opened > expected
+    reopened = not http2 and opened is not None and opened > expected
     numbers: dict[str, Fact] = {"connections_opened": opened, "clients": facts.case.clients}
-    if facts.server.closes or (reopened and rows < 2 * opened):
+    if facts.server.closes or (reopened and opened is not None and rows < 2 * opened):
         yield finding(FindingCode.CONNECTION_CLOSE, SUSPECT, numbers)
-    elif reopened:
+    elif reopened and opened is not None:
         numbers["requests_per_connection"] = round(rows / opened)
         severity = INFORMATION if rows >= FEW_PER_CONNECTION * opened else SUSPECT
         yield finding(FindingCode.KEEPALIVE_LIMIT, severity, numbers, "" if severity is SUSPECT else "many")
@@ -181,25 +232,22 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
         yield finding(FindingCode.KEEPALIVE_LIMIT, SUSPECT, numbers, "http2")
 
 
-def _opened(facts: TrialFacts) -> tuple[int, float]:
-    """Return the connections opened, and the most that a server without a limit explains.
+def _opened(facts: TrialFacts) -> tuple[int | None, float]:
+    """Return the connections that the generators opened, and the most that a server without a limit explains.
 
-    A generator counts its own. h2load does not: its host counts those of all processes.
+    A generator counts its own; of h2load they are known from its sockets. None where they are not known. What the whole
+    host opened is never used: other processes open connections, too.
     """
-    counted = [agent.connects for agent in facts.agents if agent.connects is not None]
-    seconds = sum(max(1.0, use.seconds) for use in _load_hosts(facts))
-    if not facts.agents or len(counted) < len(facts.agents):
-        opened = sum(use.opened for use in _load_hosts(facts))
-        return opened, REOPENED * facts.case.clients + OPENED_OTHERWISE_PER_S * seconds
+    counted = [agent.opened_about if agent.connects is None else agent.connects for agent in facts.agents]
+    known = [n for n in counted if n is not None]
+    if not known or len(known) < len(counted):
+        return None, 0.0
     # The open loop uses few of the clients that it may use, and opens spare connections that a server may time out.
     if facts.case.model == Model.OPEN:
-        most = sum(agent.most_connections or 0 for agent in facts.agents)
-        return sum(counted), REOPENED * most + OPENED_OTHERWISE_PER_S * seconds
-    return sum(counted), REOPENED * facts.case.clients
-
-
-def _load_hosts(facts: TrialFacts) -> list[HostUse]:
-    return [use for use in facts.hosts if use.role == HostRole.LOAD]
+        most = sum(agent.most_connections or agent.slots for agent in facts.agents)
+        seconds = sum(max(1.0, use.seconds) for use in facts.hosts if use.role == HostRole.LOAD)
+        return sum(known), REOPENED * most + SPARE_PER_S * seconds
+    return sum(known), REOPENED * facts.case.clients
 
 
 def _lost_connections(facts: TrialFacts) -> bool:

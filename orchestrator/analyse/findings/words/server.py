@@ -10,6 +10,7 @@ INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity
 
 _LOG = "Check server.log in the trial's folder."
 _MEMORY = "Set limits.memory above {limit_bytes:bytes} or run fewer workers, then run again."
+_REDIRECT = "Measure the page that it redirects to, or list the status in 'expect.status' if it is what you measure."
 _KEEPALIVE = "Raise the server's limit of requests per connection (nginx: keepalive_requests)."
 
 
@@ -63,6 +64,11 @@ ENTRIES = [
                 "The server did not become ready within {after_s:s}: {detail}.",
                 "Check server.log in the trial's folder, and the port and 'ready' in the campaign.",
             ),
+            "url": Wording(
+                "The server did not answer the request before the load: {detail}.",
+                "Check that the server is up and its address right. For a slow one raise the load's 'timeout' or, "
+                "without that, 'ready.timeout'.",
+            ),
         },
     ),
     Entry(
@@ -71,6 +77,12 @@ ENTRIES = [
         {
             "": Wording("The server container exited during the trial.", _LOG),
             "status": Wording("The server container exited during the trial with exit code {exit_code:count}.", _LOG),
+            "line": Wording("The server container exited during the trial. It last printed: {line}", _LOG),
+            "status, line": Wording(
+                "The server container exited during the trial with exit code {exit_code:count}. "
+                "It last printed: {line}",
+                _LOG,
+            ),
         },
     ),
     Entry(
@@ -134,6 +146,10 @@ ENTRIES = [
                 "{request}: {example}.",
                 "Check what the server returns under load, or correct the 'expect' of this request.",
             ),
+            "limited": Wording(
+                "A rate limiter still refused requests after the load: {detail}.",
+                "Raise the server's limit, or load it at a rate below the limit.",
+            ),
             "load": Wording(
                 "Under load the responses averaged {body_bytes:digits} bytes instead of {expected_bytes:count}.",
                 "Check what the server returns under load: a fast wrong answer is not an answer.",
@@ -182,7 +198,16 @@ ENTRIES = [
             "": Wording(
                 "No request succeeded ({http_error:HTTP error|HTTP errors}, {failed:failed request|failed requests}).",
                 "Check the URL and server.log in the trial's folder.",
-            )
+            ),
+            "endless": Wording(
+                "No request was complete: the server's answers do not end. The body of the one before the load had no "
+                "end either when Volley stopped reading.",
+                "Volley measures whole answers, so a stream (server-sent events) needs a path that ends it.",
+            ),
+            "short": Wording(
+                "No request was answered in the {load_s:s} of the load. The answer before it took {answer_s:s}.",
+                "Set the load's 'duration' and 'tail' each to several times as long as an answer takes.",
+            ),
         },
     ),
     Entry(
@@ -194,10 +219,30 @@ ENTRIES = [
                 "{failed:failed request|failed requests}). The times are those of the others.",
                 "Find out why they failed: errors are often cheaper than successful responses.",
             ),
+            "limited": Wording(
+                "A rate limiter refused {share:percent} of the requests with status 429. The times are those of the "
+                "successful answers.",
+                "Raise the server's limit, or load it at a rate below the limit.",
+            ),
             "few": Wording(
                 "Some requests did not succeed ({http_error:HTTP error|HTTP errors}, "
                 "{failed:failed request|failed requests}).",
                 "They are few enough to leave the numbers valid; they are counted.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.REDIRECTED,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count} to "
+                "{location}.",
+                _REDIRECT,
+            ),
+            "elsewhere": Wording(
+                "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count}.",
+                _REDIRECT,
             ),
         },
     ),
