@@ -130,7 +130,11 @@ PROVOKED = {
     "network-saturated": ("suspect", {"hosts": [host_use(link_share=0.95)]}),
     "ephemeral-ports": ("invalid", {"hosts": [host_use(ports=30)]}),
     "connection-close": ("suspect", {"server": server_facts(closes=True)}),
-    "keepalive-limit": ("suspect", {"hosts": [host_use(opened=300)]}),
+    "keepalive-limit": (
+        "suspect",
+        {"agents": [agent_facts(opened_about=90), agent_facts(agent="local/1", opened_about=90)]},
+    ),
+    "redirected": ("suspect", {"agents": [agent_facts(statuses={302: 500}), agent_facts(agent="local/1")]}),
     "server-unresponsive": ("invalid", {"server": server_facts(afterwards="not-ready")}),
     "host-key-accepted": ("information", {"accepted_keys": ["gen1"]}),
     "shared-host": ("information", {}),

@@ -22,6 +22,17 @@ def test_a_limit_of_requests_per_connection_weighs_by_its_number(connects, sever
     assert (found.severity, found.facts["connections_opened"]) == (severity, 2 * connects)
 
 
+@pytest.mark.silent("keepalive-limit", "connection-close")
+@pytest.mark.parametrize("opened_about", [None, 20])
+def test_a_neighbours_connections_do_not_make_a_server_look_broken(opened_about):
+    """h2load says nothing of its own; another process opened thousands on the same host."""
+    agents = [agent_facts(opened_about=opened_about), agent_facts(agent="local/1", opened_about=opened_about)]
+
+    judged = trial(agents=agents, hosts=[host_use(opened=40_000)])
+
+    assert codes(judged).isdisjoint({"keepalive-limit", "connection-close"})
+
+
 @pytest.mark.provokes("connection-close")
 def test_a_generator_counts_the_connections_that_end_after_each_answer():
     """Although the one response before the load did not say so."""

@@ -8,13 +8,22 @@ from string import Formatter
 import pytest
 
 from orchestrator.analyse import people
-from orchestrator.analyse.cases import case_result, summarise
+from orchestrator.analyse.cases import case_result, judge, summarise
 from orchestrator.analyse.findings import registry
 from orchestrator.analyse.findings.template import FORMATS, Wording
 from orchestrator.facts import CommandDone, Degraded, PlannedRequest
 from orchestrator.result import FindingCode, Severity
 from tests.conftest import ROOT
-from tests.unit.facts import agent_facts, case, host_use, server_facts, service_facts, steady_case
+from tests.unit.facts import (
+    agent_facts,
+    case,
+    host_use,
+    result,
+    server_facts,
+    service_facts,
+    steady_case,
+    trial_facts,
+)
 from tests.unit.test_findings import FULL, OPEN, PROVOKED, STEADY, open_agents, steady_agents, trial
 from tests.unit.test_findings_in_numbers import FULL_RATE, NUMBERS, over_seconds, unequal_agents
 from tests.unit.test_precision import WANTED
@@ -32,6 +41,10 @@ def commands(when, output):
 def further():
     """Trials that show the wordings that the other tests do not."""
     yield trial(server=server_facts(state="not-ready", detail="no answer"), **NO_LOAD)
+    yield trial(server=server_facts(state="not-ready", detail="no answer"), case=case(external=True), **NO_LOAD)
+    for exit_code in (None, 1):
+        yield trial(server=server_facts(running=False, exit_code=exit_code, last_line="no such table: users"))
+    yield from about_answers()
     for status in (401, 404, 405):
         yield trial(server=server_facts(state="mismatch", status=status, asked="POST /x"), **NO_LOAD)
     yield trial(case=case(clients=8, requests=2, agents_asked=4))
@@ -92,6 +105,21 @@ def further():
     for when in ("before", "after"):
         for output in ("", "no such table"):
             yield trial(**STEADY, agents=steady_agents(), commands=commands(when, output))
+
+
+def about_answers():
+    """Redirects, a limiter, streams and slow answers."""
+    elsewhere = {"agents": [agent_facts(statuses={302: 500}), SECOND]}
+    yield trial(server=server_facts(status=302, location="/login"), **elsewhere)
+    yield trial(server=server_facts(status=200), **elsewhere)
+    limited = [agent_facts(statuses={200: 250, 429: 250}), agent_facts(agent="local/1", statuses={200: 250, 429: 250})]
+    after = server_facts(afterwards="mismatch", afterwards_status=429, afterwards_detail="status 429")
+    yield trial(agents=limited, server=after, http_errors=250)
+    for fact in ({"endless": True}, {"answer_us": 30_000_000}):
+        agents = [replace(agent, rows=0, done=0, started=20, statuses={}) for agent in steady_agents()]
+        yield judge(
+            trial_facts(**STEADY, agents=agents, server=server_facts(**fact)), [result(agent, []) for agent in agents]
+        )
 
 
 def every_finding() -> Iterator:

@@ -77,10 +77,10 @@ ENTRIES = [
         {
             "": Wording("The server container exited during the trial.", _LOG),
             "status": Wording("The server container exited during the trial with exit code {exit_code:count}.", _LOG),
-            "line": Wording("The server container exited during the trial. It last printed: {line}", _LOG),
+            "line": Wording("The server container exited during the trial. Its last line was '{line}'.", _LOG),
             "status, line": Wording(
                 "The server container exited during the trial with exit code {exit_code:count}. "
-                "It last printed: {line}",
+                "Its last line was '{line}'.",
                 _LOG,
             ),
         },

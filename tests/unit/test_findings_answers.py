@@ -1,0 +1,92 @@
+"""Findings about what a server answers: redirects, rate limits, streams, and answers slower than the load is long."""
+
+import pytest
+
+from orchestrator.analyse.cases import judge
+from tests.unit.facts import agent_facts, result, server_facts, trial_facts
+from tests.unit.test_findings import STEADY, codes, steady_agents, trial
+
+pytestmark = pytest.mark.table
+
+
+def found(judged, code):
+    return next(f for f in judged.findings if f.code == code)
+
+
+def answers(*statuses):
+    """Two agents whose 500 requests each had these statuses, in equal parts."""
+    counts = {status: 500 // len(statuses) for status in statuses}
+    return [agent_facts(agent=f"local/{n}", statuses=counts) for n in range(2)]
+
+
+@pytest.mark.provokes("redirected")
+def test_a_load_that_is_redirected_is_suspect_and_says_where_to():
+    """Once it was VALID: 302 is below 400, and fast."""
+    judged = trial(agents=answers(302), server=server_facts(status=302, location="/login"))
+
+    assert judged.verdict == "SUSPECT"
+    assert found(judged, "redirected").sentence == (
+        "The server redirected 1,000 requests (100 %) with status 302 to /login."
+    )
+
+
+@pytest.mark.provokes("redirected")
+def test_a_part_of_the_answers_that_is_redirected_is_counted():
+    """The location is not known: the request before the load was answered otherwise."""
+    judged = trial(agents=answers(200, 301), server=server_facts(status=200))
+
+    sentence = found(judged, "redirected").sentence
+    assert sentence == "The server redirected 500 requests (50 %) with status 301."
+
+
+@pytest.mark.silent("redirected")
+@pytest.mark.parametrize(("status", "allowed"), [(302, [200, 302]), (304, []), (200, [])])
+def test_a_redirect_that_is_expected_and_a_304_are_not_redirected(status, allowed):
+    """304 sends nobody anywhere."""
+    assert "redirected" not in codes(trial(agents=answers(status), server=server_facts(allowed=allowed)))
+
+
+@pytest.mark.provokes("errors")
+@pytest.mark.parametrize(("refused", "words"), [(429, "A rate limiter refused"), (503, "did not succeed")])
+def test_a_rate_limiter_is_named(refused, words):
+    """The times are those of the successful answers."""
+    judged = trial(agents=answers(200, refused), http_errors=250)
+
+    assert words in found(judged, "errors").sentence
+    assert "successful" in found(judged, "errors").sentence or refused != 429
+
+
+@pytest.mark.provokes("response-mismatch")
+@pytest.mark.parametrize(("under_load", "severity"), [(429, "suspect"), (200, "invalid")])
+def test_a_limiter_that_still_refuses_after_the_load_has_not_changed(under_load, severity):
+    """It also refused under load; a server that only does so afterwards answers differently from before."""
+    after = server_facts(afterwards="mismatch", afterwards_status=429, afterwards_detail="status 429")
+
+    assert found(trial(agents=answers(200, under_load), server=after), "response-mismatch").severity == severity
+
+
+@pytest.mark.provokes("no-success")
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"endless": True}, "the server's answers do not end"),
+        ({"answer_us": 9_000_000}, "The answer before it took 9 s"),
+        ({"answer_us": 1_000}, "No request succeeded"),
+    ],
+)
+def test_why_no_request_succeeded_is_said(facts, words):
+    """A stream, a load that is shorter than an answer, or something else."""
+    agents = [agent_facts(planned=None, rows=0, done=0, started=20, statuses={}) for _ in steady_agents()]
+    judged = judge(
+        trial_facts(**STEADY, agents=agents, server=server_facts(**facts)), [result(agent, []) for agent in agents]
+    )
+
+    assert words in found(judged, "no-success").sentence
+
+
+@pytest.mark.provokes("server-exited")
+def test_the_last_line_of_a_container_that_exited_is_said():
+    """Without opening its log."""
+    judged = trial(server=server_facts(running=False, exit_code=3, last_line="FATAL: no such table"))
+
+    assert found(judged, "server-exited").sentence.endswith("code 3. Its last line was 'FATAL: no such table'.")
