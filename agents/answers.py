@@ -131,6 +131,8 @@ def in_words(error: str) -> str:
         return "the server closed the connection without an answer"
     if short := _SHORT.search(error):
         return f"the connection ended in the body, after {short[1]} of {short[2]} bytes"
+    if error == "illegal request line":
+        return "its answer is not HTTP"
     if "incomplete chunked read" in error:
         return "the connection ended in the body"
     if line := _NOT_HTTP.search(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from dataclasses import replace
 
@@ -29,6 +30,8 @@ READY_POLL_S, SHORTEST_S = 0.2, 0.2
 # longer than one answer may take.
 AFTERWARDS_S = 3.0
 SLOWER_AFTERWARDS = 4
+# A load is too short for answers that take longer than this share of it.
+SLOW_SHARE = 0.5
 # A wait as long as this is shown with its time.
 SHOWN_AFTER_S = 3.0
 
@@ -40,7 +43,10 @@ def bring_up(trial: RunningTrial) -> ServerFacts:
         # Answers differ, so that the first one says nothing about the length of the others.
         facts = replace(facts, body_bytes=None)
     facts = replace(facts, allowed=trial.traffic.requests[0].allowed)
-    return _check_further(trial, facts) if facts.state in UP else facts
+    if facts.state not in UP:
+        return facts
+    _say_slow(trial, facts)
+    return _check_further(trial, facts)
 
 
 def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -> ServerFacts:
@@ -54,6 +60,20 @@ def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -
     timeout_s = max(AFTERWARDS_S, min(slower_s, _answer_s(trial)))
     checked = _ask(trial, 0, timeout_s)
     return replace(facts, afterwards=checked.state, afterwards_detail=checked.detail, afterwards_status=checked.status)
+
+
+def _say_slow(trial: RunningTrial, facts: ServerFacts) -> None:
+    """Say before the load that answers as slow as the one that was seen do not fit into it."""
+    case, give_up_s, took_s = trial.input.plan.case, trial.input.load.give_up / 1e6, facts.answer_us / 1e6
+    said = ""
+    if case.load_us is not None and took_s > SLOW_SHARE * case.load_us / 1e6:
+        said = f"and the load lasts {case.load_us / 1e6:.3g} s: set its duration and tail to several times an answer's time"
+    elif case.requests is not None:
+        needs_s = math.ceil(case.requests / (case.clients * case.streams)) * took_s
+        if needs_s > give_up_s:
+            said = f"so the load needs about {needs_s:.0f} s, and is given up after {give_up_s:g} s: raise its give_up"
+    if said:
+        trial.say(Event("slow", f"  {case.name}: one answer took {took_s:.2g} s, {said}", {"answer_us": facts.answer_us}))
 
 
 def _answer_s(trial: RunningTrial) -> float:
@@ -146,7 +166,7 @@ def _ask(trial: RunningTrial, index: int, timeout_s: float, repeat: bool = True)
 def _first(trial: RunningTrial, request: Request, expect: Expect, timeout_s: float, repeat: bool) -> Checked:
     def waiting(passed_s: float) -> None:
         if passed_s >= SHOWN_AFTER_S:
-            said = f"waiting for an answer to {request.asked}: {passed_s:.0f} s of at most {timeout_s:g} s"
+            said = f"waiting for an answer to {request.asked}: {passed_s:.0f} s of at most {round(timeout_s, 1):g} s"
             trial.say(Event("server", said, passing=True))
 
     return trial.left.first(lambda load: load.check(request, expect, timeout_s, repeat, waiting))

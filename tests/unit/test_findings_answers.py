@@ -1,5 +1,7 @@
 """Findings about what a server answers: redirects, rate limits, streams, and answers slower than the load is long."""
 
+from dataclasses import replace
+
 import pytest
 
 from orchestrator.analyse.cases import judge
@@ -90,3 +92,41 @@ def test_the_last_line_of_a_container_that_exited_is_said():
     judged = trial(server=server_facts(running=False, exit_code=3, last_line="FATAL: no such table"))
 
     assert found(judged, "server-exited").sentence.endswith("code 3. Its last line was 'FATAL: no such table'.")
+
+
+@pytest.mark.silent("hung-slots")
+@pytest.mark.parametrize("facts", [{"endless": True}, {"answer_us": 9_000_000}])
+def test_slots_do_not_hang_where_no_answer_can_have_come(facts):
+    """A stream and a short load leave every slot without an answer: neither is the server's fault."""
+    agents = [agent_facts(planned=None, rows=0, done=0, hung=20, statuses={}) for _ in steady_agents()]
+    judged = judge(
+        trial_facts(**STEADY, agents=agents, server=server_facts(**facts)), [result(agent, []) for agent in agents]
+    )
+
+    assert "hung-slots" not in codes(judged)
+    assert "no-success" in codes(judged)
+
+
+@pytest.mark.provokes("agent-lost")
+@pytest.mark.parametrize(
+    ("facts", "words"),
+    [
+        ({"endless": True}, "the server's answers do not end"),
+        ({"answer_us": 6_000_000}, "At 6 s an answer, 1,000 requests over 40 clients take about 150 s"),
+        ({"answer_us": 1_000}, "did not end in time and was stopped."),
+    ],
+)
+def test_why_a_load_bound_by_requests_did_not_end_in_time(facts, words):
+    """The answer before the load tells how long it takes."""
+    agents = [agent_facts(ended="watchdog"), agent_facts(agent="local/1")]
+
+    assert words in found(trial(agents=agents, server=server_facts(**facts)), "agent-lost").sentence
+
+
+@pytest.mark.provokes("censored-tail")
+def test_a_tail_that_is_shorter_than_an_answer_is_said_with_its_time():
+    """The fix has the number that the tail must exceed."""
+    agents = [replace(agent, crossing=0) for agent in steady_agents()]
+    judged = trial(**STEADY, agents=agents, server=server_facts(answer_us=3_000_000))
+
+    assert found(judged, "censored-tail").hint.endswith("the one before the load took 3 s.")

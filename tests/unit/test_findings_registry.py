@@ -115,6 +115,10 @@ def about_answers():
     limited = [agent_facts(statuses={200: 250, 429: 250}), agent_facts(agent="local/1", statuses={200: 250, 429: 250})]
     after = server_facts(afterwards="mismatch", afterwards_status=429, afterwards_detail="status 429")
     yield trial(agents=limited, server=after, http_errors=250)
+    for fact in ({"endless": True}, {"answer_us": 60_000_000}):
+        yield trial(server=server_facts(**fact), agents=[agent_facts(ended="watchdog"), SECOND])
+    crossed = [replace(agent, crossing=0) for agent in steady_agents()]
+    yield trial(**STEADY, agents=crossed, server=server_facts(answer_us=60_000_000))
     for fact in ({"endless": True}, {"answer_us": 30_000_000}):
         agents = [replace(agent, rows=0, done=0, started=20, statuses={}) for agent in steady_agents()]
         yield judge(

@@ -35,10 +35,11 @@ class World:
     """One server host and one load host with one agent."""
 
     def __init__(self, **load_changes):
+        timed = {} if "requests" in load_changes else {"duration": "2s", "warm_up": "1s", "tail": "1s"}
         plain = {
             "campaign": "c",
             "targets": {"t": {"image": "i", "port": 80, "path": "/x"}},
-            "loads": {"l": {"clients": 4, "duration": "2s", "warm_up": "1s", "tail": "1s"} | load_changes},
+            "loads": {"l": {"clients": 4} | timed | load_changes},
             "before": [{"run": "prepare"}],
             "after": [{"run": "tidy"}],
             "agents": 1,
@@ -49,14 +50,14 @@ class World:
         self.server = NotedServer(self.calls, "web")
         self.load = NotedLoad(self.calls, "gen", results=[result(agent_facts(), [1_000] * 10)])
 
-    def run(self, folder=Path(), **changes):
+    def run(self, folder=Path(), say=lambda event: None, **changes):
         spec = self.campaign
         plan = make_plan(spec).trials[0]
         item = TrialInput(
             plan, spec.targets["t"], spec.loads["l"], "i", folder, "run", around=around(spec, plan.case.name), **changes
         )
         hosts = {"web": self.server, "gen": self.load}
-        return run_trial(item, Placed(self.server, [self.load], [[None]], hosts), lambda event: None)
+        return run_trial(item, Placed(self.server, [self.load], [[None]], hosts), say)
 
 
 def test_the_steps_of_a_trial_and_their_order():
@@ -290,6 +291,72 @@ def test_a_server_that_closes_every_connection_is_loaded_by_paced_where_h2load_i
 
     assert [task.generator for task in world.load.armed] == [facts.case.generator] == [sender]
     assert facts.ceilings_per_s == ({} if sender == "paced" else {"gen": 1_000.0})
+
+
+@pytest.mark.parametrize("lasting", [{}, {"requests": 40}])
+def test_answers_that_end_with_their_connection_are_loaded_by_paced(lasting):
+    """h2load of any version never sees them end, timed or not."""
+    world = World(**lasting)
+    world.server.facts = ServerFacts(ServerState.READY, closes=True, until_close=True)
+    facts = world.run().facts
+
+    assert facts.case.generator == "paced"
+    world = World(generator="h2load")
+    world.server.facts = ServerFacts(ServerState.READY, closes=True, until_close=True)
+    with pytest.raises(HostError, match="its answers have no Content-Length and end with the connection, and h2load"):
+        world.run()
+
+
+@pytest.mark.parametrize(
+    ("load_changes", "ready", "allowed_s"),
+    [({}, {}, 60.0), ({"timeout": "9s"}, {}, 9.0), ({}, {"ready": {"timeout": "90s"}}, 90.0)],
+)
+def test_a_url_may_take_as_long_to_answer_as_the_campaign_says(load_changes, ready, allowed_s):
+    """The load's timeout, else ready.timeout: nothing else limits it."""
+    world = World(**load_changes)
+    plain = world.campaign.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    plain["targets"]["t"] = {"url": "http://api/x"} | ready
+    world.campaign = Campaign.model_validate(plain)
+    world.load.checked = Checked(ServerState.READY, status=200, answer_us=7_000_000)
+    world.run()
+
+    *before, afterwards = world.load.allowed_s
+    assert before[-1] == pytest.approx(allowed_s, abs=0.1)
+    # Four times the slowest answer seen.
+    assert afterwards == min(28.0, allowed_s)
+
+
+@pytest.mark.parametrize(
+    ("load_changes", "answer_us", "words"),
+    [
+        ({}, 6_000_000, "t/l: one answer took 6 s, and the load lasts 4 s: set its duration and tail"),
+        ({"requests": 400}, 6_000_000, "so the load needs about 600 s, and is given up after 60 s: raise its give_up"),
+        ({}, 1_000, ""),
+    ],
+)
+def test_a_load_that_is_too_short_for_the_answers_is_said_before_it(load_changes, answer_us, words):
+    """The run goes on: its findings say what came of it."""
+    world = World(**load_changes)
+    world.server.facts = ServerFacts(ServerState.READY, answer_us=answer_us)
+    said = []
+    world.run(say=said.append)
+
+    slow = [event.text for event in said if event.kind == "slow"]
+    assert len(slow) == (1 if words else 0)
+    assert all(words in text for text in slow)
+
+
+@pytest.mark.parametrize("at", ["start", "ready"])
+def test_commands_after_a_trial_run_when_it_is_interrupted(at):
+    """Ctrl-C while the server starts: what is under way is ended first, and the hosts are left as they were."""
+    world = World()
+    world.server.fail[at] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+
+    ended, tidied = world.calls.index("web.abort"), world.calls.index("web.run_command tidy")
+    assert ended < tidied
+    assert sorted(world.calls[-4:]) == LEFT
 
 
 def test_an_old_h2load_that_the_campaign_names_is_refused_before_the_load():

@@ -8,7 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from orchestrator.analyse.findings import arrivals, bodies, conduct, generator, measurement, server, services
+from orchestrator.analyse.findings import (
+    answers,
+    arrivals,
+    bodies,
+    conduct,
+    generator,
+    measurement,
+    server,
+    services,
+)
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics
 
@@ -46,8 +55,8 @@ RULES: list[Rule] = [
     generator.hung_slots,
     generator.clients_idle,
     server.connections_ended,
-    server.failed_requests,
-    server.redirected,
+    answers.failed_requests,
+    answers.redirected,
     generator.generator,
     generator.other_run,
     generator.host_steal,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from agents.generators.contract import Model, Protocol
 from agents.records import AgentFacts, HostRole
+from orchestrator.analyse.findings.answers import explained
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Severity
@@ -184,7 +185,7 @@ def _staggering(facts: TrialFacts) -> bool:
 def hung_slots(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Find slots of a closed loop that no longer got an answer: clients that the load lacked."""
     hung, slots = sum(agent.hung for agent in facts.agents), sum(agent.slots for agent in facts.agents)
-    if hung:
+    if hung and not explained(facts, metrics):
         numbers: Facts = {"hung": hung, "slots": slots}
         yield finding(FindingCode.HUNG_SLOTS, INVALID if hung > MOST_HUNG * slots else SUSPECT, numbers)
 

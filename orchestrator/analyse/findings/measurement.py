@@ -11,6 +11,7 @@ from agents.generators.contract import Model
 from agents.generators.h2load_output import STOPPED
 from agents.records import Ended, ServerState
 from orchestrator.analyse import steady
+from orchestrator.analyse.findings import answers
 from orchestrator.analyse.findings.generator import host_of
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.analyse.metrics import censored, unlogged
@@ -25,6 +26,8 @@ SKEW_US = 10_000
 CLOCK_BOUND_OF_WINDOW = 0.01
 CLOCK_STEP_NS = 1_000_000
 CENSORED_SHARE = 0.001
+# A load bound by requests that needs less than this ends in time, unless something else is wrong.
+SLOW_LOAD_S = 5.0
 # Little's law: computed requests under way against slots. The rest are clients that were idle.
 FEWEST_BUSY, MOST_BUSY = 0.85, 1.1
 # The law holds for a steady stream: in a window of few service times the edges dominate.
@@ -72,8 +75,8 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         yield finding(FindingCode.AGENT_LOST, INVALID, {"error": facts.error})
         return
     if facts.t0_ns is not None and len(facts.agents) != facts.case.agents:
-        numbers: Facts = {"planned": facts.case.agents, "reported": len(facts.agents)}
-        yield finding(FindingCode.AGENT_LOST, INVALID, numbers, "missing")
+        missing: Facts = {"planned": facts.case.agents, "reported": len(facts.agents)}
+        yield finding(FindingCode.AGENT_LOST, INVALID, missing, "missing")
     for agent in facts.agents:
         # In the open loop a server that cannot keep up makes the load outlast its window; other
         # findings report that.
@@ -81,13 +84,30 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
         if agent.ended == Ended.WATCHDOG and STOPPED in agent.output and not agent.errors:
             yield finding(FindingCode.AGENT_LOST, SUSPECT, {"agent": agent.agent, "rows": agent.rows}, "stopped")
         elif agent.ended != Ended.FINISHED and not overran:
-            numbers = {
+            numbers: dict[str, Fact] = {
                 "agent": agent.agent,
                 "ended": agent.ended,
                 "exit_status": agent.exit_status,
                 "said": _last_line(agent.output),
             }
-            yield finding(FindingCode.AGENT_LOST, INVALID, numbers, agent.ended)
+            wording, why = _overrun(facts) if agent.ended == Ended.WATCHDOG else ("", {})
+            yield finding(FindingCode.AGENT_LOST, INVALID, numbers | why, wording or agent.ended)
+
+
+def _overrun(facts: TrialFacts) -> tuple[str, dict[str, Fact]]:
+    """Return the wording for a load that did not end in time, where the answer before it explains that, and its facts."""
+    needed = answers.needed_s(facts)
+    if facts.server.endless:
+        return "endless", {}
+    if needed is None or needed < SLOW_LOAD_S:
+        return "", {}
+    case = facts.case
+    return "slow", {
+        "requests": case.requests,
+        "clients": case.clients,
+        "answer_s": answers.answer_s(facts),
+        "needed_s": needed,
+    }
 
 
 def _last_line(output: str) -> str:
@@ -246,7 +266,10 @@ def censored_tail(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Findin
         "of": total,
         "by_agent": {a.agent: censored(a) for a in facts.agents},
     }
-    yield finding(FindingCode.CENSORED_TAIL, severity, numbers)
+    slow = facts.server.answer_us > facts.case.tail_us and facts.case.duration_us is not None
+    if slow:
+        numbers = {**numbers, "answer_s": answers.answer_s(facts)}
+    yield finding(FindingCode.CENSORED_TAIL, severity, numbers, "slow" if slow else "")
 
 
 def too_few_samples(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

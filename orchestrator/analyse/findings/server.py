@@ -14,11 +14,6 @@ from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Seve
 
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
 
-ERROR_SHARE = 0.01
-# With more than this share of the errors from a rate limiter, it is what the errors are about.
-MOSTLY = 0.9
-# A load is too short for answers that took longer than this share of it.
-SHORT_OF_LOAD = 0.8
 # What a server means by a status that the campaign does not expect, by the wording that explains it.
 REFUSALS = {401: "refused", 403: "refused", 404: "path", 405: "method", 410: "path", 501: "method"}
 # Bodies that must all be equal: single odd responses in the warm-up may shift the mean by this
@@ -31,8 +26,6 @@ SILENT_SERVICE_TIMES = 2
 # Connections opened per client: above this the server closed some. An open loop also opens spare ones.
 REOPENED = 2
 SPARE_PER_S = 20
-# Answers that send the client elsewhere.
-REDIRECTS = (301, 302, 303, 307, 308)
 # With this many requests per connection, connecting is too rare to change what is measured.
 FEW_PER_CONNECTION = 20
 
@@ -148,65 +141,6 @@ def server_throttled(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fin
         yield finding(FindingCode.SERVER_THROTTLED, SUSPECT, numbers, "foreign")
 
 
-def failed_requests(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Report failed requests: all of them, or enough to make the rest a different workload."""
-    if metrics is None:
-        return
-    r = metrics.requests
-    share = r.error_share or 0.0
-    numbers: dict[str, Fact] = {
-        "ok": r.ok,
-        "http_error": r.http_error,
-        "failed": r.failed,
-        "statuses": metrics.statuses,
-    }
-    if r.ok == 0:
-        wording, why = _why_none(facts, r.http_error)
-        yield finding(FindingCode.NO_SUCCESS, INVALID, numbers | why, wording)
-    elif share > ERROR_SHARE:
-        yield finding(FindingCode.ERRORS, SUSPECT, numbers | {"share": round(share, 4)}, _limited(metrics))
-    elif share:
-        yield finding(FindingCode.ERRORS, INFORMATION, numbers, "few")
-
-
-def _why_none(facts: TrialFacts, http_errors: int) -> tuple[str, dict[str, Fact]]:
-    """Return the wording that explains why no request succeeded, and its facts."""
-    server, load_us = facts.server, facts.case.load_us
-    if http_errors:
-        return "", {}
-    if server.endless:
-        return "endless", {}
-    if load_us is not None and server.answer_us > SHORT_OF_LOAD * load_us:
-        return "short", {"answer_s": round(server.answer_us / 1e6, 2), "load_s": round(load_us / 1e6, 2)}
-    return "", {}
-
-
-def _limited(metrics: Metrics) -> str:
-    """Return the wording for errors that are mostly those of a rate limiter."""
-    r = metrics.requests
-    limited = metrics.statuses.get(str(TOO_MANY), 0)
-    return "limited" if limited > MOSTLY * (r.http_error + r.failed) else ""
-
-
-def redirected(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Find answers that redirect and that the campaign does not expect: they are cheap, and not the page."""
-    if metrics is None:
-        return
-    statuses = {status: metrics.statuses.get(str(status), 0) for status in REDIRECTS}
-    seen = {status: n for status, n in statuses.items() if n and status not in facts.server.allowed}
-    if not seen:
-        return
-    n, status = max((n, status) for status, n in seen.items())
-    numbers: dict[str, Fact] = {
-        "status": status,
-        "redirected": sum(seen.values()),
-        "share": round(sum(seen.values()) / max(1, sum(metrics.statuses.values())), 4),
-        "location": facts.server.location,
-    }
-    known = facts.server.location and facts.server.status == status
-    yield finding(FindingCode.REDIRECTED, SUSPECT, numbers, "" if known else "elsewhere")
-
-
 def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Find a server that closes connections after one response, or after a number of them."""
     if metrics is None:
@@ -221,7 +155,7 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     http2 = facts.case.protocol == Protocol.HTTP2
     reopened = not http2 and opened is not None and opened > expected
     numbers: dict[str, Fact] = {"connections_opened": opened, "clients": facts.case.clients}
-    if facts.server.closes or (reopened and opened is not None and rows < 2 * opened):
+    if (facts.server.closes and not facts.server.endless) or (reopened and opened is not None and rows < 2 * opened):
         yield finding(FindingCode.CONNECTION_CLOSE, SUSPECT, numbers)
     elif reopened and opened is not None:
         numbers["requests_per_connection"] = round(rows / opened)

@@ -39,6 +39,15 @@ ENTRIES = [
                 "Load agent {agent} did not end in time and was stopped.",
                 "Check whether the server still answered (server.log); raise 'give_up' if it is just slow.",
             ),
+            "endless": Wording(
+                "Load agent {agent} did not end in time and was stopped: the server's answers do not end.",
+                "Volley measures whole answers, so a stream (server-sent events) needs a path that ends it.",
+            ),
+            "slow": Wording(
+                "Load agent {agent} did not end in time and was stopped. At {answer_s:s} an answer, {requests:request|"
+                "requests} over {clients:client|clients} take about {needed_s:s}.",
+                "Set the load's 'give_up' above that, or send fewer requests.",
+            ),
             "stopped": Wording(
                 "The h2load of load agent {agent} ended its load in time and then did not exit, so its own count is "
                 "missing. Its log has {rows:row|rows}.",
@@ -179,7 +188,11 @@ ENTRIES = [
             "": Wording(
                 "Up to {at_most:request|requests} had not ended when the observation did ({of:count} had).",
                 "Set a longer 'tail' in the load, so that slow requests can end.",
-            )
+            ),
+            "slow": Wording(
+                "Up to {at_most:request|requests} had not ended when the observation did ({of:count} had).",
+                "Set a 'tail' that is longer than an answer takes: the one before the load took {answer_s:s}.",
+            ),
         },
     ),
     Entry(
