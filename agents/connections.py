@@ -21,6 +21,8 @@ _SEGMENTS = struct.Struct("=II")
 _SEGMENTS_AT, _INFO_BYTES = 152, 192
 # More sockets than this are not looked at, and the same look is repeated: a connection may just have been opened.
 MOST_SOCKETS, LOOKS, BETWEEN_S = 64, 4, 0.002
+# With this many connections per client some were surely opened again: clients do not all get the same share.
+SURELY_REOPENED = 2
 # Segments with data by which a client sets up TLS.
 HANDSHAKE_SEGMENTS = 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -48,16 +50,17 @@ class ConnectionWatch:
         except OSError:
             return  # gone, or a kernel that does not allow this
 
-    def opened(self, answered: int) -> int | None:
-        """Return about how many connections were opened for this many answers; None where no socket was seen.
+    def opened(self, answered: int, clients: int) -> int | None:
+        """Return about how many connections were opened for this many answers; None where too little was seen.
 
-        It is at least as many as that: a connection may have carried more after it was looked at.
+        It is rather too few: a connection may have carried more after it was looked at. So what came after the last look is
+        only added in proportion where connections were seen to be opened again until then.
         """
-        if not self.most_carried:
+        if not self.most_carried or not self._answered:
             return None
-        # What was answered after the last look says nothing: the connections may have carried it, too.
         until_then = self._answered / self.most_carried
-        return round(until_then * max(1.0, answered / self._answered)) if self._answered else 0
+        reopened = until_then > SURELY_REOPENED * clients
+        return round(until_then * max(1.0, answered / self._answered) if reopened else until_then)
 
 
 class _Descriptors:

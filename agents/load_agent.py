@@ -34,7 +34,7 @@ from agents.wire import AgentResult
 # That the generator has ended is noticed at once all the same.
 POLL_S = 1.0
 # A load may be over before that: its sockets are looked at this soon, too.
-FIRST_POLLS_S = (0.05, 0.25)
+FIRST_POLLS_S = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
 # An open loop that sent this much more than its schedule, in seconds of its rate, ran away.
 AHEAD_S = 0.5
 POISSON_SIGMA = 6
@@ -311,7 +311,7 @@ class LoadAgent:
             generator=task.generator,
             waited_for_slot=account.waited_for_slot,
             connects=account.connects,
-            opened_about=None if self._connections is None else self._connections.opened(tally.rows),
+            opened_about=None if self._connections is None else self._connections.opened(tally.rows, task.clients),
             most_connections=account.most_connections,
             retried=account.retried,
             checked=account.checked,

@@ -19,7 +19,7 @@ from orchestrator.run.commands import around
 from orchestrator.run.events import Event, Say
 from orchestrator.run.inputs import TrialInput, TrialOutput
 from orchestrator.run.pace import Pace, expected_s, in_time
-from orchestrator.run.server import UP
+from orchestrator.run.server import ONLY_STATUS, UP
 from orchestrator.run.services import Kept, TrialServices, why_not_up
 from orchestrator.run.trial import not_run, run_trial
 from orchestrator.spec.loads import Load
@@ -130,6 +130,11 @@ def _require_answer(item: TrialInput, output: TrialOutput) -> None:
             f"{url}: {server.detail}",
             "use https with a certificate that this machine trusts (SSL_CERT_FILE names a private authority), or "
             "measure it without a check: --insecure, 'verify: false' in a campaign",
+        )
+    if ONLY_STATUS in server.detail:
+        raise NothingToMeasure(
+            f"{url} is not ready: {server.detail}",
+            "fix the server, raise ready.timeout, or set ready.path to a path that answers below 500 when it is up",
         )
     if server.detail.startswith("no answer"):
         raise NothingToMeasure(

@@ -4,10 +4,12 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -144,6 +146,30 @@ def test_connections_that_end_after_some_answers():
 
     finding = next(f for f in trial.findings if f.code == "keepalive-limit")
     assert finding.facts["requests_per_connection"] == pytest.approx(20, rel=0.2), explain(trial)
+
+
+@pytest.mark.silent("connection-close", "keepalive-limit")
+def test_a_neighbours_connections_say_nothing_of_the_server():
+    """Another program on this host opens hundreds meanwhile, to the same server: h2load kept its own."""
+    over = threading.Event()
+    opened = []
+
+    def neighbour(port):
+        while not over.wait(0.002):
+            with socket.create_connection(("127.0.0.1", port)) as one:
+                opened.append(one.fileno())
+
+    with server("http1", delay_us=[1_000]) as url:
+        other = threading.Thread(target=neighbour, args=(urlsplit(url).port,))
+        other.start()
+        try:
+            trial, _ = run(url, clients=4, duration="1s", warm_up="100ms", tail="300ms")
+        finally:
+            over.set()
+            other.join()
+
+    assert len(opened) > 100
+    assert codes(trial).isdisjoint({"connection-close", "keepalive-limit"}), explain(trial)
 
 
 @pytest.mark.counted

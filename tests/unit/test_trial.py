@@ -266,14 +266,16 @@ def test_a_url_is_asked_once_unless_the_campaign_waits_for_it(ready, waited_s, m
     assert "gen.arm" not in world.calls
 
 
-@pytest.mark.parametrize(("path", "asked"), [({}, "POST http://api/x"), ({"path": "/up"}, "GET http://api/up")])
-def test_a_url_that_is_not_ready_in_time_is_an_error_that_names_the_request(path, asked, monkeypatch):
+@pytest.mark.parametrize(("path", "asked"), [({}, "POST /x"), ({"path": "/up"}, "GET /up")])
+def test_a_url_that_is_not_ready_in_time_is_a_result_that_names_the_request(path, asked, monkeypatch):
     """It answers, but as a server that is not up; a server that does not know the method is up."""
     world, _ = of_url({"ready": {"timeout": "9s"} | path}, monkeypatch)
     world.load.checked = Checked(ServerState.MISMATCH, "status 503", status=503)
-    with pytest.raises(HostError, match=r"is not ready after 9 s: .* answers with status 503"):
-        world.run()
-    assert f"gen.check {asked}" in world.calls
+    server = world.run().facts.server
+
+    assert server.state == ServerState.NOT_READY
+    assert server.detail == f"{asked}: only status 503 within 9 s"
+    assert f"gen.check {asked.replace(' ', ' http://api')}" in world.calls
 
     world.load.checked = Checked(ServerState.MISMATCH, "status 501", status=501, asked="POST /x")
     assert world.run().facts.server.asked == "POST /x"
@@ -331,13 +333,14 @@ def test_a_url_may_take_as_long_to_answer_as_the_campaign_says(load_changes, rea
     [
         ({}, 6_000_000, "t/l: one answer took 6 s, and the load lasts 4 s: set its duration and tail"),
         ({"requests": 400}, 6_000_000, "so the load needs about 600 s, and is given up after 60 s: raise its give_up"),
+        ({}, 2_000_000, "t/l: after 2 s its answer had not ended; a stream without end cannot be measured"),
         ({}, 1_000, ""),
     ],
 )
 def test_a_load_that_is_too_short_for_the_answers_is_said_before_it(load_changes, answer_us, words):
     """The run goes on: its findings say what came of it."""
     world = World(**load_changes)
-    world.server.facts = ServerFacts(ServerState.READY, answer_us=answer_us)
+    world.server.facts = ServerFacts(ServerState.READY, answer_us=answer_us, endless="stream" in words)
     said = []
     world.run(say=said.append)
 
