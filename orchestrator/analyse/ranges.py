@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-# A number of its own: not part of a name, an address or a version. Or the range of two.
+# A number of its own: not part of a name, an address or a version, nor an HTTP status. Or the range of two.
 _ONE = r"\d[\d,]*(?:\.\d+)?"
-_NUMBER = re.compile(rf"(?<![\w./:-]){_ONE}(?:–{_ONE})?(?![\w/:]|[.-]\w)")
+_NUMBER = re.compile(rf"(?<![\w./:-])(?<!status ){_ONE}(?:–{_ONE})?(?![\w/:]|[.-]\w)")
 
 
 def without_numbers(sentence: str) -> str:

@@ -24,13 +24,20 @@ class Ready(Model):
     is asked once unless `ready` is set."""
 
 
+def _status_kind(value: object) -> str:
+    return "list" if isinstance(value, list) else "one"
+
+
 Status = Annotated[int, Field(ge=100, le=599)]
+Statuses = Annotated[list[Status], Field(min_length=1)]
 
 
 class Expect(Model):
     """What one response must be before any load starts. Every part that is given must hold."""
 
-    status: Status | Annotated[list[Status], Field(min_length=1)] | None = None
+    status: Annotated[Annotated[Status, Tag("one")] | Annotated[Statuses, Tag("list")], Discriminator(_status_kind)] | None = (
+        None
+    )
     """The status code, or a list of those that are allowed; any below 400 by default. Such an answer is a success."""
     body: str | None = None
     """The body, without blanks at its ends."""

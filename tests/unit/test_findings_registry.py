@@ -41,7 +41,8 @@ def commands(when, output):
 def further():
     """Trials that show the wordings that the other tests do not."""
     yield trial(server=server_facts(state="not-ready", detail="no answer"), **NO_LOAD)
-    yield trial(server=server_facts(state="not-ready", detail="no answer"), case=case(external=True), **NO_LOAD)
+    for detail in ("no answer within 4 s", "Connection refused"):
+        yield trial(server=server_facts(state="not-ready", detail=detail), case=case(external=True), **NO_LOAD)
     for exit_code in (None, 1):
         yield trial(server=server_facts(running=False, exit_code=exit_code, last_line="no such table: users"))
     yield from about_answers()

@@ -25,3 +25,8 @@ def test_numbers_become_ranges(sentences, one):
 def test_a_range_counts_as_a_number():
     """So that a case with several values and one with a single value share an entry."""
     assert without_numbers("It waited 1–2 %.") == without_numbers("It waited 7 %.")
+
+
+def test_statuses_are_no_range():
+    """301 and 302 are two things, not a range of one."""
+    assert without_numbers("7 requests with status 301.") == "# requests with status 301."

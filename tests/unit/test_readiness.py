@@ -3,18 +3,21 @@
 import gzip
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
 import pytest
 
+from agents import readiness
 from agents.cgroup import Counters
 from agents.container import ContainerState, ServerSpec
 from agents.probe import Expect, Request, check
 from agents.readiness import THRASH_S, MemoryWatch, Readiness
 from agents.records import ServerState
 
+SLOW_S = 6.0
 LIMIT = 64 << 20
 IDLE = Counters()
 RUNNING = ContainerState(running=True)
@@ -74,6 +77,64 @@ def test_ready_once_it_answers_without_a_server_error_and_is_idle():
 
     assert (checked.state, checked.detail, checked.body_bytes) == (ServerState.READY, "", 2)
     assert stage == "comparing a response of t"
+
+
+class Slow(BaseHTTPRequestHandler):
+    """Six seconds for an answer; /up answers at once."""
+
+    def do_GET(self):
+        if self.path != "/up":
+            time.sleep(SLOW_S)
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *arguments):
+        """Print nothing."""
+
+
+@pytest.mark.process
+def test_a_server_that_takes_six_seconds_for_an_answer_is_ready(serving):
+    """While it starts, and for the response that is compared: the campaign's time is the only limit."""
+    slow = Request(serving(Slow))
+    up = Request(slow.url + "up")
+    with ThreadPoolExecutor(2) as threads:
+        starting = threads.submit(outcome, "", request=up, ready=slow, ready_timeout_s=30.0)
+        compared, _ = outcome("", Expect(body="ok"), request=slow, ready=up)
+        started, _ = starting.result()
+
+    assert (started.state, compared.state) == (ServerState.READY, ServerState.READY)
+    assert compared.answer_us >= SLOW_S * 1e6
+
+
+def test_how_long_it_waits_is_shown_once_it_is_long(monkeypatch):
+    """A person sees that nothing hangs."""
+    clock = iter([0.0, 1.0, 7.5])
+    monkeypatch.setattr(readiness.time, "monotonic", lambda: next(clock))
+    waiting = Readiness(ServerSpec("t", "i", 80, Request("http://h/"), Expect()), None, None, threading.Event())
+
+    assert waiting.waiting_for == "starting t"
+    assert waiting.waiting_for == "starting t: 7 s of at most 60 s"
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(("expect", "state"), [(Expect([500]), ServerState.READY), (Expect(), ServerState.NOT_READY)])
+def test_a_status_that_is_expected_shows_that_a_server_is_ready(expect, state):
+    """Whatever it is: errors can be what is measured."""
+    with answering(500) as url:
+        checked, _ = outcome(url, expect, ready_timeout_s=0.4)
+
+    assert checked.state == state
+
+
+def test_the_last_line_of_a_container_that_exits_is_kept():
+    """Why it exited mostly stands there."""
+    spec = ServerSpec("t", "i", 80, Request("http://h/"), Expect())
+    gone = ContainerState(exit_code=3)
+    waiting = Readiness(spec, lambda: IDLE, lambda: gone, threading.Event(), lambda: "no such table")
+
+    assert waiting._exited(gone) == "the container ended with exit code 3; its last line was 'no such table'"
 
 
 @pytest.mark.process

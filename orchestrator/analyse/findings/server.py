@@ -59,7 +59,8 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
     server = facts.server
     numbers: dict[str, Fact] = {"detail": server.detail, "after_s": round(server.ready_after_us / 1e6, 1)}
     if server.state == ServerState.NOT_READY and not any(server_memory(facts, metrics)):
-        wording = "url" if facts.case.external else "why"
+        slow = server.detail.startswith("no answer")
+        wording = ("url, slow" if slow else "url") if facts.case.external else "why"
         yield finding(FindingCode.SERVER_NOT_READY, INVALID, numbers, wording if server.detail else "")
     elif server.state == ServerState.EXITED or (server.state == ServerState.READY and not server.running):
         numbers["exit_code"] = server.exit_code
@@ -82,10 +83,11 @@ def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     """Find a server that stopped answering, or answers differently after the load."""
     server = facts.server
     numbers: Facts = {"when": "after the load", "detail": server.afterwards_detail}
-    limited = server.afterwards_status == TOO_MANY and metrics is not None and metrics.statuses.get(str(TOO_MANY), 0)
-    if server.afterwards == ServerState.MISMATCH and limited:
-        yield finding(FindingCode.RESPONSE_MISMATCH, SUSPECT, numbers, "limited")
-    elif server.afterwards == ServerState.NOT_READY:
+    # A rate limiter that refused requests under load may still do so: nothing has changed.
+    still_limited = server.afterwards_status == TOO_MANY and metrics is not None and str(TOO_MANY) in metrics.statuses
+    if still_limited and server.afterwards == ServerState.MISMATCH:
+        return
+    if server.afterwards == ServerState.NOT_READY:
         yield finding(FindingCode.SERVER_UNRESPONSIVE, INVALID, numbers, "why" if server.afterwards_detail else "")
     elif server.afterwards == ServerState.MISMATCH:
         yield finding(FindingCode.RESPONSE_MISMATCH, INVALID, numbers, "after")

@@ -65,9 +65,12 @@ ENTRIES = [
                 "Check server.log in the trial's folder, and the port and 'ready' in the campaign.",
             ),
             "url": Wording(
-                "The server did not answer the request before the load: {detail}.",
-                "Check that the server is up and its address right. For a slow one raise the load's 'timeout' or, "
-                "without that, 'ready.timeout'.",
+                "Before the load the server gave no answer that can be measured: {detail}.",
+                "Check that the server is up and its address right.",
+            ),
+            "url, slow": Wording(
+                "Before the load the server gave {detail}.",
+                "If it is slow, raise the load's 'timeout' or, without that, 'ready.timeout' of the target.",
             ),
         },
     ),
@@ -145,10 +148,6 @@ ENTRIES = [
                 "{share:percent} of the {checked:answer|answers} compared under load were not as expected, most of them to "
                 "{request}: {example}.",
                 "Check what the server returns under load, or correct the 'expect' of this request.",
-            ),
-            "limited": Wording(
-                "A rate limiter still refused requests after the load: {detail}.",
-                "Raise the server's limit, or load it at a rate below the limit.",
             ),
             "load": Wording(
                 "Under load the responses averaged {body_bytes:digits} bytes instead of {expected_bytes:count}.",
