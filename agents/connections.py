@@ -37,7 +37,10 @@ class ConnectionWatch:
         self._answered = 0
 
     def look(self, answered: int) -> None:
-        """Look at the sockets now. answered: the requests that the process has had answered. Does nothing once it is gone."""
+        """Look at the sockets now. Does nothing once the process is gone.
+
+        answered: the requests that it has had answered.
+        """
         try:
             with _Descriptors(self._pid) as descriptors:
                 for turn in range(LOOKS):

@@ -129,7 +129,9 @@ class Readiness:
 
     def _exited(self, state: ContainerState) -> str:
         line = self._last_line()
-        return f"the container ended with exit code {state.exit_code}" + (f"; its last line was '{line}'" if line else "")
+        return f"the container ended with exit code {state.exit_code}" + (
+            f"; its last line was '{line}'" if line else ""
+        )
 
     def _settle(self) -> None:
         """Wait until the server is idle, but not longer than its time to settle."""

@@ -77,7 +77,9 @@ def _say_slow(trial: RunningTrial, facts: ServerFacts) -> None:
         if needs_s > give_up_s:
             said = f"so the load needs about {needs_s:.0f} s, and is given up after {give_up_s:g} s: raise its give_up"
     if said:
-        trial.say(Event("slow", f"  {case.name}: one answer took {took_s:.2g} s, {said}", {"answer_us": facts.answer_us}))
+        trial.say(
+            Event("slow", f"  {case.name}: one answer took {took_s:.2g} s, {said}", {"answer_us": facts.answer_us})
+        )
 
 
 def _answer_s(trial: RunningTrial) -> float:

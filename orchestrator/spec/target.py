@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.spec.base import Model
 from orchestrator.spec.container import Build as Build
@@ -35,9 +35,9 @@ Statuses = Annotated[list[Status], Field(min_length=1)]
 class Expect(Model):
     """What one response must be before any load starts. Every part that is given must hold."""
 
-    status: Annotated[Annotated[Status, Tag("one")] | Annotated[Statuses, Tag("list")], Discriminator(_status_kind)] | None = (
-        None
-    )
+    status: (
+        Annotated[Annotated[Status, Tag("one")] | Annotated[Statuses, Tag("list")], Discriminator(_status_kind)] | None
+    ) = None
     """The status code, or a list of those that are allowed; any below 400 by default. Such an answer is a success."""
     body: str | None = None
     """The body, without blanks at its ends."""

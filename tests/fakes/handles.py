@@ -105,6 +105,7 @@ class NotedLoad(NotedHost):
     armed: list[Any] = field(default_factory=list)
     t0_ns: int = 0
     h2load: str = "1.64"
+
     def describe(self):
         self.note("describe")
         return HostDescription(self.host, HostRole.LOAD, "6.1", [0], 9, h2load=self.h2load)

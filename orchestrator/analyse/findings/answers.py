@@ -33,7 +33,10 @@ def is_short(facts: TrialFacts) -> bool:
 
 
 def explained(facts: TrialFacts, metrics: Metrics | None) -> bool:
-    """Return whether no request can have been answered, whatever the clients did: answers that do not end, or a short load."""
+    """Return whether no request can have been answered, whatever the clients did.
+
+    Answers do not end, or the load is too short for one.
+    """
     return metrics is not None and not metrics.requests.ok and (facts.server.endless or is_short(facts))
 
 
@@ -93,7 +96,7 @@ def redirected(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     seen = {status: n for status, n in statuses.items() if n and status not in facts.server.allowed}
     if not seen:
         return
-    n, status = max((n, status) for status, n in seen.items())
+    _, status = max((n, status) for status, n in seen.items())
     numbers: dict[str, Fact] = {
         "status": status,
         "redirected": sum(seen.values()),
