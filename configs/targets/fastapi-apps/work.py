@@ -7,39 +7,54 @@ PBKDF2 derive the key of the signature.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import hmac
 import json
+import mmap
 import os
+import struct
 import sys
 import threading
 import time
+from pathlib import Path
 
 SECRET, SALT = os.environ.get("SECRET", "secret").encode(), b"volley"
-HASHES = int(os.environ.get("HASHES", "8000"))
+HASHES = int(os.environ.get("HASHES", "20000"))
+NUMBERS = struct.Struct("dd")
 
 
 class Bucket:
-    """Allow `per_s` requests a second in this process, and up to a tenth of a second of them at once. 0: no limit."""
+    """Allow `per_s` requests a second, and up to a tenth of a second of them at once. 0: no limit.
 
-    def __init__(self, per_s: float) -> None:
-        self.per_s = per_s
-        self.most = max(1.0, per_s / 10)
-        self.left, self.at = self.most, time.monotonic()
+    All workers of a server share one bucket: its two numbers (what is left, and when that was) are in a file in memory.
+    """
+
+    def __init__(self, per_s: float, file: str = "/dev/shm/bucket") -> None:
+        self.per_s, self.most = per_s, max(1.0, per_s / 10)
+        self.file = Path(file).open("a+b")  # noqa: SIM115
+        self.file.truncate(NUMBERS.size)
+        self.memory = mmap.mmap(self.file.fileno(), NUMBERS.size)
         self.lock = threading.Lock()
 
     def admits(self, now: float | None = None) -> bool:
         """Return whether one more request may be served now, and count it if so."""
         if not self.per_s:
             return True
+        # The file's lock is between processes, the other between the threads of this one.
         with self.lock:
-            now = time.monotonic() if now is None else now
-            self.left = min(self.most, self.left + (now - self.at) * self.per_s)
-            self.at = now
-            if self.left < 1:
-                return False
-            self.left -= 1
-            return True
+            fcntl.flock(self.file, fcntl.LOCK_EX)
+            try:
+                return self._takes(time.monotonic() if now is None else now)
+            finally:
+                fcntl.flock(self.file, fcntl.LOCK_UN)
+
+    def _takes(self, now: float) -> bool:
+        left, at = NUMBERS.unpack_from(self.memory)
+        left = min(self.most, left + (now - at) * self.per_s)
+        admitted = left >= 1
+        NUMBERS.pack_into(self.memory, 0, left - admitted, now)
+        return admitted
 
 
 def user_of(authorization: str) -> str | None:
