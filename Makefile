@@ -1,5 +1,5 @@
 # `make demo` and `make test` are the two commands of the README. Every target sets up what it needs.
-.PHONY: help setup python demo lab-demo test fuzz truth unit check bench lock clean
+.PHONY: help setup python demo lab-demo test fuzz truth unit check bench comparisons comparisons-quick lock clean
 .DEFAULT_GOAL := help
 
 PYTEST = .venv/bin/python -m pytest
@@ -8,7 +8,7 @@ PYTEST = .venv/bin/python -m pytest
 QUIET = truth and not (process or counted)
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-17s %s\n", $$1, $$2}'
 
 setup: ## install what is missing: .venv, h2load, a Docker engine, the base image
 	@deploy/setup.sh
@@ -54,6 +54,12 @@ bench: setup ## measure Volley itself, beside other load generators (ARGS=genera
 	@deploy/bootstrap-host.sh lab bench
 	@command -v wrk >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -qq --no-install-recommends wrk
 	.venv/bin/python -m benchmarks $(ARGS)
+
+comparisons: setup ## run the published comparisons as their campaigns are written (about 3 hours)
+	.venv/bin/python -m benchmarks.comparisons run $(ARGS)
+
+comparisons-quick: setup ## the same with short windows, in under 20 minutes: too few trials for claims
+	.venv/bin/python -m benchmarks.comparisons run --quick $(ARGS)
 
 lock: ## resolve deploy/requirements.lock again (needs uv)
 	uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --all-extras --group dev pyproject.toml -o deploy/requirements.lock
