@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # ruff: noqa: ANN001, ANN201, ANN204, D102, SIM115, T201
-"""A generator of slow readers, closed loop: each client reads its answer at BYTES_PER_S, then sends its next request.
+"""A generator of slow readers, closed loop: each client reads its answer at N bytes a second, then sends its next request.
 
-python3 slow_readers.py BYTES_PER_S     Standard library only; docs/reference/generators.md explains the contract.
+python3 slow_readers.py --bytes-per-s=N     Standard library only; docs/reference/generators.md explains the contract.
 
 The kernel holds little of what the client has not read yet, so that the server feels how slow it is. Answers need a
 Content-Length. Rows have the time to the first byte and the bytes received where the task allows for them.
@@ -96,11 +96,11 @@ class Load:
         status, length, keep = parse(head)
         answer.received, began = len(rest), time.monotonic()
         while answer.received < length:
-            allowed = int((time.monotonic() - began + PACE_S) * self.bytes_per_s) - answer.received
-            if allowed > 0:
-                piece = await self.receive(connection, min(allowed, length - answer.received))
-                answer.received += len(piece)
-            else:
+            # In ticks: reading what each moment allows would be thousands of tiny reads.
+            allowed = min(length, int((time.monotonic() - began + PACE_S) * self.bytes_per_s))
+            while answer.received < allowed:
+                answer.received += len(await self.receive(connection, allowed - answer.received))
+            if answer.received < length:
                 await asyncio.sleep(PACE_S)
         return status, keep
 
@@ -180,14 +180,14 @@ class Load:
         }
 
 
-async def main():
+async def main(bytes_per_s):
     commands = asyncio.StreamReader(limit=1 << 28)  # a body can make the task's line long
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
     task = json.loads(await commands.readline())
     if task["model"] != "closed" or task["protocol"] != "http1" or not task["requests"][0]["url"].startswith("http:"):
         sys.exit("slow readers are a closed loop over HTTP/1.1 without TLS")
-    load = Load(task, float(sys.argv[1]))
+    load = Load(task, bytes_per_s)
     print("ready", flush=True)
     go = await commands.readline()
     if go:  # else the input has ended, and with it the run
@@ -197,6 +197,7 @@ async def main():
         print(json.dumps(load.summary()), flush=True)
 
 
-if len(sys.argv) != 2 or not sys.argv[1].isdecimal() or not int(sys.argv[1]):
-    sys.exit("name how many bytes a second each client reads: slow_readers.py 1000000")
-asyncio.run(main())
+option, _, value = (sys.argv[1:] or [""])[0].partition("=")
+if len(sys.argv) != 2 or option != "--bytes-per-s" or not value.isdecimal() or not int(value):
+    sys.exit("name how many bytes a second each client reads: slow_readers.py --bytes-per-s=1000000")
+asyncio.run(main(int(value)))
