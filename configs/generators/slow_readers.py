@@ -138,7 +138,7 @@ class Load:
         more = f"\t{answer.first_byte_us}\t{answer.received}" if self.is_long else ""
         self.lines.append(f"0\t{start_us}\t{status}\t{took_us}\t{index}{more}\n")
         self.counts[status] += 1
-        self.received += answer.received
+        self.received += answer.received if status > 0 else 0
 
     async def repeat(self):
         connection = None
