@@ -1,7 +1,7 @@
 """A gateway in Flask: each request asks CALLS slow upstreams in parallel and adds their answers up.
 
-httpx on threads: one pool of threads for each worker process, large enough that no request waits for another's calls.
-The FastAPI side uses httpx as well, so that the HTTP client is the same.
+urllib3 (what requests is made of) on threads: one pool of them for each worker process, so that no request waits
+for another's calls.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
-import httpx
+import urllib3
 from flask import Flask
 
 CALLS = int(os.environ.get("CALLS", "3"))
@@ -20,17 +20,16 @@ app = Flask(__name__)
 
 
 @cache
-def upstreams() -> tuple[httpx.Client, ThreadPoolExecutor]:
+def upstreams() -> tuple[urllib3.PoolManager, ThreadPoolExecutor]:
     """Return the client and the threads of this process."""
-    limits = httpx.Limits(max_connections=CALLS * THREADS, max_keepalive_connections=CALLS * THREADS)
-    client = httpx.Client(base_url=os.environ["UPSTREAM_URL"], limits=limits, timeout=30)
-    return client, ThreadPoolExecutor(CALLS * THREADS)
+    return urllib3.PoolManager(maxsize=CALLS * THREADS, timeout=30), ThreadPoolExecutor(CALLS * THREADS)
 
 
 def ask(number: int) -> int:
     """Return the answer of one upstream."""
-    answer = upstreams()[0].get(f"/{number}")
-    answer.raise_for_status()
+    answer = upstreams()[0].request("GET", f"{os.environ['UPSTREAM_URL']}/{number}")
+    if answer.status != 200:
+        raise RuntimeError(f"the upstream answered {answer.status}")
     return answer.json()["value"]
 
 
