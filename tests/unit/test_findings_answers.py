@@ -130,3 +130,24 @@ def test_a_tail_that_is_shorter_than_an_answer_is_said_with_its_time():
     judged = trial(**STEADY, agents=agents, server=server_facts(answer_us=3_000_000))
 
     assert found(judged, "censored-tail").hint.endswith("the one before the load took 3 s.")
+
+
+@pytest.mark.provokes("errors")
+def test_requests_that_h2load_never_sent_are_not_the_servers_errors():
+    """It ended 4 connections of each agent with a request under way; h2load failed all that was left."""
+    agents = [agent_facts(agent=f"local/{n}", total=500, started=24, done=20, rows=20, errored=480) for n in range(2)]
+    judged = judge(trial_facts(agents=agents), [result(agent, [1_000] * 20) for agent in agents])
+
+    assert found(judged, "errors").sentence == (
+        "The server ended 8 connections with a request under way. h2load does not open those again, so it never sent "
+        "952 of 1,000 requests."
+    )
+
+
+@pytest.mark.provokes("hung-slots")
+@pytest.mark.parametrize(("sockets", "words"), [(0, "The server ended connections"), (20, "got no more answers")])
+def test_a_server_that_ends_connections_is_not_one_that_hangs(sockets, words):
+    """A server that hangs leaves the sockets of h2load open."""
+    judged = trial(**STEADY, agents=steady_agents(hung=20, sockets_fewest=sockets))
+
+    assert words in found(judged, "hung-slots").sentence

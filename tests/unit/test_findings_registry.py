@@ -116,6 +116,9 @@ def about_answers():
     limited = [agent_facts(statuses={200: 250, 429: 250}), agent_facts(agent="local/1", statuses={200: 250, 429: 250})]
     after = server_facts(afterwards="mismatch", afterwards_status=429, afterwards_detail="status 429")
     yield trial(agents=limited, server=after, http_errors=250)
+    yield trial(**STEADY, agents=steady_agents(hung=20, sockets_fewest=0))
+    unsent = [agent_facts(agent=f"local/{n}", total=500, started=24, done=20, rows=20, errored=480) for n in range(2)]
+    yield judge(trial_facts(agents=unsent), [result(agent, [1_000] * 20) for agent in unsent])
     for fact in ({"endless": True}, {"answer_us": 60_000_000}):
         yield trial(server=server_facts(**fact), agents=[agent_facts(ended="watchdog"), SECOND])
     crossed = [replace(agent, crossing=0) for agent in steady_agents()]

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 
 from agents.answers import TOO_MANY
+from agents.generators.contract import Protocol
+from agents.records import GeneratorKind
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Fact, Finding, FindingCode, Metrics, Severity
@@ -15,6 +17,8 @@ INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity
 ERROR_SHARE = 0.01
 # With more than this share of the errors from a rate limiter, it is what the errors are about.
 MOSTLY = 0.9
+# With more than this share of the failed requests never sent, it is what the failures are about.
+UNSENT_OF_FAILED = 0.5
 # A load is too short for answers that take longer than this share of it.
 SHORT_OF_LOAD = 0.5
 # Answers that send the client elsewhere.
@@ -64,6 +68,8 @@ def failed_requests(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
     if r.ok == 0:
         wording, why = _why_none(facts, r.http_error)
         yield finding(FindingCode.NO_SUCCESS, INVALID, numbers | why, wording)
+    elif share > ERROR_SHARE and (unsent := _unsent(facts)) and unsent["unsent"] > UNSENT_OF_FAILED * r.failed:
+        yield finding(FindingCode.ERRORS, SUSPECT, numbers | unsent | {"share": round(share, 4)}, "unsent")
     elif share > ERROR_SHARE:
         yield finding(FindingCode.ERRORS, SUSPECT, numbers | {"share": round(share, 4)}, _limited(metrics))
     elif share:
@@ -79,6 +85,16 @@ def _why_none(facts: TrialFacts, http_errors: int) -> tuple[str, dict[str, Fact]
     if is_short(facts):
         return "short", {"answer_s": answer_s(facts), "load_s": round((facts.case.load_us or 0) / 1e6, 2)}
     return "", {}
+
+
+def _unsent(facts: TrialFacts) -> dict[str, int]:
+    """Return how many requests h2load never sent, because it does not open a connection again that ended with a request."""
+    agents = [agent for agent in facts.agents if agent.generator == GeneratorKind.H2LOAD]
+    counts = [(a.total, a.started, a.done) for a in agents if None not in (a.total, a.started, a.done)]
+    if facts.case.requests is None or facts.case.protocol != Protocol.HTTP1 or not counts:
+        return {}
+    total, started, done = (sum(each or 0 for each in column) for column in zip(*counts, strict=True))
+    return {"unsent": total - started, "total": total, "ended": started - done} if started > done else {}
 
 
 def _limited(metrics: Metrics) -> str:

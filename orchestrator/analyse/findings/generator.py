@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agents.generators.contract import Model, Protocol
-from agents.records import AgentFacts, HostRole
+from agents.records import AgentFacts, GeneratorKind, HostRole
 from orchestrator.analyse.findings.answers import explained
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.facts import TrialFacts
@@ -186,8 +186,16 @@ def hung_slots(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Find slots of a closed loop that no longer got an answer: clients that the load lacked."""
     hung, slots = sum(agent.hung for agent in facts.agents), sum(agent.slots for agent in facts.agents)
     if hung and not explained(facts, metrics):
-        numbers: Facts = {"hung": hung, "slots": slots}
-        yield finding(FindingCode.HUNG_SLOTS, INVALID if hung > MOST_HUNG * slots else SUSPECT, numbers)
+        dropped = _dropped(facts)
+        numbers: Facts = {"hung": hung, "slots": slots, "dropped": dropped}
+        severity = INVALID if hung > MOST_HUNG * slots else SUSPECT
+        yield finding(FindingCode.HUNG_SLOTS, severity, numbers, "dropped" if dropped > MOST_HUNG * hung else "")
+
+
+def _dropped(facts: TrialFacts) -> int:
+    """Return how many connections of h2load are gone. A server that hangs leaves them open."""
+    agents = [agent for agent in facts.agents if agent.generator == GeneratorKind.H2LOAD]
+    return sum(max(0, agent.slots - agent.sockets_fewest) for agent in agents if agent.sockets_fewest is not None)
 
 
 def clients_idle(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

@@ -136,7 +136,12 @@ ENTRIES = [
             "": Wording(
                 "{hung:count} of {slots:client|clients} got no more answers at the end. They count as failed requests.",
                 "Check server.log: the server stopped answering on some connections, or they were cut.",
-            )
+            ),
+            "dropped": Wording(
+                "The server ended connections with a request under way, and h2load does not open those again: "
+                "{hung:count} of {slots:client|clients} sent nothing more. Their last requests count as failed.",
+                "Use generator: paced, which opens connections again, and find out why the server ends them.",
+            ),
         },
     ),
     Entry(

@@ -218,6 +218,11 @@ ENTRIES = [
                 "{failed:failed request|failed requests}). The times are those of the others.",
                 "Find out why they failed: errors are often cheaper than successful responses.",
             ),
+            "unsent": Wording(
+                "The server ended {ended:connection|connections} with a request under way. h2load does not open those "
+                "again, so it never sent {unsent:count} of {total:request|requests}.",
+                "Use generator: paced, which opens connections again, and find out why the server ends them.",
+            ),
             "limited": Wording(
                 "A rate limiter refused {share:percent} of the requests with status 429. The times are those of the "
                 "successful answers.",
