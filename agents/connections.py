@@ -37,9 +37,9 @@ class ConnectionWatch:
         self._answered = 0
 
     def look(self, answered: int) -> None:
-        """Look at the sockets now. Does nothing once the process is gone.
+        """Look at the sockets now. answered: how many requests the process has had answered.
 
-        answered: the requests that it has had answered.
+        Does nothing once the process is gone.
         """
         try:
             with _Descriptors(self._pid) as descriptors:

@@ -65,6 +65,7 @@ class ServerHost(DockerHost):
             location=checked.location,
             endless=checked.endless,
             answer_us=checked.answer_us,
+            last_line=self._last_line() if checked.state == ServerState.EXITED else "",
             ready_after_us=round((time.monotonic() - began) * 1e6),
             last=self._read(),
         )

@@ -37,10 +37,7 @@ def is_short(facts: TrialFacts) -> bool:
 
 
 def explained(facts: TrialFacts, metrics: Metrics | None) -> bool:
-    """Return whether no request can have been answered, whatever the clients did.
-
-    Answers do not end, or the load is too short for one.
-    """
+    """Return whether no request can have been answered: answers do not end, or take longer than the load lasts."""
     return metrics is not None and not metrics.requests.ok and (facts.server.endless or is_short(facts))
 
 
@@ -112,7 +109,7 @@ def redirected(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     seen = {status: n for status, n in statuses.items() if n and status not in facts.server.allowed}
     if not seen:
         return
-    _, status = max((n, status) for status, n in seen.items())
+    status = max(seen, key=lambda status: seen[status])
     numbers: dict[str, Fact] = {
         "status": status,
         "redirected": sum(seen.values()),
