@@ -30,11 +30,12 @@ WIDTH = 80
 
 @dataclass(frozen=True, slots=True)
 class PlacedCase:
-    """Where a case runs. agents: their number by host. idle: load hosts without one."""
+    """Where a case runs. agents: their number by host. idle: load hosts without one. services: their hosts."""
 
     server: str | None
     agents: dict[str, int]
     idle: list[str]
+    services: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,8 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, obj
         cases=plan.cases,
         trials=planned_trials(plan),
         placement={
-            name: PlacedCase(placed.server, placed.agents, placed.idle) for name, placed in work.placements.items()
+            name: PlacedCase(placed.server, placed.agents, placed.idle, placed.services)
+            for name, placed in work.placements.items()
         },
         agents_needed={each.case.name: each.agents_needed() for each in capabilities},
         agents_to_keep_paced={each.case.name: each.agents_to_keep_paced() for each in capabilities},
@@ -145,7 +147,10 @@ def _case_lines(capability: Capability, calibrate: str) -> Iterator[str]:
     case, placement = capability.case, capability.placement
     yield f"  {_load_in_words(case)}"
     agents = ", ".join(f"{host} {count}" for host, count in placement.agents.items())
-    yield f"    server on {placement.server or case.target}; agents on {agents}"
+    kept = {service.name: service.lifetime for service in case.services}
+    services = [f"{name} on {host} (for the {kept[name]})" for name, host in placement.services.items()]
+    there = f"; {'service' if len(services) == 1 else 'services'} {', '.join(services)}" if services else ""
+    yield from fill(f"    server on {placement.server or case.target}{there}; agents on {agents}", WIDTH, rest="      ")
     notes = (f"{note.sentence} {note.hint}" for note in about_agents(case, placement.idle))
     for sentence in (*notes, *capability.sentences(calibrate)):
         yield textwrap.fill(
@@ -192,6 +197,10 @@ def _estimate_s(plan: Plan, loaded: Loaded, hosts: Hosts) -> tuple[float, float]
         if trial.block < campaign.least_repetitions:
             low += fixed + (URL_S if target.url else CONTAINER_S) + pause
         around = [c.timeout for c in (*campaign.before, *campaign.after) if fnmatch.fnmatch(trial.case.name, c.cases)]
+        needed = [campaign.services[service.name] for service in trial.case.services]
+        if trial.block < campaign.least_repetitions:
+            low += CONTAINER_S * sum(service.lifetime == "trial" for service in needed) / 2
+        high += sum(one.ready.timeout + len(one.prepare) * one.prepare_timeout for one in needed) / 1e6
         longest = (fixed or load.give_up / 1e6) + (URL_S if target.url else target.ready.timeout / 1e6)
         high += longest + pause + sum(around) / 1e6
     return low, high

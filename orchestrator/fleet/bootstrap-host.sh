@@ -6,6 +6,7 @@
 #
 #   load         h2load
 #   server       Docker engine
+#   service      Docker engine
 #   coordinator  Python with venv
 #   lab          many hosts on one machine, and the servers of the tests
 #   bench        nginx, and the generators that benchmarks compare: wrk, ab, hey
@@ -19,9 +20,9 @@ roles=()
 for word in "$@"; do
   case "$word" in
     --check) check=1 ;;
-    load | server | coordinator | lab | bench) roles+=("$word") ;;
+    load | server | service | coordinator | lab | bench) roles+=("$word") ;;
     *)
-      sed -n '2,14p' "$0" | sed 's/^# \{0,1\}//' >&2
+      sed -n '2,15p' "$0" | sed 's/^# \{0,1\}//' >&2
       exit 2
       ;;
   esac
@@ -60,7 +61,7 @@ for role in "${roles[@]}"; do
       command -v hey >/dev/null || missing+=(hey)
       ;;
     load) command -v h2load >/dev/null || missing+=(nghttp2-client) ;;
-    server)
+    server | service)
       command -v dockerd >/dev/null && command -v docker >/dev/null || missing+=(docker.io iptables)
       # Needed only to build a stand-in for a base image that cannot be pulled.
       command -v debootstrap >/dev/null || missing+=(debootstrap)
