@@ -81,6 +81,8 @@ def up(options: argparse.Namespace) -> None:
             f"{options.hosts} hosts, {options.servers} of them servers: this needs at least one of each",
             "use --hosts 2 --servers 1 or more",
         )
+    if unknown := [name for name in options.service if name not in loads]:
+        fail(f"--service {unknown[0]!r} is not a load host", f"use one of these hosts: {', '.join(loads)}")
     delays, losses = pairs(options.delay, names, "delay"), pairs(options.loss, names, "loss")
     clocks = pairs(options.clock, names, "clock")
     STATE.mkdir(mode=0o700, parents=True)
@@ -89,7 +91,13 @@ def up(options: argparse.Namespace) -> None:
     hosts: dict[str, Any] = {}
     for i, name in enumerate(names):
         address = f"{NETWORK}.{11 + i}"
-        hosts[name] = {"address": address, "server": name in servers, "index": i, "clock": clocks.get(name)}
+        hosts[name] = {
+            "address": address,
+            "server": name in servers,
+            "engine": name in servers or name in options.service,
+            "index": i,
+            "clock": clocks.get(name),
+        }
         delay, loss = seconds(delays.get(name, "0s")), float(losses.get(name, "0%").rstrip("%")) / 100
         make_network(name, i, address, delay, loss)
         make_host(name, hosts[name])
@@ -166,7 +174,7 @@ def make_host(name: str, host: dict[str, Any]) -> None:
 def start(name: str, host: dict[str, Any]) -> None:
     """Switch a host on: start its process 1 in new namespaces."""
     folder = STATE / name
-    bip = f"198.18.{100 + host['index']}.1/24" if host["server"] else "-"
+    bip = f"198.18.{100 + host['index']}.1/24" if host["engine"] else "-"
     spaces = [
         "nsenter",
         f"--net=/run/netns/volley-{name}",
@@ -206,7 +214,7 @@ def wait_for(hosts: dict[str, Any]) -> None:
     """Wait until every sshd listens and every engine answers."""
     for name, host in hosts.items():
         until(lambda n=name: ":22 " in inside(n, "ss", "-ltn"), f"sshd of {name}")
-        if host["server"]:
+        if host["engine"]:
             until(lambda n=name: inside(n, "docker", "version", "-f", "{{.Server.Version}}"), f"engine of {name}")
 
 
@@ -259,7 +267,7 @@ def write_inventory(hosts: dict[str, Any]) -> None:
         "hosts:",
     ]
     for name, host in hosts.items():
-        role = "server" if host["server"] else "load"
+        role = "server" if host["server"] else "load, service" if host["engine"] else "load"
         lines.append(f"  {name}: {{address: {host['address']}, roles: [{role}]}}")
     INVENTORY.parent.mkdir(parents=True, exist_ok=True)
     INVENTORY.write_text("\n".join(lines) + "\n")
@@ -327,6 +335,9 @@ def main() -> None:
     make = verbs.add_parser("up", help="create the hosts and write configs/inventories/lab.yaml")
     make.add_argument("--hosts", type=int, default=4, help="number of hosts, including server hosts")
     make.add_argument("--servers", type=int, default=1, help="number of server hosts among them")
+    make.add_argument(
+        "--service", action="append", default=[], metavar="HOST", help="a load host that can run services, too"
+    )
     for option, example in {"delay": "gen1=5ms", "loss": "gen1=1%%", "clock": "gen2=+3.7s"}.items():
         make.add_argument(
             f"--{option}", action="append", default=[], metavar="HOST=VALUE", help=f"for example {example}"

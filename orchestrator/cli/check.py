@@ -47,7 +47,13 @@ def validate(
     for warning in too_few(campaign):
         typer.echo("\n".join(fill(f"warning: {warning}", width(), rest="  ")), err=True)
     cases, trials = several(len(plan.cases), "case"), several(len(plan.trials), "trial")
-    typer.echo(f"{file} is valid: {cases}, {trials}, plan {plan.digest[:12]}")
+    needed = {service.name for case in plan.cases for service in case.services}
+    services = f"{several(len(needed), 'service')}, " if needed else ""
+    for name in campaign.services:
+        if name not in needed:
+            text = f"warning: services.{name}: no target needs it, so it is not started. Add it to 'needs' of a target."
+            typer.echo("\n".join(fill(text, width(), rest="  ")), err=True)
+    typer.echo(f"{file} is valid: {cases}, {services}{trials}, plan {plan.digest[:12]}")
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agents.generators.contract import Failure
-from orchestrator.analyse.people import count, digits, percent, several
+from orchestrator.analyse.people import count, digits, percent, seconds, several
 from orchestrator.facts import CaseService
 from orchestrator.result import CaseResult, ServerCost
 
@@ -69,14 +69,14 @@ def memory(server: ServerCost) -> str:
 
 
 def of_services(case: CaseResult) -> list[str]:
-    """Return what each service used, for a person: 'db: CPU 0.4 of 1 core, peak memory 91 of 150 MiB'."""
+    """Return what each service used, for a person: 'db: CPU time 2.4 s (quota 1 core), peak memory 91 of 150 MiB'."""
     planned = {service.name: service for service in (case.planned.services if case.planned else [])}
     return [f"{name}: {', '.join(_use(used, planned.get(name)))}" for name, used in case.services.items()]
 
 
 def _use(used: ServerCost, planned: CaseService | None) -> list[str]:
-    quota = f" (quota {several(planned.cpus, 'core', 'cores')})" if planned is not None and planned.cpus else ""
-    parts = [] if used.cpu_s is None else [f"CPU time {digits(used.cpu_s)} s{quota}"]
+    quota = f" (quota {planned.cpus:g} core{'s' * (planned.cpus != 1)})" if planned is not None and planned.cpus else ""
+    parts = [] if used.cpu_s is None else [f"CPU time {seconds(used.cpu_s)}{quota}"]
     if memory(used):
         parts.append(f"peak memory {memory(used)} MiB")
     if used.throttled_ratio:

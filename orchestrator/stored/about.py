@@ -57,7 +57,11 @@ def _hosts(environment: Environment | None) -> list[str]:
     for host in environment.hosts:
         roles.setdefault(host.host, []).append(str(host.role))
         cores[host.host] = len(host.cores)
-    return [f"{name} ({' and '.join(dict.fromkeys(own))}, {_cores(cores[name])})" for name, own in roles.items()]
+    return [f"{name} ({_listed(list(dict.fromkeys(own)))}, {_cores(cores[name])})" for name, own in roles.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _cores(count: int) -> str:

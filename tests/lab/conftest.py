@@ -1,4 +1,4 @@
-"""One lab for all tests here: a server host and three load hosts, one of them far away and one with a wrong clock."""
+"""One lab for all tests here: a server host and three load hosts: one far away, one with a wrong clock, one that can run services."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def _lab() -> Iterator[None]:
     assert os.geteuid() == 0, "the lab needs root"
     assert not world.STATE.exists(), "a lab is up; remove it with: deploy/lab/lab down"
     try:
-        world.lab("up", "--hosts", "4", "--delay", f"{world.FAR}=5ms", "--clock", f"{world.WRONG_CLOCK}=+3.7s")
+        of_hosts = ["--delay", f"{world.FAR}=5ms", "--clock", f"{world.WRONG_CLOCK}=+3.7s", "--service", world.PLAIN]
+        world.lab("up", "--hosts", "4", *of_hosts)
         yield
     finally:
         world.lab("down")
