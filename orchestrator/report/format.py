@@ -113,7 +113,8 @@ def objective_text(case: CaseResult, objective_: Objective) -> str:
 def _between_percent(value: Interval) -> str:
     if value.low is None or value.high is None:
         return ""
-    return f" ({digits(100 * value.low)}–{digits(100 * value.high)} %)"
+    low, high = digits(100 * value.low), digits(100 * value.high)
+    return "" if low == high else f" ({low}–{high} %)"
 
 
 def measured(objective_: Objective) -> str:
