@@ -16,7 +16,7 @@ from orchestrator.slo import Metric
 # A page on a terminal lists no more requests of a case than these.
 MOST_ROWS = 20
 # By percentile: how long its column stays on a narrow terminal (see Column.need).
-_TIMES = {Metric.P50: 2, Metric.P90: 5, Metric.P99: 0, Metric.MAX: 6}
+_TIMES = {Metric.P50: 0, Metric.P90: 5, Metric.P99: 0, Metric.MAX: 6}
 
 
 def render(cases: Sequence[CaseResult], width: int) -> list[Any]:
@@ -33,19 +33,19 @@ def _table(case: CaseResult, width: int) -> list[Any]:
     shown, time = case.mix[:MOST_ROWS], shown_time(case)[0]
     columns = [
         Column("request", "", [request.name for request in shown]),
-        Column("share", "%", [_percent(request.share) for request in shown], 3),
+        Column("share", "%", [_percent(request.share) for request in shown], 4),
     ]
     if case.verdict is not Verdict.INVALID:
         columns += [
-            Column("answered", "req/s", [estimate(request.throughput_per_s) for request in shown], 1),
+            Column("answered", "req/s", [estimate(request.throughput_per_s) for request in shown], 2),
             Column("95 % interval", "req/s", [between(request.throughput_per_s) for request in shown], 7),
             *(
                 Column(name.label, f"{time}, ms", [time_of(request, time, name) for request in shown], need)
                 for name, need in _TIMES.items()
             ),
-            Column("p50", "first byte, ms", [_first_byte(request) for request in shown], 4),
+            Column("p50", "first byte, ms", [_first_byte(request) for request in shown], 5),
         ]
-    columns.append(Column("errors", "%", [_percent(request.requests.error_share) or "0" for request in shown], 2))
+    columns.append(Column("errors", "%", [_percent(request.requests.error_share) or "0" for request in shown], 1))
     if any(request.unexpected for request in shown):
         columns.append(Column("unexpected", "answers", [_some(request.unexpected) for request in shown], 1))
     lines = grid(columns, width)

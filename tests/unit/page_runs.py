@@ -219,7 +219,7 @@ def _mixed_agent(draw, case, facts, each):
     )  # fmt: skip
 
 
-def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="shop"):
+def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="shop", unexpected=0):
     """A trial of a load with three requests over two agents."""
     load = "visitors" if open_loop else "steady"
     of_model = {"model": "open", "rate_per_s": each / 2.5} if open_loop else {}
@@ -233,7 +233,7 @@ def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="s
         agent_facts(
             agent=f"local/{i}", url="http://127.0.0.1:8000/items", generator="paced", planned=None, rows=each, done=each,
             total=each, started=each, first_start_us=T0_US + 1_000, last_end_us=T0_US + 9_000_000,
-            checked=40, unexpected={2: 3} if i else {}, **(due if open_loop else {}),
+            checked=40, unexpected={2: unexpected} if i and unexpected else {}, **(due if open_loop else {}),
         )
         for i in range(2)
     ]  # fmt: skip
