@@ -1,6 +1,6 @@
 """Values of a data file on their way into requests: encoded for the place where each is used. Pure.
 
-In a request for an agent a placeholder names its column and its place, as in ${row.url.id}: the generator replaces it by
+In a request for an agent a placeholder names its column and its place, as in ${row.url:id}: the generator replaces it by
 the value of that column and encodes nothing.
 """
 

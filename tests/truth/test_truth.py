@@ -271,7 +271,7 @@ def test_several_paths_are_one_mix():
         trial, _ = run(url, clients=8, requests=400, paths=["/fast", "/slow?x=1"])
 
     assert trial.metrics.requests.ok == 400, explain(trial)
-    assert trial.metrics.service_time_us["p90"] > 30_000 > trial.metrics.service_time_us["min"]
+    assert trial.metrics.service_time_us["p90"] > 30_000
 
 
 @pytest.mark.counted
