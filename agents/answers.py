@@ -85,7 +85,8 @@ class Answer(NamedTuple):
 
     closes: the server ends the connection after it. until_close: nothing but that end shows where the body ends.
     body: decoded. received: the length of the body as it came. ended: the whole body came; sized: its length was
-    announced. unreadable: why its body cannot be decoded. took_us: from the request to the last byte that was read.
+    announced. unreadable: why its body cannot be decoded. wrong: why it is not an answer that was asked for, whatever is
+    expected. took_us: from the request to the last byte that was read.
     """
 
     status: int
@@ -99,6 +100,7 @@ class Answer(NamedTuple):
     location: str = ""
     retry_after: str = ""
     took_us: int = 0
+    wrong: str = ""
 
 
 def pause_s(answer: Answer) -> float | None:

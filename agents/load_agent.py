@@ -317,6 +317,7 @@ class LoadAgent:
             checked=account.checked,
             unexpected=dict(account.unexpected),
             unexpected_example=dict(account.examples),
+            handshakes=account.handshakes,
             drain_us=recorder.drain_us(slots) if task.count is not None and task.rate_per_s is None else None,
             hung=0 if recorder.occupancy is None else recorder.occupancy.hung(slots, p99_us),
         )

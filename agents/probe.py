@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 from agents import tls
 from agents.answers import MOST_BYTES, Answer, Body, in_words, pause_s, unended
+from agents.generators.contract import TaskRequest
 from agents.records import ServerState
 
 # Statuses of 500 and above that a server gives while it runs: not implemented, version not supported.
@@ -56,7 +57,7 @@ class Expect:
 class Request:
     """One request: the one that the load will send, or the one that shows that a server is ready.
 
-    verify: check the server's certificate.
+    verify: check the server's certificate. websocket: the body is a message, sent after a handshake; binary: of that kind.
     """
 
     url: str
@@ -65,11 +66,13 @@ class Request:
     headers: list[list[str]] = field(default_factory=list)
     body: bytes = field(default=b"", repr=False)
     verify: bool = False
+    websocket: bool = False
+    binary: bool = False
 
     @property
     def asked(self) -> str:
         """Method and path, for a person: 'POST /orders'. Without the query, which can hold a secret."""
-        return f"{self.method} {urlsplit(self.url).path or '/'}"
+        return f"{'WebSocket' if self.websocket else self.method} {urlsplit(self.url).path or '/'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,8 @@ def ask(request: Request, timeout_s: float, keep: int = 0, abort: threading.Even
 
     timeout_s: for all of it. keep: how many bytes of the body are wanted. abort: ends it at once.
     """
+    if request.websocket:
+        return _exchange(request, timeout_s, abort)
     asking = Asking(request, timeout_s, keep)
     while not asking.wait(SLICE_S):
         if abort is not None and abort.is_set():
@@ -243,8 +248,39 @@ def ask(request: Request, timeout_s: float, keep: int = 0, abort: threading.Even
     return asking.answer()
 
 
+def _exchange(request: Request, timeout_s: float, abort: threading.Event | None) -> Answer:
+    """Send one message over WebSocket and return what came back. Raises Unanswered.
+
+    In a thread of its own, so that it can be given up at any time; it ends by itself after timeout_s.
+    """
+    done: list[Answer | Unanswered] = []
+    asking = threading.Thread(target=lambda: done.append(_exchanged(request, timeout_s)), name="ask", daemon=True)
+    asking.start()
+    while asking.is_alive():
+        asking.join(SLICE_S)
+        if abort is not None and abort.is_set():
+            raise Unanswered(CANCELLED)
+    if isinstance(answer := done[0], Unanswered):
+        raise answer
+    return answer
+
+
+def _exchanged(request: Request, timeout_s: float) -> Answer | Unanswered:
+    from agents.websocket_probe import NoHandshake, exchange
+
+    headers = tuple((name, value) for name, value in request.headers)
+    message = TaskRequest(request.url, headers=headers, body=request.body, binary=request.binary)
+    try:
+        done = exchange(message, request.verify, timeout_s)
+    except NoHandshake as error:
+        return Unanswered(str(error))
+    return Answer(done.status, done.message, False, len(done.message), wrong=done.wrong)
+
+
 def difference(expect: Expect, answer: Answer) -> str | None:
     """Return how a response differs from what is expected, for a person; None when it does not."""
+    if answer.wrong:
+        return answer.wrong
     status, body = answer.status, answer.body
     if not expect.allows(status):
         allowed = " or ".join(map(str, expect.status)) or "one below 400"

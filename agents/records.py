@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from agents.cgroup import Counters
 from agents.generators.contract import Arrivals, DataOrder, Wanted
+from agents.generators.handshakes import Handshakes
 from agents.plain import BadRecord as BadRecord
 from agents.plain import from_plain as from_plain
 from agents.plain import to_plain as to_plain
@@ -50,6 +51,7 @@ class GeneratorKind(StrEnum):
 
     H2LOAD = "h2load"
     PACED = "paced"
+    WEBSOCKET = "websocket"
     COMMAND = "command"
 
 
@@ -78,6 +80,7 @@ class AssignedRequest:
     timeout_us: int | None = None
     allowed: list[int] = field(default_factory=list)
     wanted: Wanted | None = None
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,7 @@ class Assignment:
     duration_us: int | None = None
     rate_per_s: float | None = None
     http2: bool = False
+    websocket: bool = False
     streams: int = 1
     method: str = "GET"
     headers: list[list[str]] = field(default_factory=list)
@@ -156,6 +160,7 @@ class AgentFacts:
     those of them that differ, by request of the mix; unexpected_example: what one of these was.
     opened_about: where the generator does not say how many connections it opened, about how many, from what its sockets
     had carried when they were looked at.
+    handshakes: what happened on the connections of the generator websocket; None with the others.
     """
 
     agent: str
@@ -215,6 +220,7 @@ class AgentFacts:
     checked: int | None = None
     unexpected_example: dict[int, str] = field(default_factory=dict)
     opened_about: int | None = None
+    handshakes: Handshakes | None = None
 
 
 @dataclass(frozen=True, slots=True)

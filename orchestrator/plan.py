@@ -217,6 +217,7 @@ def assign(
         duration_us=case.load_us,
         rate_per_s=None if case.rate_per_s is None else case.rate_per_s / n,
         http2=traffic.protocol is Protocol.HTTP2,
+        websocket=traffic.protocol is Protocol.WEBSOCKET,
         streams=case.streams,
         method=traffic.requests[0].method,
         headers=traffic.requests[0].headers,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 # Room for the rest of a trial's folder name, and for a column of a page.
 LONGEST = 48
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 _READABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]*(/[A-Za-z0-9.-]+)*/?")
 # What a port, a digest and a scheme look like in a name: text of a URL that looks like one must not be taken for it.
 _LOOKS_LIKE_PORT = re.compile(r".*-\d+")
@@ -35,7 +35,7 @@ def url_name(url: str, paths: Sequence[str] = ()) -> str:
     own = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     wanted = list(paths) or [own]
     port = None if port == _PORTS.get(scheme) else port
-    shown = f"{'https-' if scheme == 'https' else ''}{host}{'' if port is None else f'-{port}'}"
+    shown = f"{'' if scheme == 'http' else f'{scheme}-'}{host}{'' if port is None else f'-{port}'}"
     # Of several paths none stands for all.
     path = wanted[0].partition("?")[0] if len(wanted) == 1 else ""
     whole = re.sub(r"[^A-Za-z0-9._-]+", "-", shown + path.rstrip("/").replace("/", "_"))
@@ -46,7 +46,7 @@ def url_name(url: str, paths: Sequence[str] = ()) -> str:
         or not _READABLE.fullmatch(host + wanted[0])
         or (wanted[0].endswith("/") and wanted[0] != "/")
         or (port is None and _LOOKS_LIKE_PORT.fullmatch(host))
-        or host.startswith("https-")
+        or host.startswith(("https-", "ws-", "wss-"))
         or _LOOKS_LIKE_DIGEST.fullmatch(name)
         or len(name) > LONGEST
     )

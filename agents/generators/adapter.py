@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agents.generators.handshakes import Handshakes
 from agents.generators.process import GeneratorProcess
 from agents.requestlog import Parse
 
@@ -38,6 +39,7 @@ class Account:
     checked: int | None = None
     unexpected: Mapping[int, int] = field(default_factory=dict)
     examples: Mapping[int, str] = field(default_factory=dict)
+    handshakes: Handshakes | None = None
 
 
 class Generator(Protocol):

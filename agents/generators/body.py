@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from httptools import HttpParserError, HttpResponseParser
 
@@ -24,9 +24,13 @@ class Sample:
     The first answer of every request is compared, then one each INTERVAL_NS.
     """
 
-    __slots__ = ("_allowed", "_next_ns", "_seen", "_wanted", "checked", "compares", "examples", "unexpected")
+    __slots__ = ("_allowed", "_next_ns", "_read", "_seen", "_wanted", "checked", "compares", "examples", "unexpected")
 
-    def __init__(self, requests: Sequence[TaskRequest]) -> None:
+    def __init__(
+        self, requests: Sequence[TaskRequest], read: Callable[[bytes | bytearray], Body | Message] | None = None
+    ) -> None:
+        """read: what makes an answer of the bytes that were kept; by default that of HTTP."""
+        self._read = read or Body
         # An answer to HEAD has no body.
         self._wanted = [None if request.method == "HEAD" else request.wanted for request in requests]
         self._allowed = [frozenset(request.allowed) for request in requests]
@@ -57,7 +61,7 @@ class Sample:
         allowed = self._allowed[index]
         if wanted is None or not (status in allowed if allowed else 100 <= status < 400):
             return
-        answer = Body(kept)
+        answer = self._read(kept)
         if answer.unreadable:
             return
         if not answer.coded and len(answer.body) < length:
@@ -72,6 +76,15 @@ class Sample:
         if wrong is not None:
             self.unexpected[index] = self.unexpected.get(index, 0) + 1
             self.examples.setdefault(index, f"status {status}, {length:,} bytes: {wrong}")
+
+
+class Message:
+    """An answer that is nothing but its body: a WebSocket message."""
+
+    coded = unreadable = False
+
+    def __init__(self, received: bytes | bytearray) -> None:
+        self.body = bytes(received)
 
 
 class Body:

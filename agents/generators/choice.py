@@ -8,7 +8,7 @@ from agents.generators.adapter import Generator
 from agents.generators.contract import LONG_COLUMNS, GeneratorTask, Model, Protocol, TaskData, TaskRequest
 from agents.generators.h2load import Capabilities, H2loadMissing
 from agents.generators.held_h2load import HeldH2load
-from agents.generators.program import PACED, Program
+from agents.generators.program import OWN, Program
 from agents.records import AssignedData, AssignedRequest, Assignment, GeneratorKind
 
 
@@ -24,7 +24,7 @@ def make(
         if can is None:
             raise H2loadMissing(f"'{program}' is needed for this load and was not looked up")
         return HeldH2load(task, can, program, log, folder, environment)
-    argv = list(PACED) if task.generator is GeneratorKind.PACED else task.program
+    argv = list(OWN[task.generator]) if task.generator in OWN else task.program
     return Program(
         argv[0] if task.program else str(task.generator), argv, contract_task(task, log), folder, environment
     )
@@ -37,7 +37,7 @@ def contract_task(task: Assignment, log: Path) -> GeneratorTask:
         log=str(log),
         requests=tuple(map(_task_request, assigned)),
         model=Model.CLOSED if task.rate_per_s is None else Model.OPEN,
-        protocol=Protocol.HTTP2 if task.http2 else Protocol.HTTP1,
+        protocol=_protocol(task),
         streams=task.streams,
         clients=task.clients,
         count=task.count,
@@ -55,6 +55,12 @@ def contract_task(task: Assignment, log: Path) -> GeneratorTask:
     )
 
 
+def _protocol(task: Assignment) -> Protocol:
+    if task.websocket:
+        return Protocol.WEBSOCKET
+    return Protocol.HTTP2 if task.http2 else Protocol.HTTP1
+
+
 def _task_request(request: AssignedRequest) -> TaskRequest:
     return TaskRequest(
         url=request.url,
@@ -65,6 +71,7 @@ def _task_request(request: AssignedRequest) -> TaskRequest:
         timeout_us=request.timeout_us,
         allowed=tuple(request.allowed),
         wanted=request.wanted,
+        binary=request.binary,
     )
 
 

@@ -35,6 +35,7 @@ from agents.generators.contract_request import TaskData as TaskData
 from agents.generators.contract_request import TaskRequest as TaskRequest
 from agents.generators.contract_request import Wanted as Wanted
 from agents.generators.contract_request import data_of, plain_request, requests_of
+from agents.generators.handshakes import Handshakes, parse_handshakes, plain_handshakes
 
 VERSION = 1
 READY = "ready"
@@ -74,6 +75,7 @@ class Protocol(StrEnum):
 
     HTTP1 = "http1"
     HTTP2 = "http2"
+    WEBSOCKET = "websocket"
 
 
 class Arrivals(StrEnum):
@@ -121,7 +123,7 @@ class GeneratorSummary:
     done: requests with an answer. failed: by reason. The other counts are None when the generator does not keep them;
     waited_for_slot: open-loop requests that found all `clients` slots in use. rows_taken: of the task's data.
     checked: answers whose body was compared with what is wanted; unexpected: those that differ, by index of the request;
-    examples: what one of them was, without anything secret.
+    examples: what one of them was, without anything secret. handshakes: of its connections; None where there are none.
     """
 
     planned: int | None
@@ -137,6 +139,7 @@ class GeneratorSummary:
     checked: int | None = None
     unexpected: Mapping[int, int] = field(default_factory=dict)
     examples: Mapping[int, str] = field(default_factory=dict)
+    handshakes: Handshakes | None = None
 
     @property
     def rows(self) -> int:
@@ -231,6 +234,8 @@ def format_summary(summary: GeneratorSummary) -> str:
     if summary.unexpected:
         plain["unexpected"] = {str(index): count for index, count in summary.unexpected.items()}
         plain["examples"] = {str(index): text for index, text in summary.examples.items()}
+    if summary.handshakes is not None:
+        plain["handshakes"] = plain_handshakes(summary.handshakes)
     return json.dumps(plain, separators=(",", ":"))
 
 
@@ -254,6 +259,7 @@ def parse_summary(line: str | bytes) -> GeneratorSummary:
             index: str(text)[:EXAMPLE_CHARACTERS]
             for index, text in _by_request(plain, "examples", lambda value: isinstance(value, str)).items()
         },
+        handshakes=None if plain.get("handshakes") is None else parse_handshakes(plain["handshakes"]),
     )
 
 

@@ -42,7 +42,7 @@ class TaskRequest:
 
     url, the values of headers and body can hold placeholders `${row.COLUMN}` where the task has data. timeout_us: its own;
     None for that of the task. allowed: the statuses that count as success; empty: 100 to 399. wanted: bodies of its answers
-    with such a status; None: nothing is compared.
+    with such a status; None: nothing is compared. binary: over WebSocket, the body is sent as a binary message.
     """
 
     url: str
@@ -53,6 +53,7 @@ class TaskRequest:
     timeout_us: int | None = None
     allowed: tuple[int, ...] = ()
     wanted: Wanted | None = None
+    binary: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def plain_request(request: TaskRequest) -> dict[str, object]:
         plain["timeout_us"] = request.timeout_us
     if request.allowed:
         plain["allowed"] = request.allowed
+    if request.binary:
+        plain["binary"] = True
     if (wanted := request.wanted) is not None:
         parts = {"body": wanted.body, "json": wanted.json_text, "size": wanted.size}
         plain["wanted"] = {name: part for name, part in parts.items() if part is not None}
@@ -113,6 +116,7 @@ def _request(item: object, where: str) -> TaskRequest:
         timeout_us=optional(item, "timeout_us", 1, where),
         allowed=_statuses(item.get("allowed", []), f"{where}.allowed"),
         wanted=_wanted(item.get("wanted"), f"{where}.wanted"),
+        binary=flag(item, "binary"),
     )
 
 

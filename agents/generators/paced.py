@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import uvloop
@@ -127,9 +128,9 @@ def allow_files(needed: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def carry_out(task: GeneratorTask, commands: Input) -> str | None:
+async def carry_out(task: GeneratorTask, commands: Input, make: Callable[[GeneratorTask], Load]) -> str | None:
     """Do a task; return its summary, None when the input ended before `go`."""
-    load = make_load(task)
+    load = make(task)
     try:
         await load.prepare()
     except OSError as error:
@@ -153,23 +154,23 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def main() -> int:
-    """Do the task on standard input; return the exit status."""
+def main(name: str = "paced", make: Callable[[GeneratorTask], Load] = make_load) -> int:
+    """Do the task on standard input; return the exit status. name: of the generator, for messages. make: its loads."""
     commands = Input(sys.stdin.fileno())
     try:
         line = commands.wait_for_line()
         if line is None:
             return 0
-        summary = uvloop.run(carry_out(parse_task(line), commands))
+        summary = uvloop.run(carry_out(parse_task(line), commands, make))
         if summary is not None:
             say(summary)
     except BrokenPipeError:
         return 1  # Volley has closed its end
     except (Unable, BadMessage, BadRequest) as error:
-        sys.stderr.write(f"paced: {error}\n")
+        sys.stderr.write(f"{name}: {error}\n")
         return 1
     except OSError as error:
-        sys.stderr.write(f"paced: {error.strerror}: {error.filename or 'the request log'}\n")
+        sys.stderr.write(f"{name}: {error.strerror}: {error.filename or 'the request log'}\n")
         return 1
     return 0
 

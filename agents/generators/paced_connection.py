@@ -96,13 +96,17 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Report the connection as open."""
-        self.transport = cast(asyncio.Transport, transport)
+        self.watch(transport)
         self.parser = self._body_parser = HttpResponseParser(self)
+        self.open = True
+        self.owner.made(self)
+
+    def watch(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport, and prepare ended_by_server()."""
+        self.transport = cast(asyncio.Transport, transport)
         self._fd = transport.get_extra_info("socket").fileno()
         self._watch = select.poll()
         self._watch.register(self._fd, select.POLLRDHUP)
-        self.open = True
-        self.owner.made(self)
 
     def ended_by_server(self) -> bool:
         """Return whether the server has closed a free connection, and the event loop has not come to it yet.

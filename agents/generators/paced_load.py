@@ -85,7 +85,7 @@ class Load(ABC):
             for limit in (request.timeout_us or task.timeout_us for request in task.requests)
         ]
         self._sample = Sample(task.requests)
-        self.pool = Pool(origin, self.slots(), self, self.connect_failed, task.verify)
+        self.pool = self.make_pool()
         # Apart by timeout, so that the first of each is the next that can time out.
         self._under_way: dict[int, dict[Connection, None]] = {limit: {} for limit in self._timeouts_ns}
         self.busy = [self._under_way[limit] for limit in self._timeouts_ns]
@@ -96,6 +96,10 @@ class Load(ABC):
         self.t0_ns = self.end_ns = NEVER_NS
         self.begun = self.stopped = False
         self.ended = asyncio.Event()
+
+    def make_pool(self) -> Pool:
+        """Return what opens the connections."""
+        return Pool(self.origin, self.slots(), self, self.connect_failed, self.task.verify)
 
     @abstractmethod
     def slots(self) -> int:

@@ -94,8 +94,15 @@ class Pool:
 
     def start(self) -> None:
         """Begin to open a connection. The owner's made() or on_failed() is called later."""
-        connection = Connection(self._owner)
+        connection = self.new_connection()
         self.connecting[connection] = self._loop.create_task(self._connect(connection))
+
+    def new_connection(self) -> Connection:
+        """Return what speaks on a new connection."""
+        return Connection(self._owner)
+
+    async def agree(self, connection: Connection) -> None:
+        """Wait until a connection can be used, where more than connecting is needed. Raise OSError when it cannot."""
 
     async def _connect(self, connection: Connection) -> None:
         address = self.address
@@ -108,6 +115,7 @@ class Pool:
                 ssl=self._context,
                 server_hostname=self._origin.server_name if self._context else None,
             )
+            await self.agree(connection)
         except (OSError, asyncio.CancelledError):
             if self.connecting.pop(connection, None) is not None:
                 self.slow_down()

@@ -14,10 +14,16 @@ from agents.generators.adapter import Account, NotArmed
 from agents.generators.contract import READY, BadMessage, GeneratorTask, Protocol, format_go, format_task, parse_summary
 from agents.generators.contract_log import parse_lines
 from agents.generators.process import GeneratorProcess
+from agents.records import GeneratorKind
 from agents.requestlog import Parse
 
 READY_WITHIN_S = 10.0
 PACED = (sys.executable, "-m", "agents.generators.paced")
+OWN = {
+    GeneratorKind.PACED: PACED,
+    GeneratorKind.WEBSOCKET: (sys.executable, "-m", "agents.generators.websocket"),
+}
+SPOKEN = {Protocol.HTTP1: "http/1.1", Protocol.HTTP2: "h2", Protocol.WEBSOCKET: "websocket"}
 _STDERR_BYTES = 4000
 
 
@@ -122,7 +128,7 @@ class Program:
             started=said.sent,
             done=said.rows,
             errored=sum(said.failed.values()),
-            protocol="http/1.1" if self._task.protocol is Protocol.HTTP1 else "h2",
+            protocol=SPOKEN[self._task.protocol],
             body_bytes=said.bytes_body,
             waited_for_slot=said.waited_for_slot,
             connects=said.connects,
@@ -132,6 +138,7 @@ class Program:
             checked=said.checked,
             unexpected=said.unexpected,
             examples=said.examples,
+            handshakes=said.handshakes,
         )
 
     def close(self) -> None:

@@ -11,7 +11,8 @@ from urllib.parse import SplitResult, quote, urlsplit
 from agents.generators.contract import PLACEHOLDER, TaskRequest
 from agents.generators.template import Rows, UnknownColumn, cut, has_placeholder
 
-PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+HTTP, WEBSOCKET = ("http", "https"), ("ws", "wss")
 # Methods that may be sent twice (RFC 9110, 9.2.2).
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE", "OPTIONS", "TRACE"})
 # Methods for which a server expects a length even when there is no body (RFC 9110, 8.6).
@@ -65,18 +66,20 @@ class Prepared:
         return self if self.fill is None else Prepared(self.fill(), self.head, self.idempotent, self.closes)
 
 
-def origin_of(url: str) -> Origin:
-    """Return where a URL leads. Raise BadRequest when it is not an http or https URL."""
+def origin_of(url: str, schemes: tuple[str, str] = HTTP) -> Origin:
+    """Return where a URL leads. Raise BadRequest when it has none of the schemes: plain, and TLS."""
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
         raise BadRequest(f"'{_shown(url)}' is not a valid URL: {error}") from None
-    if parts.scheme not in PORTS or not parts.hostname:
-        raise BadRequest(f"'{_shown(url)}' is not an http or https URL")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise BadRequest(f"'{_shown(url)}' is not an {' or '.join(schemes)} URL".replace(" an ws", " a ws"))
     if "@" in parts.netloc:
         raise BadRequest(f"'{_shown(url)}' contains a user name: send an Authorization header instead")
-    return Origin(parts.scheme == "https", _ascii_host(parts.hostname), PORTS[parts.scheme] if port is None else port)
+    return Origin(
+        parts.scheme == schemes[1], _ascii_host(parts.hostname), PORTS[parts.scheme] if port is None else port
+    )
 
 
 def _shown(url: str) -> str:
@@ -96,9 +99,9 @@ def _ascii_host(host: str) -> str:
         raise BadRequest(f"'{host}' is not a valid host name") from None
 
 
-def common_origin(requests: tuple[TaskRequest, ...]) -> Origin:
+def common_origin(requests: tuple[TaskRequest, ...], schemes: tuple[str, str] = HTTP) -> Origin:
     """Return the origin of all requests. Raise BadRequest when they go to different servers."""
-    origins = [origin_of(request.url) for request in requests]
+    origins = [origin_of(request.url, schemes) for request in requests]
     for other in origins[1:]:
         if other != origins[0]:
             raise BadRequest(
@@ -118,7 +121,7 @@ def prepare(request: TaskRequest, rows: Rows | None = None) -> Prepared:
         raise BadRequest(f"the method '{method}' cannot be sent")
     fills = rows is not None and has_placeholder(request)
     headers = _headers(request)
-    target = _target(urlsplit(request.url), keep_placeholders=fills)
+    target = target_of(urlsplit(request.url), keep_placeholders=fills)
     lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
     head, body = "\r\n".join([*lines, "", ""]).encode(), request.body or b""
     return Prepared(
@@ -154,7 +157,7 @@ def _filled(head: bytes, body: bytes, rows: Rows) -> Callable[[], bytes]:
     return fill
 
 
-def _target(parts: SplitResult, keep_placeholders: bool = False) -> str:
+def target_of(parts: SplitResult, keep_placeholders: bool = False) -> str:
     """Return path and query, with everything escaped that may not stand in a request line."""
     query = f"?{_quoted(parts.query, keep_placeholders)}" if parts.query else ""
     return _quoted(parts.path or "/", keep_placeholders) + query
@@ -167,13 +170,18 @@ def _quoted(text: str, keep_placeholders: bool) -> str:
     return "".join(f"${{row.{piece}}}" if k % 2 else quote(piece, safe=_TARGET_SAFE) for k, piece in enumerate(pieces))
 
 
-def _headers(request: TaskRequest) -> list[tuple[str, str]]:
-    """Return the headers to send: the user's own, and what HTTP needs where the user did not set it."""
+def check_headers(request: TaskRequest) -> None:
+    """Raise BadRequest for a header that HTTP forbids."""
     for name, value in request.headers:
         if not _TOKEN.fullmatch(name):
             raise BadRequest(f"'{name[:40]!a}' is not a header name")
         if _UNSAFE_VALUE.search(value):
             raise BadRequest(f"the value of the header '{name}' contains a line break or a NUL")
+
+
+def _headers(request: TaskRequest) -> list[tuple[str, str]]:
+    """Return the headers to send: the user's own, and what HTTP needs where the user did not set it."""
+    check_headers(request)
     own = {name.lower() for name, _ in request.headers}
     added = [("host", origin_of(request.url).authority), *DEFAULT_HEADERS]
     if "transfer-encoding" not in own and (request.body is not None or request.method in WITH_BODY):

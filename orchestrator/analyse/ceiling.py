@@ -25,6 +25,8 @@ CERTAINLY_LATE_SHARE = 0.5
 # Nor with fewer answers than this share of what was due.
 CERTAIN_SHARE = 0.7
 SLOWER, SLOWER_US = 2.0, 500.0
+# Generators that send each request when it is due, and write a row for each that was.
+KEEP_SCHEDULE = (GeneratorKind.PACED, GeneratorKind.WEBSOCKET)
 
 
 class Limit(StrEnum):
@@ -121,7 +123,7 @@ def _under_load(agent: AgentFacts) -> AgentFacts:
 
 def _sends_late(agents: list[AgentFacts], allowed: float = LATE_SHARE) -> bool:
     """Return whether paced sent too many requests late by itself. h2load's are as uneven as its timer at any rate."""
-    timed = [a for a in agents if a.generator is GeneratorKind.PACED and a.late_us is not None]
+    timed = [a for a in agents if a.generator in KEEP_SCHEDULE and a.late_us is not None]
     late, due = sum(agent.late or 0 for agent in timed), sum(agent.due or 0 for agent in timed)
     # A request that waits for a slot is late because of the server.
     waited = any(agent.waited_for_slot for agent in timed)
@@ -136,7 +138,7 @@ def _is_kept(agents: list[AgentFacts], metrics: Metrics) -> bool:
     due = sum(agent.due or 0 for agent in agents)
     if not due:
         return False
-    if any(agent.generator is GeneratorKind.PACED for agent in agents):
+    if any(agent.generator in KEEP_SCHEDULE for agent in agents):
         return metrics.requests.ok + metrics.requests.http_error >= (1 - RATE_KEPT) * due
     sent = sum(agent.rows - agent.before - agent.after for agent in agents)
     return abs(sent / due - 1) <= RATE_KEPT

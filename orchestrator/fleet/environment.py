@@ -25,7 +25,7 @@ from typing import IO, Any
 import agents
 from orchestrator.errors import HostError
 
-REQUIREMENTS = ["ray", "numpy", "msgpack", "docker", "httpx[http2]", "uvloop", "httptools"]
+REQUIREMENTS = ["ray", "numpy", "msgpack", "docker", "httpx[http2]", "uvloop", "httptools", "websockets"]
 # Everything of the package `agents` that a host needs, by path inside it. A list rather than the
 # folder's content, because another distribution may have put files of its own beside ours.
 MODULES = (
@@ -73,6 +73,7 @@ MODULES = (
     "generators/h2load_log.py",
     "generators/h2load_output.py",
     "generators/h2load_schedule.py",
+    "generators/handshakes.py",
     "generators/held_h2load.py",
     "generators/paced.py",
     "generators/paced_closed.py",
@@ -86,6 +87,10 @@ MODULES = (
     "generators/rowlog.py",
     "generators/template.py",
     "generators/timer.py",
+    "generators/websocket.py",
+    "generators/websocket_connection.py",
+    "generators/websocket_load.py",
+    "generators/websocket_message.py",
     "guard.py",
     "health.py",
     "histogram.py",
@@ -126,6 +131,7 @@ MODULES = (
     "totals.py",
     "trivial.py",
     "window_counters.py",
+    "websocket_probe.py",
     "wire.py",
 )
 # Parts of Ray that no Volley node uses: 100 of 240 MB. The GCS runs on the coordinator only.

@@ -9,7 +9,7 @@ from orchestrator.analyse.people import digits, milliseconds, rate, several
 from orchestrator.facts import Case
 from orchestrator.result import CaseResult, Summary, Trial
 
-_PROTOCOLS = {Protocol.HTTP1: "HTTP/1.1", Protocol.HTTP2: "HTTP/2"}
+_PROTOCOLS = {Protocol.HTTP1: "HTTP/1.1", Protocol.HTTP2: "HTTP/2", Protocol.WEBSOCKET: "WebSocket"}
 _LOOPS = {Model.CLOSED: "closed loop", Model.OPEN: "open loop"}
 _ARRIVALS = {Arrivals.EVEN: "evenly", Arrivals.POISSON: "at random times (Poisson)"}
 

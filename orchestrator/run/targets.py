@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from agents.container import ServerSpec
@@ -16,6 +17,7 @@ from orchestrator.plan import allowed_by
 from orchestrator.run.containers import container_of, fields_of
 from orchestrator.run.rows import Places, with_first_row, with_places
 from orchestrator.spec.loads import Load
+from orchestrator.spec.messages import DEFAULT_MESSAGE, SUBPROTOCOL_HEADER, WEBSOCKET, websocket_url
 from orchestrator.spec.models import resolve
 from orchestrator.spec.requests import Request as Listed
 from orchestrator.spec.requests import has_json, names_of
@@ -47,6 +49,8 @@ def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffi
 
 def _own_request(load: Load, base: str, target: Target, files: BodyFiles) -> AssignedRequest:
     """Return the request of a load that lists none: it goes to the target's own path."""
+    if load.protocol == WEBSOCKET:
+        return _message(load, base, target, files)
     return AssignedRequest(
         name=f"{load.http_method} {urlsplit(base).path or '/'}",
         url=base,
@@ -56,6 +60,26 @@ def _own_request(load: Load, base: str, target: Target, files: BodyFiles) -> Ass
         timeout_us=load.timeout,
         allowed=allowed_by(None, target),
         wanted=_wanted(target.expect),
+    )
+
+
+def _message(load: Load, base: str, target: Target, files: BodyFiles) -> AssignedRequest:
+    """Return the message of a load over WebSocket. Raise OSError when its file cannot be read."""
+    if load.message_file is not None:
+        message = files.read(load.message_file)
+    elif load.has_json:
+        message = _document(load.json_)
+    else:
+        message = (DEFAULT_MESSAGE if load.message is None else load.message).encode()
+    offered = [] if load.subprotocols is None else [[SUBPROTOCOL_HEADER, ", ".join(load.subprotocols)]]
+    return AssignedRequest(
+        name=f"message to {urlsplit(base).path or '/'}",
+        url=websocket_url(base),
+        headers=_headers(load.headers, is_json=False) + offered,
+        body=message,
+        timeout_us=load.timeout,
+        wanted=_wanted(target.expect),
+        binary=load.binary,
     )
 
 
@@ -100,10 +124,14 @@ class BodyFiles:
 
 def _body(sent: Load | Listed, files: BodyFiles) -> bytes:
     if has_json(sent):
-        return json.dumps(sent.json_, ensure_ascii=False, separators=(",", ":")).encode()
+        return _document(sent.json_)
     if sent.body is not None:
         return sent.body.encode()
     return b"" if sent.body_file is None else files.read(sent.body_file)
+
+
+def _document(document: Any) -> bytes:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _wanted(expect: SpecExpect) -> Wanted | None:
@@ -127,13 +155,15 @@ def verifies(target: Target, load: Load) -> bool:
     if load.verify is not None:
         return load.verify
     parts = urlsplit(target.url or "")
-    return parts.scheme == "https" and not is_loopback(parts.hostname or "")
+    return parts.scheme in ("https", "wss") and not is_loopback(parts.hostname or "")
 
 
 def request_to(traffic: Traffic, index: int = 0) -> Request:
     """Return one of the requests of a load, as it is sent before the load: with the first row of its data."""
     sent = with_first_row(traffic.requests[index], traffic.data)
-    return Request(sent.url, traffic.protocol is Protocol.HTTP2, sent.method, sent.headers, sent.body, traffic.verify)
+    http2, websocket = traffic.protocol is Protocol.HTTP2, traffic.protocol is Protocol.WEBSOCKET
+    made = Request(sent.url, http2, sent.method, sent.headers, sent.body, traffic.verify)
+    return replace(made, websocket=True, binary=sent.binary) if websocket else made
 
 
 def ready_request(target: Target, request: Request) -> Request:
@@ -146,7 +176,8 @@ def ready_request(target: Target, request: Request) -> Request:
     parts = urlsplit(request.url)
     return replace(
         request,
-        url=f"{parts.scheme}://{parts.netloc}{target.ready.path}",
+        url=f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}{target.ready.path}",
+        websocket=False,
         method="GET",
         headers=[header for header in request.headers if not header[0].lower().startswith("content-")],
         body=b"",

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from orchestrator.spec.messages import WEBSOCKET, is_websocket_url
 from orchestrator.spec.units import Micros, duration_us
 
 T = TypeVar("T")
 
-GENERATORS = ("h2load", "paced")
+GENERATORS = ("h2load", "paced", "websocket")
 ONE_MINUTE = Micros(60_000_000)
 # By field: the option that sets it. The order is that of messages.
 OPTIONS: dict[str, str] = {
@@ -24,7 +25,7 @@ OPTIONS: dict[str, str] = {
 KEYS: dict[str, str] = {
     "url": "URL", "status": "--expect-status", "method": "-X", "body": "--data", "body_file": "--data-file",
     "headers": "-H", "paths": "--paths", "timeout": "--timeout", "protocol": "--http2", "streams": "-m",
-    "generator": "--generator", "verify": "--verify",
+    "generator": "--generator", "verify": "--verify", "message": "--data", "message_file": "--data-file",
 }  # fmt: skip
 
 
@@ -81,8 +82,10 @@ class Line(Protocol):
         """Note a problem with an option."""
 
 
-def load_of(asked: RequestOptions, line: Line) -> dict[str, Any]:
+def load_of(asked: RequestOptions, url: str, line: Line) -> dict[str, Any]:
     """Return the keys of a load that say what is requested. Problems are noted on the line."""
+    if is_websocket_url(url):
+        return _messages_of(asked, line)
     load: dict[str, Any] = {"protocol": "http2" if asked.http2 else "http1", "streams": asked.streams}
     if asked.method is not None:
         load["method"] = asked.method.upper()
@@ -93,6 +96,22 @@ def load_of(asked: RequestOptions, line: Line) -> dict[str, Any]:
         load["body_file"] = str(asked.data_file.absolute())
     if asked.paths:
         load["paths"] = asked.all_paths()
+    return load | _common(asked, line)
+
+
+def _messages_of(asked: RequestOptions, line: Line) -> dict[str, Any]:
+    """Return the keys of a load over WebSocket: --data is its message."""
+    load: dict[str, Any] = {"protocol": WEBSOCKET}
+    if asked.data is not None:
+        load["message"] = asked.data
+    if asked.data_file is not None:
+        load["message_file"] = str(asked.data_file.absolute())
+    return load | _common(asked, line)
+
+
+def _common(asked: RequestOptions, line: Line) -> dict[str, Any]:
+    """Return the keys that loads of every protocol have."""
+    load: dict[str, Any] = {}
     if asked.timeout is not None:
         load["timeout"] = line.read("--timeout", duration_us, asked.timeout, ONE_MINUTE)
     if asked.generator is not None:
@@ -108,6 +127,17 @@ def load_of(asked: RequestOptions, line: Line) -> dict[str, Any]:
 
 def refuse_contradictions(asked: RequestOptions, url: str, line: Line) -> None:
     """Note options that exclude each other on the line."""
+    if is_websocket_url(url):
+        for option, given in (
+            ("-X", asked.method), ("--http2", asked.http2), ("--paths", asked.paths), ("-m", asked.streams != 1),
+            ("--expect-status", asked.expect_status),
+        ):  # fmt: skip
+            if given:
+                line.refuse(option, "belongs to HTTP requests", f"omit it, or write the URL with {_other_scheme(url)}")
+        if asked.generator in ("h2load", "paced"):
+            line.refuse("--generator", f"{asked.generator} speaks HTTP only", "omit it: websocket sends messages")
+    elif asked.generator == WEBSOCKET:
+        line.refuse("--generator", "websocket sends messages only", "write the URL with ws:// or wss://")
     if asked.streams != 1 and not asked.http2:
         line.refuse("-m", "HTTP/1.1 has one request at a time on a connection", "add --http2, or omit -m")
     if len(asked.all_paths()) > 1 and asked.http2:
@@ -122,12 +152,17 @@ def refuse_contradictions(asked: RequestOptions, url: str, line: Line) -> None:
         line.refuse("--data", "cannot be combined with --data-file", "use one of them")
     if asked.data is not None and asked.data.startswith("@"):
         line.refuse("--data", "does not read files", f"write --data-file {shlex.quote(asked.data[1:] or 'FILE')}")
-    if asked.verify and url.startswith("http://"):
-        line.refuse("--verify", "an http URL has no certificate", "write https://, or omit --verify")
+    if asked.verify and url.startswith(("http://", "ws://")):
+        scheme, secure = ("ws", "wss") if is_websocket_url(url) else ("http", "https")
+        line.refuse("--verify", f"a URL with {scheme}:// has no certificate", f"write {secure}://, or omit --verify")
     elif asked.verify and (asked.generator == "h2load" or asked.http2):
         other = "--http2" if asked.http2 else "--generator h2load"
         hint = f"omit {other}; or omit --verify, then Volley checks the certificate once before each trial"
         line.refuse("--verify", "h2load does not check certificates", hint)
+
+
+def _other_scheme(url: str) -> str:
+    return "https://" if url.lower().startswith("wss") else "http://"
 
 
 def words(text: str) -> list[str]:

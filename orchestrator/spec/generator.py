@@ -6,6 +6,7 @@ import math
 
 from agents.records import GeneratorKind
 from orchestrator.spec.loads import Load, Program
+from orchestrator.spec.messages import WEBSOCKET
 
 # What one agent of paced sends on one core without being late for more than a few requests; docs/measurement.md.
 PACED_MOST_PER_S = 10_000.0
@@ -27,6 +28,8 @@ def choose(load: Load, agents: int) -> GeneratorKind:
         return GeneratorKind.COMMAND
     if load.generator != "auto":
         return GeneratorKind(load.generator)
+    if load.protocol == WEBSOCKET:
+        return GeneratorKind.WEBSOCKET
     if load.protocol != "http1":
         return GeneratorKind.H2LOAD
     if load.only_paced is not None:

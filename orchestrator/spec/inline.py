@@ -36,7 +36,7 @@ SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
 # What a sweep keeps of a campaign's first load, and leaves out of the campaign: parts that depend on its loads.
 KEPT = {
     "protocol", "streams", "paths", "method", "headers", "body", "json_", "body_file", "timeout", "generator", "verify",
-    "data",
+    "data", "message", "message_file", "binary", "subprotocols",
 }  # fmt: skip
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
 LEFT_OUT_TEXT = "..."
@@ -143,7 +143,7 @@ def bench(asked: Bench) -> Loaded:
     data = {
         "campaign": "bench",
         "targets": _target_of(asked.url, request),
-        "loads": {LOAD: requested.load_of(request, line) | _bench_load(asked, line)},
+        "loads": {LOAD: requested.load_of(request, asked.url, line) | _bench_load(asked, line)},
         "repetitions": asked.repeat,
         **({} if asked.agents is None else {"agents": asked.agents}),
     }
@@ -194,7 +194,7 @@ def saturate(url: str, asked: Search, request: RequestOptions = PLAIN) -> Loaded
     if asked.highest is not None:
         search["highest"] = line.read("--highest", rate_per_s, asked.highest, 1e6)
     search |= {} if asked.budget is None else {"budget": asked.budget}
-    load = requested.load_of(request, line) | {"clients": SEARCH_CLIENTS, "duration": SEARCH_DURATION}
+    load = requested.load_of(request, url, line) | {"clients": SEARCH_CLIENTS, "duration": SEARCH_DURATION}
     if asked.arrivals is Arrivals.POISSON:
         # Arrivals belong to an open load. The search chooses the rate of each probe, and its connections.
         load = {key: value for key, value in load.items() if key != "clients"}
@@ -217,7 +217,7 @@ def sweep(
     requested.refuse_contradictions(request, url, line)
     if line.problems:
         raise ConfigurationError(line.problems)
-    kept = requested.load_of(request, line)
+    kept = requested.load_of(request, url, line)
     base = {"campaign": "sweep", "targets": _target_of(url, request)}
     return _swept(base, kept, agents, (clients, duration, repeat), Path.cwd(), line)
 
@@ -292,5 +292,5 @@ def source(loaded: Loaded) -> str:
         for sent in (load, *(load["requests"] if isinstance(load.get("requests"), list) else ())):
             if isinstance(sent, dict):
                 sent.update({"headers": dict.fromkeys(sent["headers"], LEFT_OUT_TEXT)} if "headers" in sent else {})
-                sent.update({key: LEFT_OUT_TEXT for key in ("body", "json") if key in sent})
+                sent.update({key: LEFT_OUT_TEXT for key in ("body", "json", "message") if key in sent})
     return json.dumps(literal(data), indent=2, ensure_ascii=False) + "\n"

@@ -6,10 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from orchestrator.spec import messages
 from orchestrator.spec import requests as requested
 from orchestrator.spec.base import Model
 from orchestrator.spec.requests import Count, Data, Request, Requests
-from orchestrator.spec.text import Body, Document, Headers, Method, Text, UrlPath
+from orchestrator.spec.text import Body, Document, Headers, Method, Subprotocol, Text, UrlPath
 from orchestrator.spec.units import Duration, Rate, duration_text
 
 # Shorter windows hold too few requests, and are as short as the errors of the clocks.
@@ -44,8 +45,9 @@ class Load(Model):
 
     model: Literal["closed", "open"] = "closed"
     """closed: each client sends its next request when the last one is answered. open: requests are due at a rate."""
-    protocol: Literal["http1", "http2"] = "http1"
-    """http1: HTTP/1.1 with keep-alive. http2: HTTP/2; over plain TCP without an upgrade (prior knowledge)."""
+    protocol: Literal["http1", "http2", "websocket"] = "http1"
+    """http1: HTTP/1.1 with keep-alive. http2: HTTP/2; over plain TCP without an upgrade (prior knowledge). websocket: each
+    connection sends a message and waits for the message that answers it; for a URL with ws:// or wss://, too."""
     clients: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """Closed model: connections, each with one request at a time. Open model: the most connections; as many as are needed
     are opened."""
@@ -63,7 +65,7 @@ class Load(Model):
     arrivals: Literal["even", "poisson"] = "even"
     """Open model: requests are due evenly, or at random times (a Poisson process, drawn from the campaign's seed)."""
     generator: Annotated[
-        Annotated[Program, Tag("mapping")] | Annotated[Literal["auto", "h2load", "paced"], Tag("name")],
+        Annotated[Program, Tag("mapping")] | Annotated[Literal["auto", "h2load", "paced", "websocket"], Tag("name")],
         Discriminator(_generator_kind),
     ] = "auto"
     """What sends the requests. auto: paced for open loads over HTTP/1.1, for several requests and for data, h2load for the
@@ -91,6 +93,14 @@ class Load(Model):
     """A document to send as JSON; sets Content-Type: application/json unless `headers` has a Content-Type."""
     body_file: Text | None = None
     """File to send as body, relative to the campaign file."""
+    message: Body | None = Field(default=None, repr=False)
+    """WebSocket: the text of the message; by default 'hello'. A document to send as JSON text is `json`."""
+    message_file: Text | None = None
+    """WebSocket: file to send as message, relative to the campaign file; text in UTF-8 unless `binary` is set."""
+    binary: bool = False
+    """WebSocket: send the file as a binary message."""
+    subprotocols: Annotated[list[Subprotocol], Field(min_length=1)] | None = None
+    """WebSocket: subprotocols that the handshake offers, the preferred one first."""
     verify: bool | None = None
     """Check the server's certificate (https). By default that of a URL is checked, unless it is on this machine. h2load
     cannot check it: Volley then does so before each trial. true has paced send the load, which checks every connection."""
@@ -130,7 +140,9 @@ class Load(Model):
             raise ValueError("h2load does not check certificates: omit 'verify', or use http1 without 'generator'")
         if self.protocol == "http1" and self.streams != 1:
             raise ValueError("HTTP/1.1 has one request at a time on a connection: remove 'streams', or use http2")
-        requested.refuse_two_bodies(self)
+        messages.refuse_wrong_keys(self)
+        if self.protocol != messages.WEBSOCKET:
+            requested.refuse_two_bodies(self)
         self._check_requests()
         return self
 

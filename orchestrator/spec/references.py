@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.slo import Term, TimeName, shown
+from orchestrator.spec.messages import WEBSOCKET, is_websocket_url
 from orchestrator.spec.needs import wrong_lifetimes
 from orchestrator.spec.repeat import SERVER
 from orchestrator.spec.service_references import wrong_service_references
@@ -43,12 +44,24 @@ def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, 
     yield from _homeless_commands(plain, targets)
     yield from wrong_service_references(plain)
     yield from wrong_lifetimes(plain)
+    yield from _mixed_protocols(targets, loads)
     repetitions, minimum = plain.get("repetitions", 5), plain.get("minimum_valid")
     if isinstance(repetitions, dict):
         repetitions = repetitions.get("at_most", 30)
     if type(repetitions) is int and type(minimum) is int and minimum > repetitions:
         what = f"{shown(minimum)} is more than the {shown(repetitions)} repetitions"
         yield ("minimum_valid",), what, f"write a number up to {shown(repetitions)}"
+
+
+def _mixed_protocols(targets: Mapping[str, Any], loads: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
+    """Yield the loads over HTTP of targets that are WebSocket URLs."""
+    urls = [
+        name for name, target in targets.items() if isinstance(target, dict) and is_websocket_url(target.get("url"))
+    ]
+    for name, load in loads.items() if urls else ():
+        if isinstance(load, dict) and load.get("protocol") != WEBSOCKET:
+            what = f"the URL of target {shown(urls[0])} is one of WebSocket, and this load sends HTTP requests"
+            yield ("loads", name, "protocol"), what, "write protocol: websocket"
 
 
 def _wrong_globs(plain: Mapping[str, Any], names: list[str]) -> Iterator[tuple[Location, str, str]]:
@@ -126,9 +139,10 @@ def missing_files(plain: Mapping[str, Any], folder: Path) -> Iterator[tuple[Loca
         named: list[tuple[Location, Any]] = [(("loads", name), load)]
         named += [(("loads", name, "requests", i), each) for i, each in enumerate(_sequence(load, "requests"))]
         for location, sent in named:
-            body = sent.get("body_file") if isinstance(sent, dict) else None
-            if isinstance(body, str) and not is_file(folder / body):
-                yield (*location, "body_file"), f"there is no file {shown(body)}", hint
+            for key in ("body_file", "message_file") if isinstance(sent, dict) else ():
+                body = sent.get(key)
+                if isinstance(body, str) and not is_file(folder / body):
+                    yield (*location, key), f"there is no file {shown(body)}", hint
 
 
 def is_file(path: Path) -> bool:

@@ -16,6 +16,7 @@ from orchestrator.slo import shown
 # A trial's folder is named after its target and its load; file names have at most 255 bytes.
 LONGEST_NAME = 80
 NAME_HINT = "use letters, digits, '.', '_' and '-'"
+SCHEMES = ("http", "https", "ws", "wss")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f]")
@@ -37,7 +38,7 @@ def _name(value: str) -> str:
 def _http_url(value: str) -> str:
     try:
         parts = urlsplit(value)
-        valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        valid = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
     if not valid or _NOT_IN_URLS.search(value):
@@ -150,7 +151,7 @@ def _in_schema(pattern: re.Pattern[str], **more: int) -> object:
 
 Name = Annotated[str, AfterValidator(_name), _in_schema(_NAME, maxLength=LONGEST_NAME)]
 Url = Annotated[
-    str, AfterValidator(_http_url), Field(json_schema_extra={"pattern": r"^https?://[^\s/?#@]+([/?#]\S*)?$"})
+    str, AfterValidator(_http_url), Field(json_schema_extra={"pattern": r"^(https?|wss?)://[^\s/?#@]+([/?#]\S*)?$"})
 ]
 UrlPath = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": r"^/\S*$"})]
 Headers = Annotated[dict[str, str], BeforeValidator(_header_texts), AfterValidator(_headers)]
@@ -163,6 +164,11 @@ Address = Annotated[str, AfterValidator(_address)]
 Jump = Annotated[str, AfterValidator(_jump)]
 Cores = Annotated[
     str, AfterValidator(matching(_CORES, "a list of cores", "write it as '0-1' or '0,2'")), _in_schema(_CORES)
+]
+Subprotocol = Annotated[
+    str,
+    AfterValidator(matching(_TOKEN, "the name of a subprotocol", "write it like mqtt or v1.json")),
+    _in_schema(_TOKEN),
 ]
 Method = Annotated[
     str, AfterValidator(matching(_METHOD, "an HTTP method", "write it in capitals, e.g. GET")), _in_schema(_METHOD)

@@ -23,8 +23,14 @@ LOAD_PACKAGES = {
     "httpx": "httpx[http2]>=0.28",
     "uvloop": "uvloop>=0.22",
     "httptools": "httptools>=0.7",
+    "websockets": "websockets>=15",
 }
-SERVER_PACKAGES = {"docker": "docker>=7.1", "httpx": "httpx[http2]>=0.28", "msgpack": "msgpack>=1.1,<2"}
+SERVER_PACKAGES = {
+    "docker": "docker>=7.1",
+    "httpx": "httpx[http2]>=0.28",
+    "msgpack": "msgpack>=1.1,<2",
+    "websockets": "websockets>=15",
+}
 
 
 def packages_for(containers: bool, load: bool) -> dict[str, str]:

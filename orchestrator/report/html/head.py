@@ -12,7 +12,7 @@ from orchestrator.result import Summary, Trial
 
 # More names than these make no sentence.
 _MOST_NAMES = 6
-_PROTOCOLS = {Protocol.HTTP1: "HTTP/1.1", Protocol.HTTP2: "HTTP/2"}
+_PROTOCOLS = {Protocol.HTTP1: "HTTP/1.1", Protocol.HTTP2: "HTTP/2", Protocol.WEBSOCKET: "WebSocket"}
 
 
 def question(summary: Summary, sweep: bool) -> str:

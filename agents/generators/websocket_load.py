@@ -1,0 +1,116 @@
+"""The loads of the generator websocket: the loops of paced, over connections that carry messages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from time import monotonic_ns
+from typing import cast
+
+from agents.generators.body import Message, Sample
+from agents.generators.contract import GeneratorSummary, GeneratorTask
+from agents.generators.handshakes import Handshakes
+from agents.generators.paced_closed import ClosedLoop
+from agents.generators.paced_connection import Connection
+from agents.generators.paced_load import Load
+from agents.generators.paced_open import OpenLoop
+from agents.generators.paced_pool import Pool
+from agents.generators.request import Origin, Prepared
+from agents.generators.rowlog import RowLog
+from agents.generators.template import Rows
+from agents.generators.websocket_connection import WebSocketConnection
+from agents.generators.websocket_message import Handshake, handshake
+
+
+class WebSocketPool(Pool):
+    """Opens connections with a handshake each. members: those that are open."""
+
+    __slots__ = ("_handshake", "members", "tally")
+    _handshake: Handshake
+    tally: Handshakes
+
+    def prepare(self, task: GeneratorTask) -> WebSocketPool:
+        """Prepare the handshake of a task. Raise BadRequest when it cannot be sent."""
+        self._handshake, self.tally = handshake(task.requests), Handshakes()
+        self.members: set[Connection] = set()
+        return self
+
+    def new_connection(self) -> Connection:
+        """Return a connection that asks for a handshake."""
+        return WebSocketConnection(self._owner, self._handshake, self.tally)
+
+    async def agree(self, connection: Connection) -> None:
+        """Wait for the response to the handshake. Raise OSError when the server refuses it."""
+        fresh = cast(WebSocketConnection, connection)
+        assert fresh.agreed is not None, "a connection that was just opened"
+        try:
+            await fresh.agreed
+        except BaseException:
+            fresh.abandon()
+            raise
+        finally:
+            # Its exception refers to this frame, and would never be freed.
+            fresh.agreed = None
+
+    def opened(self, connection: Connection) -> bool:
+        """Count a connection, and how long it took from connecting to the end of the handshake."""
+        if not super().opened(connection):
+            return False
+        self.tally.count_connect(monotonic_ns() - connection.began_ns)
+        self.members.add(connection)
+        return True
+
+    def drop(self, connection: Connection) -> None:
+        """Close an open connection."""
+        self.members.discard(connection)
+        super().drop(connection)
+
+    def cancel(self) -> None:
+        """Cancel every attempt, and close what is open, so that the server sees an orderly end."""
+        super().cancel()
+        for connection in self.members:
+            connection.close()
+        self.open -= len(self.members)
+        self.members.clear()
+
+
+class _Messages(Load):
+    """What both loops do differently for messages."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, task: GeneratorTask, origin: Origin, requests: list[Prepared], log: RowLog, rows: Rows | None = None
+    ) -> None:
+        super().__init__(task, origin, requests, log, rows)
+        self._sample = Sample(task.requests, Message)
+
+    def make_pool(self) -> Pool:
+        """Return what opens the connections."""
+        pool = WebSocketPool(self.origin, self.slots(), self, self.connect_failed, self.task.verify)
+        return pool.prepare(self.task)
+
+    def connect_failed(self, connection: Connection) -> None:
+        """Count a handshake that failed."""
+        if not self.stopped:
+            self._tally.count_refused(cast(WebSocketConnection, connection).refusal)
+        super().connect_failed(connection)
+
+    @property
+    def _tally(self) -> Handshakes:
+        return cast(WebSocketPool, self.pool).tally
+
+    def summary(self) -> GeneratorSummary:
+        """Return what this load did, and what happened on its connections."""
+        return replace(super().summary(), handshakes=self._tally)
+
+
+class ClosedMessages(_Messages, ClosedLoop):
+    """A closed loop: each connection sends its next message when the one before is answered."""
+
+    __slots__ = ()
+
+
+class OpenMessages(_Messages, OpenLoop):
+    """An open loop: each message is sent when it is due, on any free connection."""
+
+    __slots__ = ()
