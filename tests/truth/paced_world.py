@@ -78,14 +78,14 @@ class Outcome:
 
 
 class Paced:
-    """The program; lines go in and come out."""
+    """The program; lines go in and come out. name: of the generator."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, name: str = "paced") -> None:
         self.log = log
         self.t0_ns = 0
         self.stderr = tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "agents.generators.paced"],
+            [sys.executable, "-m", f"agents.generators.{name}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
@@ -134,9 +134,9 @@ class Paced:
 
 
 @contextmanager
-def paced(log: Path) -> Iterator[Paced]:
+def paced(log: Path, name: str = "paced") -> Iterator[Paced]:
     """Run the program; it is killed when the test has not ended it."""
-    program = Paced(log)
+    program = Paced(log, name)
     try:
         yield program
     finally:
@@ -166,9 +166,9 @@ def closed_task(url: str, clients: int, **changes: object) -> GeneratorTask:
     return replace(task, **changes)  # type: ignore[arg-type]
 
 
-def carry_out(task: GeneratorTask, log: Path) -> Outcome:
+def carry_out(task: GeneratorTask, log: Path, name: str = "paced") -> Outcome:
     """Run a task to its end, and check what must hold for every run: status 0, and rows = done + failed."""
-    with paced(log) as program:
+    with paced(log, name) as program:
         program.write(format_task(replace(task, log=str(log))))
         program.wait_ready()
         program.go()
