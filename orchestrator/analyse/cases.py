@@ -7,6 +7,7 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from agents.generators.contract import Model
+from agents.generators.handshakes import Handshakes
 from agents.wire import AgentResult
 from orchestrator.analyse import compare as comparing
 from orchestrator.analyse import mix, objectives, verdict
@@ -121,7 +122,14 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         slower_share=slower_shares(shown),
         services=_services(case, trials),
         load_lost=max((t.facts.degraded.share for t in used if t.facts.degraded is not None), default=None),
+        handshakes=_handshakes(trials),
     )
+
+
+def _handshakes(trials: Sequence[Trial]) -> Handshakes | None:
+    """Return what happened on the connections of all trials; None where no generator counts that."""
+    counted = [agent.handshakes for t in trials for agent in t.facts.agents if agent.handshakes is not None]
+    return sum(counted, Handshakes()) if counted else None
 
 
 def behind(trials: Sequence[Trial]) -> list[Trial]:

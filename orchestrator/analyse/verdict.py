@@ -28,6 +28,7 @@ _OF_THE_SERVER = {
     FindingCode.SERVICE_EXITED,
     FindingCode.SERVICE_NOT_READY,
     FindingCode.RESPONSE_MISMATCH,
+    FindingCode.UNASKED_MESSAGES,
     FindingCode.NO_SUCCESS,
 }
 # Besides those: the server hung, or closed the connections on which requests were under way.

@@ -43,6 +43,7 @@ class _StoredMetrics:
         finished = self._finished
         yield self._info()
         yield from _requests(finished.summary, finished.trials)
+        yield from _connections(finished.summary)
         if finished.summary.saturation:
             yield _capacity(finished.summary)
             return
@@ -79,6 +80,24 @@ def _requests(summary: Summary, trials: list[Trial]) -> Iterator[Metric]:
         for verdict in Verdict:
             counted.add_metric([*load.labels, str(verdict)], sum(trial.verdict is verdict for trial in own))
     yield from (requests, counted)
+
+
+def _connections(summary: Summary) -> Iterator[Metric]:
+    """Yield the connections of loads over WebSocket; nothing without such a load."""
+    from prometheus_client.metrics_core import CounterMetricFamily
+
+    opened = CounterMetricFamily(families.CONNECTIONS, "WebSocket connections of all trials that ran.", labels=LABELS)
+    failed = CounterMetricFamily(
+        families.REFUSED, "Failed WebSocket handshakes, by HTTP status; 0: no response.", labels=[*LABELS, "status"]
+    )
+    known = [(case, case.handshakes) for case in summary.cases if case.handshakes is not None]
+    for case, counted in known:
+        labels = _load(summary, case).labels
+        opened.add_metric(labels, counted.opened)
+        for status, number in sorted(counted.refused.items()):
+            failed.add_metric([*labels, str(status)], number)
+    if known:
+        yield from (opened, failed)
 
 
 def _by_load(summary: Summary, trials: list[Trial]) -> dict[Load, list[Trial]]:

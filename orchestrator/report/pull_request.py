@@ -15,6 +15,7 @@ from orchestrator.analyse.regression import change_of
 from orchestrator.report import answer, gates
 from orchestrator.report.capacity import limit_reached, measured_how
 from orchestrator.report.comparison_words import change_words
+from orchestrator.report.connections import connections
 from orchestrator.report.finding import spoiling, tag, words
 from orchestrator.report.format import shown_time, with_interval
 from orchestrator.report.junit import Result, Suite, result_of
@@ -51,6 +52,7 @@ def markdown(summary: Summary, known: About | None = None, report_url: str | Non
     lines += _statuses(summary.cases)
     lines += _mix(summary.cases)
     lines += _services(summary.cases)
+    lines += _connections(summary.cases)
     lines += _objectives(summary.cases)
     lines += _comparisons(summary.comparisons)
     lines += [
@@ -94,6 +96,15 @@ def _cases(time: Time, cases: Sequence[CaseResult]) -> list[str]:
     for case, row in zip(cases, rows, strict=True):
         lines.append(f"| {cell(case.case)} | {case.verdict} | {' | '.join(row[i] for i in kept)} |")
     return [*lines, ""]
+
+
+def _connections(cases: Sequence[CaseResult]) -> list[str]:
+    """Return what became of the connections of loads over WebSocket, a line for each case."""
+    known = [(case, parts) for case in cases if (parts := connections(case.handshakes))]
+    return [
+        *(f"- {cell(case.case)}: connections: {cell(', '.join(parts))}" for case, parts in known),
+        *([""] if known else []),
+    ]
 
 
 _SHOWN = (Metric.P50, Metric.P99)

@@ -10,6 +10,7 @@ from orchestrator.analyse.people import digits, milliseconds, rate, several
 from orchestrator.report import claims, requests, transfer
 from orchestrator.report.answer import reason, subject
 from orchestrator.report.conditions import load_in_words, trials_in_words
+from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times, ratio, times
 from orchestrator.report.layout import Cell, Column, fields, grid, wrapped
 from orchestrator.report.rows import VERDICT_STYLE
@@ -259,6 +260,12 @@ def _requests(block: Block, width: int) -> list[str]:
         name = case.load if block.by_load else case.target
         text = f"{name}: {_with_status([case], case.statuses)}"
         lines += fields([text], width, "" if lines else "requests", _LABEL)
+    first = "connections"
+    for case in block.cases:
+        if parts := connections(case.handshakes):
+            name = case.load if block.by_load else case.target
+            lines += fields([f"{name}: {parts[0]}", *parts[1:]], width, first, _LABEL)
+            first = ""
     return lines
 
 

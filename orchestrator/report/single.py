@@ -7,6 +7,7 @@ from typing import Any
 from orchestrator.analyse.people import rate
 from orchestrator.report import requests, transfer
 from orchestrator.report.conditions import length, trials_in_words
+from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times
 from orchestrator.report.layout import fields
 from orchestrator.report.sparkline import sparkline
@@ -32,6 +33,8 @@ def render(case: CaseResult, width: int) -> list[Any]:
     codes = requests.status_codes(case.statuses)
     parts = [requests.outcome([case]), *([f"status {codes}"] if codes else [])]
     lines += fields(parts, width, "requests", _LABEL)
+    if parts := connections(case.handshakes):
+        lines += fields(parts, width, "connections", _LABEL)
     if parts := requests.cost(case.server):
         lines += fields(parts, width, "server", _LABEL)
     for i, service in enumerate(requests.of_services(case)):

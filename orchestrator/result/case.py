@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agents.generators.handshakes import Handshakes
 from orchestrator.facts import Case
 from orchestrator.result.capacity import Saturation
 from orchestrator.result.comparison import Comparison
@@ -75,7 +76,8 @@ class CaseResult:
     behind the numbers lost; None where each had all of it. mix: one each for a load with several requests, else none.
     first_byte_us: None where the generator does not log it. body_bytes: of one successful answer, on average.
     slower_share: of all requests, those that did not meet a time limit of the case, by limit in µs; those without a
-    successful answer are among them. services: as `server`, by name.
+    successful answer are among them. services: as `server`, by name. handshakes: of a load over
+    WebSocket, over all trials that ran.
     """
 
     case: str
@@ -111,6 +113,7 @@ class CaseResult:
     objective_first_byte_us: CaseTimes = field(default_factory=dict)
     slower_share: dict[int, Interval] = field(default_factory=dict)
     services: dict[str, ServerCost] = field(default_factory=dict)
+    handshakes: Handshakes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,8 @@ class FindingCode(StrEnum):
     NOT_RUN = "not-run"
     CONNECTION_CLOSE = "connection-close"
     KEEPALIVE_LIMIT = "keepalive-limit"
+    HANDSHAKES_FAILED = "handshakes-failed"
+    UNASKED_MESSAGES = "unasked-messages"
     NO_SUCCESS = "no-success"
     ERRORS = "errors"
     REDIRECTED = "redirected"

@@ -96,6 +96,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
         hosts=tables.hosts(trials),
         agents=None if summary.saturation else tables.agents(trials, names),
         requests=tables.requests(summary) if trials else None,
+        connections=tables.connections(summary),
         trials=tables.trials(trials, MOST_ROWS),
         number_of_trials=len(trials),
         doubts=doubts.of_trials(trials) if summary.saturation else doubts.of_summary(summary),

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from agents.hostmeter import HostUse
+from orchestrator.analyse.findings.handshakes import statuses_in_words
 from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, p_value, percent
+from orchestrator.report.connections import closed_in_words
 from orchestrator.report.format import page_times, with_interval
 from orchestrator.report.gates import GateLine
 from orchestrator.report.html.head import limits_in_words
@@ -99,6 +101,23 @@ def requests(summary: Summary) -> Table | None:
     ]
     columns = ["case", "ok", "HTTP errors", "failed", "not ended in time (at most)", "by status code"]
     return made(columns, rows, "Requests of all trials that ran.")
+
+
+def connections(summary: Summary) -> Table | None:
+    """Return what became of the connections of loads over WebSocket."""
+    rows: list[Row] = [
+        [
+            case.case,
+            count(known.opened),
+            *(digits(known.connect_quantile_us(q) / 1e3) if known.opened else "" for q in (0.5, 0.99)),
+            Cell(statuses_in_words(known), WORDS),
+            Cell(closed_in_words(known), WORDS),
+        ]
+        for case in summary.cases
+        if (known := case.handshakes) is not None
+    ]
+    columns = ["case", "opened", "p50, ms", "p99, ms", "failed handshakes by status", "closed instead of answering"]
+    return made(columns, rows, "Connections of all trials that ran, and the time to connect.")
 
 
 def server(summary: Summary) -> Table | None:

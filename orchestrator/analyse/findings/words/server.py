@@ -191,6 +191,32 @@ ENTRIES = [
         },
     ),
     Entry(
+        FindingCode.HANDSHAKES_FAILED,
+        (INFORMATION, SUSPECT),
+        {
+            "": Wording(
+                "{failed:handshake|handshakes} of {attempts:count} failed, by status: {detail}. Messages that waited "
+                "for them were not sent.",
+                "Check why the server refuses connections: a limit of connections, of requests, or of the backlog.",
+            ),
+            "few": Wording(
+                "{failed:handshake|handshakes} of {attempts:count} failed, by status: {detail}.",
+                "They are few enough to leave the numbers valid; they are counted.",
+            ),
+        },
+    ),
+    Entry(
+        FindingCode.UNASKED_MESSAGES,
+        (INVALID,),
+        {
+            "": Wording(
+                "The server sent {messages:message|messages} that answered no message, so that answers cannot be matched "
+                "with what they answer.",
+                "Measure an endpoint that answers each message with exactly one message.",
+            )
+        },
+    ),
+    Entry(
         FindingCode.NO_SUCCESS,
         (INVALID,),
         {

@@ -1,0 +1,35 @@
+"""Doubts about the connections of a load over WebSocket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agents.generators.handshakes import NO_RESPONSE, Handshakes
+from orchestrator.analyse.findings.registry import finding
+from orchestrator.analyse.people import count
+from orchestrator.facts import TrialFacts
+from orchestrator.result import Facts, Finding, FindingCode, Metrics, Severity
+
+# Fewer are counted, and change nothing.
+SUSPECT_SHARE = 0.01
+
+
+def handshakes(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Find handshakes that failed, and messages that no message asked for."""
+    counted = sum((agent.handshakes for agent in facts.agents if agent.handshakes is not None), Handshakes())
+    failed = sum(counted.refused.values())
+    attempts = failed + counted.opened
+    if failed:
+        severity = Severity.SUSPECT if failed >= SUSPECT_SHARE * attempts else Severity.INFORMATION
+        numbers: Facts = {"failed": failed, "attempts": attempts, "detail": statuses_in_words(counted)}
+        yield finding(FindingCode.HANDSHAKES_FAILED, severity, numbers, "" if severity is Severity.SUSPECT else "few")
+    if counted.unasked:
+        yield finding(FindingCode.UNASKED_MESSAGES, Severity.INVALID, {"messages": counted.unasked})
+
+
+def statuses_in_words(counted: Handshakes) -> str:
+    """Return the responses to handshakes that failed: '403: 3, no response: 2'."""
+    names = {status: "no response" if status == NO_RESPONSE else str(status) for status in counted.refused}
+    return ", ".join(
+        f"{names[status]}: {count(number)}" for status, number in sorted(counted.refused.items(), reverse=True)
+    )
