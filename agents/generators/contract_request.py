@@ -11,9 +11,17 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agents.generators.contract_fields import BadMessage, Plain, field_of, member, optional, positive, text_of
+from agents.generators.contract_fields import (  # What a request holds in place of a value of the row that it takes.
+    BadMessage,
+    Plain,
+    field_of,
+    flag,
+    member,
+    optional,
+    positive,
+    text_of,
+)
 
-# What a request holds in place of a value of the row that it takes.
 PLACEHOLDER = re.compile(r"\$\{row\.([^{}]+)\}")
 
 

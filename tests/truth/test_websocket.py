@@ -242,9 +242,12 @@ def test_two_answers_to_one_message(log):
 
 def test_garbage_after_the_handshake(log):
     """Bytes that are no frame are a protocol failure."""
+
     async def script(talk):
         head = await talk.request()
-        key = next(line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
+        key = next(
+            line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key")
+        )
         accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
         lines = [b"HTTP/1.1 101 x", b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: " + accept]
         await talk.write(b"\r\n".join([*lines, b"", b""]))

@@ -179,7 +179,9 @@ def closed_task(url: str, clients: int, message: bytes = MESSAGE, **changes: obj
     return _with_message(closed_by(url, clients, **changes), message)
 
 
-def open_task(url: str, rate_per_s: float, duration_s: float, message: bytes = MESSAGE, **changes: object) -> GeneratorTask:
+def open_task(
+    url: str, rate_per_s: float, duration_s: float, message: bytes = MESSAGE, **changes: object
+) -> GeneratorTask:
     """Return an open loop with one message."""
     return _with_message(open_by(url, rate_per_s, duration_s, **changes), message)
 
