@@ -84,6 +84,9 @@ def test_a_run_on_one_machine_imports_neither_ray_nor_ssh(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "error: http://127.0.0.1:9/ does not answer: Connection refused\n  -> start the server" in done.stderr
+    # There is nothing to keep, and nothing to resume.
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert "volley resume" not in done.stderr
 
 
 @pytest.mark.process
