@@ -154,7 +154,7 @@ def serving(
         return listener, next(iter(listener.sockets)).getsockname()[1]
 
     logging.getLogger("quiet").setLevel(logging.CRITICAL)
-    listener, port = loop.run_until_complete(start())
+    _, port = loop.run_until_complete(start())
     echo.url = f"{'wss' if context else 'ws'}://127.0.0.1:{port}/ws"
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
