@@ -14,7 +14,7 @@ from orchestrator.fleet.place import LOCAL, Placement
 from orchestrator.plan import make_plan
 from orchestrator.spec.generator import choose
 from orchestrator.spec.inventory import Inventory
-from orchestrator.spec.load import from_plain
+from orchestrator.spec.load import from_plain, load
 from orchestrator.spec.models import Campaign
 
 LOADS = {
@@ -181,5 +181,32 @@ def test_fewer_agents_and_idle_load_hosts_are_said_before_the_run():
 
     usual = from_plain(spec({"l": {"clients": 40, "requests": 100}}, repetitions=1))
     assert as_document(usual, None, hosts)["placement"]["a/l"] == {
-        "server": None, "agents": {"gen1": 1, "gen2": 1, "gen3": 1}, "idle": [],
+        "server": None, "agents": {"gen1": 1, "gen2": 1, "gen3": 1}, "idle": [], "services": {},
     }  # fmt: skip
+
+
+def test_services_are_shown_where_they_are_placed(tmp_path):
+    """With how long each is kept, within 80 columns."""
+    path = tmp_path / "services.yaml"
+    path.write_text(
+        "campaign: c\n"
+        "services: {db: {image: i, port: 5432, lifetime: run, place: {disk: nvme}}, api: {image: i, depends_on: [db]}}\n"
+        "targets: {t: {image: i, port: 80, needs: [api]}}\n"
+        "loads: {l: {clients: 2, duration: 1s}}\n"
+    )
+    hosts = Inventory.model_validate(
+        {
+            "hosts": {
+                "web1": {"roles": ["server"]},
+                "db1": {"roles": ["service"], "labels": {"disk": "nvme"}},
+                "gen1": {"roles": ["load"]},
+            }
+        }
+    )
+    lines = list(as_lines(load(path), None, Hosts(hosts)))
+
+    assert all(len(line) <= 80 for line in lines)
+    assert (
+        "server on web1; services db on db1 (for the run), api on web1 (for the trial); agents on gen1 2"
+        in " ".join(" ".join(lines).split())
+    )
