@@ -220,7 +220,7 @@ def test_a_service_may_be_waited_for_by_another(tmp_path):
     campaign = loaded(
         tmp_path,
         "services:\n"
-        "  cache: {image: r, ports: [6379], prepare: ['ping ${cache.port}']}\n"
+        "  cache: {image: r, ports: [6379], prepare: ['ping ${cache.port}'], lifetime: run}\n"
         "  db: {image: pg, port: 5432, depends_on: [cache], place: {disk: nvme}, lifetime: run}\n"
         "targets: {t: {image: i, port: 80, needs: [db], environment: {C: '${cache.address}:${cache.port}'}}}",
     )
