@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     import httpx
 
-from agents import tls
+from agents import spoken, tls
 from agents.answers import MOST_BYTES, Answer, Body, in_words, pause_s, unended
 from agents.generators.contract import TaskRequest
 from agents.records import ServerState
+from agents.tls import PLAIN, Tls
 
 # Statuses of 500 and above that a server gives while it runs: not implemented, version not supported.
 UP_ALL_THE_SAME = (501, 505)
@@ -25,7 +26,11 @@ UP_ALL_THE_SAME = (501, 505)
 BODY_S = 2.0
 # How soon a request ends that is aborted, and how soon one that failed is repeated.
 SLICE_S, AGAIN_S = 0.05, 0.1
+# How long HTTP/2 may stay without an answer before Volley looks which version the server speaks.
+DOUBT_S = 2.0
 CANCELLED = "cancelled"
+# How the reason begins where a server speaks another version of HTTP.
+SPEAKS = "it speaks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,8 @@ class Expect:
 class Request:
     """One request: the one that the load will send, or the one that shows that a server is ready.
 
-    verify: check the server's certificate. websocket: the body is a message, sent after a handshake; binary: of that kind.
+    verify: check the server's certificate. socket: the path of the server's unix socket; '' for the address of the URL.
+    websocket: the body is a message, sent after a handshake; binary: of that kind.
     """
 
     url: str
@@ -66,6 +72,8 @@ class Request:
     headers: list[list[str]] = field(default_factory=list)
     body: bytes = field(default=b"", repr=False)
     verify: bool = False
+    tls: Tls = PLAIN
+    socket: str = ""
     websocket: bool = False
     binary: bool = False
 
@@ -98,6 +106,10 @@ class Unanswered(RuntimeError):
     """Nothing answered; the message says why."""
 
 
+class OtherProtocol(Unanswered):
+    """The server speaks another version of HTTP. Waiting does not change that."""
+
+
 def client(request: Request, timeout_s: float) -> httpx.Client:
     """Return an HTTP client that behaves like h2load: one protocol, no proxies.
 
@@ -105,11 +117,16 @@ def client(request: Request, timeout_s: float) -> httpx.Client:
     """
     import httpx  # only where a request is made
 
-    made = httpx.Client(
+    transport = httpx.HTTPTransport(
         http1=not request.http2,
         http2=request.http2,
         # Not httpx's own list of authorities: the host decides what is trusted, as for the generator paced.
-        verify=tls.client_context(request.verify),
+        verify=tls.client_context(request.verify, request.tls),
+        trust_env=False,
+        uds=request.socket or None,
+    )
+    made = httpx.Client(
+        transport=transport,
         trust_env=False,
         timeout=timeout_s,
         follow_redirects=False,
@@ -133,7 +150,7 @@ class Asking:
         self._socket: socket.socket | None = None
         self._head: Answer | None = None
         self._body = Body("", 0, 0)
-        self._ended = self._given_up = False
+        self._ended = self._given_up = self._doubted = False
         self._began, self._head_at = time.monotonic(), 0.0
         self._sent_at = self._last_at = self._began
         threading.Thread(target=self._ask, name="ask", daemon=True).start()
@@ -143,15 +160,34 @@ class Asking:
         if self._done.wait(timeout_s):
             return True
         now = time.monotonic()
+        if self._is_doubtful(now):
+            self._doubted = True
+            threading.Thread(target=self._doubt, name="doubt", daemon=True).start()
         late = now - self._began >= self._timeout_s
         if late or (self._head is not None and not self._keep and now - self._head_at >= BODY_S):
             self.give_up()
             return True
         return False
 
+    def _is_doubtful(self, now: float) -> bool:
+        """Return whether HTTP/2 has no answer for so long that the server may speak HTTP/1.1 and ignore it."""
+        silent = self._request.http2 and self._socket is not None and self._head is None
+        return silent and not self._doubted and now - self._began >= min(DOUBT_S, self._timeout_s / 2)
+
+    def _doubt(self) -> None:
+        """End the request where the server speaks another version of HTTP, which waiting does not change."""
+        other = _other_protocol(self._request)
+        if other is not None and self._head is None and not self._done.is_set():
+            self._error = other
+            self._done.set()
+            self._end()
+
     def give_up(self) -> None:
         """End the request."""
         self._given_up = True
+        self._end()
+
+    def _end(self) -> None:
         with contextlib.suppress(OSError):
             if self._socket is not None:
                 # Not SSLSocket.shutdown, which takes away what the thread reads from.
@@ -179,9 +215,9 @@ class Asking:
         try:
             self._read()
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            self._error = Unanswered(tls.untrusted(str(error)) or in_words(str(error)) or type(error).__name__)
+            self._error = self._error or _unanswered(self._request, error)
         except Exception as error:
-            self._error = error
+            self._error = self._error or error
         self._done.set()
 
     def _read(self) -> None:
@@ -192,9 +228,11 @@ class Asking:
             http.stream(
                 request.method,
                 request.url,
-                headers=[(name, value) for name, value in request.headers],
+                # As bytes: httpx would refuse text that is not ASCII, and generators send UTF-8.
+                headers=[(name.encode(), value.encode()) for name, value in request.headers],
                 content=request.body or None,
-                extensions={"trace": self._trace},
+                extensions={"trace": self._trace}
+                | ({"sni_hostname": request.tls.server_name} if request.tls.server_name else {}),
             ) as response,
         ):
             self._body = Body(response.headers.get("content-encoding", ""), self._keep, max(self._keep, MOST_BYTES))
@@ -211,6 +249,30 @@ class Asking:
         """Note the connection as soon as there is one."""
         if event.endswith((".connect_tcp.complete", ".connect_unix_socket.complete", ".start_tls.complete")):
             self._socket = info["return_value"].get_extra_info("socket")
+
+
+def _unanswered(request: Request, error: Exception) -> Unanswered:
+    """Return why a request has no answer, in words where the cause is known."""
+    import httpx
+
+    text = str(error)
+    if request.socket and isinstance(error, httpx.ConnectError):
+        return Unanswered(f"its socket {request.socket} cannot be used: {in_words(text)}")
+    if (why := tls.explained(text)) is not None:
+        return Unanswered(why)
+    # A server that is not there, or slow, speaks no other protocol.
+    if not isinstance(error, httpx.ConnectError | httpx.TimeoutException) or "SSL" in text:
+        other = _other_protocol(request)
+        if other is not None:
+            return other
+    return Unanswered(in_words(text) or type(error).__name__)
+
+
+def _other_protocol(request: Request) -> OtherProtocol | None:
+    """Return that a server speaks another version of HTTP than a request has; None where that cannot be shown."""
+    wanted = spoken.HTTP2 if request.http2 else spoken.HTTP1
+    found = spoken.other_than(wanted, spoken.Place(request.url, request.socket, request.tls))
+    return None if found is None else OtherProtocol(f"{SPEAKS} {found}, and the load is {wanted}")
 
 
 def _head_of(request: Request, response: httpx.Response) -> Answer:
@@ -271,7 +333,7 @@ def _exchanged(request: Request, timeout_s: float) -> Answer | Unanswered:
     headers = tuple((name, value) for name, value in request.headers)
     message = TaskRequest(request.url, headers=headers, body=request.body, binary=request.binary)
     try:
-        done = exchange(message, request.verify, timeout_s)
+        done = exchange(message, request.verify, timeout_s, tls=request.tls, path=request.socket)
     except NoHandshake as error:
         return Unanswered(str(error))
     return Answer(done.status, done.message, False, len(done.message), wrong=done.wrong)
@@ -328,7 +390,7 @@ def check(
             answer = ask(request, left_s, expect.body_bytes, abort)
         except Unanswered as error:
             reason = str(error)
-            if not repeat or abort.is_set() or time.monotonic() >= deadline:
+            if not repeat or isinstance(error, OtherProtocol) or abort.is_set() or time.monotonic() >= deadline:
                 return Checked(ServerState.NOT_READY, reason, asked=request.asked)
             abort.wait(AGAIN_S)
             continue

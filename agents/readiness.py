@@ -10,7 +10,7 @@ from dataclasses import replace
 from agents import probe
 from agents.cgroup import THRASH_FAULTS, Counters
 from agents.container import ContainerState, ServerSpec
-from agents.probe import Asking, Checked, Unanswered
+from agents.probe import Asking, Checked, OtherProtocol, Unanswered
 from agents.records import ServerState
 
 POLL_S = 0.1
@@ -102,7 +102,11 @@ class Readiness:
                     asking.append(Asking(request, left_s))
                 if ended := next((each for each in asking if each.wait(POLL_S / len(asking))), None):
                     asking.remove(ended)
-                    if not (reason := self._unready(ended)):
+                    try:
+                        reason = self._unready(ended)
+                    except OtherProtocol as error:
+                        return Checked(ServerState.NOT_READY, f"{request.asked}: {error}")
+                    if not reason:
                         return None
                 if not (state := self._state()).running:
                     return Checked(ServerState.EXITED, self._exited(state))
@@ -118,9 +122,11 @@ class Readiness:
         return Checked(ServerState.NOT_READY, f"{request.asked}: {said} within {spec.ready_timeout_s:g} s{why}")
 
     def _unready(self, asking: Asking) -> str:
-        """Return why one request shows that the server is not ready; '' when it shows that it is."""
+        """Return why one request shows that the server is not ready; '' when it shows that it is. Raises OtherProtocol."""
         try:
             status = asking.answer().status
+        except OtherProtocol:
+            raise
         except Unanswered as error:
             return str(error)
         # What the load is to be answered with is right, whatever it is.

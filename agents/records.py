@@ -14,6 +14,7 @@ from agents.generators.handshakes import Handshakes
 from agents.plain import BadRecord as BadRecord
 from agents.plain import from_plain as from_plain
 from agents.plain import to_plain as to_plain
+from agents.tls import PLAIN, Tls
 
 
 class ServerState(StrEnum):
@@ -104,7 +105,8 @@ class Assignment:
     first_due_ns: due time of its first request after T0, so that all agents together form one stream.
     program: the command line of a generator of the user's. timeout_us: per request; None for no limit. verify: check the
     server's certificate. requests: the mix, or the one request with what its answers must be; url, method, headers and body
-    are those of the first. data: rows for the placeholders in requests.
+    are those of the first. data: rows for the placeholders in requests. socket: the path of the server's unix socket; ''
+    for the address of the URL.
     """
 
     agent: str
@@ -134,6 +136,8 @@ class Assignment:
     verify: bool = False
     requests: list[AssignedRequest] = field(default_factory=list)
     data: AssignedData | None = None
+    tls: Tls = PLAIN
+    socket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from agents import tls
 from agents.generators.contract import TaskRequest
+from agents.tls import PLAIN, Tls, client_context, explained
 
 if TYPE_CHECKING:
     from agents.generators.request import Origin
@@ -40,10 +40,16 @@ class NoHandshake(RuntimeError):
 
 
 def exchange(
-    request: TaskRequest, verify: bool, timeout_s: float, opened: Callable[[socket.socket], None] | None = None
+    request: TaskRequest,
+    verify: bool,
+    timeout_s: float,
+    opened: Callable[[socket.socket], None] | None = None,
+    tls: Tls = PLAIN,
+    path: str = "",
 ) -> Exchanged:
     """Open a connection, send the message of a request and wait for its answer, up to timeout_s in all.
 
+    path: of the server's unix socket; '' for the address of the URL.
     opened: called with the socket, which may be shut down to end the exchange. Raises NoHandshake.
     """
     # The library is read only where there is a message.
@@ -53,7 +59,7 @@ def exchange(
     deadline = time.monotonic() + timeout_s
     try:
         origin, shake = origin_of_messages((request,)), handshake((request,))
-        with _connected(origin, verify, deadline) as connection:
+        with _connected(origin, verify, deadline, tls, path) as connection:
             if opened is not None:
                 opened(connection)
             talk = _Talk(connection, shake, deadline, timeout_s)
@@ -65,17 +71,23 @@ def exchange(
     except TimeoutError:
         raise NoHandshake(f"no response to the handshake within {timeout_s:.3g} s") from None
     except OSError as error:
-        raise NoHandshake(tls.untrusted(str(error)) or error.strerror or str(error)) from None
+        raise NoHandshake(explained(str(error)) or error.strerror or str(error)) from None
 
 
-def _connected(origin: Origin, verify: bool, deadline: float) -> socket.socket:
-    plain = socket.create_connection((origin.host, origin.port), max(0.05, deadline - time.monotonic()))
+def _connected(origin: Origin, verify: bool, deadline: float, tls: Tls, path: str) -> socket.socket:
+    left_s = max(0.05, deadline - time.monotonic())
+    if path:
+        plain = socket.socket(socket.AF_UNIX)
+        plain.settimeout(left_s)
+        plain.connect(path)
+    else:
+        plain = socket.create_connection((origin.host, origin.port), left_s)
     if not origin.tls:
         return plain
     try:
-        context = tls.client_context(verify)
+        context = client_context(verify, tls)
         context.set_alpn_protocols(["http/1.1"])
-        return context.wrap_socket(plain, server_hostname=origin.server_name)
+        return context.wrap_socket(plain, server_hostname=tls.server_name or origin.server_name)
     except BaseException:
         plain.close()
         raise

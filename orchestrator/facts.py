@@ -20,6 +20,7 @@ from agents.records import (
     ServerFacts,
     ServiceFacts,
 )
+from agents.tls import PLAIN, Tls
 
 
 class When(StrEnum):
@@ -73,7 +74,7 @@ class Case:
     time_limits_us: of the case's objectives; the requests that took as long are counted for each. agents_asked: what the
     campaign asks for, where the load has fewer clients or requests than that, so that `agents` is less. mix: the requests
     of a load that has several, in the order of their indexes in a log; empty for a load of one request.
-    services: those that the target needs, each after those that it depends on.
+    services: those that the target needs, each after those that it depends on. unix_socket: the server is behind one.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Case:
     agents_asked: int | None = None
     mix: list[PlannedRequest] = field(default_factory=list)
     services: list[CaseService] = field(default_factory=list)
+    unix_socket: bool = False
 
     @property
     def load_us(self) -> int | None:
@@ -116,13 +118,16 @@ class Traffic:
     """What all agents of one trial send. requests: the mix, or the one request of the load; all go to one server.
 
     It is never stored, and its repr leaves out what can hold secrets. verify: check the server's certificate. data: rows for
-    the placeholders in requests, in the order of the file.
+    the placeholders in requests, in the order of the file. socket: the path of the server's unix socket; '' for the
+    addresses of the URLs.
     """
 
     requests: list[AssignedRequest]
     protocol: Protocol
     verify: bool = False
     data: AssignedData | None = field(default=None, repr=False)
+    tls: Tls = PLAIN
+    socket: str = ""
 
     @property
     def urls(self) -> list[str]:

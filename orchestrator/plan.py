@@ -127,7 +127,7 @@ def make_case(
     take as long as they allow. services: those that the target needs.
     """
     limits_us = time_limits_us(objectives)
-    generator = choose(load, agents.used)
+    generator = choose(load, agents.used, target.socket is not None)
     return Case(
         name=f"{target_name}/{load_name}",
         target=target_name,
@@ -155,6 +155,7 @@ def make_case(
         agents_asked=agents.asked,
         mix=mix_of(target, load),
         services=[_planned(name, service) for name, service in (services or {}).items()],
+        unix_socket=target.socket is not None,
     )
 
 
@@ -224,6 +225,8 @@ def assign(
         body=traffic.requests[0].body,
         requests=traffic.requests,
         verify=traffic.verify,
+        tls=traffic.tls,
+        socket=traffic.socket,
         generator=case.generator,
         program=case.program,
         agents=n,

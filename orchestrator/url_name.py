@@ -21,8 +21,8 @@ _LOOKS_LIKE_DIGEST = re.compile(r".*-[0-9a-f]{8}")
 OTHERWISE = "url"
 
 
-def url_name(url: str, paths: Sequence[str] = ()) -> str:
-    """Return the name of the target at a URL. paths: those that are requested instead of the URL's own.
+def url_name(url: str, paths: Sequence[str] = (), socket: str = "") -> str:
+    """Return the name of the target at a URL. paths: those that are requested instead of the URL's own. socket: its path.
 
     A URL whose parts can all be read from its name has no more than them; any other ends in a digest of the whole.
     What is not a URL has a name, too, because the campaign's checks report it.
@@ -36,12 +36,15 @@ def url_name(url: str, paths: Sequence[str] = ()) -> str:
     wanted = list(paths) or [own]
     port = None if port == _PORTS.get(scheme) else port
     shown = f"{'' if scheme == 'http' else f'{scheme}-'}{host}{'' if port is None else f'-{port}'}"
+    if socket:
+        shown = socket.rpartition("/")[2]
     # Of several paths none stands for all.
     path = wanted[0].partition("?")[0] if len(wanted) == 1 else ""
     whole = re.sub(r"[^A-Za-z0-9._-]+", "-", shown + path.rstrip("/").replace("/", "_"))
     name = whole.strip("-._") or OTHERWISE
     ambiguous = (
-        name != whole
+        bool(socket)
+        or name != whole
         or len(wanted) > 1
         or not _READABLE.fullmatch(host + wanted[0])
         or (wanted[0].endswith("/") and wanted[0] != "/")
@@ -52,5 +55,5 @@ def url_name(url: str, paths: Sequence[str] = ()) -> str:
     )
     if not ambiguous:
         return name
-    identity = "\n".join((scheme, host, str(port), *wanted))
+    identity = "\n".join((scheme, host, str(port), *wanted, *([socket] if socket else [])))
     return f"{name[: LONGEST - 9].rstrip('-._')}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"

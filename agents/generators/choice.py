@@ -52,6 +52,8 @@ def contract_task(task: Assignment, log: Path) -> GeneratorTask:
         verify=task.verify,
         columns=LONG_COLUMNS,
         data=None if task.data is None else _task_data(task.data),
+        tls=task.tls,
+        socket=task.socket,
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from agents.generators.contract_fields import BadMessage as BadMessage
 from agents.generators.contract_fields import (
     Plain,
+    blank,
     field_of,
     flag,
     json_object,
@@ -36,6 +37,7 @@ from agents.generators.contract_request import TaskRequest as TaskRequest
 from agents.generators.contract_request import Wanted as Wanted
 from agents.generators.contract_request import data_of, plain_request, requests_of
 from agents.generators.handshakes import Handshakes, parse_handshakes, plain_handshakes
+from agents.tls import PLAIN, Tls
 
 VERSION = 1
 READY = "ready"
@@ -92,7 +94,8 @@ class GeneratorTask:
     clients: most slots in use at once. count, duration_us: what ends the load, at least one is set; duration_us runs from
     T0 and includes warm-up and tail. window: after T0, end None for the whole run. rate_per_s, first_due_ns, seed: this
     agent's own. timeout_us: per request, None for no limit. verify: check the server's certificate. columns: the most
-    columns that a row of the log may have, 5 or 7. data: rows for the requests that hold placeholders.
+    columns that a row of the log may have, 5 or 7. data: rows for the requests that hold placeholders. tls: what the client
+    uses in TLS. socket: the path of the server's unix socket; '' for the address of the URLs.
     """
 
     log: str
@@ -113,6 +116,8 @@ class GeneratorTask:
     verify: bool = False
     columns: int = COLUMNS
     data: TaskData | None = None
+    tls: Tls = PLAIN
+    socket: str = ""
     version: int = VERSION
 
 
@@ -185,8 +190,9 @@ def parse_go(line: str) -> int:
 
 def format_task(task: GeneratorTask) -> str:
     """Return a task as one JSON line, without its line end."""
-    names = [name for name in GeneratorTask.__slots__ if name not in ("requests", "data")]
+    names = [name for name in GeneratorTask.__slots__ if name not in ("requests", "data", "tls")]
     plain: dict[str, object] = {name: getattr(task, name) for name in names}
+    plain["tls"] = {name: getattr(task.tls, name) for name in Tls.__slots__}
     plain["requests"] = [plain_request(request) for request in task.requests]
     if task.data is not None:
         plain["data"] = {"columns": task.data.columns, "rows": task.data.rows, "order": task.data.order}
@@ -218,6 +224,8 @@ def parse_task(line: str | bytes) -> GeneratorTask:
         verify=flag(plain, "verify"),
         columns=whole(plain, "columns", COLUMNS, COLUMNS),
         data=data_of(plain),
+        tls=_tls(plain.get("tls", {})),
+        socket=blank(plain, "socket"),
     )
     if task.count is None and task.duration_us is None:
         raise BadMessage("the task has neither 'count' nor 'duration_us': the load would never end")
@@ -281,3 +289,9 @@ def _failures(counts: object) -> dict[Failure, int]:
     if unknown := sorted(set(counts) - set(known)):
         raise BadMessage(f"'failed' has an unknown reason {unknown[0][:40]!a}: use {', '.join(known)}")
     return {failure: whole(counts, name, 0, 0, "failed") for name, failure in known.items()}
+
+
+def _tls(given: object) -> Tls:
+    if not isinstance(given, dict):
+        raise BadMessage("'tls' is not an object")
+    return Tls(**{name: blank(given, name, "tls") for name in Tls.__slots__})

@@ -50,6 +50,14 @@ def text_of(plain: Plain, name: str, where: str = "", default: str | None = None
     return value
 
 
+def blank(plain: Plain, name: str, where: str = "") -> str:
+    """Return a text that can be empty, and is where it is missing."""
+    value = plain.get(name, "")
+    if not isinstance(value, str):
+        raise BadMessage(f"'{_place(where, name)}' is not a text")
+    return value
+
+
 def whole(plain: Plain, name: str, lowest: int | None, default: int | None = None, where: str = "") -> int:
     """Return a whole number of at least `lowest`."""
     value = field_of(plain, name, where, default)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -92,13 +93,23 @@ def command(
     # h2load sends GET, and POST with --data.
     if method != ("POST" if body_file else "GET"):
         argv.append(f"--header=:method:{method}")
+    # An override, because both names at once are refused by servers.
+    host_key = ":authority" if task.http2 else "Host" if can.host_header else ":host"
+    if (address := _address6(task.url)) and all(name.lower() != "host" for name, _ in task.headers):
+        # Before 1.60 h2load leaves out the brackets.
+        argv.append(f"--header={host_key}: {address}")
     for name, value in task.headers:
-        key = ":host" if name.lower() == "host" and not can.host_header else name
-        argv.append(f"--header={key}: {value}")
+        argv.append(f"--header={host_key if name.lower() == 'host' else name}: {value}")
     if body_file:
         argv.append(f"--data={body_file}")
     argv.append(task.url)
     return argv
+
+
+def _address6(url: str) -> str:
+    """Return [ADDRESS]:PORT of a URL with an IPv6 address; '' for any other."""
+    place = urlsplit(url).netloc
+    return place if place.startswith("[") else ""
 
 
 def _pace(task: Assignment, rate_per_s: float, can: Capabilities) -> list[str]:

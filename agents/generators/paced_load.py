@@ -12,7 +12,7 @@ from agents.generators import due
 from agents.generators.body import Sample
 from agents.generators.contract import Failure, GeneratorSummary, GeneratorTask
 from agents.generators.paced_connection import Connection
-from agents.generators.paced_pool import Pool, resolve
+from agents.generators.paced_pool import Pool, Way, addresses
 from agents.generators.request import Origin, Prepared
 from agents.generators.rowlog import RowLog
 from agents.generators.template import Rows
@@ -99,7 +99,11 @@ class Load(ABC):
 
     def make_pool(self) -> Pool:
         """Return what opens the connections."""
-        return Pool(self.origin, self.slots(), self, self.connect_failed, self.task.verify)
+        return Pool(self.way(), self.slots(), self, self.connect_failed)
+
+    def way(self) -> Way:
+        """Return how the server is reached."""
+        return Way(self.origin, self.task.verify, self.task.tls, self.task.socket)
 
     @abstractmethod
     def slots(self) -> int:
@@ -143,8 +147,8 @@ class Load(ABC):
         The first address that accepts a connection is used. A server that accepts none is not an error here: its requests
         will be refused, each with a row.
         """
-        addresses = await resolve(self.origin)
-        for address in addresses:
+        found = await addresses(self.pool.way)
+        for address in found:
             self.pool.address = address
             self.pool.start()
             await asyncio.wait(list(self.pool.connecting.values()), timeout=TRY_ADDRESS_S)
@@ -152,7 +156,7 @@ class Load(ABC):
                 break
             self.pool.cancel()
         else:
-            self.pool.address = addresses[0]
+            self.pool.address = found[0]
         self.fill()
         until_ns = monotonic_ns() + int(PREPARE_S * 1e9)
         while self.pool.connecting and (left_ns := until_ns - monotonic_ns()) > 0:

@@ -11,7 +11,7 @@ from time import monotonic_ns
 
 from agents.generators.paced_connection import Connection, Owner
 from agents.generators.request import Origin
-from agents.tls import client_context
+from agents.tls import PLAIN, Tls, client_context
 
 # More at once would overflow the backlog of some servers, and hold up the schedule.
 AT_ONCE = 32
@@ -22,15 +22,28 @@ BACKOFF_MOST_NS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One resolved address of a server."""
+    """One resolved address of a server; host is the path of a unix socket, and port 0, in the family AF_UNIX."""
 
     family: socket.AddressFamily
     host: str
     port: int
 
 
-async def resolve(origin: Origin) -> list[Address]:
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a server is reached. verify: check its certificate. socket: the path of its unix socket; '' for TCP."""
+
+    origin: Origin
+    verify: bool = False
+    tls: Tls = PLAIN
+    socket: str = ""
+
+
+async def addresses(way: Way) -> list[Address]:
     """Return the addresses of a server, the preferred one first. Raise OSError when its name cannot be resolved."""
+    if way.socket:
+        return [Address(socket.AF_UNIX, way.socket, 0)]
+    origin = way.origin
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     # The scope of a link-local address is not part of its text.
@@ -39,9 +52,9 @@ async def resolve(origin: Origin) -> list[Address]:
     return [Address(family, host, origin.port) for family, host in dict.fromkeys(named)]
 
 
-def tls_context(verify: bool) -> ssl.SSLContext:
-    """Return a client context for HTTP/1.1. verify: check the server's certificate."""
-    context = client_context(verify)
+def tls_context(way: Way) -> ssl.SSLContext:
+    """Return a client context for HTTP/1.1."""
+    context = client_context(way.verify, way.tls)
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -58,7 +71,6 @@ class Pool:
         "_context",
         "_loop",
         "_on_failed",
-        "_origin",
         "_owner",
         "address",
         "blocked_until_ns",
@@ -68,16 +80,15 @@ class Pool:
         "limit",
         "most",
         "open",
+        "way",
     )
     address: Address
 
-    def __init__(
-        self, origin: Origin, limit: int, owner: Owner, on_failed: Callable[[Connection], None], verify: bool = False
-    ) -> None:
+    def __init__(self, way: Way, limit: int, owner: Owner, on_failed: Callable[[Connection], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        self._origin, self._owner, self._on_failed = origin, owner, on_failed
-        self._context = tls_context(verify) if origin.tls else None
-        self.limit = limit
+        self._owner, self._on_failed = owner, on_failed
+        self._context = tls_context(way) if way.origin.tls else None
+        self.way, self.limit = way, limit
         self.connecting: dict[Connection, asyncio.Task[None]] = {}
         self.open = self.most = self.connects = 0
         self.connect_ns = self.blocked_until_ns = self._backoff_ns = 0
@@ -105,15 +116,16 @@ class Pool:
         """Wait until a connection can be used, where more than connecting is needed. Raise OSError when it cannot."""
 
     async def _connect(self, connection: Connection) -> None:
-        address = self.address
+        address, context = self.address, self._context
+        name = (self.way.tls.server_name or self.way.origin.server_name) if context else None
         try:
+            if address.family is socket.AF_UNIX:
+                await self._loop.create_unix_connection(
+                    lambda: connection, address.host, ssl=context, server_hostname=name
+                )
+                return
             await self._loop.create_connection(
-                lambda: connection,
-                address.host,
-                address.port,
-                family=address.family,
-                ssl=self._context,
-                server_hostname=self._origin.server_name if self._context else None,
+                lambda: connection, address.host, address.port, family=address.family, ssl=context, server_hostname=name
             )
             await self.agree(connection)
         except (OSError, asyncio.CancelledError):

@@ -86,7 +86,7 @@ class _Messages(Load):
 
     def make_pool(self) -> Pool:
         """Return what opens the connections."""
-        pool = WebSocketPool(self.origin, self.slots(), self, self.connect_failed, self.task.verify)
+        pool = WebSocketPool(self.way(), self.slots(), self, self.connect_failed)
         return pool.prepare(self.task)
 
     def connect_failed(self, connection: Connection) -> None:

@@ -26,10 +26,13 @@ HEADROOM = 2.0
 class Connections:
     """The connections of one target's probes. Learns from every trial; the same trials give the same numbers."""
 
-    def __init__(self, terms: Sequence[Term], most: int, agents: int, streams: int) -> None:
-        """Start without a trial. most: what the load allows, over all agents. streams: on each connection."""
+    def __init__(self, terms: Sequence[Term], most: int, agents: int, streams: int, socket: bool = False) -> None:
+        """Start without a trial. most: what the load allows, over all agents. streams: on each connection.
+
+        socket: the server is behind a unix socket.
+        """
         self._slowest_us = float(max(time_limits_us(terms), default=0))
-        self._most, self._agents, self._streams = most, agents, streams
+        self._most, self._agents, self._streams, self._socket = most, agents, streams, socket
         self._first_us = 0.0
         self._usual_us: float | None = None
         # Of a rate whose probe ran out of connections: how many the next one has at least.
@@ -59,7 +62,7 @@ class Connections:
     def paced_by_h2load(self, load: Load) -> int:
         """Return the clients of an open load: those that it has, or more where h2load needs them to send it evenly."""
         assert load.clients is not None
-        generator = choose(load, self._agents)
+        generator = choose(load, self._agents, self._socket)
         if generator is not GeneratorKind.H2LOAD:
             return load.clients
         free = load.model_copy(update={"clients": None})

@@ -19,6 +19,7 @@ from orchestrator.plan import Plan
 from orchestrator.result import FORMAT
 from orchestrator.spec.checks import Loaded
 from orchestrator.spec.enough import too_few
+from orchestrator.spec.reach import notes
 from orchestrator.spec.wording import several
 from orchestrator.stored.documents import PlannedTrial
 from orchestrator.typeset import fill
@@ -88,7 +89,7 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, obj
         agents_to_keep_paced={each.case.name: each.agents_to_keep_paced() for each in capabilities},
         requests=requests_of(plan, plan.blocks),
         ceilings=list(known.values()),
-        warnings=list(too_few(loaded.campaign)),
+        warnings=[*notes(loaded.plain), *too_few(loaded.campaign)],
     )
     return to_plain(dry_run)
 
@@ -105,7 +106,7 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     calibrate = "volley doctor --calibrate" if hosts.inventory is None else "volley hosts calibrate --hosts INVENTORY"
     for capability in _capabilities(work, known):
         yield from _case_lines(capability, calibrate)
-    for warning in too_few(loaded.campaign):
+    for warning in (*notes(loaded.plain), *too_few(loaded.campaign)):
         yield from fill(f"warning: {warning}", WIDTH, rest="  ")
     order = " ".join(f"{trial.number}:{trial.case.name}" for trial in plan.trials)
     yield from fill(f"order: {order}", WIDTH, rest="  ")
@@ -119,10 +120,14 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
 
 
 def _require_room(work: CampaignTrials) -> None:
-    """Raise Several when a load host cannot hold the connections of a case, as far as its limits are known."""
-    limits.require_room(
-        ((case, work.placements[case.name]) for case in work.plan.cases), limits.known(work.hosts.inventory)
-    )
+    """Raise when a load host cannot hold the connections of a case, as far as its limits are known.
+
+    ConfigurationError for this machine, Several for the hosts of an inventory.
+    """
+    cases = [(case, work.placements[case.name]) for case in work.plan.cases]
+    if work.hosts.inventory is None:
+        limits.require_room_here(cases)
+    limits.require_room(cases, limits.known(work.hosts.inventory))
 
 
 def requests_of(plan: Plan, blocks: int) -> RequestCount:

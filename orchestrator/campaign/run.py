@@ -16,12 +16,14 @@ from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.campaign.session import Session, Show, journalled
 from orchestrator.campaign.trials import CampaignTrials
 from orchestrator.errors import NothingToMeasure
+from orchestrator.fleet.limits import require_room_here
 from orchestrator.fleet.place import Placement
 from orchestrator.plan import TrialPlan
 from orchestrator.result import Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext
 from orchestrator.spec.checks import Loaded
+from orchestrator.spec.reach import notes
 from orchestrator.stored.documents import Origin, PlanDocument, to_document
 from orchestrator.stored.evaluate import Finished, Judgements, evaluate_run
 from orchestrator.stored.folder import RunStore
@@ -85,6 +87,9 @@ def run_campaign(
     is left on the hosts, and finished trials are kept in the run folder.
     """
     work = CampaignTrials.planned(loaded, only, hosts)
+    if hosts.inventory is None:
+        # This machine is known: what it cannot hold is refused before there is a folder.
+        require_room_here([(case, work.placements[case.name]) for case in work.plan.cases])
     return start(work, RunStore.create(out, loaded.campaign.campaign), source, origin, show)
 
 
@@ -122,6 +127,8 @@ def carry_out(
     policy = RunRetryPolicy(work.trials, store, work.loaded.campaign.retries, say, judgements, work.progress())
     try:
         say(Event("run", what, {"campaign": work.loaded.campaign.campaign, "run": store.name}))
+        for note in notes(work.loaded.plain):
+            say(Event("note", note))
         policy.resume_from(done)
         work.resume_from(done)
         if not work.is_finished(policy):

@@ -134,7 +134,8 @@ class TargetSearch:
         self._campaign, self._asked, self._wanted = campaign, asked, wanted
         self._template = template_of(campaign, asked).model_copy(update={"agents": agents})
         self._judge = wanted.judge()
-        self._connections = Connections(wanted.terms, wanted.connections, agents, self._template.streams)
+        behind = campaign.targets[name].socket is not None
+        self._connections = Connections(wanted.terms, wanted.connections, agents, self._template.streams, behind)
         self._search: Search | None = None
         self._start_per_s = 0.0
         self._curve: list[Probe] = []

@@ -41,10 +41,12 @@ def validate(
         return
     from orchestrator.plan import make_plan
     from orchestrator.spec.enough import too_few
+    from orchestrator.spec.reach import notes
 
-    campaign = load(file, set_ or ()).campaign
+    loaded = load(file, set_ or ())
+    campaign = loaded.campaign
     plan = make_plan(campaign)
-    for warning in too_few(campaign):
+    for warning in (*notes(loaded.plain), *too_few(campaign)):
         typer.echo("\n".join(fill(f"warning: {warning}", width(), rest="  ")), err=True)
     cases, trials = several(len(plan.cases), "case"), several(len(plan.trials), "trial")
     needed = {service.name for case in plan.cases for service in case.services}

@@ -108,6 +108,36 @@ OPTIONS = {
         ],
         None,
     ),
+    "ca": Default(
+        Annotated[
+            Path | None,
+            _option("--cacert", metavar="FILE", help="Trust the authorities in this PEM file, not those of the host."),
+        ],
+        None,
+    ),
+    "cert": Default(
+        Annotated[Path | None, _option("--cert", metavar="FILE", help="Use this client certificate (PEM).")], None
+    ),
+    "key": Default(
+        Annotated[
+            Path | None, _option("--key", metavar="FILE", help="The private key of --cert, if that file has none.")
+        ],
+        None,
+    ),
+    "server_name": Default(
+        Annotated[
+            str | None,
+            _option("--server-name", metavar="NAME", help="Send and check this name in TLS instead of the URL's host."),
+        ],
+        None,
+    ),
+    "socket": Default(
+        Annotated[
+            Path | None,
+            _option("--unix-socket", metavar="FILE", help="Connect to this socket; the URL gives Host and path."),
+        ],
+        None,
+    ),
 }  # fmt: skip
 
 WithArrivals = Annotated[

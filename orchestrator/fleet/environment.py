@@ -124,6 +124,7 @@ MODULES = (
     "service.py",
     "service_host.py",
     "shells.py",
+    "spoken.py",
     "success.py",
     "survey.py",
     "sweep.py",

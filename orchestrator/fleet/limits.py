@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.processes import MOST_FILES, ephemeral_ports
-from agents.records import HostDescription, HostRole, from_plain, to_plain
-from orchestrator.errors import HostError, Several, Shortage
+from agents.records import GeneratorKind, HostDescription, HostRole, from_plain, to_plain
+from orchestrator.errors import ConfigurationError, HostError, Problem, Several, Shortage
 from orchestrator.facts import Case
 from orchestrator.fleet.place import LOCAL, Placement
 from orchestrator.fleet.state import digest_of, state_root
@@ -74,12 +74,26 @@ def require_room(cases: Iterable[tuple[Case, Placement]], rooms: Collection[Room
         raise Several(errors)
 
 
+def require_room_here(cases: Iterable[tuple[Case, Placement]]) -> None:
+    """Raise ConfigurationError for the cases whose connections this machine cannot hold: the campaign alone shows it."""
+    here = {LOCAL: known(None)[0]}
+    found = [each for case, placement in cases for each in shortages(case, placement, here)]
+    if found:
+        raise ConfigurationError([Problem("clients", each.message, each.hint) for each in found])
+
+
+def _most_clients(open_files: int, case: Case) -> int:
+    return max(1, open_files - FILES_BESIDE) * max(1, case.agents)
+
+
 def shortages(case: Case, placement: Placement, loads: Mapping[str, Room]) -> list[Shortage]:
     """Return what is missing on each load host of a case. Hosts that are not described are passed over.
 
-    Only the closed loop opens all its connections; in the open loop `clients` is the most that it may open.
+    h2load and the closed loop open all their connections. In the open loop of paced `clients` is the most that it may open:
+    it makes room for as many files before it starts, and uses ports as it needs them.
     """
-    if case.rate_per_s is not None:
+    opens_all = case.rate_per_s is None or case.generator is GeneratorKind.H2LOAD
+    if not opens_all and case.generator is not GeneratorKind.PACED:
         return []
     each = math.ceil(case.clients / max(1, case.agents))
     found = []
@@ -95,10 +109,10 @@ def shortages(case: Case, placement: Placement, loads: Mapping[str, Room]) -> li
                     f"{where}: {case.name} needs {files:,} open files per agent; a process there may open "
                     f"{room.open_files:,}",
                     f"raise the hard limit {there}: '* hard nofile {files}' in /etc/security/limits.conf; "
-                    "or use more agents",
+                    f"or use more agents, or at most {_most_clients(room.open_files, case):,} clients",
                 )
             )
-        if room.ephemeral_ports is not None and room.ephemeral_ports < ports:
+        if opens_all and not case.unix_socket and room.ephemeral_ports is not None and room.ephemeral_ports < ports:
             found.append(
                 Shortage(
                     f"{where}: {case.name} opens {ports:,} connections from there to one server; the host has "

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from agents.probe import SPEAKS
 from agents.records import GeneratorKind, ServerState
-from agents.tls import UNTRUSTED
+from agents.tls import NEEDS_CERTIFICATE, NO_TLS, OTHER_NAME, UNTRUSTED
 from orchestrator.errors import HostError, NothingToMeasure
 from orchestrator.facts import Case
 from orchestrator.fleet.hosts import HostLost, Placed
@@ -125,10 +126,23 @@ def _require_answer(item: TrialInput, output: TrialOutput) -> None:
     server, url = output.facts.server, item.target.url
     if url is None or server.state != ServerState.NOT_READY:
         return
+    if server.detail.startswith(SPEAKS):
+        http2 = item.load.protocol == "http2"
+        use, option = ("http1", "omit --http2") if http2 else ("http2", "add --http2")
+        raise NothingToMeasure(f"{url}: {server.detail}", f"set protocol: {use} in the load, or {option}")
+    if server.detail.startswith(OTHER_NAME):
+        raise NothingToMeasure(
+            f"{url}: {server.detail}",
+            "write the name of the certificate in the URL, or as tls.server_name (--server-name)",
+        )
+    if server.detail == NO_TLS:
+        raise NothingToMeasure(f"{url}: {server.detail}", "write http:// instead of https://, or correct the port")
+    if server.detail == NEEDS_CERTIFICATE:
+        raise NothingToMeasure(f"{url}: {server.detail}", "set tls.cert and tls.key in the load (--cert, --key)")
     if server.detail.startswith(UNTRUSTED):
         raise NothingToMeasure(
             f"{url}: {server.detail}",
-            "use https with a certificate that this machine trusts (SSL_CERT_FILE names a private authority), or "
+            "use https with a certificate that this machine trusts (tls.ca or --cacert names a private authority), or "
             "measure it without a check: --insecure, 'verify: false' in a campaign",
         )
     if ONLY_STATUS in server.detail:

@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import replace
 
-from agents.probe import Checked, Expect, Request, shows_ready
+from agents.probe import SPEAKS, Checked, Expect, Request, shows_ready
 from agents.records import ServerFacts, ServerState
 from orchestrator.fleet.handles import ServerHandle
 from orchestrator.fleet.hosts import HostLost
@@ -120,7 +120,7 @@ def _wait_for_url(trial: RunningTrial) -> str | None:
         checked = _first(trial, request, Expect(), timeout_s, repeat=False)
         if checked.status is not None and (checked.status in allowed or shows_ready(checked.status)):
             return None
-        if time.monotonic() >= deadline:
+        if time.monotonic() >= deadline or checked.detail.startswith(SPEAKS):
             break
         time.sleep(READY_POLL_S)
     if checked.status is None:

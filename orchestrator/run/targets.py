@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from agents.container import ServerSpec
@@ -19,12 +18,14 @@ from orchestrator.run.rows import Places, with_first_row, with_places
 from orchestrator.spec.loads import Load
 from orchestrator.spec.messages import DEFAULT_MESSAGE, SUBPROTOCOL_HEADER, WEBSOCKET, websocket_url
 from orchestrator.spec.models import resolve
+from orchestrator.spec.reach import read_tls
 from orchestrator.spec.requests import Request as Listed
-from orchestrator.spec.requests import has_json, names_of
+from orchestrator.spec.requests import has_json, json_bytes, merged, names_of
 from orchestrator.spec.rows import read_table
 from orchestrator.spec.target import Expect as SpecExpect
 from orchestrator.spec.target import Target
 from orchestrator.spec.text import authority
+from orchestrator.spec.urls import sent_path, sent_url
 
 CONTENT_TYPE = "content-type"
 
@@ -32,7 +33,7 @@ CONTENT_TYPE = "content-type"
 def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffic:
     """Return what a load sends to a target at an address; a body without a method of its own is posted.
 
-    folder: where the paths of body and data files begin. Raises OSError or BadData when one cannot be read.
+    folder: where the paths of body, data and TLS files begin. Raises OSError or BadData when one cannot be read.
     """
     base = target.url or f"{target.scheme}://{authority(address, target.reached)}{target.path}"
     listed, files = load.listed, BodyFiles(folder)
@@ -44,7 +45,14 @@ def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffi
         places = Places()
         requests = [with_places(request, places) for request in requests]
         data = places.data(read_table(resolve(folder, load.data.file), load.data.file), DataOrder(load.data.order))
-    return Traffic(requests, Protocol(load.protocol), verifies(target, load), data)
+    return Traffic(
+        requests,
+        Protocol(load.protocol),
+        verifies(target, load),
+        data,
+        read_tls(load.tls.model_dump(), folder),
+        target.socket or "",
+    )
 
 
 def _own_request(load: Load, base: str, target: Target, files: BodyFiles) -> AssignedRequest:
@@ -53,7 +61,7 @@ def _own_request(load: Load, base: str, target: Target, files: BodyFiles) -> Ass
         return _message(load, base, target, files)
     return AssignedRequest(
         name=f"{load.http_method} {urlsplit(base).path or '/'}",
-        url=base,
+        url=sent_url(base),
         method=load.http_method,
         headers=_headers(load.headers, load.has_json),
         body=_body(load, files),
@@ -68,13 +76,13 @@ def _message(load: Load, base: str, target: Target, files: BodyFiles) -> Assigne
     if load.message_file is not None:
         message = files.read(load.message_file)
     elif load.has_json:
-        message = _document(load.json_)
+        message = json_bytes(load.json_)
     else:
         message = (DEFAULT_MESSAGE if load.message is None else load.message).encode()
     offered = [] if load.subprotocols is None else [[SUBPROTOCOL_HEADER, ", ".join(load.subprotocols)]]
     return AssignedRequest(
         name=f"message to {urlsplit(base).path or '/'}",
-        url=websocket_url(base),
+        url=websocket_url(sent_url(base)),
         headers=_headers(load.headers, is_json=False) + offered,
         body=message,
         timeout_us=load.timeout,
@@ -85,14 +93,12 @@ def _message(load: Load, base: str, target: Target, files: BodyFiles) -> Assigne
 
 def _request(load: Load, listed: Listed, name: str, base: str, target: Target, files: BodyFiles) -> AssignedRequest:
     """Return one of the requests that a load lists. Its own headers replace those of the load."""
-    parts = urlsplit(base)
-    own = {header.lower() for header in listed.headers}
-    headers = {header: value for header, value in load.headers.items() if header.lower() not in own} | listed.headers
+    parts = urlsplit(sent_url(base))
     return AssignedRequest(
         name=name,
-        url=f"{parts.scheme}://{parts.netloc}{listed.path}",
+        url=f"{parts.scheme}://{parts.netloc}{sent_path(listed.path)}",
         method=listed.http_method,
-        headers=_headers(headers, has_json(listed)),
+        headers=_headers(merged(load.headers, listed.headers), has_json(listed)),
         body=_body(listed, files),
         weight=listed.weight,
         timeout_us=load.timeout if listed.timeout is None else listed.timeout,
@@ -124,14 +130,10 @@ class BodyFiles:
 
 def _body(sent: Load | Listed, files: BodyFiles) -> bytes:
     if has_json(sent):
-        return _document(sent.json_)
+        return json_bytes(sent.json_)
     if sent.body is not None:
         return sent.body.encode()
     return b"" if sent.body_file is None else files.read(sent.body_file)
-
-
-def _document(document: Any) -> bytes:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _wanted(expect: SpecExpect) -> Wanted | None:
@@ -149,11 +151,13 @@ def is_loopback(host: str) -> bool:
 def verifies(target: Target, load: Load) -> bool:
     """Return whether the certificate of a server is checked.
 
-    By default that of a URL elsewhere is: a container of our own, or a server on this machine, seldom has one that any
-    authority signed.
+    With authorities of the load's own it is. By default that of a URL elsewhere is: a container of our own, or a server on
+    this machine, seldom has one that any authority signed.
     """
-    if load.verify is not None:
-        return load.verify
+    if load.verifies is not None:
+        return load.verifies
+    if load.tls.ca is not None:
+        return target.scheme == "https" or (target.url or "").lower().startswith(("https:", "wss:"))
     parts = urlsplit(target.url or "")
     return parts.scheme in ("https", "wss") and not is_loopback(parts.hostname or "")
 
@@ -161,9 +165,19 @@ def verifies(target: Target, load: Load) -> bool:
 def request_to(traffic: Traffic, index: int = 0) -> Request:
     """Return one of the requests of a load, as it is sent before the load: with the first row of its data."""
     sent = with_first_row(traffic.requests[index], traffic.data)
-    http2, websocket = traffic.protocol is Protocol.HTTP2, traffic.protocol is Protocol.WEBSOCKET
-    made = Request(sent.url, http2, sent.method, sent.headers, sent.body, traffic.verify)
-    return replace(made, websocket=True, binary=sent.binary) if websocket else made
+    websocket = traffic.protocol is Protocol.WEBSOCKET
+    return Request(
+        sent.url,
+        traffic.protocol is Protocol.HTTP2,
+        sent.method,
+        sent.headers,
+        sent.body,
+        traffic.verify,
+        traffic.tls,
+        traffic.socket,
+        websocket,
+        websocket and sent.binary,
+    )
 
 
 def ready_request(target: Target, request: Request) -> Request:
@@ -176,7 +190,7 @@ def ready_request(target: Target, request: Request) -> Request:
     parts = urlsplit(request.url)
     return replace(
         request,
-        url=f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}{target.ready.path}",
+        url=f"{parts.scheme.replace('ws', 'http')}://{parts.netloc}{sent_path(target.ready.path)}",
         websocket=False,
         method="GET",
         headers=[header for header in request.headers if not header[0].lower().startswith("content-")],

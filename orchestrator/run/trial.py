@@ -39,7 +39,11 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     server = placed.server if item.target.url is None else None
     traffic = traffic_of(item.target, item.load, server.load_address if server else "", item.folder)
     trial = RunningTrial(item, traffic, placed, server, Stages(), say)
-    shared = placed.shared() if item.target.url is None else is_loopback(urlsplit(item.target.url).hostname or "")
+    shared = (
+        placed.shared()
+        if item.target.url is None
+        else item.target.socket is not None or is_loopback(urlsplit(item.target.url).hostname or "")
+    )
     facts = _planned(item, ServerFacts(state=ServerState.EXTERNAL), shared)
     log, service_logs = b"", dict[str, bytes]()
     try:

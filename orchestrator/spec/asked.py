@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from orchestrator.slo import shown
 from orchestrator.spec.messages import WEBSOCKET, is_websocket_url
 from orchestrator.spec.units import Micros, duration_us
 
@@ -19,13 +20,16 @@ ONE_MINUTE = Micros(60_000_000)
 OPTIONS: dict[str, str] = {
     "method": "-X", "data": "--data", "data_file": "--data-file", "headers": "-H", "paths": "--paths",
     "timeout": "--timeout", "http2": "--http2", "streams": "-m", "generator": "--generator",
-    "expect_status": "--expect-status", "verify": "--verify",
+    "expect_status": "--expect-status", "verify": "--verify", "ca": "--cacert", "cert": "--cert", "key": "--key",
+    "server_name": "--server-name", "socket": "--unix-socket",
 }  # fmt: skip
 # By key of a load or a target: the option that sets it.
 KEYS: dict[str, str] = {
     "url": "URL", "status": "--expect-status", "method": "-X", "body": "--data", "body_file": "--data-file",
     "headers": "-H", "paths": "--paths", "timeout": "--timeout", "protocol": "--http2", "streams": "-m",
     "generator": "--generator", "verify": "--verify", "message": "--data", "message_file": "--data-file",
+    "ca": "--cacert", "cert": "--cert", "key": "--key",
+    "server_name": "--server-name", "socket": "--unix-socket", "tls": "--cacert, --cert or --server-name",
 }  # fmt: skip
 
 
@@ -47,6 +51,11 @@ class RequestOptions:
     generator: str | None = None
     expect_status: int | None = None
     verify: bool | None = None
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    server_name: str | None = None
+    socket: Path | None = None
 
     def given(self) -> list[str]:
         """Return the options that were set, as they are typed."""
@@ -59,8 +68,9 @@ class RequestOptions:
         return [path.strip() for text in self.paths for path in text.split(",")]
 
     def expect(self) -> dict[str, Any]:
-        """Return what a target of a campaign says about its answers."""
-        return {} if self.expect_status is None else {"expect": {"status": self.expect_status}}
+        """Return what a target of a campaign says about its answers, and about its socket."""
+        expect: dict[str, Any] = {} if self.expect_status is None else {"expect": {"status": self.expect_status}}
+        return expect if self.socket is None else expect | {"socket": str(self.socket.absolute())}
 
     @property
     def is_secret(self) -> bool:
@@ -120,7 +130,13 @@ def _common(asked: RequestOptions, line: Line) -> dict[str, Any]:
             load["generator"] = {"command": line.read("--generator", words, asked.generator, [asked.generator])}
     if asked.verify is not None:
         load["verify"] = asked.verify
-    if headers := dict(_header(text, line) for text in asked.headers):
+    # Absolute, as the body's file.
+    files = {key: getattr(asked, key) for key in ("ca", "cert", "key")}
+    tls: dict[str, Any] = {key: str(file.absolute()) for key, file in files.items() if file is not None}
+    tls |= {} if asked.server_name is None else {"server_name": asked.server_name}
+    if tls:
+        load["tls"] = tls
+    if headers := _headers(asked.headers, line):
         load["headers"] = headers
     return load
 
@@ -152,7 +168,7 @@ def refuse_contradictions(asked: RequestOptions, url: str, line: Line) -> None:
         line.refuse("--data", "cannot be combined with --data-file", "use one of them")
     if asked.data is not None and asked.data.startswith("@"):
         line.refuse("--data", "does not read files", f"write --data-file {shlex.quote(asked.data[1:] or 'FILE')}")
-    if asked.verify and url.startswith(("http://", "ws://")):
+    if asked.verify and url.lower().startswith(("http://", "ws://")):
         scheme, secure = ("ws", "wss") if is_websocket_url(url) else ("http", "https")
         line.refuse("--verify", f"a URL with {scheme}:// has no certificate", f"write {secure}://, or omit --verify")
     elif asked.verify and (asked.generator == "h2load" or asked.http2):
@@ -171,6 +187,15 @@ def words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise ValueError(f"is not a command line, {str(error).lower()}: close every quotation mark") from None
+
+
+def _headers(typed: Sequence[str], line: Line) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in (_header(text, line) for text in typed):
+        if name.lower() in map(str.lower, headers):
+            line.refuse("-H", f"{shown(name)} is given twice", "give it once, several values with a comma")
+        headers[name] = value
+    return headers
 
 
 def _header(text: str, line: Line) -> tuple[str, str]:

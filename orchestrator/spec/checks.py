@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigurationError, Problem
 from orchestrator.spec.listed import Wrong, expanded, place_of, wrong_data
 from orchestrator.spec.models import Campaign
 from orchestrator.spec.objectives import wrong_requests
+from orchestrator.spec.reach import unreachable
 from orchestrator.spec.references import missing_files, wrong_references
 from orchestrator.spec.variables import Location, Unset
 from orchestrator.spec.wording import mistakes
@@ -73,7 +74,7 @@ class Checks:
         known = () if campaign is None else (*wrong_data(campaign, folder), *wrong_requests(campaign))
         for each in (*wrong, *known):
             self.add(each.location, each.what, each.hint)
-        for location, what, hint in (*wrong_references(data), *missing_files(data, folder)):
+        for location, what, hint in (*wrong_references(data), *missing_files(data, folder), *unreachable(data, folder)):
             self.add(location, what, hint)
         if campaign is None or self.problems:
             raise ConfigurationError(self.in_order())

@@ -52,6 +52,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "Target": {
         "url": "http://127.0.0.1:8000/search",
+        "socket": "/run/app.sock",
         "port": 8080,
         "path": "/search?q=x",
         "scheme": "https",
@@ -114,6 +115,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "subprotocols": ["chat.v2"],
         "body_file": "order.json",
         "verify": True,
+        "tls": {"ca": "ca.pem", "server_name": "shop.example.com"},
         "agents": 4,
     },
     "Request": {
@@ -130,6 +132,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "RequestsFrom": {"from": "requests.jsonl"},
     "Data": {"file": "users.csv", "order": "random"},
+    "TlsOptions": {
+        "verify": True,
+        "ca": "ca.pem",
+        "cert": "client.pem",
+        "key": "client-key.pem",
+        "server_name": "shop.example.com",
+    },
     "Program": {"command": ["python3", "my_generator.py"]},
     "Compare": {"baseline": "old", "smallest_effect": "5%"},
     "Place": {"server": {"cpu": "epyc"}, "load": {"rack": "b"}, "service": {"disk": "nvme"}, "share": True},

@@ -17,12 +17,13 @@ MOST_OPEN_CLIENTS = 10_000
 H2LOAD_PER_CLIENT = 10.0
 
 
-def choose(load: Load, agents: int) -> GeneratorKind:
+def choose(load: Load, agents: int, socket: bool = False) -> GeneratorKind:
     """Return the generator of a load; 'auto' depends on the load.
 
     paced sends open loads over HTTP/1.1, as long as each agent's part of the rate is within what it can send, and closed
-    ones that h2load cannot: several requests, rows of a data file, HEAD requests, requests with a timeout, and connections
-    whose certificate is checked.
+    ones that h2load cannot: several requests, rows of a data file, HEAD requests, requests with a timeout, headers without a
+    value, connections whose certificate is checked or that need one, and those to a unix socket. socket: the server is
+    behind one.
     """
     if isinstance(load.generator, Program):
         return GeneratorKind.COMMAND
@@ -34,11 +35,10 @@ def choose(load: Load, agents: int) -> GeneratorKind:
         return GeneratorKind.H2LOAD
     if load.only_paced is not None:
         return GeneratorKind.PACED
+    needs_paced = socket or load.timeout is not None or load.paced_only is not None
     if load.rate is None:
-        heads = "HEAD" in [load.method, *(request.method for request in load.listed)]
-        special = heads or load.timeout is not None or bool(load.verify)
-        return GeneratorKind.PACED if special else GeneratorKind.H2LOAD
-    needs_paced = load.arrivals == "poisson" or load.timeout is not None or bool(load.verify)
+        return GeneratorKind.PACED if needs_paced else GeneratorKind.H2LOAD
+    needs_paced = needs_paced or load.arrivals == "poisson"
     within = load.rate / agents <= PACED_MOST_PER_S
     return GeneratorKind.PACED if within or needs_paced else GeneratorKind.H2LOAD
 

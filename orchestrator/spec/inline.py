@@ -36,7 +36,7 @@ SEARCH_CLIENTS, SEARCH_DURATION = 100, Micros(3_000_000)
 # What a sweep keeps of a campaign's first load, and leaves out of the campaign: parts that depend on its loads.
 KEPT = {
     "protocol", "streams", "paths", "method", "headers", "body", "json_", "body_file", "timeout", "generator", "verify",
-    "data", "message", "message_file", "binary", "subprotocols",
+    "tls", "data", "message", "message_file", "binary", "subprotocols",
 }  # fmt: skip
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
 LEFT_OUT_TEXT = "..."
@@ -172,7 +172,7 @@ def _bench_load(asked: Bench, line: _Line) -> dict[str, Any]:
 
 
 def _target_of(url: str, request: RequestOptions) -> dict[str, Any]:
-    return {url_name(url, request.all_paths()): {"url": url, **request.expect()}}
+    return {url_name(url, request.all_paths(), str(request.socket or "")): {"url": url, **request.expect()}}
 
 
 def saturate(url: str, asked: Search, request: RequestOptions = PLAIN) -> Loaded:

@@ -6,11 +6,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from orchestrator.slo import shown
 from orchestrator.spec import messages
 from orchestrator.spec import requests as requested
 from orchestrator.spec.base import Model
+from orchestrator.spec.headers import contradiction
 from orchestrator.spec.requests import Count, Data, Request, Requests
-from orchestrator.spec.text import Body, Document, Headers, Method, Subprotocol, Text, UrlPath
+from orchestrator.spec.text import (
+    Address,
+    Body,
+    Document,
+    Headers,
+    Method,
+    NonEmpty,
+    Subprotocol,
+    Text,
+    UrlPath,
+)
 from orchestrator.spec.units import Duration, Rate, duration_text
 
 # Shorter windows hold too few requests, and are as short as the errors of the clocks.
@@ -38,6 +50,30 @@ class Program(Model):
 
     command: Annotated[list[str], Field(min_length=1)]
     """The program and its arguments, run on every load host."""
+
+
+class TlsOptions(Model):
+    """How connections to an https server are made."""
+
+    verify: bool | None = None
+    """Check the server's certificate: as `verify` of the load."""
+    ca: NonEmpty | None = None
+    """File with the certificates of the authorities to trust instead of those of the host, PEM, relative to the campaign
+    file. The server's certificate is then checked, also on this machine and of a container."""
+    cert: NonEmpty | None = None
+    """File with the client's certificate, PEM."""
+    key: NonEmpty | None = None
+    """File with the private key of `cert`, PEM; not needed where `cert` holds both. It is never stored."""
+    server_name: Address | None = None
+    """The name to send (SNI) and to check instead of the URL's host."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> TlsOptions:
+        if self.key is not None and self.cert is None:
+            raise ValueError("'key' is set without 'cert': add cert, the file with the client's certificate")
+        if self.verify is False and self.ca is not None:
+            raise ValueError("'ca' has no effect without a check: remove 'ca', or remove verify: false")
+        return self
 
 
 class Load(Model):
@@ -104,6 +140,8 @@ class Load(Model):
     verify: bool | None = None
     """Check the server's certificate (https). By default that of a URL is checked, unless it is on this machine. h2load
     cannot check it: Volley then does so before each trial. true has paced send the load, which checks every connection."""
+    tls: TlsOptions = TlsOptions()
+    """How connections to an https server are made: authorities, a certificate of the client's own, another name."""
     agents: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How many agents share this load; by default the campaign's number."""
 
@@ -136,14 +174,19 @@ class Load(Model):
                 raise ValueError("h2load cannot send at random times: omit 'generator', or use arrivals: even")
             if self.timeout is not None:
                 raise ValueError("h2load does not time requests out: omit 'generator', or omit 'timeout'")
-        if self.verify and (self.generator == "h2load" or self.protocol == "http2"):
-            raise ValueError("h2load does not check certificates: omit 'verify', or use http1 without 'generator'")
+        if self.verify is not None and self.tls.verify is not None:
+            raise ValueError("'verify' and 'tls.verify' are set together: remove 'verify'")
+        if self.paced_only is not None and (self.generator == "h2load" or self.protocol == "http2"):
+            what, key = self.paced_only
+            fix = "omit 'generator'" if self.protocol == "http1" else "use http1 without 'generator'"
+            raise ValueError(f"h2load {what}: {fix}{f', or omit {key}' if key else ''}")
         if self.protocol == "http1" and self.streams != 1:
             raise ValueError("HTTP/1.1 has one request at a time on a connection: remove 'streams', or use http2")
         messages.refuse_wrong_keys(self)
         if self.protocol != messages.WEBSOCKET:
             requested.refuse_two_bodies(self)
         self._check_requests()
+        self._check_headers()
         return self
 
     def _check_requests(self) -> None:
@@ -163,6 +206,18 @@ class Load(Model):
                 raise ValueError(f"{what} cannot be sent over HTTP/2: remove 'protocol', paced speaks HTTP/1.1 only")
             if self.generator == "h2load":
                 raise ValueError(f"{what} cannot be sent by h2load, which repeats one request: omit 'generator'")
+
+    def _check_headers(self) -> None:
+        """Refuse headers that cannot be sent with a request."""
+        http2, listed = self.protocol == "http2", self.listed
+        if self.listed_key != "requests":
+            listed = []
+            if problem := contradiction(self.headers, http2, requested.body_bytes(self)):
+                raise ValueError(problem)
+        for each, name in zip(listed, requested.names_of(listed), strict=True):
+            headers = requested.merged(self.headers, each.headers)
+            if problem := contradiction(headers, http2, requested.body_bytes(each), f" of {shown(name)}"):
+                raise ValueError(problem)
 
     @property
     def total(self) -> int | None:
@@ -203,6 +258,31 @@ class Load(Model):
     def has_json(self) -> bool:
         """Whether the body is a JSON document, which can be null."""
         return requested.has_json(self)
+
+    @property
+    def verifies(self) -> bool | None:
+        """Whether the load says that certificates are checked, under either key; None where it says nothing."""
+        return self.verify if self.tls.verify is None else self.tls.verify
+
+    @property
+    def paced_only(self) -> tuple[str, str] | None:
+        """Why h2load cannot send this load whatever the server is, and the key to omit; None where it can.
+
+        The answer to a HEAD request has no body, which h2load waits for over HTTP/1.1.
+        """
+        listed = self.listed
+        if self.protocol == "http1" and "HEAD" in [self.method, *(each.http_method for each in listed)]:
+            return "waits for the body that the answer to HEAD does not have", ""
+        if self.verifies:
+            return "does not check certificates", "'verify'" if self.verify else "'tls.verify'"
+        if self.tls.cert is not None:
+            return "has no client certificates", "'tls.cert'"
+        if self.tls.server_name is not None:
+            return "sends no other name than the URL's", "'tls.server_name'"
+        headers = [*self.headers.items(), *(item for each in listed for item in each.headers.items())]
+        if empty := next((name for name, value in headers if not value), None):
+            return f"cannot send the header {empty!r} without a value", "it"
+        return None
 
     @property
     def http_method(self) -> str:

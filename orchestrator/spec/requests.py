@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Protocol
 
@@ -39,6 +40,24 @@ def body_keys(sent: Sent) -> list[str]:
 def has_json(sent: Sent) -> bool:
     """Return whether the body is a JSON document, which can be null."""
     return "json_" in sent.model_fields_set
+
+
+def json_bytes(document: Any) -> bytes:
+    """Return a JSON document as it is sent."""
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def body_bytes(sent: Sent) -> int | None:
+    """Return the length of the body; None where it is in a file."""
+    if sent.body_file is not None:
+        return None
+    return len(json_bytes(sent.json_) if has_json(sent) else (sent.body or "").encode())
+
+
+def merged(headers: dict[str, str], own: dict[str, str]) -> dict[str, str]:
+    """Return the headers of a request of a load: its own replace those of the load."""
+    names = {name.lower() for name in own}
+    return {name: value for name, value in headers.items() if name.lower() not in names} | own
 
 
 def http_method(sent: Sent) -> str:

@@ -10,7 +10,7 @@ from orchestrator.spec.base import Model
 from orchestrator.spec.container import Build as Build
 from orchestrator.spec.container import Container
 from orchestrator.spec.container import Limits as Limits
-from orchestrator.spec.text import Name, Url, UrlPath
+from orchestrator.spec.text import Name, SocketPath, Url, UrlPath
 from orchestrator.spec.units import Duration, Size
 
 
@@ -59,6 +59,8 @@ class Target(Container):
 
     url: Url | None = None
     """Use a server that is already up."""
+    socket: SocketPath | None = None
+    """Connect to this unix socket on the load hosts instead of the URL's address; the URL gives Host and path."""
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """The port that the container listens on; by default the first of `ports`."""
     path: UrlPath = "/"
@@ -78,6 +80,8 @@ class Target(Container):
         self.one_source("build", "image", "url")
         if self.url is None and self.listens is None:
             raise ValueError("a container needs 'port': add the port it listens on")
+        if self.url is None and self.socket is not None:
+            raise ValueError("'socket' belongs to a server that is already up: add url: http://localhost/PATH")
         if self.url is not None:
             without_effect = [name for name in OF_CONTAINERS if name in self.model_fields_set]
             if without_effect:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from orchestrator.slo import shown
+from orchestrator.spec.urls import checked_path, checked_url
 
 # A trial's folder is named after its target and its load; file names have at most 255 bytes.
 LONGEST_NAME = 80
 NAME_HINT = "use letters, digits, '.', '_' and '-'"
-SCHEMES = ("http", "https", "ws", "wss")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_NOT_IN_URLS = re.compile(r"[\x00-\x20\x7f]")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CORES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 _METHOD = re.compile(r"[A-Z]+")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+# As many bytes as the kernel takes for the name of a socket, without the NUL behind it.
+_LONGEST_SOCKET = 107
 _JUMP = re.compile(r"(?:(?P<user>[^@\s]+)@)?(?P<host>\[[^@\s\]]+\]|[^@:\s\[\]]+)(?::(?P<port>[0-9]{1,5}))?")
 
 
@@ -32,27 +33,6 @@ def _name(value: str) -> str:
         raise ValueError(f"{shown(value)} is not a valid name: {NAME_HINT}")
     if len(value) > LONGEST_NAME:
         raise ValueError(f"a name of {len(value)} characters is too long: use at most {LONGEST_NAME}")
-    return value
-
-
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        valid = parts.scheme in SCHEMES and parts.hostname and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid or _NOT_IN_URLS.search(value):
-        raise ValueError(f"{shown(value)} is not a URL: write http://HOST[:PORT][/PATH], or https://")
-    if parts.username or parts.password:
-        raise ValueError("a URL must not carry a password: put it into a header, from the environment")
-    return value if parts.path else value + "/"
-
-
-def _path(value: str) -> str:
-    if not value.startswith("/"):
-        raise ValueError(f"{shown(value)} is not a path on a server: begin it with '/'")
-    if _NOT_IN_URLS.search(value):
-        raise ValueError(f"{shown(value)} holds a space or a control character: write %20 for a space")
     return value
 
 
@@ -65,13 +45,20 @@ def _header_texts(value: Any) -> Any:
 
 
 def _headers(value: dict[str, str]) -> dict[str, str]:
-    """Check header fields. Their values can be secrets: no message shows one."""
+    """Return header fields without blanks around their values. These can be secrets: no message shows one."""
+    seen: dict[str, str] = {}
     for name, text in value.items():
+        if (other := seen.setdefault(name.lower(), name)) != name:
+            raise ValueError(f"{name!r} is the same header as {other!r}: write it once, several values with a comma")
         if not _TOKEN.fullmatch(name):
             raise ValueError(f"{shown(name)} is not a header name: use letters, digits and '-'")
         if _CONTROL.search(text.replace("\t", "")):
             raise ValueError(f"the value of header {name!r} holds a line break or control character: remove it")
-    return value
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the value of header {name!r} is not Unicode text: remove what is not") from None
+    return {name: text.strip(" \t") for name, text in value.items()}
 
 
 def _printable(value: str) -> str:
@@ -95,6 +82,14 @@ def _address(value: str) -> str:
         # Only digits and dots, but not an address: a typing error, not a name.
         if not _HOST.fullmatch(value) or len(value) > 253 or re.fullmatch(r"[0-9.]+", value):
             raise ValueError(f"{shown(value)} is not a host name or an IP address: write e.g. 10.0.0.5") from None
+    return value
+
+
+def _socket_path(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{shown(value)} is not an absolute path: write socket: /run/app.sock")
+    if "\0" in value or len(os.fsencode(value)) > _LONGEST_SOCKET:
+        raise ValueError(f"{shown(value)} cannot be a socket: use a path of at most {_LONGEST_SOCKET} bytes")
     return value
 
 
@@ -151,9 +146,11 @@ def _in_schema(pattern: re.Pattern[str], **more: int) -> object:
 
 Name = Annotated[str, AfterValidator(_name), _in_schema(_NAME, maxLength=LONGEST_NAME)]
 Url = Annotated[
-    str, AfterValidator(_http_url), Field(json_schema_extra={"pattern": r"^(https?|wss?)://[^\s/?#@]+([/?#]\S*)?$"})
+    str,
+    AfterValidator(checked_url),
+    Field(json_schema_extra={"pattern": r"^ *([Hh][Tt][Tt][Pp]|[Ww][Ss])[Ss]?://[^\s/?#@]+([/?#].*)?$"}),
 ]
-UrlPath = Annotated[str, AfterValidator(_path), Field(json_schema_extra={"pattern": r"^/\S*$"})]
+UrlPath = Annotated[str, AfterValidator(checked_path), Field(json_schema_extra={"pattern": r"^/.*$"})]
 Headers = Annotated[dict[str, str], BeforeValidator(_header_texts), AfterValidator(_headers)]
 Body = Annotated[str, BeforeValidator(_body)]
 Document = Annotated[Any, AfterValidator(_document)]
@@ -161,6 +158,7 @@ Printable = Annotated[str, AfterValidator(_printable)]
 Text = Annotated[str, AfterValidator(_no_nul)]
 NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 Address = Annotated[str, AfterValidator(_address)]
+SocketPath = Annotated[str, AfterValidator(_socket_path), Field(json_schema_extra={"pattern": r"^/.+$"})]
 Jump = Annotated[str, AfterValidator(_jump)]
 Cores = Annotated[
     str, AfterValidator(matching(_CORES, "a list of cores", "write it as '0-1' or '0,2'")), _in_schema(_CORES)

@@ -4,9 +4,10 @@ import dataclasses
 
 import pytest
 
-from orchestrator.errors import Several
-from orchestrator.fleet.limits import Room, known, require_room, shortages
-from orchestrator.fleet.place import Placement
+from agents.records import GeneratorKind
+from orchestrator.errors import ConfigurationError, Several
+from orchestrator.fleet.limits import Room, known, require_room, require_room_here, shortages
+from orchestrator.fleet.place import LOCAL, Placement
 from tests.unit.facts import case
 
 
@@ -53,10 +54,37 @@ def test_agents_of_one_host_share_its_ports():
 
 
 def test_the_open_loop_opens_only_what_it_needs():
-    """Its clients are a bound."""
-    case = dataclasses.replace(wide(10**6), rate_per_s=100.0)
+    """The clients of paced are a bound, for which it needs files; h2load opens them all."""
+    open_case = dataclasses.replace(wide(2000), rate_per_s=100.0)
+    rooms = {"a": Room("a", 10**6, 999), "b": Room("b", 1063, 10**6)}
 
-    assert shortages(case, BOTH, {"a": Room("a", 100, 100)}) == []
+    def found(kind):
+        return [each.message.partition(":")[0] for each in shortages(replaced(open_case, kind), BOTH, rooms)]
+
+    def replaced(made, kind):
+        return dataclasses.replace(made, generator=kind)
+
+    assert found(GeneratorKind.PACED) == ["host b"]
+    assert found(GeneratorKind.H2LOAD) == ["host a", "host b"]
+    assert found(GeneratorKind.COMMAND) == []
+
+
+def test_a_unix_socket_needs_no_ports():
+    """Files it needs all the same."""
+    behind = dataclasses.replace(wide(2000), unix_socket=True)
+
+    assert shortages(behind, BOTH, {"a": Room("a", 10**6, 999)}) == []
+    assert len(shortages(behind, BOTH, {"a": Room("a", 999, 999)})) == 1
+
+
+def test_what_this_machine_cannot_hold_is_a_wrong_campaign():
+    """Exit code 2, with the numbers: the campaign alone shows it."""
+    with pytest.raises(ConfigurationError) as error:
+        require_room_here([(wide(10**8), Placement(None, {LOCAL: 2}))])
+
+    assert error.value.exit_code == 2
+    assert [problem.where for problem in error.value.problems] == ["clients"] * 2
+    assert "100,000,000 connections" in error.value.problems[1].what
 
 
 def test_this_machine_knows_its_room():

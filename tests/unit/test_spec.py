@@ -309,10 +309,10 @@ def test_a_date_is_text(tmp_path):
         ("burst:", f"{'b' * 130}:", f":6: loads.{'b' * 130}", "a name of 130 characters is too long"),
         ("requests: 100", 'requests: 100, headers: {X: "tok\\nen"}', ":6: loads.burst.headers", "the value of header 'X'"),
         ("requests: 100", 'requests: 100, headers: {"a b": c}', ":6: loads.burst.headers", "is not a header name"),
-        ("requests: 100", "requests: 100, paths: ['/a b']", ":6: loads.burst.paths.0", "holds a space"),
+        ("requests: 100", 'requests: 100, paths: ["/a\\tb"]', ":6: loads.burst.paths.0", "control character"),
         ("requests: 100", f"requests: 100, body_file: {'b' * 300}", ":6: loads.burst.body_file", "there is no file"),
-        ("127.0.0.1:8000", "127.0.0.1:99999", ":4: targets.up.url", "is not a URL"),
-        ("127.0.0.1:8000", "[::1", ":4: targets.up.url", "is not a URL"),
+        ("127.0.0.1:8000", "127.0.0.1:99999", ":4: targets.up.url", "port 99999 is out of range"),
+        ("127.0.0.1:8000", "[::1", ":4: targets.up.url", "names no valid host"),
     ],
     ids=lambda value: value[:30],
 )  # fmt: skip

@@ -64,7 +64,7 @@ CAMPAIGN = {
         },
         "b": {"build": ".", "port": 1},
         "c": {"image": "i:1", "port": 80},
-        "u": {"url": "http://127.0.0.1:1/x"},
+        "u": {"url": "https://127.0.0.1:1/x", "socket": "/run/x"},
     },
     "loads": {
         "closed": {
@@ -73,7 +73,7 @@ CAMPAIGN = {
             "agents": 2,
         },
         "count": {"clients": 4, "requests": 100, "give_up": "9s", "generator": {"command": ["mine"]},
-                  "body": "x", "verify": True},
+                  "body": "x", "tls": {"verify": True, "ca": "ca", "cert": "c", "key": "k", "server_name": "n"}},
         "mix": {
             "clients": 4, "count": 100, "data": {"file": "rows.csv", "order": "random"},
             "requests": [
