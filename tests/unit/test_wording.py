@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from orchestrator.spec.repeat import Adaptive
 from orchestrator.spec.target import Build
 from orchestrator.spec.wording import sentence
 
+TLS = Path(__file__).parents[1] / "fakes" / "tls"
 LIMITS = {"cpus": 1.5, "memory": "100MiB", "cpuset": "0-1", "pids": 9}
 CONTAINER = {
     "entrypoint": ["e"],
@@ -64,7 +66,8 @@ CAMPAIGN = {
         },
         "b": {"build": ".", "port": 1},
         "c": {"image": "i:1", "port": 80},
-        "u": {"url": "https://127.0.0.1:1/x", "socket": "/run/x"},
+        "u": {"url": "https://127.0.0.1:1/x"},
+        "s": {"url": "http://localhost/", "socket": "/run/x"},
     },
     "loads": {
         "closed": {
@@ -73,7 +76,8 @@ CAMPAIGN = {
             "agents": 2,
         },
         "count": {"clients": 4, "requests": 100, "give_up": "9s", "generator": {"command": ["mine"]},
-                  "body": "x", "tls": {"verify": True, "ca": "ca", "cert": "c", "key": "k", "server_name": "n"}},
+                  "body": "x", "tls": {"verify": True, "ca": "ca.pem", "cert": "client.pem", "key": "client-key.pem",
+                  "server_name": "n"}},
         "mix": {
             "clients": 4, "count": 100, "data": {"file": "rows.csv", "order": "random"},
             "requests": [
@@ -102,7 +106,7 @@ CAMPAIGN = {
         "lowest": "10/s", "highest": 5000, "budget": 60, "load": "open", "targets": ["a"],
     },
     "include": ["*"],
-    "exclude": ["c/open"],
+    "exclude": ["c/open", "s/c*"],
     "before": [{"run": "true", "host": "local", "timeout": "3s", "cases": "a/*"}],
     "after": [{"run": "true", "host": "server", "timeout": "3s", "cases": "a/*"}],
 }  # fmt: skip
@@ -182,6 +186,8 @@ def folder(tmp_path):
         (tmp_path / name).write_text("")
     (tmp_path / "rows.csv").write_text("id\n1\n")
     (tmp_path / "requests.jsonl").write_text("/a\n")
+    for name in ("ca.pem", "client.pem", "client-key.pem"):
+        shutil.copy(TLS / name, tmp_path)
     return tmp_path
 
 
