@@ -155,9 +155,10 @@ def _require_answer(item: TrialInput, output: TrialOutput) -> None:
             f"{url}: {server.detail}",
             "if the server is slow, raise the load's timeout (--timeout) or, without one, ready.timeout in a campaign",
         )
+    place = "the path of its socket" if item.target.socket else "its address and port"
     raise NothingToMeasure(
         f"{url} does not answer: {server.detail}",
-        "start the server, or check its address and port; ready.timeout in a campaign waits for it",
+        f"start the server, or check {place}; ready.timeout in a campaign waits for it",
     )
 
 

@@ -30,6 +30,7 @@ KEYS: dict[str, str] = {
     "generator": "--generator", "verify": "--verify", "message": "--data", "message_file": "--data-file",
     "ca": "--cacert", "cert": "--cert", "key": "--key",
     "server_name": "--server-name", "socket": "--unix-socket", "tls": "--cacert, --cert or --server-name",
+    "load": "the request",
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import ssl
 import subprocess
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -123,8 +124,6 @@ def checked(request):
 
 def sent_by_paced(log, url, **changes):
     """Let paced send 20 requests; return how many were answered."""
-    from dataclasses import replace
-
     with paced(log) as program:
         program.write(format_task(replace(closed_task(url, 2, count=20), log=str(log), **changes)))
         program.wait_ready()

@@ -83,7 +83,7 @@ def test_what_this_machine_cannot_hold_is_a_wrong_campaign():
         require_room_here([(wide(10**8), Placement(None, {LOCAL: 2}))])
 
     assert error.value.exit_code == 2
-    assert [problem.where for problem in error.value.problems] == ["clients"] * 2
+    assert [problem.where for problem in error.value.problems] == ["this machine"] * 2
     assert "100,000,000 connections" in error.value.problems[1].what
 
 
