@@ -79,7 +79,9 @@ def require_room_here(cases: Iterable[tuple[Case, Placement]]) -> None:
     here = {LOCAL: known(None)[0]}
     found = [each for case, placement in cases for each in shortages(case, placement, here)]
     if found:
-        raise ConfigurationError([Problem(*each.message.split(": ", 1), each.hint) for each in found])
+        # The message begins with the place.
+        texts = [(each.message.partition(": "), each.hint) for each in found]
+        raise ConfigurationError([Problem(where, what, hint) for (where, _, what), hint in texts])
 
 
 def _most_clients(open_files: int, case: Case) -> int:
