@@ -136,7 +136,7 @@ class _Talk:
             self._write()
 
     def _wrong(self, what: str) -> Exchanged:
-        return Exchanged(SWITCHED, wrong=f"the server {what}")
+        return Exchanged(SWITCHED, wrong=f"it {what}")
 
     def _shake_hands(self) -> Exchanged | None:
         """Return why the server does not agree to the handshake; None when it does."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from agents.generators.contract import Protocol
 from orchestrator.analyse.capacity import limit_in_words
 from orchestrator.analyse.people import digits, milliseconds, percent, rate, several
 from orchestrator.report import claims, gates
+from orchestrator.report.conditions import NOUNS
 from orchestrator.report.format import between, objective, ratio, shown_time
 from orchestrator.result import (
     CaseResult,
@@ -91,11 +93,12 @@ def of_case(case: CaseResult, summary: Summary) -> str:
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
         return f"{what} has no valid result{where}: {reason(case)}"
     number, planned = digits(case.throughput_per_s.estimate), case.planned
-    answered = f"{number} requests per second"
+    sent = NOUNS[planned is not None and planned.protocol == Protocol.WEBSOCKET][1]
+    answered = f"{number} {sent} per second"
     errors = case.requests.error_share
-    failed = f"; {percent(errors)} of the requests failed" if errors else ""
+    failed = f"; {percent(errors)} of the {sent} failed" if errors else ""
     if planned is not None and planned.rate_per_s is not None:
-        due = f"the {rate(planned.rate_per_s)} requests per second that were due"
+        due = f"the {rate(planned.rate_per_s)} {sent} per second that were due"
         return f"{what} answered {number} of {due}{where}{_p99(case)}{failed}."
     if planned is None:
         return f"{what} answers {answered}{where}{failed}."

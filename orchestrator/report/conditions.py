@@ -13,6 +13,9 @@ _PROTOCOLS = {Protocol.HTTP1: "HTTP/1.1", Protocol.HTTP2: "HTTP/2", Protocol.WEB
 _LOOPS = {Model.CLOSED: "closed loop", Model.OPEN: "open loop"}
 _ARRIVALS = {Arrivals.EVEN: "evenly", Arrivals.POISSON: "at random times (Poisson)"}
 
+# What is counted, by whether it goes over WebSocket: there a request is a message with its answer.
+NOUNS = (("request", "requests"), ("message", "messages"))
+
 
 def load_in_words(case: Case) -> str:
     """Return what a load is: '40 connections, 5 s'; '500/s due evenly, 10 s'."""
@@ -26,7 +29,7 @@ def load_in_words(case: Case) -> str:
 def length(case: Case) -> str:
     """Return how long a trial of a case is: '10 s', or '1,000 requests'."""
     if case.requests is not None:
-        return several(case.requests, "request", "requests")
+        return several(case.requests, *NOUNS[case.protocol == Protocol.WEBSOCKET])
     return f"{digits((case.duration_us or 0) / 1e6)} s"
 
 

@@ -62,6 +62,12 @@ _ONE_BODY: list[Schema] = [
     {"not": {"required": ["body", "body_file"]}},
     {"not": {"required": ["json", "body_file"]}},
 ]
+_ONE_MESSAGE: list[Schema] = [
+    {"not": {"required": ["message", "json"]}},
+    {"not": {"required": ["message", "message_file"]}},
+    {"not": {"required": ["json", "message_file"]}},
+    {"if": {"properties": {"binary": {"const": True}}, "required": ["binary"]}, "then": {"required": ["message_file"]}},
+]
 # How the keys that lead to a model name an entry of a mapping or a list.
 _STEPS: dict[Any, tuple[str, ...]] = {dict: ("NAME",), list: ("NUMBER",)}
 _POISSON: Schema = {"not": {"const": "poisson"}}
@@ -94,6 +100,19 @@ _RULES: dict[str, Schema] = {
             {"if": _LISTED, "then": {"properties": _without("paths", "method", "body", "json", "body_file")}},
             *_ONE_BODY,
             {"if": _is("protocol", "http2"), "then": {"properties": {"generator": {"not": {"const": "paced"}}}}},
+            {
+                "if": _is("protocol", "websocket"),
+                "then": {
+                    "not": _LISTED,
+                    "properties": _without("method", "body", "body_file", "paths")
+                    | {"generator": {"not": {"enum": ["h2load", "paced"]}}},
+                },
+                "else": {
+                    "properties": _without("message", "message_file", "binary", "subprotocols")
+                    | {"generator": {"not": {"const": "websocket"}}},
+                },
+            },
+            *_ONE_MESSAGE,
             {
                 "if": {"properties": {"protocol": {"const": "http1"}}},
                 "then": {"properties": {"streams": {"not": {"type": "integer", "minimum": 2}}}},

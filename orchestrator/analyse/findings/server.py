@@ -15,6 +15,8 @@ from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Seve
 INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity.INVALID
 
 # What a server means by a status that the campaign does not expect, by the wording that explains it.
+# Over WebSocket: of an answer to a message, and of a handshake without one.
+ANSWERED, SWITCHED = 200, 101
 REFUSALS = {401: "refused", 403: "refused", 404: "path", 405: "method", 410: "path", 501: "method"}
 # Bodies that must all be equal: single odd responses in the warm-up may shift the mean by this
 # share.
@@ -71,7 +73,10 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
         yield finding(FindingCode.SERVER_EXITED, INVALID, numbers, wording)
     elif server.state == ServerState.MISMATCH:
         refusal = REFUSALS.get(server.status or 0, "") if server.asked else ""
-        numbers |= {"asked": server.asked, "status": server.status} if refusal else {}
+        if facts.case.protocol == Protocol.WEBSOCKET and server.status != ANSWERED:
+            numbers["status"] = server.status
+            refusal = "messages" if server.status == SWITCHED else "handshake"
+        numbers |= {"asked": server.asked, "status": server.status} if refusal in REFUSALS.values() else {}
         yield finding(FindingCode.RESPONSE_MISMATCH, INVALID, numbers, refusal)
     elif server.state == ServerState.NOT_TRIED:
         yield finding(FindingCode.NOT_RUN, INVALID, numbers)

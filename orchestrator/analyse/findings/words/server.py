@@ -139,6 +139,14 @@ ENTRIES = [
                 "The server refused {asked} with status {status:count}.",
                 "Add the credentials to the load's 'headers', from an environment variable.",
             ),
+            "handshake": Wording(
+                "The server cannot be loaded over WebSocket: {detail}.",
+                "Check the target's path, and the 'headers' and 'subprotocols' of the load.",
+            ),
+            "messages": Wording(
+                "The server cannot be loaded over WebSocket: {detail}.",
+                "Measure an endpoint that answers each message with one message; check the load's 'message'.",
+            ),
             "after": Wording("The server's response changed after the load: {detail}.", _LOG),
             "sample": Wording(
                 "{share:percent} of the {checked:answer|answers} compared under load were not as expected: {example}.",
