@@ -143,6 +143,18 @@ def missing_files(plain: Mapping[str, Any], folder: Path) -> Iterator[tuple[Loca
                 body = sent.get(key)
                 if isinstance(body, str) and not is_file(folder / body):
                     yield (*location, key), f"there is no file {shown(body)}", hint
+                elif isinstance(body, str) and key == "message_file" and not sent.get("binary"):
+                    yield from _not_text(location, folder / body, body)
+
+
+def _not_text(location: Location, path: Path, name: str) -> Iterator[tuple[Location, str, str]]:
+    """Yield the file of a message that is sent as text and is none. A file that cannot be read is reported when it is."""
+    try:
+        path.read_text("utf-8")
+    except UnicodeDecodeError:
+        yield (*location, "message_file"), f"{shown(name)} is not UTF-8 text", "add binary: true to send it as it is"
+    except OSError:
+        return
 
 
 def is_file(path: Path) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from agents.cgroup import Counters
 from agents.clock import OffsetBound
+from agents.generators.handshakes import Handshakes
 from agents.histogram import HdrCounts
 from orchestrator.analyse import verdict
 from orchestrator.analyse.cases import case_result, judge
@@ -100,6 +101,14 @@ PROVOKED = {
     "response-mismatch": (
         "invalid",
         {"server": server_facts(state="mismatch"), "error": "x", "agents": [], "t0_ns": None},
+    ),
+    "handshakes-failed": (
+        "suspect",
+        {"agents": [agent_facts(handshakes=Handshakes({900: 40}, {403: 3})), agent_facts(agent="local/1")]},
+    ),
+    "unasked-messages": (
+        "invalid",
+        {"agents": [agent_facts(handshakes=Handshakes({900: 40}, unasked=3)), agent_facts(agent="local/1")]},
     ),
     "not-run": ("invalid", {"server": server_facts(state="not-tried"), "error": "x", "agents": [], "t0_ns": None}),
     "host-lost": ("suspect", {"lost": ["host web: its actor is gone (log)"]}),

@@ -7,6 +7,7 @@ from string import Formatter
 
 import pytest
 
+from agents.generators.handshakes import Handshakes
 from orchestrator.analyse import people
 from orchestrator.analyse.cases import case_result, judge, summarise
 from orchestrator.analyse.findings import registry
@@ -57,6 +58,10 @@ def further():
     wrong = agent_facts(checked=50, unexpected={0: 2}, unexpected_example={0: "status 200, 2 bytes: body 'no'"})
     yield trial(agents=[wrong, SECOND])
     yield trial(case=case(mix=[PlannedRequest("cart", "GET", "/cart", 1.0)]), agents=[wrong, SECOND])
+    for status in (101, 403):
+        no_answer = server_facts(state="mismatch", status=status, detail="it refused the handshake", asked="WebSocket /ws")
+        yield trial(case=case(protocol="websocket"), server=no_answer, **NO_LOAD)
+    yield trial(agents=[agent_facts(handshakes=Handshakes({900: 400}, {403: 1, 0: 1})), SECOND])
     yield trial(case=case(cpus=None))
     yield trial(services=[service_facts(running=False)])
     yield trial(services=[service_facts(state="not-started", detail="prepare command 1 failed")], **NO_LOAD)
