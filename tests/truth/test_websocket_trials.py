@@ -106,16 +106,10 @@ def test_a_server_that_never_answers_gets_no_load():
 def test_a_search_finds_the_capacity_of_a_server_that_answers_one_at_a_time():
     """10 ms a message: 100 a second, whatever the number of connections; a busy machine may cost some of it."""
     with serving(one_at_a_time(0.01)) as echo:
-        load = {"protocol": "websocket", "clients": 4, "duration": "500ms"}
-        wanted = {
-            "window": "500ms",
-            "soak": "700ms",
-            "precision": "20%",
-            "budget": 12,
-            "lowest": "20/s",
-            "highest": "400/s",
-        }
-        found = search(echo.url, "p90 < 150ms", load=load, **wanted)
+        load = {"protocol": "websocket", "clients": 4, "duration": "300ms"}
+        times = {"window": "300ms", "soak": "500ms", "warm_up": "100ms", "tail": "100ms"}
+        limits = {"precision": "40%", "budget": 6, "lowest": "60/s", "highest": "180/s"}
+        found = search(echo.url, "p50 < 100ms", load=load, **times, **limits)
     rate = found.found.capacity_per_s
     assert rate is not None, found.told()
     assert rate.estimate < 115, found.told()
