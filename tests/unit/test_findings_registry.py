@@ -59,7 +59,9 @@ def further():
     yield trial(agents=[wrong, SECOND])
     yield trial(case=case(mix=[PlannedRequest("cart", "GET", "/cart", 1.0)]), agents=[wrong, SECOND])
     for status in (101, 403):
-        no_answer = server_facts(state="mismatch", status=status, detail="it refused the handshake", asked="WebSocket /ws")
+        no_answer = server_facts(
+            state="mismatch", status=status, detail="it refused the handshake", asked="WebSocket /ws"
+        )
         yield trial(case=case(protocol="websocket"), server=no_answer, **NO_LOAD)
     yield trial(agents=[agent_facts(handshakes=Handshakes({900: 400}, {403: 1, 0: 1})), SECOND])
     yield trial(case=case(cpus=None))
