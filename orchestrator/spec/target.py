@@ -100,4 +100,5 @@ class Target(Container):
 
 
 # What a target that is a URL does not have.
-OF_CONTAINERS = tuple(name for name in Target.model_fields if name not in ("build", "image", "url", "ready", "expect"))
+OF_URLS = ("build", "image", "url", "socket", "ready", "expect")
+OF_CONTAINERS = tuple(name for name in Target.model_fields if name not in OF_URLS)
