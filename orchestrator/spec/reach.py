@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from agents.tls import Encrypted, Tls, client_context
 from orchestrator.slo import shown
 from orchestrator.spec.headers import contradiction
+from orchestrator.spec.requests import merged
 from orchestrator.spec.urls import fragment_of
 
 Location = tuple[Any, ...]
@@ -47,9 +48,11 @@ def notes(plain: Mapping[str, Any]) -> Iterator[str]:
             found["ready.path"] = ready.get("path") if isinstance(ready, dict) else None
             yield from _fragments(f"targets.{name}", found)
     for name, load in _mapping(plain, "loads").items():
-        paths = load.get("paths") if isinstance(load, dict) else None
-        if isinstance(paths, list):
-            yield from _fragments(f"loads.{name}", {f"paths[{i}]": path for i, path in enumerate(paths)})
+        for key in ("paths", "requests"):
+            listed = load.get(key) if isinstance(load, dict) else None
+            if isinstance(listed, list):
+                paths = [each.get("path") if isinstance(each, dict) else each for each in listed]
+                yield from _fragments(f"loads.{name}", {f"{key}[{i}]": path for i, path in enumerate(paths)})
 
 
 def read_tls(options: Mapping[str, Any], folder: Path) -> Tls:
@@ -152,18 +155,26 @@ def _usable(tls: Tls, verify: bool) -> bool:
 
 def _stale_length(name: str, load: Mapping[str, Any], folder: Path) -> Iterator[Wrong]:
     """Yield a Content-Length that is not that of the body's file. Other bodies are checked with the load itself."""
-    headers, file = load.get("headers"), load.get("body_file")
-    if not isinstance(headers, dict) or not isinstance(file, str):
-        return
-    texts = {key: value for key, value in headers.items() if isinstance(key, str) and isinstance(value, str)}
-    lengths = {key: value.strip() for key, value in texts.items() if key.lower() == "content-length"}
-    try:
-        size = (folder / file).stat().st_size
-    except (OSError, ValueError):
-        return
-    if problem := contradiction(lengths, False, size):
-        what, _, hint = problem.partition(": ")
-        yield ("loads", name, "headers"), what, hint
+    requests = load.get("requests")
+    listed = requests if isinstance(requests, list) else []
+    places = [(("loads", name), load)] + [(("loads", name, "requests", i), each) for i, each in enumerate(listed)]
+    for place, sent in places:
+        if not isinstance(sent, dict) or not isinstance(file := sent.get("body_file"), str):
+            continue
+        texts = merged(_texts(load.get("headers")), _texts(sent.get("headers")))
+        lengths = {key: value.strip() for key, value in texts.items() if key.lower() == "content-length"}
+        try:
+            size = (folder / file).stat().st_size
+        except (OSError, ValueError):
+            continue
+        if problem := contradiction(lengths, False, size):
+            what, _, hint = problem.partition(": ")
+            yield (*place, "headers"), what, hint
+
+
+def _texts(headers: object) -> dict[str, str]:
+    given = headers.items() if isinstance(headers, dict) else ()
+    return {key: value for key, value in given if isinstance(key, str) and isinstance(value, str)}
 
 
 def _fragments(where: str, found: Mapping[str, Any]) -> Iterator[str]:

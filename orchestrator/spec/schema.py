@@ -77,7 +77,7 @@ _RULES: dict[str, Schema] = {
         "oneOf": [{"required": ["build"]}, {"required": ["image"]}, {"required": ["url"]}],
         "if": {"required": ["url"]},
         "then": {"properties": _without(*OF_CONTAINERS)},
-        "else": {"anyOf": [{"required": ["port"]}, {"required": ["ports"]}]},
+        "else": {"anyOf": [{"required": ["port"]}, {"required": ["ports"]}], "properties": _without("socket")},
     },
     "Service": {"oneOf": [{"required": ["build"]}, {"required": ["image"]}]},
     "Healthcheck": {"not": {"required": ["test", "disable"]}},

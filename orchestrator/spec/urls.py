@@ -16,7 +16,6 @@ FORM = "write http://HOST[:PORT][/PATH], or https://"
 SCHEMES = ("http", "https", "ws", "wss")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_ROW = re.compile(r"(\$\{row\.[A-Za-z0-9_.-]+\})")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 # RFC 3986 allows these beside letters, digits and '-._~'. Brackets are not among them, but browsers and curl send them,
 # and frameworks read 'a[]=1'.
@@ -138,10 +137,8 @@ def _sent(parts: SplitResult) -> str:
 
 
 def _quoted(text: str, safe: str) -> str:
-    """Return a text percent-encoded, except the placeholders for a row of data: what fills them is encoded there."""
-    parts = _ROW.split(text)
-    parts[::2] = [_NO_ESCAPE.sub("%25", quote(part, safe=safe)) for part in parts[::2]]
-    return "".join(parts)
+    # The braces of ${row.COLUMN}, too: a load with data finds its placeholders in either form.
+    return _NO_ESCAPE.sub("%25", quote(text, safe=safe))
 
 
 def _without_dots(path: str) -> str:

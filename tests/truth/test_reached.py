@@ -5,15 +5,20 @@ import socketserver
 import ssl
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from agents import probe, spoken
+from agents.cgroup import Counters
+from agents.container import ContainerState, ServerSpec
 from agents.generators.contract import format_task
 from agents.generators.h2load import command, detect
 from agents.probe import SPEAKS, Expect, Request, check
+from agents.readiness import Readiness
 from agents.records import Assignment, ServerState
 from agents.tls import NEEDS_CERTIFICATE, NO_TLS, OTHER_NAME, UNTRUSTED, Tls
 from tests.truth.paced_world import closed_task, paced
@@ -49,6 +54,17 @@ class Http1(socketserver.BaseRequestHandler):
                     )
         except OSError:
             return
+
+
+class Patient(socketserver.BaseRequestHandler):
+    """Answers HTTP/1.1, and waits for more of everything else."""
+
+    def handle(self):
+        text = b""
+        while more := self.request.recv(65536):
+            text += more
+            if text.endswith(b"\r\n\r\n") and not text.startswith(b"PRI "):
+                self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 
 
 class Http2(socketserver.BaseRequestHandler):
@@ -98,6 +114,7 @@ def serving(tmp_path_factory):
     servers = {
         "http1": Tcp(("127.0.0.1", 0), Http1),
         "http2": Tcp(("127.0.0.1", 0), Http2),
+        "patient": Tcp(("127.0.0.1", 0), Patient),
         "ipv6": Tcp6(("::1", 0), Http1),
         "unix": Unix(str(folder / "app.sock"), Http1),
         "tls": Tcp(("127.0.0.1", 0), Http1),
@@ -143,6 +160,23 @@ def test_a_server_of_the_other_version_is_named(serving, name, http2, words):
     found = checked(Request(url(serving, name), http2))
 
     assert (found.state, found.detail) == (ServerState.NOT_READY, words)
+
+
+def test_a_server_that_ignores_http2_is_named_while_it_is_waited_for(serving, monkeypatch):
+    """Long before the time for the answer is over, also while a container is waited for."""
+    monkeypatch.setattr(probe, "DOUBT_S", 0.1)
+    monkeypatch.setattr(spoken, "WITHIN_S", 0.3)
+    request = Request(url(serving, "patient"), http2=True)
+    spec = ServerSpec("t", "i", 80, request=request, expect=Expect(), ready_timeout_s=60.0)
+    with ThreadPoolExecutor(1) as threads:
+        up = Readiness(spec, Counters, lambda: ContainerState(running=True), threading.Event())
+        waiting = threads.submit(up.outcome)
+        found = check(request, Expect(), 60.0, repeat=True)
+        refused = waiting.result(timeout=30)
+
+    words = f"{SPEAKS} HTTP/1.1, and the load is HTTP/2"
+    assert (found.state, found.detail) == (ServerState.NOT_READY, words)
+    assert (refused.state, refused.detail) == (ServerState.NOT_READY, f"GET /x: {words}")
 
 
 @pytest.mark.parametrize(
@@ -200,7 +234,7 @@ def test_h2load_writes_the_brackets(serving, tmp_path):
     place = f"[::1]:{serving['ipv6'][1]}"
     for headers, host in ([], place), ([["Host", "shop.example"]], "shop.example"):
         SEEN.clear()
-        task = Assignment("a", "r", f"http://{place}/m%C3%BC?e=[1]", 1, 10**6, requests=2, headers=headers)
+        task = Assignment("a", "r", f"http://{place}/m%C3%BC?e=[1]", 1, 10**6, count=2, headers=headers)
         argv = command(task, detect(), str(tmp_path / "log"), program=shutil.which("h2load"))
         subprocess.run(argv, check=True, capture_output=True, timeout=20)
 

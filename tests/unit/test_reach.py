@@ -5,16 +5,22 @@ from pathlib import Path
 
 import pytest
 
+from agents.generators.choice import contract_task
 from agents.tls import Tls
 from orchestrator.errors import ConfigurationError
-from orchestrator.plan import make_plan
-from orchestrator.run.targets import traffic_of, verifies
+from orchestrator.plan import assign, make_plan
+from orchestrator.run.targets import request_to, traffic_of, verifies
 from orchestrator.spec.load import from_plain
 
 pytestmark = pytest.mark.unit
 TLS = Path(__file__).parents[1] / "fakes" / "tls"
 URL = "https://127.0.0.1:1/"
 LOAD = {"clients": 1, "requests": 1}
+
+
+def mix(*requests, **load):
+    """Return a load of a list of requests."""
+    return {"requests": list(requests), "count": 1} | load
 
 
 def campaign(load, target=None):
@@ -55,6 +61,12 @@ def case_of(load, target=None):
         ({"tls": {"verify": True}, "verify": True}, "are set together"),
         ({"tls": {"verify": False, "ca": "ca.pem"}}, "'ca' has no effect without a check"),
         ({"tls": {"key": "client-key.pem"}}, "'key' is set without 'cert'"),
+        (mix({"path": "/", "method": "PUT", "body": "x", "headers": {"content-length": "9"}}),
+         "of 'PUT /' does not fit the body of 1 bytes"),
+        (mix({"path": "/", "body_file": "ca.pem", "headers": {"Content-Length": "9"}}), "does not fit the body of"),
+        (mix({"path": "/", "headers": {"Host": "http://s3cret"}}), "of 'GET /' is not a host"),
+        (mix({"path": "/", "method": "HEAD"}, generator="h2load"), "waits for the body that the answer to HEAD"),
+        (mix({"path": "/", "headers": {"X": ""}}, generator="h2load"), "cannot send the header 'X' without a value"),
         ({"tls": {"ca": "none.pem"}}, "there is no file 'none.pem'"),
         ({"tls": {"ca": "client-key.pem"}}, "'client-key.pem' holds no certificate"),
         ({"tls": {"cert": "client-key.pem"}}, "'client-key.pem' holds no certificate"),
@@ -82,6 +94,7 @@ def test_a_request_that_cannot_be_sent_is_refused(load, words):
         {"headers": {"Connection": "close"}},
         {"headers": {"X": "ü"}},
         {"method": "HEAD", "protocol": "http2"},
+        mix({"path": "/", "body": "abc"}, headers={"Content-Length": "3"}),
     ],
 )
 def test_what_can_be_sent_is_accepted(load):
@@ -101,6 +114,7 @@ def test_blanks_around_a_header_are_no_part_of_it():
     [
         ({"method": "HEAD"}, None),
         ({"headers": {"X": ""}}, None),
+        (mix({"path": "/", "method": "HEAD"}), None),
         ({"tls": {"cert": "client.pem", "key": "client-key.pem"}}, None),
         ({"tls": {"server_name": "shop.example"}}, None),
         ({}, {"socket": "/run/app.sock"}),
@@ -140,6 +154,32 @@ def test_files_of_tls_travel_as_text_and_are_in_no_repr():
     assert traffic.tls == Tls(*((TLS / name).read_text() for name in ("ca.pem", "client.pem", "client-key.pem")), "n")
     assert "BEGIN" not in repr(traffic)
     assert verifies(target, load)
+
+
+def test_every_way_to_a_server_holds_for_each_request_of_a_mix(tmp_path):
+    """Paths are encoded and placeholders are not; names stay as they were written."""
+    (tmp_path / "rows.csv").write_text("id\na/b\n")
+    load = mix("/a b/${row.id}?ü=${row.id}#x", "/c", data={"file": "rows.csv"})
+    loaded = from_plain(campaign(load, {"url": "HTTP://ä.example", "socket": "/run/a"}), tmp_path)
+    traffic = traffic_of(loaded.campaign.targets["t"], loaded.campaign.loads["l"], "", tmp_path)
+
+    sent = [request_to(traffic, index) for index in (0, 1)]
+    host = "http://xn--4ca.example"
+    assert traffic.urls == [f"{host}/a%20b/${{row.url:id}}?%C3%BC=${{row.url:id}}", f"{host}/c"]
+    assert [each.url for each in sent] == [f"{host}/a%20b/a%2Fb?%C3%BC=a%2Fb", f"{host}/c"]
+    assert [each.socket for each in sent] == ["/run/a", "/run/a"]
+    assert traffic.requests[0].name == "GET /a b/${row.id}?ü=${row.id}#x"
+    (assigned,) = assign(make_plan(loaded.campaign).cases[0], traffic, 1, "r", 1, {"h": [None]})["h"]
+    task = contract_task(assigned, tmp_path)
+    assert (task.socket, task.requests[0].url) == ("/run/a", traffic.urls[0])
+
+
+def test_a_placeholder_without_data_is_text():
+    """And is encoded as any other."""
+    _, loaded = case_of({"paths": ["/${row.id}"]})
+    traffic = traffic_of(loaded.campaign.targets["t"], loaded.campaign.loads["l"], "", TLS)
+
+    assert traffic.urls == ["https://127.0.0.1:1/$%7Brow.id%7D"]
 
 
 def test_an_unreadable_file_is_named(tmp_path):
