@@ -8,13 +8,13 @@ from orchestrator.analyse.people import count, digits, several
 
 
 def connections(counted: Handshakes | None) -> list[str]:
-    """Return what became of the connections, each as a field: '40 opened in 1.2 ms (median)'; none where none is known."""
+    """Return what became of the connections, each as a field: '40 in 1.2 ms (median)'; no field where nothing is known."""
     if counted is None or not (counted.opened or counted.refused):
         return []
-    parts = []
+    parts = ["none"]
     if counted.opened:
         median, p99 = (digits(counted.connect_quantile_us(q) / 1e3) for q in (0.5, 0.99))
-        parts.append(f"{count(counted.opened)} opened in {median} ms (median; p99 {p99} ms)")
+        parts = [f"{count(counted.opened)} in {median} ms (median; p99 {p99} ms)"]
     if failed := sum(counted.refused.values()):
         parts.append(f"{several(failed, 'handshake', 'handshakes')} failed ({statuses_in_words(counted)})")
     if closed := sum(counted.closed.values()):

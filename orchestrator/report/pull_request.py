@@ -102,7 +102,7 @@ def _connections(cases: Sequence[CaseResult]) -> list[str]:
     """Return what became of the connections of loads over WebSocket, a line for each case."""
     known = [(case, parts) for case in cases if (parts := connections(case.handshakes))]
     return [
-        *(f"- {cell(case.case)}: connections: {cell(', '.join(parts))}" for case, parts in known),
+        *(f"- {cell(case.case)}: connected: {cell(', '.join(parts))}" for case, parts in known),
         *([""] if known else []),
     ]
 

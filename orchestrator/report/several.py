@@ -260,7 +260,7 @@ def _requests(block: Block, width: int) -> list[str]:
         name = case.load if block.by_load else case.target
         text = f"{name}: {_with_status([case], case.statuses)}"
         lines += fields([text], width, "" if lines else "requests", _LABEL)
-    first = "connections"
+    first = "connected"
     for case in block.cases:
         if parts := connections(case.handshakes):
             name = case.load if block.by_load else case.target

@@ -34,7 +34,7 @@ def render(case: CaseResult, width: int) -> list[Any]:
     parts = [requests.outcome([case]), *([f"status {codes}"] if codes else [])]
     lines += fields(parts, width, "requests", _LABEL)
     if parts := connections(case.handshakes):
-        lines += fields(parts, width, "connections", _LABEL)
+        lines += fields(parts, width, "connected", _LABEL)
     if parts := requests.cost(case.server):
         lines += fields(parts, width, "server", _LABEL)
     for i, service in enumerate(requests.of_services(case)):

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -95,21 +94,22 @@ def killed_at(record: Record, path: str, requests: int, pid: int) -> threading.T
 
 @pytest.mark.provokes("degraded")
 @pytest.mark.parametrize("lost", [0, 1])
-def test_the_counts_of_the_others_are_those_of_the_servers_record(lost):
-    """Each agent has a path of its own, so the server's record has the requests of each."""
+def test_the_counts_of_the_others_are_those_of_the_servers_record(lost, tmp_path):
+    """Of as many rows as agents each agent has one, its path: so the server's record has the requests of each."""
     run, paths = f"degraded-{os.getpid()}", [f"/{host}" for host in HOSTS]
     with recording() as (port, record), Children(run, containers=False) as children:
         plain = {
             "campaign": "degraded",
-            "targets": {"t": {"url": f"http://127.0.0.1:{port}/"}},
-            "loads": {"l": {"clients": 6, "requests": EACH * len(HOSTS), "paths": paths, "generator": "paced"}},
+            "targets": {"t": {"url": f"http://127.0.0.1:{port}/${{row.host}}"}},
+            "loads": {"l": {"clients": 6, "requests": EACH * len(HOSTS), "data": {"file": "hosts.csv"}}},
             "agents": len(HOSTS),
             "repetitions": 1,
             "on_agent_loss": "degrade",
         }
-        campaign = from_plain(plain).campaign
+        (tmp_path / "hosts.csv").write_text("\n".join(["host", *HOSTS]) + "\n")
+        campaign = from_plain(plain, tmp_path).campaign
         loads = [children.load(host, "127.0.0.1") for host in HOSTS]
-        context = RunContext(campaign, Path(), run, {}, lambda case: None)
+        context = RunContext(campaign, tmp_path, run, {}, lambda case: None)
         (victim,) = (child for child in children._children if child.host == HOSTS[lost])
         assert isinstance(victim, Child)
         killer = killed_at(record, paths[lost], EACH // 3, victim.pid)
@@ -124,8 +124,8 @@ def test_the_counts_of_the_others_are_those_of_the_servers_record(lost):
 
     assert not [name for name in sessions.scratch() if run in name]
     assert facts.error is None
-    # Before the load each path was asked once, and after it the first one once more.
-    asked = {path: 1 + (path == paths[0]) for path in paths}
+    # The first row was asked for before the load, and after it once more.
+    asked = {path: 2 * (path == paths[0]) for path in paths}
     assert [(agent.agent, agent.rows) for agent in facts.agents] == [(f"{HOSTS[i]}/0", EACH) for i in left]
     assert {path: count - asked[path] for path, count in read.items() if path != paths[lost]} == {
         paths[i]: EACH for i in left

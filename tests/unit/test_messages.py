@@ -208,8 +208,9 @@ def test_percentiles_of_connecting_are_those_of_all_agents():
 def test_connections_in_words():
     """What was opened, how long that took, what failed and what the server closed."""
     assert connections(COUNTED) == [
-        "40 opened in 1.2 ms (median; p99 20 ms)",
+        "40 in 1.2 ms (median; p99 20 ms)",
         "5 handshakes failed (403: 3, no response: 2)",
         "the server closed 6 instead of answering (code 1011: 5, no close frame: 1)",
     ]
+    assert connections(Handshakes({}, {0: 1})) == ["none", "1 handshake failed (no response: 1)"]
     assert connections(None) == connections(Handshakes()) == []
