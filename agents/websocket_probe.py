@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from agents.generators.websocket_message import Handshake
 
 ANSWERED, SWITCHED, BELOW_ERRORS = 200, 101, 400
-# How long a message is waited for that nobody asked for: an answer could be taken for the one before it.
+# How long to wait for a message that no message asked for: it would be taken for an answer.
 LISTEN_S = 0.1
 READ_BYTES = 1 << 16
 NORMAL = 1000

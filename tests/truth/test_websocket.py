@@ -22,6 +22,9 @@ from agents.generators.contract import Failure, TaskData, Wanted
 from agents.generators.handshakes import Handshakes
 from agents.generators.websocket_connection import WebSocketConnection
 from agents.generators.websocket_message import handshake, prepare_message
+from agents.probe import Expect, Request, check
+from agents.records import ServerState
+from agents.tls import UNTRUSTED
 from tests.truth.paced_world import serving as serving_bytes
 from tests.truth.paced_world import unused_port
 from tests.truth.websocket_world import (
@@ -167,6 +170,15 @@ def certificate(tmp_path_factory):
     return context
 
 
+@pytest.mark.parametrize("verify", [False, True])
+def test_the_check_before_a_load_over_tls(certificate, verify):
+    """It accepts any certificate, or says that this one is not trusted."""
+    with serving(context=certificate) as server:
+        checked = check(Request(server.url, body=b"x", websocket=True, verify=verify), Expect(), 2, repeat=False)
+    assert checked.state == (ServerState.NOT_READY if verify else ServerState.READY)
+    assert (UNTRUSTED in checked.detail) is verify
+
+
 def test_connections_are_closed_in_order(log):
     """At the end the server gets a close frame on every connection."""
     with serving() as server:
@@ -232,7 +244,7 @@ def test_a_server_that_never_answers(log, timeout_us):
 
 
 def test_two_answers_to_one_message(log):
-    """An answer that nobody asked for makes the match of answers and messages uncertain: the message fails."""
+    """A second answer makes the match of answers and messages uncertain: the message fails."""
     with serving(echoes_twice) as server:
         outcome = carry_out(closed_task(server.url, 1, count=10), log)
     assert counted(outcome) == {Failure.PROTOCOL: 10}

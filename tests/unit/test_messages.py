@@ -174,7 +174,7 @@ def _prepare(requests):
     ],
 )
 def test_what_the_generator_refuses(requests, words):
-    """A task that nobody can send ends before it is ready, with a sentence that shows no value."""
+    """A task that cannot be sent ends before it is ready, with a sentence that shows no value."""
     with pytest.raises(BadRequest, match=words):
         _prepare(requests)
 
