@@ -55,11 +55,16 @@ class _Found:
 
 def _judged(case: CaseResult, term: Term) -> Objective:
     subject = subject_of(case, term)
-    found = _Found(GateState.NOT_JUDGED, None, NO_NUMBERS) if subject is None else _found(case, subject, term)
+    found = _found_none(case) if subject is None else _found(case, subject, term)
     passed, time = found.state is GateState.PASSED, time_of(case, term)
     return Objective(
         term.text, term.metric, term.limit, found.measured, passed, found.reason, found.state, time, term.request
     )
+
+
+def _found_none(case: CaseResult) -> _Found:
+    reason = INVALID if case.verdict is Verdict.INVALID else NO_NUMBERS
+    return _Found(GateState.NOT_JUDGED, None, reason)
 
 
 def subject_of(case: CaseResult, term: Term) -> Subject | None:

@@ -45,9 +45,17 @@ def bring_up(trial: RunningTrial) -> ServerFacts:
         facts = replace(facts, body_bytes=None)
     facts = replace(facts, allowed=trial.traffic.requests[0].allowed)
     if facts.state not in UP:
-        return facts
+        return _named(trial, facts)
     _say_slow(trial, facts)
     return _check_further(trial, facts)
+
+
+def _named(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
+    """Return facts that name the first request of several where its answer is not as expected."""
+    requests = trial.traffic.requests
+    if facts.state != ServerState.MISMATCH or len(requests) < 2:
+        return facts
+    return replace(facts, detail=f"{requests[0].name}: {facts.detail}")
 
 
 def check_afterwards(trial: RunningTrial, facts: ServerFacts, slowest_us: int) -> ServerFacts:

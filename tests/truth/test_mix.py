@@ -118,15 +118,17 @@ def test_a_body_that_changes_under_load_is_found(here):
 
 
 @pytest.mark.provokes("response-mismatch")
-def test_every_request_of_a_mix_is_checked_before_the_load(here):
-    """The one that differs is named, and no load is sent."""
+@pytest.mark.parametrize("before", [["/"], []])
+def test_every_request_of_a_mix_is_checked_before_the_load(here, before):
+    """The one that differs is named, also where it is the first, and no load is sent."""
     shop = Shop()
+    requests = [*before, {"path": "/missing", "name": "gone"}, "/last"]
     with serving(shop.script) as server:
-        trial, _ = run(server.url, 2, clients=4, count=40, requests=["/", {"path": "/missing", "name": "gone"}])
+        trial, _ = run(server.url, 2, clients=4, count=40, requests=requests)
 
     assert trial.metrics is None
     assert trial.facts.error == "gone: status 404 where one below 400 was expected"
-    assert len(shop.seen) == 2
+    assert len(shop.seen) == len(before) + 1
 
 
 def test_each_request_has_its_own_timeout(here):

@@ -197,14 +197,19 @@ MIX = [
 ]
 
 
-def _mixed_agent(draw, case, facts, each):
-    """The facts and the counters of an agent: /orders answers 429 now and then, /items sends its body in parts."""
+def _mixed_agent(draw, case, facts, each, answered):
+    """The facts and the counters of an agent: /orders answers 429 now and then, /items sends its body in parts.
+
+    answered: statuses by request, where they are not 200.
+    """
     start = T0_US + 2_000_000 + np.arange(each, dtype=np.int64) * WINDOW_US // each
     number = draw.permutation(np.arange(each) % 10)
     request = np.where(number < 6, 0, np.where(number < 7, 1, 2))
     first = np.array(spread(3_000, each), dtype=np.int64) * (request + 1)
     service = first + np.where(request == 0, 2_500, 10)
-    status = np.where(request == 1, 404, 200)
+    status = np.full(each, 200)
+    for index, code in answered.items():
+        status[request == index] = code
     status[(request == 2) & (np.arange(each) % 7 == 0)] = 429
     status[:2] = -2
     window = Window(T0_US + 2_000_000, T0_US + 2_000_000 + WINDOW_US)
@@ -219,8 +224,8 @@ def _mixed_agent(draw, case, facts, each):
     )  # fmt: skip
 
 
-def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="shop", unexpected=0):
-    """A trial of a load with three requests over two agents."""
+def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="shop", unexpected=0, answered=None):
+    """A trial of a load with three requests over two agents. answered: statuses by request, where they are not 200."""
     load = "visitors" if open_loop else "steady"
     of_model = {"model": "open", "rate_per_s": each / 2.5} if open_loop else {}
     case = steady_case(
@@ -237,7 +242,7 @@ def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="s
         )
         for i in range(2)
     ]  # fmt: skip
-    results = [_mixed_agent(draw, case, facts, each) for facts in agents]
+    results = [_mixed_agent(draw, case, facts, each, answered or {1: 404}) for facts in agents]
     facts = trial_facts(
         case=case, agents=[one.facts for one in results], block=block, number=number or block + 1,
         window_start_us=T0_US + 2_000_000, window_end_us=T0_US + 2_000_000 + WINDOW_US,

@@ -4,7 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from agents.mix import MOST_REQUESTS
 from orchestrator.analyse.cases import judge
+from orchestrator.facts import PlannedRequest
+from tests.unit import page_runs
 from tests.unit.facts import agent_facts, result, server_facts, trial_facts
 from tests.unit.test_findings import STEADY, codes, steady_agents, trial
 
@@ -46,6 +49,29 @@ def test_a_part_of_the_answers_that_is_redirected_is_counted():
 def test_a_redirect_that_is_expected_and_a_304_are_not_redirected(status, allowed):
     """304 sends nobody anywhere."""
     assert "redirected" not in codes(trial(agents=answers(status), server=server_facts(allowed=allowed)))
+
+
+@pytest.mark.provokes("redirected")
+@pytest.mark.parametrize(
+    ("answered", "requests"),
+    [
+        ({0: 301, 1: 404}, "1,797 requests (59.9 %) with status 301, all of them GET /items."),
+        ({0: 301, 1: 404, 2: 307}, "2,549 requests (85 %) with status 301, most of them GET /items."),
+    ],
+)
+def test_redirects_of_a_mix_name_the_request(answered, requests):
+    """Each request has statuses of its own that are expected."""
+    sentence = found(page_runs.mixed(answered=answered), "redirected").sentence
+    assert sentence == f"The server redirected {requests}"
+
+
+@pytest.mark.silent("redirected")
+@pytest.mark.parametrize("number", [3, MOST_REQUESTS + 50])
+def test_a_redirect_that_its_own_request_expects_is_not_redirected(number):
+    """Once the statuses of the first request decided for all."""
+    first = PlannedRequest("GET /items", "GET", "/items", 6.0, [])
+    moved = [PlannedRequest(f"GET /{i}", "GET", f"/{i}", 1.0, [302]) for i in range(1, number)]
+    assert "redirected" not in codes(page_runs.mixed(mix=[first, *moved], answered={1: 302}))
 
 
 @pytest.mark.provokes("errors")

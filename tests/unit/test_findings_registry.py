@@ -15,6 +15,7 @@ from orchestrator.analyse.findings.template import FORMATS, Wording
 from orchestrator.facts import CommandDone, Degraded, PlannedRequest
 from orchestrator.result import FindingCode, Severity
 from tests.conftest import ROOT
+from tests.unit import page_runs
 from tests.unit.facts import (
     agent_facts,
     case,
@@ -120,6 +121,10 @@ def about_answers():
     elsewhere = {"agents": [agent_facts(statuses={302: 500}), SECOND]}
     yield trial(server=server_facts(status=302, location="/login"), **elsewhere)
     yield trial(server=server_facts(status=200), **elsewhere)
+    for answered in ({1: 302}, {0: 302, 1: 302}):
+        yield page_runs.mixed(
+            mix=[PlannedRequest(name, "GET", name, 1.0) for name in ("/a", "/b", "/c")], answered=answered
+        )
     limited = [agent_facts(statuses={200: 250, 429: 250}), agent_facts(agent="local/1", statuses={200: 250, 429: 250})]
     after = server_facts(afterwards="mismatch", afterwards_status=429, afterwards_detail="status 429")
     yield trial(agents=limited, server=after, http_errors=250)

@@ -11,7 +11,7 @@ from orchestrator.errors import ConfigurationError
 from orchestrator.facts import Case
 from orchestrator.report import pull_request
 from orchestrator.report.format import objective
-from orchestrator.result import GateState, Interval
+from orchestrator.result import GateState, Interval, Verdict
 from orchestrator.slo import Metric, TimeName, split_terms
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import PATTERN, terms
@@ -131,6 +131,9 @@ def test_a_request_is_judged_by_its_own_numbers(case):
     assert state(case, "p90 < 1s").state is GateState.PASSED
     assert state(case, "[GET /missing] p50 < 1s").state is GateState.PASSED
     assert state(case, "[never] p50 < 1s").state is GateState.NOT_JUDGED
+    # Without a load no request has numbers: that is not why.
+    without = replace(case, mix=[], verdict=Verdict.INVALID)
+    assert state(without, "[GET /items] p50 < 1s").reason == "the result is INVALID"
 
 
 def test_the_share_of_slow_requests_has_four_states(case):

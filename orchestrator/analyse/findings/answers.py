@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 
 from agents.answers import TOO_MANY
 from agents.generators.contract import Protocol
@@ -105,16 +106,43 @@ def redirected(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     """Find answers that redirect and that the campaign does not expect: they are cheap, and not the page."""
     if metrics is None:
         return
-    statuses = {status: metrics.statuses.get(str(status), 0) for status in REDIRECTS}
-    seen = {status: n for status, n in statuses.items() if n and status not in facts.server.allowed}
+    seen = _redirects(facts, metrics)
     if not seen:
         return
-    status = max(seen, key=lambda status: seen[status])
+    statuses: Counter[int] = Counter()
+    requests: Counter[str] = Counter()
+    for (name, status), count in seen.items():
+        statuses[status] += count
+        requests[name] += count
+    status = max(statuses, key=lambda each: statuses[each])
     numbers: dict[str, Fact] = {
         "status": status,
-        "redirected": sum(seen.values()),
-        "share": round(sum(seen.values()) / max(1, sum(metrics.statuses.values())), 4),
+        "redirected": statuses.total(),
+        "share": round(statuses.total() / max(1, sum(metrics.statuses.values())), 4),
         "location": facts.server.location,
     }
+    if metrics.mix:
+        numbers["request"] = max(requests, key=lambda each: requests[each])
+        yield finding(FindingCode.REDIRECTED, SUSPECT, numbers, "request" if len(requests) == 1 else "requests")
+        return
     known = facts.server.location and facts.server.status == status
     yield finding(FindingCode.REDIRECTED, SUSPECT, numbers, "" if known else "elsewhere")
+
+
+def _redirects(facts: TrialFacts, metrics: Metrics) -> dict[tuple[str, int], int]:
+    """Return how many answers redirect and are not expected, by request of the mix ('' without one) and status."""
+    if not metrics.mix:
+        return _of_statuses("", metrics.statuses, facts.server.allowed)
+    planned = {request.name: request.allowed for request in facts.case.mix}
+    # Requests that are counted together: what one of them allows is expected.
+    own = {figures.name for figures in metrics.mix}
+    shared = [status for name, allowed in planned.items() if name not in own for status in allowed]
+    found: dict[tuple[str, int], int] = {}
+    for figures in metrics.mix:
+        found |= _of_statuses(figures.name, figures.statuses, planned.get(figures.name, shared))
+    return found
+
+
+def _of_statuses(name: str, statuses: dict[str, int], allowed: Collection[int]) -> dict[tuple[str, int], int]:
+    counts = {status: statuses.get(str(status), 0) for status in REDIRECTS if status not in allowed}
+    return {(name, status): count for status, count in counts.items() if count}

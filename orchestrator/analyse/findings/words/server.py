@@ -11,6 +11,7 @@ INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity
 _LOG = "Check server.log in the trial's folder."
 _MEMORY = "Set limits.memory above {limit_bytes:bytes} or run fewer workers, then run again."
 _REDIRECT = "Measure the page that it redirects to, or list the status in 'expect.status' if it is what you measure."
+_REDIRECT_REQUEST = "Measure the page that it redirects to, or list the status in the request's 'expect.status' if it is what you measure."
 _KEEPALIVE = "Raise the server's limit of requests per connection (nginx: keepalive_requests)."
 
 
@@ -133,7 +134,7 @@ ENTRIES = [
             ),
             "path": Wording(
                 "The server has nothing at {asked}: it answered with status {status:count}.",
-                "Correct the path ('path' or 'url' of the target, 'paths' of the load), or the load's 'method'.",
+                "Correct the path ('path' or 'url' of the target, 'requests' or 'paths' of the load), or the 'method'.",
             ),
             "refused": Wording(
                 "The server refused {asked} with status {status:count}.",
@@ -281,6 +282,16 @@ ENTRIES = [
             "elsewhere": Wording(
                 "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count}.",
                 _REDIRECT,
+            ),
+            "request": Wording(
+                "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count}, all "
+                "of them {request}.",
+                _REDIRECT_REQUEST,
+            ),
+            "requests": Wording(
+                "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count}, most "
+                "of them {request}.",
+                _REDIRECT_REQUEST,
             ),
         },
     ),
