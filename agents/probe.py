@@ -256,6 +256,8 @@ def _unanswered(request: Request, error: Exception) -> Unanswered:
     import httpx
 
     text = str(error)
+    if _is_unresolved(error):
+        return Unanswered(f"the host name {urlsplit(request.url).hostname} has no address: {in_words(text)}")
     if request.socket and isinstance(error, httpx.ConnectError):
         return Unanswered(f"its socket {request.socket} cannot be used: {in_words(text)}")
     if (why := tls.explained(text)) is not None:
@@ -266,6 +268,15 @@ def _unanswered(request: Request, error: Exception) -> Unanswered:
         if other is not None:
             return other
     return Unanswered(in_words(text) or type(error).__name__)
+
+
+def _is_unresolved(error: BaseException | None) -> bool:
+    """Return whether an error of the HTTP client began as a name without an address."""
+    while error is not None:
+        if isinstance(error, socket.gaierror):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _other_protocol(request: Request) -> OtherProtocol | None:

@@ -259,7 +259,7 @@ class ServerFacts:
     like it, else None. status: of that answer; asked: method and path of its request.
     until_close: only the connection's end showed where its body ends. location: where it redirected to, without a query.
     endless: its body had not ended when the check gave it up. answer_us: how long the answer took. allowed: the statuses
-    that the campaign expects; empty: all below 400.
+    that the campaign expects; empty: all below 400. asked_to_close: requests of the load have the header Connection: close.
     afterwards, afterwards_detail, afterwards_status: the same once more when the load was over; '' when it was not asked.
     last_line: what a container that ended has printed last.
     opening and closing: counters at the window's edges; last: when it was looked at for the last time. series: columns by
@@ -291,6 +291,7 @@ class ServerFacts:
     allowed: list[int] = field(default_factory=list)
     afterwards_status: int | None = None
     last_line: str = ""
+    asked_to_close: bool = False
     series: dict[str, list[float]] = field(default_factory=dict)
 
 

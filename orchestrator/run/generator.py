@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agents.generators.contract import Model, Protocol
-from agents.records import GeneratorKind, HostDescription
+from agents.records import GeneratorKind, HostDescription, ServerFacts
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, TrialFacts
 from orchestrator.run.events import Event
@@ -26,16 +26,22 @@ def settle(trial: RunningTrial, facts: TrialFacts) -> TrialFacts:
         why = "its answers have no Content-Length and end with the connection, and h2load never sees such an end"
         fix = "omit 'generator' so that paced sends this load, or have the server send Content-Length or chunks"
     elif _is_timed(case) and (old := _too_old(trial)) is not None:
-        why = f"the server closes every connection, and h2load {old.h2load} on host {old.host} never ends a timed load then"
+        why = f"{_closes(server)}, and h2load {old.h2load} on host {old.host} never ends a timed load then"
         fix = "omit 'generator' so that paced sends this load, or install h2load 1.64 or newer"
     else:
         return facts
     if trial.input.load.generator != "auto":
         raise HostError(f"loads.{case.load}: {why}", fix)
-    reason = "its answers end with the connection" if server.until_close else "the server closes every connection"
+    reason = "its answers end with the connection" if server.until_close else _closes(server)
     trial.say(Event("generator", f"{reason}: paced sends this load instead of h2load"))
     # The ceilings are h2load's.
     return replace(facts, case=replace(case, generator=GeneratorKind.PACED), ceilings_per_s={})
+
+
+def _closes(server: ServerFacts) -> str:
+    if server.asked_to_close:
+        return "the load's header Connection: close ends every connection"
+    return "the server closes every connection"
 
 
 def _is_timed(case: Case) -> bool:

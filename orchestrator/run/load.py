@@ -24,7 +24,7 @@ from orchestrator.run.inputs import RunningTrial
 from orchestrator.run.lead import progress_of, telling_ns
 from orchestrator.run.left import driven
 from orchestrator.run.live import Figures, LiveMeter, phase_of
-from orchestrator.run.server import check_afterwards
+from orchestrator.run.server import check_afterwards, of_load
 from orchestrator.run.services import finish_services
 from orchestrator.run.targets import is_loopback
 from orchestrator.slo import rate_text
@@ -100,7 +100,7 @@ def _finish(
     from agents.recorder import OK  # imports numpy, as the results have done by now
 
     if trial.server is not None:
-        facts = replace(facts, server=trial.server.finish())
+        facts = replace(facts, server=of_load(trial, trial.server.finish()))
         facts = replace(facts, services=finish_services(trial, facts.services, loaded=True))
     with trial.stages.of("clocks"):
         after = _bounds(trial, is_after=True)

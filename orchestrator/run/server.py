@@ -15,7 +15,7 @@ from orchestrator.run.addresses import resolved
 from orchestrator.run.events import Event
 from orchestrator.run.inputs import RunningTrial
 from orchestrator.run.services import addresses_for
-from orchestrator.run.targets import answer_s, expect_of, ready_request, request_to, server_spec
+from orchestrator.run.targets import answer_s, asks_to_close, expect_of, ready_request, request_to, server_spec
 
 # States of a server that can be loaded.
 UP = (ServerState.READY, ServerState.EXTERNAL)
@@ -39,15 +39,19 @@ SHOWN_AFTER_S = 3.0
 
 def bring_up(trial: RunningTrial) -> ServerFacts:
     """Start the target's container and wait until it is ready, or ask the URL once; then send every further request once."""
-    facts = _ask_url(trial) if trial.server is None else _start(trial, trial.server)
-    if len(trial.traffic.requests) > 1 or trial.traffic.data is not None:
-        # Answers differ, so that the first one says nothing about the length of the others.
-        facts = replace(facts, body_bytes=None)
-    facts = replace(facts, allowed=trial.traffic.requests[0].allowed)
+    facts = of_load(trial, _ask_url(trial) if trial.server is None else _start(trial, trial.server))
     if facts.state not in UP:
         return _named(trial, facts)
     _say_slow(trial, facts)
     return _check_further(trial, facts)
+
+
+def of_load(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
+    """Return what a host knows of its server, with what only the load says: what it expects and asks for."""
+    if len(trial.traffic.requests) > 1 or trial.traffic.data is not None:
+        # Answers differ, so that the first one says nothing about the length of the others.
+        facts = replace(facts, body_bytes=None)
+    return replace(facts, allowed=trial.traffic.requests[0].allowed, asked_to_close=asks_to_close(trial.traffic))
 
 
 def _named(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:

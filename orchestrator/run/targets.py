@@ -143,6 +143,12 @@ def _wanted(expect: SpecExpect) -> Wanted | None:
     return None if wanted == Wanted() else wanted
 
 
+def asks_to_close(traffic: Traffic) -> bool:
+    """Return whether requests ask the server to close their connection after the answer."""
+    headers = [header for request in traffic.requests for header in request.headers]
+    return any(name.lower() == "connection" and "close" in value.lower() for name, value in headers)
+
+
 def is_loopback(host: str) -> bool:
     """Return whether a host name or an address is this machine's own loopback."""
     return host in ("localhost", "::1") or host.startswith("127.")

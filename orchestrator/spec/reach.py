@@ -20,6 +20,7 @@ from orchestrator.spec.urls import fragment_of
 Location = tuple[Any, ...]
 Wrong = tuple[Location, str, str]
 FILES = ("ca", "cert", "key")
+ENCRYPTED = ("https", "wss")
 # Far above any list of authorities: what is longer is another file.
 MOST_BYTES = 8 << 20
 
@@ -86,11 +87,11 @@ def _without_tls(name: str, options: Mapping[str, Any], driven: Mapping[str, Any
         urlsplit(url).scheme if isinstance(url := target.get("url"), str) else target.get("scheme", "http")
         for target in driven.values()
     ]
-    if schemes and "https" not in schemes:
+    if schemes and not any(scheme in ENCRYPTED for scheme in schemes):
         yield (
             ("loads", name, "tls"),
-            "no target of this load speaks https",
-            "write https:// in its URL, or remove 'tls'",
+            "no target of this load speaks TLS",
+            "write https:// or wss:// in its URL, or remove 'tls'",
         )
 
 

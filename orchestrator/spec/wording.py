@@ -35,7 +35,14 @@ def mistakes(error: ValidationError, data: Any, root: type[BaseModel]) -> Iterat
             yield from _own(location, detail["msg"].removeprefix("Value error, "))
         else:
             what, hint = sentence(detail["type"], detail.get("ctx", {}), detail["input"])
-            yield Mistake(location, what, hint)
+            yield Mistake(location, what, _EXAMPLES.get((_key(location), hint), hint))
+
+
+def _key(location: Location) -> str:
+    """Return the key that a location is of, or the entry of a list as 'key.N'."""
+    if len(location) > 1 and isinstance(location[-1], int):
+        return f"{location[-2]}.N"
+    return str(location[-1]) if location else ""
 
 
 def _in_data(location: Location, data: Any, kind: str) -> Location:
@@ -98,8 +105,16 @@ def several(count: int, thing: str) -> str:
 _WHOLE = _not("a whole number", "write digits only, e.g. 40")
 _NUMBER = _not("a number", "write a number, e.g. 1.5")
 _BOOLEAN = _not("true or false", "write true or false")
-_MAPPING = _not("a mapping", "write 'key: value' pairs")
+_AS_MAPPING = "write 'key: value' pairs"
+_MAPPING = _not("a mapping", _AS_MAPPING)
 _LIST = _not("a list", "write it as [a, b], or one '- entry' a line")
+
+# What to write for a key whose values have a form of their own, in place of the hint for its type.
+_EXAMPLES = {
+    ("requests", "write digits only, e.g. 40"): "write a number, or a list of requests: [/, /search]",
+    ("requests.N", _AS_MAPPING): "write a path, or a mapping: {path: /search}",
+    ("slo", _AS_MAPPING): "write the cases and their objectives: {'*': 'p99 < 50ms'}",
+}
 
 _KINDS: dict[str, Callable[[Mapping[str, Any], Any], tuple[str, str]]] = {
     "missing": lambda limits, value: ("is missing", "add it"),
@@ -134,6 +149,10 @@ def _unknown_key(location: Location, root: type[BaseModel]) -> Mistake:
         return Mistake(location, f"{shown(key)} is not a key of containers here", ELSEWHERE[key])
     known = known_keys(root, location[:-1])
     close = difflib.get_close_matches(key, known, 1)
+    if key in root.model_fields and len(location) > 1 and not close:
+        return Mistake(
+            location, f"unknown key {shown(key)}", f"write {key!r} at the top of the file, not in a part of it"
+        )
     hint = f"did you mean {close[0]!r}?" if close else f"the keys here are: {', '.join(known)}"
     return Mistake(location, f"unknown key {shown(key)}", hint)
 

@@ -124,7 +124,10 @@ def test_urls_that_nothing_answers(tmp_path):
 
     assert done.returncode == 4, done.stderr
     said = " ".join(done.stdout.split())
-    assert "refused has no valid result: Before the load the server gave no answer that can be measured: Connection refused" in said
+    assert (
+        "refused has no valid result: Before the load the server gave no answer that can be measured: Connection refused"
+        in said
+    )
     assert "unknown has no valid result: Before the load the server gave no answer that can be measured: " in said
     assert "Traceback" not in done.stderr
 

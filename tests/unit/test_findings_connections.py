@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.facts import agent_facts, case, host_use, steady_case
+from orchestrator.facts import PlannedRequest
+from tests.unit.facts import agent_facts, case, host_use, server_facts, steady_case
 from tests.unit.test_findings import OPEN, STEADY, codes, open_agents, steady_agents, trial
 
 pytestmark = pytest.mark.table
@@ -39,6 +40,33 @@ def test_a_generator_counts_the_connections_that_end_after_each_answer():
     agents = [agent_facts(connects=490), agent_facts(agent="local/1", connects=490)]
 
     assert "connection-close" in codes(trial(agents=agents))
+
+
+@pytest.mark.provokes("connection-close")
+@pytest.mark.parametrize(
+    ("connects", "server", "words"),
+    [
+        (20, {"closes": True}, "asks for it with the header Connection: close: almost every request"),
+        (490, {}, "asks for it with the header Connection: close: almost every request"),
+        (100, {}, "asks for it with the header Connection: close of some requests: 200 connections were opened for 40"),
+    ],
+)
+def test_a_load_that_asks_to_close_is_not_the_servers_doing(connects, server, words):
+    """Once the finding asked for keep-alive in the server."""
+    agents = [agent_facts(connects=connects), agent_facts(agent="local/1", connects=connects)]
+    judged = trial(agents=agents, server=server_facts(asked_to_close=True, **server))
+
+    assert words in next(f for f in judged.findings if f.code == "connection-close").sentence
+    assert "keepalive-limit" not in codes(judged)
+
+
+@pytest.mark.silent("connection-close")
+def test_one_request_of_a_mix_that_closes_is_not_all_of_them():
+    """The first was answered so before the load; under load few connections were opened."""
+    agents = [agent_facts(connects=20), agent_facts(agent="local/1", connects=20)]
+    mixed = case(mix=[PlannedRequest(name, "GET", name, 1.0) for name in ("/login", "/")])
+
+    assert "connection-close" not in codes(trial(case=mixed, agents=agents, server=server_facts(closes=True)))
 
 
 @pytest.mark.silent("keepalive-limit", "connection-close")

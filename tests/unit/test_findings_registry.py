@@ -51,6 +51,9 @@ def further():
     for status in (401, 404, 405):
         yield trial(server=server_facts(state="mismatch", status=status, asked="POST /x"), **NO_LOAD)
     yield trial(case=case(clients=8, requests=2, agents_asked=4))
+    for connects in (100, 490):
+        agents = [agent_facts(agent=f"local/{n}", connects=connects) for n in range(2)]
+        yield trial(agents=agents, server=server_facts(asked_to_close=True))
     yield trial(server=server_facts(running=False))
     yield trial(server=server_facts(last=replace(FULL, major_faults=23_000)))
     yield trial(server=server_facts(afterwards="not-ready", afterwards_detail="no answer"))

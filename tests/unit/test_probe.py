@@ -12,7 +12,7 @@ from typing import ClassVar
 import pytest
 
 from agents.answers import Answer, Body, in_words, pause_s
-from agents.probe import BODY_S, Asking, Expect, Request, Unanswered, check, difference
+from agents.probe import BODY_S, Asking, Expect, Request, Unanswered, ask, check, difference
 from agents.records import ServerState
 
 BOMB = gzip.compress(bytes(64 << 20))
@@ -316,6 +316,12 @@ def test_a_body_that_is_not_what_its_header_announces():
 def test_errors_of_the_client_are_for_a_person(error, words):
     """Neither its classes nor the kernel's numbers."""
     assert in_words(error) == words
+
+
+def test_a_name_without_an_address_is_named():
+    """The resolver's own words do not say which name."""
+    with pytest.raises(Unanswered, match=r"^the host name no-such-host\.invalid has no address: "):
+        ask(Request("http://no-such-host.invalid/"), AMPLE_S)
 
 
 @pytest.mark.process

@@ -49,6 +49,10 @@ def case_of(load, target=None):
         ({"headers": {"Content-Length": "9"}, "body": "äb"}, "does not fit the body of 3 bytes"),
         ({"headers": {"content-length": "s3cret"}}, "does not fit the body of 0 bytes"),
         ({"headers": {"Content-Length": "9"}, "body_file": "ca.pem"}, "does not fit the body of"),
+        ({"requests": [{"path": "/", "body_file": "ca.pem", "headers": {"Content-Length": "9"}}], "count": 1},
+         "does not fit the body of"),
+        ({"headers": {"Content-Length": "9"}, "requests": [{"path": "/", "body_file": "ca.pem"}], "count": 1},
+         "does not fit the body of"),
         ({"headers": {"Host": "a", "host": "b"}}, "'host' is the same header as 'Host'"),
         ({"headers": {"Host": "http://s3cret"}}, "the value of header 'Host' is not a host"),
         ({"headers": {"X": "s3cret\n"}}, "holds a line break or control character"),
@@ -135,7 +139,7 @@ def test_paced_sends_what_h2load_cannot(load, target):
         ({"socket": "/run/a"}, {"protocol": "http2"}, "which only the generator paced connects to"),
         ({"socket": "app.sock"}, {}, "is not an absolute path"),
         ({"socket": "/" + "a" * 107}, {}, "at most 107 bytes"),
-        ({"url": "http://h/"}, {"tls": {"server_name": "n"}}, "no target of this load speaks https"),
+        ({"url": "http://h/"}, {"tls": {"server_name": "n"}}, "no target of this load speaks TLS"),
     ],
 )
 def test_a_target_that_a_load_cannot_reach_is_refused(target, load, words):

@@ -34,11 +34,11 @@ def _clocks(monkeypatch):
 class World:
     """One server host and one load host with one agent."""
 
-    def __init__(self, **load_changes):
+    def __init__(self, target_changes=None, **load_changes):
         timed = {} if "requests" in load_changes else {"duration": "2s", "warm_up": "1s", "tail": "1s"}
         plain = {
             "campaign": "c",
-            "targets": {"t": {"image": "i", "port": 80, "path": "/x"}},
+            "targets": {"t": {"image": "i", "port": 80, "path": "/x"} | (target_changes or {})},
             "loads": {"l": {"clients": 4} | timed | load_changes},
             "before": [{"run": "prepare"}],
             "after": [{"run": "tidy"}],
@@ -293,6 +293,26 @@ def test_a_server_that_closes_every_connection_is_loaded_by_paced_where_h2load_i
 
     assert [task.generator for task in world.load.armed] == [facts.case.generator] == [sender]
     assert facts.ceilings_per_s == ({} if sender == "paced" else {"gen": 1_000.0})
+
+
+def test_a_load_that_asks_for_the_end_of_each_connection_is_not_the_servers_doing():
+    """Neither in the words about the generator nor in the facts that findings are made from."""
+    world, said = World(headers={"connection": "Close"}), []
+    world.server.facts, world.load.h2load = CLOSES, "1.63"
+    output = world.run(say=lambda event: said.append(event.text))
+
+    assert output.facts.server.asked_to_close
+    assert "the load's header Connection: close ends every connection: paced sends this load instead of h2load" in said
+
+
+@pytest.mark.parametrize(("more", "length"), [({}, 5), ({"paths": ["/x", "/y"]}, None)])
+def test_what_the_load_expects_is_known_of_a_container_after_the_load(more, length):
+    """Its host returns its own facts when the load is over, and knows no load: the expected redirect became a finding."""
+    world = World({"expect": {"status": [302]}}, **more)
+    world.server.facts = ServerFacts(ServerState.READY, body_bytes=5)
+    server = world.run().facts.server
+
+    assert (server.allowed, server.body_bytes) == ([302], length)
 
 
 @pytest.mark.parametrize("lasting", [{}, {"requests": 40}])

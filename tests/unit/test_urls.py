@@ -87,15 +87,13 @@ def test_a_fragment_is_noted():
     plain = {
         "campaign": "c",
         "targets": {"a": {"url": "http://h/ok#top"}, "b": {"image": "i", "port": 1, "ready": {"path": "/r#x"}}},
-        "loads": {
-            "l": {"clients": 1, "requests": 1, "paths": ["/p#q"]},
-            "m": {"clients": 1, "count": 1, "requests": ["/", {"path": "/r#s"}]},
-        },
+        "loads": {"l": {"clients": 1, "requests": 1, "paths": ["/p#q"]},
+                  "m": {"clients": 1, "count": 1, "requests": ["/", "/r#s", {"path": "/t#u"}]}},
         "agents": 1,
-    }
+    }  # fmt: skip
     from_plain(plain)
 
     assert [note.split(" is not sent")[0] for note in notes(plain)] == [
         "targets.a.url: '#top'", "targets.b.ready.path: '#x'", "loads.l.paths[0]: '#q'",
-        "loads.m.requests[1]: '#s'",
+        "loads.m.requests[1]: '#s'", "loads.m.requests[2]: '#u'",
     ]  # fmt: skip

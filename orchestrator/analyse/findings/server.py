@@ -162,8 +162,13 @@ def connections_ended(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
     http2 = facts.case.protocol == Protocol.HTTP2
     reopened = not http2 and opened is not None and opened > expected
     numbers: dict[str, Fact] = {"connections_opened": opened, "clients": facts.case.clients}
-    if (facts.server.closes and not facts.server.endless) or (reopened and opened is not None and rows < 2 * opened):
-        yield finding(FindingCode.CONNECTION_CLOSE, SUSPECT, numbers)
+    # Of a mix, one request was answered so; how many connections paced opened says what all of them did.
+    closes = facts.server.closes and not facts.server.endless and not facts.case.mix
+    if closes or (reopened and opened is not None and rows < 2 * opened):
+        asked = "asked" if facts.server.asked_to_close else ""
+        yield finding(FindingCode.CONNECTION_CLOSE, SUSPECT, numbers, asked)
+    elif reopened and opened is not None and facts.server.asked_to_close:
+        yield finding(FindingCode.CONNECTION_CLOSE, SUSPECT, numbers, "some")
     elif reopened and opened is not None:
         numbers["requests_per_connection"] = round(rows / opened)
         severity = INFORMATION if rows >= FEW_PER_CONNECTION * opened else SUSPECT

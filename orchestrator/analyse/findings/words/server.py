@@ -11,7 +11,9 @@ INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity
 _LOG = "Check server.log in the trial's folder."
 _MEMORY = "Set limits.memory above {limit_bytes:bytes} or run fewer workers, then run again."
 _REDIRECT = "Measure the page that it redirects to, or list the status in 'expect.status' if it is what you measure."
-_REDIRECT_REQUEST = "Measure the page that it redirects to, or list the status in the request's 'expect.status' if it is what you measure."
+_REDIRECT_REQUEST = (
+    "Measure the page that it redirects to, or list the status in the request's 'expect.status' if you measure that."
+)
 _KEEPALIVE = "Raise the server's limit of requests per connection (nginx: keepalive_requests)."
 
 
@@ -177,7 +179,16 @@ ENTRIES = [
                 "The server closes connections after a single response, so almost every request pays for a new "
                 "connection.",
                 "Turn on keep-alive in the server.",
-            )
+            ),
+            "asked": Wording(
+                "The load asks for it with the header Connection: close: almost every request pays for a new connection.",
+                "Remove this header to measure with keep-alive.",
+            ),
+            "some": Wording(
+                "The load asks for it with the header Connection: close of some requests: {connections_opened:connection|"
+                "connections} were opened for {clients:client|clients}.",
+                "Remove this header to measure with keep-alive.",
+            ),
         },
     ),
     Entry(
