@@ -35,15 +35,21 @@ class Counters:
 
 
 class Cgroup:
-    """The counters of one container, found through its first process."""
+    """The counters of one container, found through its first process.
 
-    def __init__(self, pid: int, root: Path = _CGROUP, proc: Path = Path("/proc")) -> None:
+    container: the engine's id of it. Raises OSError when the process is gone: a process that ends is moved to the host's
+    own cgroup, and its number can be another process's by then.
+    """
+
+    def __init__(self, pid: int, container: str, root: Path = _CGROUP, proc: Path = Path("/proc")) -> None:
         paths = {}
         for line in (proc / str(pid) / "cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
             for controller in controllers.split(",") if controllers else [""]:
                 paths[controller] = path.lstrip("/")
         self._v1 = "memory" in paths
+        if container not in (path := paths["memory" if self._v1 else ""]):
+            raise ProcessLookupError(f"process {pid} is in cgroup '/{path}', not in that of container {container}")
         if self._v1:
             self._memory = root / "memory" / paths["memory"]
             self._cpu = root / "cpu" / paths["cpu"]

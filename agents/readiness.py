@@ -77,20 +77,23 @@ class Readiness:
             return self._doing
         return f"{self._doing}: {waited_s} s of at most {self._spec.ready_timeout_s:g} s"
 
-    def outcome(self) -> Checked:
-        """Wait until the server answers and has settled, then compare one response with what is expected."""
-        if (failed := self._wait_for_answer()) is not None:
+    def outcome(self, waited_s: float = 0.0) -> Checked:
+        """Wait until the server answers and has settled, then compare one response with what is expected.
+
+        waited_s: how much of the time to become ready has passed already.
+        """
+        if (failed := self._wait_for_answer(waited_s)) is not None:
             return failed
         self._settle()
         return self._compare()
 
-    def _wait_for_answer(self) -> Checked | None:
+    def _wait_for_answer(self, waited_s: float) -> Checked | None:
         """Return None as soon as the server answers, otherwise why it will not."""
         spec = self._spec
         self._doing = f"waiting for {spec.target} to answer"
         request = spec.ready or spec.request
         began = time.monotonic()
-        deadline = began + spec.ready_timeout_s
+        deadline = began + spec.ready_timeout_s - waited_s
         second_at = began + max(SECOND_AFTER_S, spec.ready_timeout_s * SECOND_SHARE)
         asking: list[Asking] = []
         memory, reason = MemoryWatch(), ""

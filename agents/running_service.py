@@ -61,7 +61,7 @@ class RunningService:
             pid = container.start()
             # A container that ended at once has no process to read from; its state says so.
             with contextlib.suppress(OSError):
-                self._cgroup = Cgroup(pid) if pid else None
+                self._cgroup = Cgroup(pid, container.id) if pid else None
             check = self._check(container, abort)
             failed = until_up(spec.health or Health(), check, self._state, abort, spec.ready_timeout_s)
         finally:

@@ -52,7 +52,8 @@ class ServerHost(DockerHost):
         image = self.images.inspect(spec.image)
         began = time.monotonic()
         self._launch(spec, image.id, trial)
-        checked = self._until_healthy(spec) or readiness.outcome()
+        waiting = time.monotonic()
+        checked = self._until_healthy(spec) or readiness.outcome(time.monotonic() - waiting)
         self._facts = replace(
             self._facts,
             state=checked.state,
@@ -78,7 +79,7 @@ class ServerHost(DockerHost):
         self._facts = ServerFacts(ServerState.STARTING, image=image, container=container.id, network=spec.network)
         # A container that ended at once has no process to read from; its state says so.
         with contextlib.suppress(OSError):
-            self._cgroup = Cgroup(pid) if pid else None
+            self._cgroup = Cgroup(pid, container.id) if pid else None
 
     def _until_healthy(self, spec: ServerSpec) -> Checked | None:
         """Return None once the container's health check succeeds, or if it has none; otherwise why it does not."""

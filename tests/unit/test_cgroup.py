@@ -31,7 +31,7 @@ def test_cgroup_v1(tmp_path):
         },
     )
 
-    counters = Cgroup(7, tmp_path / "fs", tmp_path / "proc").read()
+    counters = Cgroup(7, "x", tmp_path / "fs", tmp_path / "proc").read()
 
     assert counters == Counters(1_234_567, 1_000_000, 34, 5, 426_895, 90_000_000, 104_857_600, 104_857_600, 51, 734)
 
@@ -52,12 +52,21 @@ def test_cgroup_v2(tmp_path):
         },
     )
 
-    assert Cgroup(7, tmp_path / "fs", tmp_path / "proc").read() == Counters(500, 200, 4, 3, 99, 10, 20, 0, 2, 6)
+    assert Cgroup(7, "x", tmp_path / "fs", tmp_path / "proc").read() == Counters(500, 200, 4, 3, 99, 10, 20, 0, 2, 6)
 
 
 def test_a_container_that_is_gone_is_an_error(tmp_path):
     """The counters of nothing are not zeros."""
-    tree(tmp_path, {"proc/7/cgroup": "0::/gone\n"})
+    tree(tmp_path, {"proc/7/cgroup": "0::/x-gone\n"})
 
     with pytest.raises(FileNotFoundError, match="is gone"):
-        Cgroup(7, tmp_path / "fs", tmp_path / "proc").read()
+        Cgroup(7, "x", tmp_path / "fs", tmp_path / "proc").read()
+
+
+@pytest.mark.parametrize("line", ["4:memory:/\n2:cpuacct:/\n1:cpu:/\n0::/\n", "0::/\n", "0::/docker/another\n"])
+def test_a_process_that_has_left_the_container_has_no_counters_of_it(tmp_path, line):
+    """A container that exits at once: its process is in the host's cgroup, whose memory is not the container's."""
+    tree(tmp_path, {"proc/7/cgroup": line})
+
+    with pytest.raises(ProcessLookupError):
+        Cgroup(7, "x", tmp_path / "fs", tmp_path / "proc")

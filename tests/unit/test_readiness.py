@@ -108,6 +108,19 @@ def test_a_server_that_takes_six_seconds_for_an_answer_is_ready(serving):
     assert compared.answer_us >= SLOW_S * 1e6
 
 
+@pytest.mark.process
+def test_the_time_that_a_health_check_took_is_part_of_the_time_to_become_ready():
+    """Both waits together have `ready.timeout`; the host's caller waits no longer."""
+    with answering(503) as url:
+        spec = ServerSpec("t", "i", 80, Request(url), Expect(), ready_timeout_s=30.0)
+        waiting = Readiness(spec, lambda: IDLE, lambda: RUNNING, threading.Event())
+        began = time.monotonic()
+        checked = waiting.outcome(waited_s=29.8)
+
+    assert checked.state == ServerState.NOT_READY
+    assert time.monotonic() - began < 10
+
+
 def test_how_long_it_waits_is_shown_once_it_is_long(monkeypatch):
     """A person sees that nothing hangs."""
     clock = iter([0.0, 1.0, 7.5])
