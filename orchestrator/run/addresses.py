@@ -1,4 +1,4 @@
-"""Where containers reach services: the values of ${NAME.address} and ${NAME.port}, and names in /etc/hosts. Pure."""
+"""Where containers and commands reach services: ${NAME.address}, ${NAME.port}, names in /etc/hosts, variables. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from orchestrator.spec.service import Service
 LOOPBACK = "127.0.0.1"
 # The engine's name for the host of a container, and the name under which containers resolve it.
 HOST_GATEWAY, OWN_HOST = "host-gateway", "host.docker.internal"
-_REFERENCE = re.compile(r"\$\{([A-Za-z0-9][A-Za-z0-9_.-]*)\.(address|port)\}")
+# $${...} is the text ${...}. A colon after an address: it is followed by a port.
+_REFERENCE = re.compile(r"(\$?)\$\{([A-Za-z0-9][A-Za-z0-9_.-]*)\.(address|port)\}(?=(:)?)")
 
 C = TypeVar("C", bound=Container)
 
@@ -38,6 +39,13 @@ def seen_from(container: Container, host: str, service: Service, at: str, number
     if container.network == HOST:
         return At(LOOPBACK, service.reached, LOOPBACK)
     return At(OWN_HOST, service.reached, HOST_GATEWAY)
+
+
+def variables(name: str, at: At) -> dict[str, str]:
+    """Return what a command finds in its environment about a service: VOLLEY_NAME_ADDRESS and VOLLEY_NAME_PORT."""
+    prefix = f"VOLLEY_{re.sub(r'[^A-Z0-9]', '_', name.upper())}"
+    port = {} if at.port is None else {f"{prefix}_PORT": str(at.port)}
+    return {f"{prefix}_ADDRESS": at.address, **port}
 
 
 def own(service: Service) -> At:
@@ -68,13 +76,20 @@ def resolved(container: C, addresses: Mapping[str, At]) -> C:
 
 
 def filled(text: str, addresses: Mapping[str, At]) -> str:
-    """Return a text with the addresses and ports of services in it; other uses of ${...} stay as they are."""
+    """Return a text with the addresses and ports of services in it; other uses of ${...} stay as they are.
+
+    An IPv6 address that a port follows has brackets.
+    """
 
     def value(found: re.Match[str]) -> str:
-        at = addresses.get(found[1])
-        if at is None:
-            return found[0]
-        return at.address if found[2] == "address" else str(at.port)
+        escaped, name, part, before_port = found.groups()
+        at = addresses.get(name)
+        if escaped or at is None:
+            return found[0].removeprefix(escaped)
+        if part == "port":
+            return str(at.port)
+        is_bare = before_port and ":" in at.address and not found.string[: found.start()].endswith("[")
+        return f"[{at.address}]" if is_bare else at.address
 
     return _REFERENCE.sub(value, text)
 

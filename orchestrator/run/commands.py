@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.errors import HostError
@@ -33,16 +34,24 @@ def around(campaign: Campaign, case: str) -> Around:
     return Around(before, after, {name: as_text(value) for name, value in campaign.variables.items()})
 
 
-def carry_out(when: When, around: Around, trial: TrialPlan, run: str, placed: Placed) -> list[CommandDone]:
+def carry_out(
+    when: When,
+    around: Around,
+    trial: TrialPlan,
+    run: str,
+    placed: Placed,
+    services: Callable[[str], Mapping[str, str]] = lambda host: {},
+) -> list[CommandDone]:
     """Run the commands before or after a trial, one after the other; a failure before a trial ends the list.
 
+    services: returns the variables about services for a command on a host.
     Raises HostLost when a host does not answer.
     """
     done: list[CommandDone] = []
     variables = around.variables | _variables(trial, placed)
     for command in around.before if when is When.BEFORE else around.after:
         host = _where(command, placed)
-        result = host.run_command(command.run, variables, run, command.timeout / 1e6)
+        result = host.run_command(command.run, {**variables, **services(host.host)}, run, command.timeout / 1e6)
         done.append(CommandDone(when, host.host, result.status, result.lasted_us, result.output))
         if when is When.BEFORE and result.status != 0:
             break

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from agents.records import ServerState, ServiceFacts
+from orchestrator.errors import HostError
 from orchestrator.fleet.handles import Pending, ServiceHandle
 from orchestrator.fleet.hosts import at_once
-from orchestrator.run.addresses import At, filled, own, resolved, seen_from
+from orchestrator.run.addresses import LOOPBACK, At, filled, own, resolved, seen_from, variables
 from orchestrator.run.containers import prepare_argv, service_spec
 from orchestrator.run.events import Event
 from orchestrator.spec.container import Container
@@ -83,9 +84,19 @@ def addresses_for(trial: RunningTrial, container: Container, host: str, names: S
     reachable = in_order(names, trial.input.services.needed)
     handles = trial.placed.services
     return {
-        name: seen_from(container, host, service, handles[name].host, _number(handles[name].load_address))
+        name: seen_from(container, host, service, handles[name].host, _number(name, handles[name].load_address))
         for name, service in reachable.items()
     }
+
+
+def variables_for(trial: RunningTrial, host: str) -> dict[str, str]:
+    """Return what a command on a host finds in its environment about the services of the trial."""
+    found: dict[str, str] = {}
+    for name, service in trial.input.services.needed.items():
+        handle = trial.placed.services[name]
+        address = LOOPBACK if handle.host == host else handle.load_address
+        found |= variables(name, At(address, service.reached, address))
+    return found
 
 
 def finish_services(trial: RunningTrial, before: Sequence[ServiceFacts], loaded: bool) -> list[ServiceFacts]:
@@ -250,10 +261,16 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _number(address: str) -> str:
-    """Return the IP address of a host: names in a container's /etc/hosts need one."""
+def _number(service: str, address: str) -> str:
+    """Return the IP address of a service's host: names in a container's /etc/hosts need one. Raises HostError."""
     try:
         ipaddress.ip_address(address)
     except ValueError:
-        return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
+        try:
+            return str(socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)[0][4][0])
+        except (OSError, UnicodeError) as error:
+            raise HostError(
+                f"service {service}: the address {address} of its host has no IP address here: {error}",
+                "write the host's IP address as its address or load_address in the inventory",
+            ) from None
     return address

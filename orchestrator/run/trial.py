@@ -20,7 +20,7 @@ from orchestrator.run.events import Say
 from orchestrator.run.inputs import Losses, RunningTrial, Stages, TrialInput, TrialOutput
 from orchestrator.run.load import run_load
 from orchestrator.run.server import UP, bring_up
-from orchestrator.run.services import bring_up_services, finish_services, logs_of, not_kept, why_not_up
+from orchestrator.run.services import bring_up_services, finish_services, logs_of, not_kept, variables_for, why_not_up
 from orchestrator.run.targets import is_loopback, traffic_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFact
     done: list[CommandDone] = []
     try:
         with trial.stages.of("before"):
-            done = carry_out(When.BEFORE, item.around, item.plan, item.run, trial.placed)
+            done = carry_out(When.BEFORE, item.around, item.plan, item.run, trial.placed, partial(variables_for, trial))
         if done and done[-1].status != 0:
             facts = replace(facts, server=not_started, error="a command before it failed")
         else:
@@ -94,7 +94,7 @@ def _after(trial: RunningTrial) -> list[CommandDone]:
     """Run the commands after a trial."""
     item = trial.input
     with trial.stages.of("after"), trial.losses.noted():
-        return carry_out(When.AFTER, item.around, item.plan, item.run, trial.placed)
+        return carry_out(When.AFTER, item.around, item.plan, item.run, trial.placed, partial(variables_for, trial))
     return []
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.slo import shown
-from orchestrator.spec.text import NAME_HINT, Text
+from orchestrator.spec.text import NAME_HINT, Name, Text
 from orchestrator.spec.units import as_text
 
 # What Compose calls otherwise, or has and Volley does not.
@@ -173,13 +173,27 @@ def _capability(value: str) -> str:
     return name
 
 
+def _names_before(value: Any) -> Any:
+    """Return the names in Compose's mapping of conditions."""
+    if not isinstance(value, dict):
+        return value
+    for name, entry in value.items():
+        condition = entry.get("condition", _CONDITIONS[0]) if isinstance(entry, dict) else _CONDITIONS[0]
+        if condition not in _CONDITIONS:
+            raise ValueError(f"{shown(name)} cannot be waited for until {shown(condition)}: write {_CONDITIONS[0]}")
+    return list(value)
+
+
 def _shown_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+# Both mean the same: a service is waited for until it is healthy and prepared.
+_CONDITIONS = ("service_healthy", "service_started")
 _TEXT = {"type": "string"}
 _TEXTS = {"type": "array", "items": _TEXT}
 _SCALARS = {"type": "object", "additionalProperties": {"anyOf": [_TEXT, {"type": "number"}]}}
+_CONDITIONED = {"type": "object", "additionalProperties": {"type": "object", "additionalProperties": _TEXT}}
 
 
 def _either(*forms: dict[str, Any]) -> WithJsonSchema:
@@ -205,5 +219,6 @@ Port = Annotated[
 ]
 Mount = Annotated[str, BeforeValidator(_mount), Field(json_schema_extra={"pattern": r"^[^:]+:/[^:]*(:(ro|rw))?$|\$\{"})]
 Tmpfs = Annotated[list[Text], BeforeValidator(_tmpfs), _either(_TEXTS, _TEXT)]
+DependsOn = Annotated[list[Name], BeforeValidator(_names_before), _either(_TEXTS, _CONDITIONED)]
 Capability = Annotated[Text, AfterValidator(_capability)]
 Shown = Annotated[Text, BeforeValidator(_shown_text), _either(_TEXT, {"type": "integer"})]

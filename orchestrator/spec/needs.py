@@ -51,7 +51,7 @@ def wrong_lifetimes(plain: Mapping[str, Any]) -> Iterator[tuple[tuple[Any, ...],
     kept = {name: lifetime for name, lifetime in lifetimes.items() if lifetime in list(LIFETIMES)}
     for name, lifetime in kept.items():
         needed = entries[name].get("depends_on")
-        for other in needed if isinstance(needed, list) else ():
+        for other in needed if isinstance(needed, list | dict) else ():
             theirs = kept.get(str(other), "run")
             if LIFETIMES[lifetime] > LIFETIMES[theirs]:
                 what = f"{name} is kept for the {lifetime}, and {other}, which it depends on, for the {theirs} only"

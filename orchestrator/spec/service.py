@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from orchestrator.spec.base import Model
+from orchestrator.spec.compose import DependsOn
 from orchestrator.spec.container import Container
-from orchestrator.spec.text import Name, NonEmpty, Text
+from orchestrator.spec.text import NonEmpty, Text
 from orchestrator.spec.units import Duration
 
 SERVER = "server"
@@ -46,8 +47,8 @@ class Service(Container):
 
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """The port that it listens on; by default the first of `ports`."""
-    depends_on: list[Name] = Field(default_factory=list)
-    """Services that are up before this one is started."""
+    depends_on: DependsOn = Field(default_factory=list)
+    """Services that are up and prepared before this one is started."""
     place: Placed = "server"
     """server: on the target's host; or labels of a host with the role service."""
     lifetime: Literal["trial", "block", "run"] = "trial"

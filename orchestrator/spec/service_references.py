@@ -28,10 +28,24 @@ def wrong_service_references(plain: Mapping[str, Any]) -> Iterator[tuple[Locatio
         cycle = [str(name) for name in error.args[1]]
         what = f"services wait for each other: {' → '.join(reversed(cycle))}"
         yield ("services", cycle[0], "depends_on"), what, "remove one of these dependencies"
+    yield from _in_commands(plain, services)
     for name, target in _mappings(plain, "targets").items():
         needs = _names(target.get("needs"))
         yield from _unknown(("targets", name, "needs"), needs, services)
         yield from _unreachable(("targets", name), target, needs, before, services)
+
+
+def _in_commands(plain: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
+    """Yield the references in commands around trials: their text is the shell's, which has variables for them."""
+    for section in ("before", "after"):
+        commands = plain.get(section)
+        for index, command in enumerate(commands if isinstance(commands, list) else ()):
+            text = command.get("run") if isinstance(command, dict) else None
+            for name, part in dict.fromkeys(_REFERENCE.findall(text if isinstance(text, str) else "")):
+                if name in services:
+                    what = f"a shell cannot read ${{{name}.{part}}}"
+                    variable = f"VOLLEY_{re.sub('[^A-Z0-9]', '_', name.upper())}_{part.upper()}"
+                    yield (section, index, "run"), what, f"write ${variable}"
 
 
 def _unknown(location: Location, names: list[str], services: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
@@ -98,4 +112,4 @@ def _mappings(plain: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
 
 
 def _names(value: Any) -> list[str]:
-    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list | dict) else []

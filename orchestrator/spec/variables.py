@@ -183,11 +183,19 @@ def _read(text: str, start: int, values: Mapping[str, str], missing: list[str], 
             return "".join([*parts, text[at:]]), len(text)
         parts.append(text[at : opening.start()])
         if opening[0] == "$${":
-            parts.append("${")
+            # What is filled in later is kept as it is until then.
+            head = _HEAD.match(text, opening.end())
+            is_late = head is not None and _stands_for_itself(head[1], values)
+            parts.append("$${" if is_late else "${")
             at = opening.end()
         else:
             value, at = _variable(text, opening.end(), values, missing)
             parts.append(value)
+
+
+def _stands_for_itself(name: str, values: Mapping[str, str]) -> bool:
+    """Return whether a name is the address or port of a service, which is filled in once the service is up."""
+    return name.endswith(OF_SERVICES) and values.get(name) == f"${{{name}}}"
 
 
 def _variable(text: str, start: int, values: Mapping[str, str], missing: list[str]) -> tuple[str, int]:

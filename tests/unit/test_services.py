@@ -11,12 +11,19 @@ from agents.records import ServerState, ServiceFacts
 from orchestrator.analyse.bottleneck import bottleneck, describe
 from orchestrator.analyse.sameness import Circumstances, differences
 from orchestrator.campaign.origin import parts_of
-from orchestrator.errors import Shortage
+from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.place import Machine, load_hosts, needs, place
 from orchestrator.plan import TrialPlan, make_plan
-from orchestrator.run.addresses import At, own, resolved, seen_from
-from orchestrator.run.services import TrialServices, bring_up_services, finish_services, not_kept, why_not_up
+from orchestrator.run.addresses import At, filled, own, resolved, seen_from
+from orchestrator.run.services import (
+    TrialServices,
+    bring_up_services,
+    finish_services,
+    not_kept,
+    variables_for,
+    why_not_up,
+)
 from orchestrator.spec.models import Campaign, Place
 from orchestrator.spec.needs import in_order, layers, wrong_lifetimes
 from orchestrator.spec.service import Service
@@ -144,6 +151,40 @@ def test_addresses_are_filled_in_and_names_resolve():
     assert found.healthcheck.test == "nc 10.1.1.1 5432 ${X}"
 
 
+def test_an_ipv6_address_has_brackets_where_a_port_follows():
+    """As in a URL; not where the address stands alone, or has them already."""
+    there = {"db": At("fd00::1", 5432, "fd00::1")}
+
+    assert filled("${db.address}:${db.port} [${db.address}]:1 host=${db.address} $${db.address}", there) == (
+        "[fd00::1]:5432 [fd00::1]:1 host=fd00::1 ${db.address}"
+    )
+
+
+def test_commands_find_services_in_their_environment():
+    """At the loopback address beside it, else at the address for load."""
+    world = World({"db": DB, "api": API})
+    world.host.host, world.host.load_address = "web", "10.1.1.1"
+    there, elsewhere = (variables_for(world.running(1, 0), host) for host in ("web", "gen"))
+
+    assert there == {
+        "VOLLEY_DB_ADDRESS": "127.0.0.1",
+        "VOLLEY_DB_PORT": "5432",
+        "VOLLEY_API_ADDRESS": "127.0.0.1",
+        "VOLLEY_API_PORT": "81",
+    }
+    assert elsewhere["VOLLEY_DB_ADDRESS"] == "10.1.1.1"
+
+
+def test_a_host_without_an_ip_address_is_an_error_with_what_to_write():
+    """Not a traceback."""
+    world = World({"db": DB, "api": API})
+    world.host.load_address = "no-such-host.invalid"
+    with pytest.raises(HostError, match=r"service db: the address no-such-host.invalid of its host") as caught:
+        world.trial(1, 0)
+
+    assert "inventory" in caught.value.hint
+
+
 class Hosts:
     """A host of services that notes its calls; every service comes up unless it is in `sick`."""
 
@@ -191,7 +232,16 @@ class World:
 
     def trial(self, number, block, target="t"):
         """Bring up the services of a trial, and end it; return what was called, and the facts."""
-        case, before = self.cases[target], len(self.host.calls)
+        before, running = len(self.host.calls), self.running(number, block, target)
+        facts = bring_up_services(running)
+        facts = finish_services(running, facts, loaded=True)
+        if running.placed.services:
+            self.host.stop(not_kept(running, self.host), 1.0)
+        return self.host.calls[before:], facts
+
+    def running(self, number, block, target="t"):
+        """Return a trial as it begins."""
+        case = self.cases[target]
         names = [one.name for one in case.services]
         services = {name: self.spec.services[name] for name in names}
         item = SimpleNamespace(
@@ -200,12 +250,7 @@ class World:
             folder=Path(),
         )
         placed = Placed(None, [], [], {}, dict.fromkeys(names, self.host))
-        running = SimpleNamespace(input=item, placed=placed, say=self.said.append)
-        facts = bring_up_services(running)
-        facts = finish_services(running, facts, loaded=True)
-        if names:
-            self.host.stop(not_kept(running, self.host), 1.0)
-        return self.host.calls[before:], facts
+        return SimpleNamespace(input=item, placed=placed, say=self.said.append)
 
 
 def test_a_service_of_a_trial_is_fresh_and_one_of_a_block_is_kept_until_the_next():

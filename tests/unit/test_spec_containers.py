@@ -4,6 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from orchestrator.errors import ConfigurationError
+from orchestrator.run.addresses import At, resolved
 from orchestrator.run.containers import container_of, prepare_argv, service_spec
 from orchestrator.spec.load import load
 from orchestrator.spec.service import Service
@@ -165,6 +166,44 @@ def test_compose_keys_that_mean_something_else_say_what_to_write(tmp_path):
     assert ("targets.t.mem_limit", "'mem_limit' is not a key of containers here", "write limits.memory") in found
     assert any(where == "targets.t.restart" and hint.startswith("remove it") for where, _, hint in found)
     assert any(where == "targets.t.depends_on" and hint == "write needs" for where, _, hint in found)
+
+
+def test_compose_says_in_two_forms_what_a_service_waits_for(tmp_path):
+    """A mapping with conditions, of which those that Volley keeps are understood; its names are checked as well."""
+    plain = "services:\n  db: {image: i}\n  api: {image: i, depends_on: {%s}}\ntargets: {t: {image: i, port: 80, needs: [api]}}"
+    campaign = loaded(tmp_path, plain % "db: {condition: service_healthy}")
+
+    assert campaign.services["api"].depends_on == ["db"]
+    assert ("services.api.depends_on", "there is no service 'bd'", "the services are: db, api") in refused(
+        tmp_path, plain % "bd: {condition: service_started}"
+    )
+    ((where, what, hint),) = refused(tmp_path, plain % "db: {condition: service_completed_successfully}")
+    assert where == "services.api.depends_on"
+    assert "cannot be waited for until 'service_completed_successfully'" in what
+    assert "service_healthy" in hint
+
+
+def test_an_escaped_reference_to_a_service_is_text(tmp_path):
+    """`$${` stands for `${` there as everywhere, also for a service that the container does not need."""
+    campaign = loaded(
+        tmp_path,
+        "services: {db: {image: i, port: 1}, x: {image: i, port: 2}}\n"
+        "targets: {t: {image: i, port: 80, needs: [db],"
+        " environment: {A: '$${db.address} ${db.address}', B: '$${x.port} $${HOME} $${no.address}'}}}",
+    )
+    found = resolved(campaign.targets["t"], {"db": At("10.1.1.1", 1, "10.1.1.1")})
+
+    assert found.environment == {"A": "${db.address} 10.1.1.1", "B": "${x.port} ${HOME} ${no.address}"}
+
+
+def test_commands_of_a_shell_have_variables_instead_of_references(tmp_path):
+    """No shell can read a name with a dot."""
+    text = "services: {db-1: {image: i, port: 1}}\ntargets: {t: {image: i, port: 80, needs: [db-1]}}\nbefore:"
+
+    assert refused(tmp_path, text + " [{run: 'ping ${db-1.address}'}]") == {
+        ("before.0.run", "a shell cannot read ${db-1.address}", "write $VOLLEY_DB_1_ADDRESS")
+    }
+    assert loaded(tmp_path, text + " [{run: 'ping ${VOLLEY_DB_1_ADDRESS} ${x.y}'}]").before[0].run
 
 
 def test_addresses_of_services_stay_until_they_are_known(tmp_path):
