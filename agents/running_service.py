@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from agents.cgroup import Cgroup, Counters
 from agents.container import SERVICE_LABEL, TRIAL_LABEL, Container, ContainerState, Health
 from agents.health import Check, command_check, port_check, until_up
-from agents.ports import require_ports
+from agents.ports import PortInUse, require_ports
 from agents.records import ServerState, ServiceFacts
 from agents.service import ServiceSpec
 from agents.window_counters import WindowCounters
@@ -53,7 +53,10 @@ class RunningService:
         spec = self._spec
         self.is_starting = True
         try:
-            require_ports(spec, spec.port)
+            try:
+                require_ports(spec, spec.port)
+            except PortInUse as error:
+                raise PortInUse(f"service {spec.name}: {error}") from None
             labels = {SERVICE_LABEL: spec.name, **({TRIAL_LABEL: spec.trial} if spec.trial else {})}
             container = self._container = Container(self._client, spec, self._image, run, labels)
             self._facts = replace(self._facts, state=ServerState.STARTING, container=container.id)
@@ -72,7 +75,7 @@ class RunningService:
             state=state,
             detail=detail,
             ready_after_us=round((time.monotonic() - began) * 1e6),
-            last=self._read(),
+            last=self._metered(),
         )
         return self._facts
 
@@ -118,7 +121,7 @@ class RunningService:
 
     def finish(self) -> ServiceFacts:
         """Read the counters for the last time, and return all that is known of it."""
-        now = self._read()
+        now = self._metered()
         self._window.stop()
         window = self._window
         self.look()
@@ -148,6 +151,10 @@ class RunningService:
             with contextlib.suppress(OSError):
                 self._last = self._cgroup.read()
         return self._last
+
+    def _metered(self) -> Counters | None:
+        """Return the counters now; None for a container that ended before they could be read."""
+        return None if self._cgroup is None else self._read()
 
     def _state(self) -> ContainerState:
         """Return the container's state, and keep it in the facts."""

@@ -68,7 +68,7 @@ class ServerHost(DockerHost):
             answer_us=checked.answer_us,
             last_line=self._last_line() if checked.state == ServerState.EXITED else "",
             ready_after_us=round((time.monotonic() - began) * 1e6),
-            last=self._read(),
+            last=self._metered(),
         )
         return self._facts
 
@@ -106,7 +106,7 @@ class ServerHost(DockerHost):
 
     def finish(self) -> ServerFacts:
         """Read the counters for the last time, look at the container, and return all that is known of the server."""
-        now = self._read()
+        now = self._metered()
         self._window.stop()
         window, running = self._window, self._state().running
         self._facts = replace(
@@ -156,6 +156,10 @@ class ServerHost(DockerHost):
             with contextlib.suppress(OSError):
                 return self._cgroup.read()
         return self._facts.last or Counters()
+
+    def _metered(self) -> Counters | None:
+        """Return the counters now; None for a container that ended before they could be read."""
+        return None if self._cgroup is None else self._read()
 
     def _last_line(self) -> str:
         """Return the last line that the server printed."""

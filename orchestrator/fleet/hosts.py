@@ -19,7 +19,7 @@ _HINTS = {
     "BuildFailed": "fix the Dockerfile; if a base image cannot be pulled, load it there with 'docker load'",
     "H2loadMissing": "install it: sudo apt-get install nghttp2-client",
     "EngineUnreachable": "start it: sudo systemctl start docker; 'volley doctor' checks the rest",
-    "PortInUse": "end the process that listens there ('ss -ltnp' names it), or change the target's port",
+    "PortInUse": "end the process that listens there ('ss -ltnp' names it), or change the port in the campaign",
     "ContainerRefused": "change that setting of the container in the campaign",
     "NotArmed": "fix what the generator reports; 'volley doctor' checks whether h2load can run here",
 }

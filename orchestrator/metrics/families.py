@@ -34,6 +34,12 @@ RECEIVED = "volley_received_bytes_per_second"
 MIX_REQUESTS = "volley_mix_requests"
 MIX_THROUGHPUT = "volley_mix_throughput_per_second"
 MIX_TIME = "volley_mix_time_seconds"
+# Of each service of a target; the label `service` is its name.
+SERVICE_CPU = "volley_service_cpu_seconds"
+SERVICE_MEMORY = "volley_service_peak_memory_bytes"
+SERVICE_THROTTLED = "volley_service_throttled_ratio"
+SERVICE_KILLS = "volley_service_oom_kills"
+SERVICE_STARTS = "volley_service_restarts"
 FINDINGS = "volley_finding_trials"
 
 

@@ -50,6 +50,8 @@ class _StoredMetrics:
         yield from _results(finished.summary)
         if any(case.mix for case in finished.summary.cases):
             yield from _mix(finished.summary)
+        if any(case.services for case in finished.summary.cases):
+            yield from _services(finished.summary)
         yield from _times(finished)
 
     def _info(self) -> Metric:
@@ -165,6 +167,35 @@ def _mix(summary: Summary) -> Iterator[Metric]:
                     if value is not None:
                         times.add_metric([*labels, time, name], value.estimate / 1e6)
     yield from (requests, throughput, times)
+
+
+def _services(summary: Summary) -> Iterator[Metric]:
+    """Yield what the services of each case used; nothing for what was not metered."""
+    from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
+
+    labels = [*LABELS, "service"]
+    cpu = GaugeMetricFamily(families.SERVICE_CPU, "CPU time in the window, on average over trials.", labels=labels)
+    memory = GaugeMetricFamily(families.SERVICE_MEMORY, "Peak memory over all trials.", labels=labels)
+    throttled = GaugeMetricFamily(
+        families.SERVICE_THROTTLED, "Share of the scheduling periods in which its CPU quota stopped it.", labels=labels
+    )
+    kills = CounterMetricFamily(families.SERVICE_KILLS, "Processes that were killed for memory.", labels=labels)
+    starts = CounterMetricFamily(
+        families.SERVICE_STARTS, "How often one that is kept had ended and was started again.", labels=labels
+    )
+    for case in summary.cases:
+        for name, used in case.services.items():
+            own = [*_load(summary, case).labels, name]
+            for family, value in (
+                (cpu, used.cpu_s),
+                (memory, used.peak_memory_bytes),
+                (throttled, used.throttled_ratio),
+                (kills, used.oom_kills),
+                (starts, used.restarts),
+            ):
+                if value is not None:
+                    family.add_metric(own, value)
+    yield from (cpu, memory, throttled, kills, starts)
 
 
 def _capacity(summary: Summary) -> Metric:

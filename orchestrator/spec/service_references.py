@@ -33,6 +33,7 @@ def wrong_service_references(plain: Mapping[str, Any]) -> Iterator[tuple[Locatio
         needs = _names(target.get("needs"))
         yield from _unknown(("targets", name, "needs"), needs, services)
         yield from _unreachable(("targets", name), target, needs, before, services)
+        yield from _same_port(name, target, [one for one in _all_before(needs, before) if one in services], plain)
 
 
 def _in_commands(plain: Mapping[str, Any], services: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
@@ -46,6 +47,37 @@ def _in_commands(plain: Mapping[str, Any], services: Mapping[str, Any]) -> Itera
                     what = f"a shell cannot read ${{{name}.{part}}}"
                     variable = f"VOLLEY_{re.sub('[^A-Z0-9]', '_', name.upper())}_{part.upper()}"
                     yield (section, index, "run"), what, f"write ${variable}"
+
+
+def _same_port(
+    name: str, target: Mapping[str, Any], needed: list[str], plain: Mapping[str, Any]
+) -> Iterator[tuple[Location, str, str]]:
+    """Yield the services of a target that use a port of its host which it, or another of them, uses."""
+    services, place = plain.get("services", {}), plain.get("place")
+    elsewhere = isinstance(place, dict) and "service" in place
+    used = dict.fromkeys(_host_ports(target), f"target {name}")
+    for one in sorted(needed, key=list(services).index):
+        if services[one].get("place", None if elsewhere else "server") != "server":
+            continue
+        for port in _host_ports(services[one]):
+            other = used.setdefault(port, f"service {one}")
+            if other != f"service {one}":
+                yield ("services", one), f"port {port} is also that of {other}, on the same host", "use another port"
+
+
+def _host_ports(container: Mapping[str, Any]) -> set[int]:
+    """Return the ports of its host that a container uses, as far as they are written as such."""
+    main, found = container.get("port"), dict[int, int]()
+    ports = container.get("ports")
+    for text in ports if isinstance(ports, list) else ():
+        if pair := re.fullmatch(r"(?:(\d+):)?(\d+)(?:/tcp)?", str(text)):
+            found[int(pair[2])] = int(pair[1] or pair[2])
+    if isinstance(main, int):
+        found.setdefault(main, main)
+    # With the host's network nothing is published: the main port is the one that is used.
+    if container.get("network") != "bridge":
+        return set(list(found.values())[:1]) if not isinstance(main, int) else {main}
+    return set(found.values())
 
 
 def _unknown(location: Location, names: list[str], services: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:

@@ -70,7 +70,7 @@ _BEFORE = {folder: set(os.listdir(folder)) for folder in _FOLDERS}
 
 
 class Container(NamedTuple):
-    """A container, and the run in its label."""
+    """A container or a volume, and the run in its label."""
 
     name: str
     run: str
@@ -88,10 +88,22 @@ def containers_here() -> list[Container]:
     return [Container(*line.split(maxsplit=1)) for line in output.splitlines()]
 
 
+def volumes_here() -> list[Container]:
+    """Return the volumes of all runs on this machine's engine."""
+    output = subprocess.run(
+        ["docker", "volume", "ls", "--filter", "label=volley.run", "--format", '{{.Name}} {{.Label "volley.run"}}'],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    return [Container(*line.split(maxsplit=1)) for line in output.splitlines()]
+
+
 def left_behind() -> dict[str, list[Any]]:
-    """Return the containers, processes and files of runs that are on this machine now and may be this session's."""
+    """Return the containers, volumes, processes and files of runs that are on this machine now and may be this session's."""
     processes = [f"{process.pid} {process.info['name']}" for process in sessions.processes()]
-    containers = containers_here()
+    containers = [*containers_here(), *volumes_here()]
     others = sessions.runs_of_others() if containers else set()
     scratch = sorted(name for folder, before in _BEFORE.items() for name in sessions.scratch(folder) - before)
     return {"containers": [c for c in containers if c.run not in others], "processes": processes, "scratch": scratch}

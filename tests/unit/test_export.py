@@ -3,13 +3,16 @@
 import io
 import json
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from orchestrator.cli.app import invoke
+from orchestrator.metrics import stored
 from orchestrator.report.tables import as_csv, tables_of
+from orchestrator.result import ServerCost
 from orchestrator.stored.evaluate import evaluate_run
 from orchestrator.stored.reading import read_environment
 from tests.unit.test_stored_format import BENCH, SEARCH
@@ -46,6 +49,24 @@ def test_openmetrics_of_a_campaign(capsys):
     assert of(found, "volley_service_time_seconds_bucket", le="8e-05", **labels)[0] < 200
     assert of(found, "volley_service_time_seconds_bucket", le="0.0001", **labels)[0] >= 200
     assert of(found, "volley_run_info", run=BENCH.name, volley_version="0.1.0", verdict="VALID") == [1]
+
+
+def test_openmetrics_of_services(monkeypatch):
+    """By service and case; what was not metered is not there, and nothing where no case has services."""
+    finished = evaluate_run(BENCH)
+    used = ServerCost(cpu_s=0.5, peak_memory_bytes=1 << 20, oom_kills=3, restarts=1)
+    case = replace(finished.summary.cases[0], services={"db": used})
+    without = stored.document(BENCH)
+    changed = replace(finished, summary=replace(finished.summary, cases=[case]))
+    monkeypatch.setattr(stored, "evaluate_run", lambda run: changed)
+    found = samples(stored.document(BENCH))
+
+    assert of(found, "volley_service_cpu_seconds", service="db", case="url/load") == [0.5]
+    assert of(found, "volley_service_peak_memory_bytes", service="db") == [1 << 20]
+    assert of(found, "volley_service_oom_kills_total", service="db") == [3]
+    assert of(found, "volley_service_restarts_total", service="db") == [1]
+    assert of(found, "volley_service_throttled_ratio") == []
+    assert "volley_service_oom" not in without
 
 
 def test_openmetrics_of_a_search(capsys):

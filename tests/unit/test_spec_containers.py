@@ -254,6 +254,31 @@ def test_wrong_references_to_services_are_refused(tmp_path, services, container,
     assert (where, what, hint) in found
 
 
+@pytest.mark.parametrize(
+    ("target_keys", "db", "refused_for"),
+    [
+        ("port: 80", "port: 80", "target t"),
+        ("port: 80", "ports: [80]", "target t"),
+        ("port: 80, network: bridge, ports: ['90:80', '91:81']", "port: 91", "target t"),
+        ("port: 80", "port: 81, depends_on: [cache]", "service db"),
+        ("port: 80", "port: 80, network: bridge, ports: ['82:80']", None),
+        ("port: 80", "port: 80, place: {disk: nvme}", None),
+        ("port: 80, network: bridge, ports: ['90:80']", "port: 80", None),
+    ],
+)
+def test_two_containers_of_a_host_cannot_have_one_port(tmp_path, target_keys, db, refused_for):
+    """One of them would end, or the load would go to the other; only what a target needs runs at the same time."""
+    text = (
+        f"services:\n  db: {{image: i, {db}}}\n  cache: {{image: i, port: 81}}\n  other: {{image: i, port: 80}}\n"
+        f"targets: {{t: {{image: i, needs: [db], {target_keys}}}, u: {{image: i, port: 80}}}}"
+    )
+    if refused_for is None:
+        assert loaded(tmp_path, text).services
+    else:
+        ((_, what, _),) = refused(tmp_path, text)
+        assert f"is also that of {refused_for}, on the same host" in what
+
+
 def test_a_service_may_be_waited_for_by_another(tmp_path):
     """What a needed service depends on is up as well; a service's own commands know where it is."""
     campaign = loaded(
