@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.comparisons.claims import Comparison
 from orchestrator.analyse.people import count, digits
 from orchestrator.facts import Environment
 from orchestrator.report import answer
+from orchestrator.report.conditions import per_second
 from orchestrator.report.finding import entries
 from orchestrator.report.format import shown_time, with_interval
 from orchestrator.report.markdown import cell, code
@@ -148,7 +149,8 @@ def _item(text: str) -> str:
 
 
 def _cases(cases: Sequence[CaseResult]) -> Iterator[str]:
-    yield "| case | verdict | req/s (95 % interval) | p50, ms | p99, ms | errors | CPU/req, µs |"
+    unit = per_second([case.planned for case in cases])
+    yield f"| case | verdict | {unit} (95 % interval) | p50, ms | p99, ms | errors | CPU each, µs |"
     yield "|---|---|---|---|---|---|---|"
     for case in cases:
         _, times = shown_time(case)
@@ -181,9 +183,11 @@ def _searches(searches: Sequence[Saturation]) -> Iterator[str]:
 
 
 def _doubts(summary: Summary) -> Iterator[str]:
-    """Yield a line for each finding that affects a verdict."""
-    for entry in entries(summary.cases, (Severity.INVALID, Severity.SUSPECT)):
-        yield _item(f"{str(entry.severity).upper()} {', '.join(entry.cases)}: {entry.sentence} [{entry.code}]")
+    """Yield a line for each finding that affects a verdict; what makes one case INVALID may make another SUSPECT."""
+    for severity in (Severity.INVALID, Severity.SUSPECT):
+        own = [replace(case, findings=[f for f in case.findings if f.severity is severity]) for case in summary.cases]
+        for entry in entries(own, (severity,)):
+            yield _item(f"{str(severity).upper()} {', '.join(entry.cases)}: {entry.sentence} [{entry.code}]")
 
 
 def _after(trials: Sequence[Trial]) -> Iterator[str]:

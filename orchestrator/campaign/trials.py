@@ -13,6 +13,7 @@ from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.facts import Case
 from orchestrator.fleet.place import Placement, place
 from orchestrator.plan import Plan, TrialPlan, make_plan
+from orchestrator.report.conditions import per_second
 from orchestrator.result import Severity, Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_trials
@@ -163,6 +164,6 @@ def _measured(trial: Trial) -> str:
     times = trial.metrics.response_time_us if open_loop else trial.metrics.service_time_us
     p99 = None if times is None else times.get(Metric.P99)
     word = "response" if open_loop else "service"
-    return f"{digits(trial.metrics.throughput_per_s)} req/s" + (
+    return f"{digits(trial.metrics.throughput_per_s)} {per_second([trial.facts.case])}" + (
         "" if p99 is None else f", p99 {word} time {milliseconds(p99)}"
     )

@@ -9,7 +9,7 @@ from agents.generators.contract import Protocol
 from orchestrator.analyse.capacity import limit_in_words
 from orchestrator.analyse.people import digits, milliseconds, percent, rate, several
 from orchestrator.report import claims, gates
-from orchestrator.report.conditions import NOUNS
+from orchestrator.report.conditions import NOUNS, per_second
 from orchestrator.report.format import between, objective, ratio, shown_time
 from orchestrator.result import (
     CaseResult,
@@ -235,4 +235,5 @@ def _case_briefly(case: CaseResult) -> str:
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
         return "INVALID"
     p99 = shown_time(case)[1].get(Metric.P99)
-    return f"{digits(case.throughput_per_s.estimate)} req/s" + (f", p99 {digits(p99.estimate / 1e3)} ms" if p99 else "")
+    answered = f"{digits(case.throughput_per_s.estimate)} {per_second([case.planned])}"
+    return answered + (f", p99 {digits(p99.estimate / 1e3)} ms" if p99 else "")

@@ -17,6 +17,12 @@ _ARRIVALS = {Arrivals.EVEN: "evenly", Arrivals.POISSON: "at random times (Poisso
 NOUNS = (("request", "requests"), ("message", "messages"))
 
 
+def per_second(cases: Sequence[Case | None]) -> str:
+    """Return the unit of the throughput of cases: 'req/s', or 'messages/s' where all of them go over WebSocket."""
+    protocols = {None if case is None else case.protocol for case in cases}
+    return "messages/s" if protocols == {Protocol.WEBSOCKET} else "req/s"
+
+
 def load_in_words(case: Case) -> str:
     """Return what a load is: '40 connections, 5 s'; '500/s due evenly, 10 s'."""
     streams = f" of {case.streams} streams" if case.streams > 1 else ""

@@ -15,7 +15,9 @@ _MARGIN = "  "
 _GAP = 2
 _SHORTEST_LABEL, _LONGEST_LABEL = 12, 32
 # A number stays on the line of its unit.
-_UNIT = re.compile(r"(?<=[\d×]) (?=%|(?:ms|s|min|µs|MiB|GiB|Mbit/s|req/s)(?!\w))|(?<=[<>≤≥]) (?=\d)| (?=[<>≤≥] \d)")
+_UNIT = re.compile(
+    r"(?<=[\d×]) (?=%|(?:ms|s|min|µs|MiB|GiB|Mbit/s|(?:req|messages)/s)(?!\w))|(?<=[<>≤≥]) (?=\d)| (?=[<>≤≥] \d)"
+)
 UNBROKEN = "\xa0"
 
 # Text with a style of rich; '' for none.

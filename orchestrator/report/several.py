@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.analyse.people import digits, milliseconds, rate, several
 from orchestrator.report import claims, requests, transfer
 from orchestrator.report.answer import reason, subject
-from orchestrator.report.conditions import load_in_words, trials_in_words
+from orchestrator.report.conditions import load_in_words, per_second, trials_in_words
 from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times, ratio, times
 from orchestrator.report.layout import Cell, Column, fields, grid, wrapped
@@ -145,20 +145,19 @@ def _columns(block: Block, pairs: Sequence[Sequence[Comparison]], doubted: bool)
         return Column(heading, unit, [*cells, *(empty if below is None else below)], need)
 
     throughput = [_of(pair, ComparedMetric.THROUGHPUT) for pair in pairs]
+    unit = per_second([case.planned for case in cases])
     made = []
     if doubted:
         made.append(column("verdict", "", [(case.verdict, VERDICT_STYLE[case.verdict]) for case in cases], 0))
     if not _each(block):
         made.append(column("trials", "", [trials_in_words(case).split(" trial")[0] for case in cases], 4))
     if block.by_load and block.open_loop:
-        made.append(column("asked", "req/s", [_asked(case) for case in cases], 0))
+        made.append(column("asked", unit, [_asked(case) for case in cases], 0))
     if block.by_load and not block.open_loop:
         made.append(column("clients", "", ["" if c.planned is None else str(c.planned.clients) for c in cases], 1))
     made += [
-        column("answered", "req/s", [estimate(c.throughput_per_s) for c in cases], 0, [_ratio(c) for c in throughput]),
-        column(
-            "95 % interval", "req/s", [between(c.throughput_per_s) for c in cases], 2, [_sure(c) for c in throughput]
-        ),
+        column("answered", unit, [estimate(c.throughput_per_s) for c in cases], 0, [_ratio(c) for c in throughput]),
+        column("95 % interval", unit, [between(c.throughput_per_s) for c in cases], 2, [_sure(c) for c in throughput]),
     ]
     if block.open_loop:
         made += _times(block, Time.RESPONSE, _FIRST, pairs)

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.analyse.people import rate
 from orchestrator.report import requests, transfer
-from orchestrator.report.conditions import length, trials_in_words
+from orchestrator.report.conditions import length, per_second, trials_in_words
 from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times
 from orchestrator.report.layout import fields
@@ -62,7 +62,7 @@ def _throughput(case: CaseResult) -> list[str]:
     planned = case.planned
     behind = trials_in_words(case) + ("" if planned is None else f" of {length(planned)}")
     interval = between(case.throughput_per_s)
-    parts = [f"{estimate(case.throughput_per_s)} req/s"]
+    parts = [f"{estimate(case.throughput_per_s)} {per_second([planned])}"]
     if planned is not None and planned.rate_per_s is not None:
         parts[0] += f" of {rate(planned.rate_per_s)} asked"
     return [*parts, f"95 % interval {interval} over {behind}" if interval else behind]

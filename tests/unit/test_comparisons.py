@@ -12,6 +12,7 @@ from benchmarks.comparisons.claims import Step, read_claims
 from benchmarks.comparisons.page import Run, campaigns_of, render
 from orchestrator.cli.app import invoke
 from orchestrator.facts import CommandDone, Environment, When
+from orchestrator.result import CaseFinding, FindingCode, Severity
 from orchestrator.spec.load import load
 from orchestrator.stored.evaluate import evaluate_run
 from tests.made_runs import shop_run
@@ -108,6 +109,22 @@ def test_an_invalid_case_has_its_reason_and_no_numbers():
     assert re.search(r"\| `fastapi/steady` \| INVALID \|  \|  \|  \| 0 \|  \|", page)
     assert "- INVALID fastapi/steady: The server container exceeded its memory limit" in page
     assert "[server-oom-kill]" in page
+
+
+def test_a_doubt_has_the_severity_that_it_has_for_each_case():
+    """What makes one case INVALID may make another SUSPECT: two lines, as the table says."""
+    summary, trials = page_runs.settled()
+    found = CaseFinding(
+        FindingCode.GENERATOR_CPU, Severity.INVALID, [1], {}, "Add cores.", "It waited 40 % of the time."
+    )
+    less = replace(found, severity=Severity.SUSPECT, sentence="It waited 12 % of the time.")
+    cases = [
+        replace(case, findings=[each]) for case, each in zip(summary.cases, (found, less, less, less), strict=True)
+    ]
+    page = render(CLAIMS, [run_of((replace(summary, cases=cases), trials))])
+
+    assert f"- INVALID {cases[0].case}: It waited 40 % of the time." in page
+    assert f"- SUSPECT {', '.join(case.case for case in cases[1:])}: It waited 12 % of the time." in page
 
 
 def test_short_runs_carry_no_claim():

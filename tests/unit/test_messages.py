@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,15 @@ from agents.records import AgentFacts, GeneratorKind, from_plain, to_plain
 from orchestrator.campaign.target import TargetSearch, wanted_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.plan import assign, make_plan
+from orchestrator.report import terminal
+from orchestrator.report.conditions import per_second
 from orchestrator.report.connections import connections
 from orchestrator.run.targets import ready_request, request_to, traffic_of, verifies
 from orchestrator.search.records import Kind
 from orchestrator.spec import inline
 from orchestrator.spec.asked import RequestOptions
 from orchestrator.spec.load import from_plain as campaign_of
+from tests.unit import page_runs
 from tests.unit.facts import agent_facts
 
 pytestmark = pytest.mark.unit
@@ -214,3 +218,18 @@ def test_connections_in_words():
     ]
     assert connections(Handshakes({}, {0: 1})) == ["none", "1 handshake failed (no response: 1)"]
     assert connections(None) == connections(Handshakes()) == []
+
+
+def test_a_page_of_messages_has_their_unit_and_their_connections():
+    """Throughput is in messages; the line of connections has a blank between its label and its text."""
+    summary, trials = page_runs.settled()
+    cases = [
+        replace(case, handshakes=COUNTED, planned=replace(case.planned, protocol=Protocol.WEBSOCKET))
+        for case in summary.cases
+    ]
+    page = "\n".join(str(piece) for piece in terminal.render(replace(summary, cases=cases), 80, trials))
+
+    assert "messages/s" in page
+    assert "req/s" not in page
+    assert "  connected flask: 40 opened in 1.2 ms" in page
+    assert per_second([cases[0].planned, summary.cases[0].planned]) == per_second([None]) == "req/s"
