@@ -1,7 +1,7 @@
 """A gateway in FastAPI: each request asks CALLS slow upstreams in parallel and adds their answers up.
 
-aiohttp's client and asyncio.gather. The pool of connections has no limit: a coroutine that waits costs little. With httpx
-the client itself takes the core: its pool looks through all connections for each request.
+aiohttp's client and asyncio.gather. The pool of connections has no limit: a coroutine that waits costs little. The cost
+of the client is a part of what is measured.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The tests of the retired public framework suite in FastAPI: plaintext, JSON, and four over PostgreSQL.
 
-asyncpg with its own pool, without an ORM: the asynchronous driver that FastAPI's users most often choose for PostgreSQL.
+asyncpg with its own pool, without an ORM: an asynchronous driver for PostgreSQL that users of FastAPI choose.
 Each worker process has a pool of POOL connections; a request holds one of them while it uses the database.
 """
 

@@ -1,7 +1,7 @@
 """The tests of the retired public framework suite in Flask: plaintext, JSON, and four over PostgreSQL.
 
-psycopg 3 with its own pool, without an ORM: the driver that Flask's users most often choose now for PostgreSQL. Each
-worker process has a pool of POOL connections; a request holds one of them while it uses the database.
+psycopg 3 with its own pool, without an ORM: a driver for PostgreSQL that users of Flask choose. Each worker
+process has a pool of POOL connections; a request holds one of them while it uses the database.
 """
 
 from __future__ import annotations
