@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.analyse.people import p_value, percent, several
-from orchestrator.report.format import points, ratio, signed, times
+from orchestrator.report.format import WIDEST, points, ratio, signed, times, too_wide
 from orchestrator.result import ComparedMetric, Comparison, Conclusion
 
 SETTLED = (Conclusion.FASTER, Conclusion.SLOWER)
@@ -74,6 +74,8 @@ def _why_not(c: Comparison) -> str:
     assert interval is not None
     nothing = 1.0 if c.ratio is not None else 0.0
     plain = f"the {_interval(c).replace('interval', 'interval is')}"
+    if c.ratio is not None and too_wide(c.ratio):
+        plain = f"the 95 % interval spans more than a factor of {WIDEST:,}"
     if (interval.low or 0.0) <= nothing <= (interval.high or 0.0):
         return f"but {plain}"
     if c.p_holm is not None and c.p_holm < _CERTAIN:
@@ -86,6 +88,8 @@ def _doubt(c: Comparison) -> str:
 
 
 def _remedy(c: Comparison) -> str:
+    if c.needed is None and c.ratio is not None and too_wide(c.ratio):
+        return "The trials differ too much to say how many repetitions would settle it: start with 5."
     if c.needed is None:
         return "The difference is close to what matters: more repetitions will hardly settle it."
     if c.between_runs is not None:

@@ -8,6 +8,8 @@ from orchestrator.analyse.people import UNKNOWN, digits, percent
 from orchestrator.result import CaseResult, Interval, Objective, Time
 from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT, TIMES, Metric, split_request, split_terms
 
+# An interval across a factor of more than this is not shown: two trials that differ a little can have one of 10^12.
+WIDEST, TOO_WIDE = 1_000, "too wide"
 _TIME = re.compile(rf"^\s*(?:first byte\s+|{NAMED_TIME})")
 _SLOWER = re.compile(r"\s*slower\s+than\s+([0-9.eE+]+)\s*([a-zµ]+)\s*([<>])\s*([0-9.eE+]+)\s*(\S*)\s*")
 _OBJECTIVE = re.compile(r"\s*(p?[a-z0-9.]+)\s*([<>]=?)\s*([0-9.eE+]+)\s*(\S*)\s*")
@@ -22,14 +24,20 @@ def with_interval(value: Interval | None, unit: float = 1.0) -> str:
     """Return an estimate with its interval, both divided by `unit`: 12.3 (11.9–12.7)."""
     if value is None or value.low is None or value.high is None:
         return estimate(value, unit)
-    return f"{digits(value.estimate / unit)} ({between(value, unit)})"
+    interval = "interval too wide" if too_wide(value) else between(value, unit)
+    return f"{digits(value.estimate / unit)} ({interval})"
 
 
 def between(value: Interval | None, unit: float = 1.0) -> str:
     """Return an interval alone, divided by `unit`: 11.9–12.7. Empty where there is none."""
     if value is None or value.low is None or value.high is None:
         return ""
-    return f"{digits(value.low / unit)}–{digits(value.high / unit)}"
+    return TOO_WIDE if too_wide(value) else f"{digits(value.low / unit)}–{digits(value.high / unit)}"
+
+
+def too_wide(value: Interval) -> bool:
+    """Return whether an interval says nothing: it spans more than a factor of WIDEST, as that of two unlike trials does."""
+    return value.low is not None and value.high is not None and value.low > 0 and value.high / value.low > WIDEST
 
 
 def milliseconds(us: float | None) -> str:
@@ -44,7 +52,7 @@ def ratio(value: float) -> str:
 
 def times(value: Interval) -> str:
     """Return the interval of a ratio: 1.44–1.99×."""
-    return f"{ratio(value.low or 0.0)}–{ratio(value.high or 0.0)}×"
+    return TOO_WIDE if too_wide(value) else f"{ratio(value.low or 0.0)}–{ratio(value.high or 0.0)}×"
 
 
 def points(value: Interval) -> str:

@@ -15,7 +15,7 @@ from orchestrator.cli import streams
 from orchestrator.cli.results_show import show, show_all
 from orchestrator.report import claims, comparison, pull_request, terminal, trend
 from orchestrator.report.finding import entries
-from orchestrator.report.format import objective
+from orchestrator.report.format import between, objective, times, with_interval
 from orchestrator.report.sparkline import bar, rebinned, sparkline
 from orchestrator.result import (
     CaseFinding,
@@ -184,6 +184,11 @@ def test_equal_findings_share_an_entry_with_the_range_of_their_numbers(summary):
             "About 8 more repetitions would settle it.",
         ),
         (
+            (0.84, 2e-7, 3e6), 0.9, "inconclusive", None,
+            "Not settled: b measured 0.84× the requests of a, but the 95 % interval spans more than a factor of 1,000. "
+            "The trials differ too much to say how many repetitions would settle it: start with 5.",
+        ),
+        (
             (1.4, 1.01, 1.9), 0.2, "inconclusive", 7,
             "Not settled: b measured 1.40× the requests of a, and the 95 % interval is 1.01–1.90×, which is not "
             "significant among all metrics compared (p = 0.200). About 1 more repetition would settle it.",
@@ -208,6 +213,18 @@ def test_a_comparison_in_words(ratio, p, conclusion, needed, words):
     )  # fmt: skip
 
     assert claims.sentence(compared) == words
+
+
+def test_an_interval_that_says_nothing_is_not_shown():
+    """In a cell alone, beside its estimate, and as that of a ratio; one of a factor of 1,000 is."""
+    wide, known = Interval(5510.0, 0.003, 9e9), Interval(5.0, 0.1, 100.0)
+
+    assert (between(wide, 1e3), with_interval(wide, 1e3), times(wide)) == (
+        "too wide",
+        "5.51 (interval too wide)",
+        "too wide",
+    )
+    assert (between(known), with_interval(known), times(known)) == ("0.1–100", "5 (0.1–100)", "0.10–100×")
 
 
 @pytest.mark.parametrize(
