@@ -14,12 +14,12 @@ from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign, resolve
 from orchestrator.spec.requests import MOST_REQUESTS, Request
 from orchestrator.spec.rows import (
-    MOST_BYTES,
     BadData,
     Table,
     columns_in,
     missing_columns,
     read_table,
+    read_text,
     refuse_in_headers,
     short,
     texts_of,
@@ -73,15 +73,7 @@ def expanded(data: dict[str, Any], folder: Path) -> tuple[dict[str, Any], dict[L
 
 def _read(path: Path, name: str) -> tuple[list[Any], Lines]:
     name = short(name)
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadData(f"{name}: more than {MOST_BYTES >> 20} MiB", "use a smaller file")
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadData(f"{name}: not UTF-8 text", "save the file as UTF-8") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise BadData(f"{name}: cannot be read: {reason}", "check the path, relative to the campaign file") from None
+    text = read_text(path, name)
     items: list[Any] = []
     numbers: list[int] = []
     for number, line in enumerate(text.split("\n"), 1):

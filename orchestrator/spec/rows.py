@@ -59,18 +59,23 @@ def texts_of(request: Request, headers: dict[str, str], body: bytes) -> Iterator
     yield "body", body.decode("utf-8", "replace")
 
 
-def read_table(path: Path, name: str) -> Table:
-    """Read a data file. name: as the user wrote it. Raise BadData."""
-    name = short(name)
+def read_text(path: Path, name: str) -> str:
+    """Read a text file of a campaign. name: as messages show it. Raise BadData."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise BadData(f"{name}: more than {MOST_BYTES >> 20} MiB", "use a smaller file")
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise BadData(f"{name}: not UTF-8 text", "save the file as UTF-8") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a path"
         raise BadData(f"{name}: cannot be read: {reason}", "check the path, relative to the campaign file") from None
+
+
+def read_table(path: Path, name: str) -> Table:
+    """Read a data file. name: as the user wrote it. Raise BadData."""
+    name = short(name)
+    text = read_text(path, name)
     table = _json_lines(text, name) if path.suffix.lower() in JSON_LINES else _csv(text, name)
     if not table.rows:
         raise BadData(f"{name}: holds no row", "add rows to the file")
