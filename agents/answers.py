@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 # Statuses by which a server asks a client to come back later, with Retry-After or, of the first, without.
 TOO_MANY, UNAVAILABLE = 429, 503
+# How the reason begins where a server answers a WebSocket handshake as any other request.
+NO_WEBSOCKET = "it answers the handshake with status"
 COME_BACK_S, SHORTEST_PAUSE_S = 1.0, 0.1
 _SHORT = re.compile(r"received (\d+) bytes, expected (\d+)")
 _NOT_HTTP = re.compile(r"illegal status line: (?:bytearray\()?b?(['\"].*['\"])")

@@ -259,7 +259,8 @@ class ServerFacts:
     like it, else None. status: of that answer; asked: method and path of its request.
     until_close: only the connection's end showed where its body ends. location: where it redirected to, without a query.
     endless: its body had not ended when the check gave it up. answer_us: how long the answer took. allowed: the statuses
-    that the campaign expects; empty: all below 400. asked_to_close: requests of the load have the header Connection: close.
+    that the campaign expects; empty: all below 400. asked_to_close: requests of the load have the
+    header Connection: close. locations: where requests of a mix were redirected to before the load, by their names.
     afterwards, afterwards_detail, afterwards_status: the same once more when the load was over; '' when it was not asked.
     last_line: what a container that ended has printed last.
     opening and closing: counters at the window's edges; last: when it was looked at for the last time. series: columns by
@@ -292,6 +293,7 @@ class ServerFacts:
     afterwards_status: int | None = None
     last_line: str = ""
     asked_to_close: bool = False
+    locations: dict[str, str] = field(default_factory=dict)
     series: dict[str, list[float]] = field(default_factory=dict)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agents.answers import NO_WEBSOCKET
 from agents.generators.contract import TaskRequest
 from agents.tls import PLAIN, Tls, client_context, explained
 
@@ -159,7 +160,7 @@ class _Talk:
         if status == SWITCHED:
             return Exchanged(status, wrong=f"its response to the handshake is wrong: {self._protocol.handshake_exc}")
         if status < BELOW_ERRORS:
-            return Exchanged(status, wrong=f"it answers the handshake with status {status}: there is no WebSocket here")
+            return Exchanged(status, wrong=f"{NO_WEBSOCKET} {status}: there is no WebSocket here")
         return Exchanged(status, wrong=f"it refused the handshake with status {status}")
 
     @property

@@ -14,7 +14,7 @@ from agents.generators.contract import PLACEHOLDER, Arrivals, DataOrder, Model, 
 from agents.records import AssignedData, Assignment, GeneratorKind
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, CaseService, PlannedRequest, Traffic
-from orchestrator.slo import Term, time_limits_us
+from orchestrator.slo import Term, judges_first_byte, time_limits_us
 from orchestrator.spec.agents import AgentCount, agents_for
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.loads import Load, Program
@@ -124,10 +124,10 @@ def make_case(
     """Return the case of a target under a load.
 
     seed: the campaign's, for arrivals at random. objectives: those of the case; h2load needs connections for answers that
-    take as long as they allow. services: those that the target needs.
+    take as long as they allow, and does not log the first byte. services: those that the target needs.
     """
     limits_us = time_limits_us(objectives)
-    generator = choose(load, agents.used, target.socket is not None)
+    generator = choose(load, agents.used, target.socket is not None, judges_first_byte(objectives))
     return Case(
         name=f"{target_name}/{load_name}",
         target=target_name,

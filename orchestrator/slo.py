@@ -113,6 +113,11 @@ def time_limits_us(terms: Sequence[Term]) -> list[int]:
     return sorted({limit for term in terms if (limit := term.time_limit_us) is not None})
 
 
+def judges_first_byte(terms: Sequence[Term]) -> bool:
+    """Return whether an objective is about the time to the first byte."""
+    return any(term.time is TimeName.FIRST_BYTE for term in terms)
+
+
 def rate_text(per_s: float | None) -> str:
     """Return a rate per second without its unit, with four significant digits: 1,320; below 10 with a decimal: 2.5."""
     if per_s is None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from agents.records import GeneratorKind
 from orchestrator.result import Trial
 from orchestrator.search.records import Answer, LimitedBy
-from orchestrator.slo import Metric, Term, time_limits_us
+from orchestrator.slo import Metric, Term, judges_first_byte, time_limits_us
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.loads import Load
 
@@ -33,6 +33,7 @@ class Connections:
         """
         self._slowest_us = float(max(time_limits_us(terms), default=0))
         self._most, self._agents, self._streams, self._socket = most, agents, streams, socket
+        self._first_byte = judges_first_byte(terms)
         self._first_us = 0.0
         self._usual_us: float | None = None
         # Of a rate whose probe ran out of connections: how many the next one has at least.
@@ -62,7 +63,7 @@ class Connections:
     def paced_by_h2load(self, load: Load) -> int:
         """Return the clients of an open load: those that it has, or more where h2load needs them to send it evenly."""
         assert load.clients is not None
-        generator = choose(load, self._agents, self._socket)
+        generator = choose(load, self._agents, self._socket, self._first_byte)
         if generator is not GeneratorKind.H2LOAD:
             return load.clients
         free = load.model_copy(update={"clients": None})

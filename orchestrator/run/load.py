@@ -100,7 +100,7 @@ def _finish(
     from agents.recorder import OK  # imports numpy, as the results have done by now
 
     if trial.server is not None:
-        facts = replace(facts, server=of_load(trial, trial.server.finish()))
+        facts = replace(facts, server=replace(of_load(trial, trial.server.finish()), locations=facts.server.locations))
         facts = replace(facts, services=finish_services(trial, facts.services, loaded=True))
     with trial.stages.of("clocks"):
         after = _bounds(trial, is_after=True)

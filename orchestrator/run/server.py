@@ -161,12 +161,15 @@ def _start(trial: RunningTrial, server: ServerHandle) -> ServerFacts:
 
 def _check_further(trial: RunningTrial, facts: ServerFacts) -> ServerFacts:
     """Send every further request of the load once, too."""
+    locations = {trial.traffic.requests[0].name: facts.location} if facts.location else {}
     for index, request in enumerate(trial.traffic.requests[1:MOST_CHECKED], 1):
         checked = _ask(trial, index, _answer_s(trial), repeat=False)
         if checked.state != ServerState.READY:
             detail = f"{request.name}: {checked.detail}"
             return replace(facts, state=checked.state, detail=detail, status=checked.status, asked=checked.asked)
-    return facts
+        if checked.location:
+            locations[request.name] = checked.location
+    return replace(facts, locations=locations)
 
 
 def _ask(trial: RunningTrial, index: int, timeout_s: float, repeat: bool = True) -> Checked:

@@ -17,13 +17,13 @@ MOST_OPEN_CLIENTS = 10_000
 H2LOAD_PER_CLIENT = 10.0
 
 
-def choose(load: Load, agents: int, socket: bool = False) -> GeneratorKind:
+def choose(load: Load, agents: int, socket: bool = False, first_byte: bool = False) -> GeneratorKind:
     """Return the generator of a load; 'auto' depends on the load.
 
     paced sends open loads over HTTP/1.1, as long as each agent's part of the rate is within what it can send, and closed
     ones that h2load cannot: several requests, rows of a data file, HEAD requests, requests with a timeout, headers without a
     value, connections whose certificate is checked or that need one, and those to a unix socket. socket: the server is
-    behind one.
+    behind one. first_byte: an objective is about the time to the first byte, which h2load does not log.
     """
     if isinstance(load.generator, Program):
         return GeneratorKind.COMMAND
@@ -35,7 +35,7 @@ def choose(load: Load, agents: int, socket: bool = False) -> GeneratorKind:
         return GeneratorKind.H2LOAD
     if load.only_paced is not None:
         return GeneratorKind.PACED
-    needs_paced = socket or load.timeout is not None or load.paced_only is not None
+    needs_paced = socket or first_byte or load.timeout is not None or load.paced_only is not None
     if load.rate is None:
         return GeneratorKind.PACED if needs_paced else GeneratorKind.H2LOAD
     needs_paced = needs_paced or load.arrivals == "poisson"

@@ -131,6 +131,24 @@ def test_every_request_of_a_mix_is_checked_before_the_load(here, before):
     assert len(shop.seen) == len(before) + 1
 
 
+@pytest.mark.provokes("redirected")
+def test_a_redirect_of_one_request_is_named_with_where_it_leads(here):
+    """That of the other is expected."""
+
+    async def script(talk):
+        while head := await talk.request():
+            moved = b"HTTP/1.1 302 x\r\nLocation: /login?next=1\r\nContent-Length: 0\r\n\r\n"
+            await talk.write(OK if head.startswith(b"GET / ") else moved)
+
+    requests = ["/", {"path": "/moved", "expect": {"status": 302}}, "/cart"]
+    with serving(script) as server:
+        trial, _ = run(server.url, 1, clients=2, count=60, requests=requests)
+    (found,) = [each for each in trial.findings if each.code == "redirected"]
+
+    assert found.sentence.endswith("with status 302, all of them GET /cart, to /login."), explain(trial)
+    assert found.facts["redirected"] == trial.metrics.mix[2].requests.ok
+
+
 def test_each_request_has_its_own_timeout(here):
     """Half a second is too long for one of the two, and only for that."""
     shop = Shop()

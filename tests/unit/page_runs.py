@@ -224,8 +224,21 @@ def _mixed_agent(draw, case, facts, each, answered):
     )  # fmt: skip
 
 
-def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="shop", unexpected=0, answered=None):
-    """A trial of a load with three requests over two agents. answered: statuses by request, where they are not 200."""
+def mixed(
+    open_loop=False,
+    block=0,
+    each=1_500,
+    mix=None,
+    number=None,
+    target="shop",
+    unexpected=0,
+    answered=None,
+    locations=None,
+):
+    """A trial of a load with three requests over two agents.
+
+    answered: statuses by request, where they are not 200. locations: of redirects before the load, by name.
+    """
     load = "visitors" if open_loop else "steady"
     of_model = {"model": "open", "rate_per_s": each / 2.5} if open_loop else {}
     case = steady_case(
@@ -246,7 +259,7 @@ def mixed(open_loop=False, block=0, each=1_500, mix=None, number=None, target="s
     facts = trial_facts(
         case=case, agents=[one.facts for one in results], block=block, number=number or block + 1,
         window_start_us=T0_US + 2_000_000, window_end_us=T0_US + 2_000_000 + WINDOW_US,
-        hosts=[host_use(role="server"), host_use()],
+        hosts=[host_use(role="server"), host_use()], server=server_facts(locations=locations or {}),
     )  # fmt: skip
     return judge(facts, results)
 

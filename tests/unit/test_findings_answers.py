@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from agents.answers import NO_WEBSOCKET
 from agents.mix import MOST_REQUESTS
 from orchestrator.analyse.cases import judge
 from orchestrator.facts import PlannedRequest
 from tests.unit import page_runs
-from tests.unit.facts import agent_facts, result, server_facts, trial_facts
+from tests.unit.facts import agent_facts, case, result, server_facts, trial_facts
 from tests.unit.test_findings import STEADY, codes, steady_agents, trial
 
 pytestmark = pytest.mark.table
@@ -63,6 +64,8 @@ def test_redirects_of_a_mix_name_the_request(answered, requests):
     """Each request has statuses of its own that are expected."""
     sentence = found(page_runs.mixed(answered=answered), "redirected").sentence
     assert sentence == f"The server redirected {requests}"
+    known = page_runs.mixed(answered=answered, locations={"GET /items": "/login"})
+    assert found(known, "redirected").sentence == f"The server redirected {requests[:-1]}, to /login."
 
 
 @pytest.mark.silent("redirected")
@@ -72,6 +75,24 @@ def test_a_redirect_that_its_own_request_expects_is_not_redirected(number):
     first = PlannedRequest("GET /items", "GET", "/items", 6.0, [])
     moved = [PlannedRequest(f"GET /{i}", "GET", f"/{i}", 1.0, [302]) for i in range(1, number)]
     assert "redirected" not in codes(page_runs.mixed(mix=[first, *moved], answered={1: 302}))
+
+
+@pytest.mark.provokes("response-mismatch")
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        (
+            f"{NO_WEBSOCKET} 200: there is no WebSocket here",
+            "The server cannot be loaded over WebSocket: it answers the",
+        ),
+        ("body 'b' where 'a' was expected", "The server's response is not the expected one: body 'b'"),
+    ],
+)
+def test_a_page_where_a_websocket_was_expected_is_not_a_wrong_answer(detail, words):
+    """Both have status 200."""
+    server = server_facts(state="mismatch", status=200, detail=detail, asked="WebSocket /ws")
+    judged = trial(case=case(protocol="websocket"), server=server, error="x", agents=[], t0_ns=None)
+    assert words in found(judged, "response-mismatch").sentence
 
 
 @pytest.mark.provokes("errors")

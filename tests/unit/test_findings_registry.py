@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from string import Formatter
 
 import pytest
@@ -124,9 +125,11 @@ def about_answers():
     elsewhere = {"agents": [agent_facts(statuses={302: 500}), SECOND]}
     yield trial(server=server_facts(status=302, location="/login"), **elsewhere)
     yield trial(server=server_facts(status=200), **elsewhere)
-    for answered in ({1: 302}, {0: 302, 1: 302}):
+    for answered, to in product(({1: 302}, {0: 302, 1: 302}), ({}, {"/a": "/x", "/b": "/x"})):
         yield page_runs.mixed(
-            mix=[PlannedRequest(name, "GET", name, 1.0) for name in ("/a", "/b", "/c")], answered=answered
+            mix=[PlannedRequest(name, "GET", name, 1.0) for name in ("/a", "/b", "/c")],
+            answered=answered,
+            locations=to,
         )
     limited = [agent_facts(statuses={200: 250, 429: 250}), agent_facts(agent="local/1", statuses={200: 250, 429: 250})]
     after = server_facts(afterwards="mismatch", afterwards_status=429, afterwards_detail="status 429")

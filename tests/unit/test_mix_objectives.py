@@ -9,6 +9,7 @@ from orchestrator.analyse.evidence import evidence, measured
 from orchestrator.analyse.objectives import objectives
 from orchestrator.errors import ConfigurationError
 from orchestrator.facts import Case
+from orchestrator.plan import make_plan
 from orchestrator.report import pull_request
 from orchestrator.report.format import objective
 from orchestrator.result import GateState, Interval, Verdict
@@ -104,12 +105,25 @@ def test_a_search_takes_what_more_load_can_only_make_harder():
 
 
 def test_the_limits_are_counted_in_every_trial():
-    from orchestrator.plan import make_plan
-
     plain = {**CAMPAIGN, "slo": {"*": "[cart] p99 < 80ms, slower than 200ms < 1%, first byte p50 < 5ms"}}
     (case,) = make_plan(from_plain(plain).campaign).cases
     assert isinstance(case, Case)
     assert case.time_limits_us == [5_000, 80_000, 200_000]
+
+
+@pytest.mark.parametrize(
+    ("slo", "load", "generator"),
+    [
+        ("first byte p99 < 5ms", {}, "paced"),
+        ("p99 < 5ms", {}, "h2load"),
+        ("first byte p99 < 5ms", {"protocol": "http2"}, "h2load"),
+    ],
+)
+def test_paced_sends_a_load_whose_first_byte_is_judged(slo, load, generator):
+    """h2load does not log it, so that the objective was not judged."""
+    plain = CAMPAIGN | {"loads": {"visit": {"clients": 4, "duration": "5s"} | load}, "slo": {"*": slo}}
+    (case,) = make_plan(from_plain(plain).campaign).cases
+    assert case.generator == generator
 
 
 @pytest.fixture(scope="module")

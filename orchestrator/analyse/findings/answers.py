@@ -122,8 +122,10 @@ def redirected(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
         "location": facts.server.location,
     }
     if metrics.mix:
-        numbers["request"] = max(requests, key=lambda each: requests[each])
-        yield finding(FindingCode.REDIRECTED, SUSPECT, numbers, "request" if len(requests) == 1 else "requests")
+        name = max(requests, key=lambda each: requests[each])
+        numbers |= {"request": name, "location": facts.server.locations.get(name, "")}
+        wording = "request" if len(requests) == 1 else "requests"
+        yield finding(FindingCode.REDIRECTED, SUSPECT, numbers, f"{wording}, to" if numbers["location"] else wording)
         return
     known = facts.server.location and facts.server.status == status
     yield finding(FindingCode.REDIRECTED, SUSPECT, numbers, "" if known else "elsewhere")

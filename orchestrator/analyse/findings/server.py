@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.answers import TOO_MANY
+from agents.answers import NO_WEBSOCKET, TOO_MANY
 from agents.cgroup import THRASH_FAULTS
 from agents.generators.contract import Failure, Model, Protocol
 from agents.records import HostRole, ServerState
@@ -73,7 +73,9 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
         yield finding(FindingCode.SERVER_EXITED, INVALID, numbers, wording)
     elif server.state == ServerState.MISMATCH:
         refusal = REFUSALS.get(server.status or 0, "") if server.asked else ""
-        if facts.case.protocol == Protocol.WEBSOCKET and server.status != ANSWERED:
+        # An answer to a message has status 200, and so has one to the handshake of a server that knows no WebSocket.
+        refused = server.status != ANSWERED or server.detail.startswith(NO_WEBSOCKET)
+        if facts.case.protocol == Protocol.WEBSOCKET and refused:
             numbers["status"] = server.status
             refusal = "messages" if server.status == SWITCHED else "handshake"
         numbers |= {"asked": server.asked, "status": server.status} if refusal in REFUSALS.values() else {}

@@ -299,6 +299,16 @@ ENTRIES = [
                 "of them {request}.",
                 _REDIRECT_REQUEST,
             ),
+            "request, to": Wording(
+                "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count}, all "
+                "of them {request}, to {location}.",
+                _REDIRECT_REQUEST,
+            ),
+            "requests, to": Wording(
+                "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count}, most "
+                "of them {request}, to {location}.",
+                _REDIRECT_REQUEST,
+            ),
             "requests": Wording(
                 "The server redirected {redirected:request|requests} ({share:percent}) with status {status:count}, most "
                 "of them {request}.",
