@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from agents.generators.contract import Protocol
 from orchestrator.analyse.capacity import limit_in_words
 from orchestrator.analyse.people import digits, milliseconds, percent, rate, several
 from orchestrator.report import claims, gates
-from orchestrator.report.conditions import NOUNS, per_second
+from orchestrator.report.conditions import noun_of, per_second
 from orchestrator.report.format import between, objective, ratio, shown_time
 from orchestrator.result import (
     CaseResult,
@@ -93,7 +92,7 @@ def of_case(case: CaseResult, summary: Summary) -> str:
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
         return f"{what} has no valid result{where}: {reason(case)}"
     number, planned = digits(case.throughput_per_s.estimate), case.planned
-    sent = NOUNS[planned is not None and planned.protocol == Protocol.WEBSOCKET][1]
+    sent = noun_of(case)
     answered = f"{number} {sent} per second"
     errors = case.requests.error_share
     failed = f"; {percent(errors)} of the {sent} failed" if errors else ""

@@ -23,6 +23,11 @@ def per_second(cases: Sequence[Case | None]) -> str:
     return "messages/s" if protocols == {Protocol.WEBSOCKET} else "req/s"
 
 
+def noun_of(case: CaseResult) -> str:
+    """Return what a case counts: 'requests', or 'messages' over WebSocket."""
+    return NOUNS[case.planned is not None and case.planned.protocol == Protocol.WEBSOCKET][1]
+
+
 def load_in_words(case: Case) -> str:
     """Return what a load is: '40 connections, 5 s'; '500/s due evenly, 10 s'."""
     streams = f" of {case.streams} streams" if case.streams > 1 else ""

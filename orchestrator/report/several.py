@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.analyse.people import digits, milliseconds, rate, several
 from orchestrator.report import claims, requests, transfer
 from orchestrator.report.answer import reason, subject
-from orchestrator.report.conditions import load_in_words, per_second, trials_in_words
+from orchestrator.report.conditions import load_in_words, noun_of, per_second, trials_in_words
 from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times, ratio, times
 from orchestrator.report.layout import Cell, Column, fields, grid, wrapped
@@ -252,13 +252,15 @@ def _errors(block: Block, width: int) -> list[str]:
 
 def _requests(block: Block, width: int) -> list[str]:
     """Return what became of the requests: of each case with errors, and of the others together."""
+    nouns = {noun_of(case) for case in block.cases}
+    noun = nouns.pop() if len(nouns) == 1 else "requests"
     failed = [case for case in block.cases if case.requests.unsuccessful]
     clean = [case for case in block.cases if not case.requests.unsuccessful and case.requests.ok]
-    lines = fields([_with_status(clean, requests.added(clean))], width, "requests", _LABEL) if clean else []
+    lines = fields([_with_status(clean, requests.added(clean))], width, noun, _LABEL) if clean else []
     for case in failed:
         name = case.load if block.by_load else case.target
         text = f"{name}: {_with_status([case], case.statuses)}"
-        lines += fields([text], width, "" if lines else "requests", _LABEL)
+        lines += fields([text], width, "" if lines else noun, _LABEL)
     first = "connected"
     for case in block.cases:
         if parts := connections(case.handshakes):

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.analyse.people import rate
 from orchestrator.report import requests, transfer
-from orchestrator.report.conditions import length, per_second, trials_in_words
+from orchestrator.report.conditions import length, noun_of, per_second, trials_in_words
 from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times
 from orchestrator.report.layout import fields
@@ -32,7 +32,7 @@ def render(case: CaseResult, width: int) -> list[Any]:
         lines += _first_byte(case, width)
     codes = requests.status_codes(case.statuses)
     parts = [requests.outcome([case]), *([f"status {codes}"] if codes else [])]
-    lines += fields(parts, width, "requests", _LABEL)
+    lines += fields(parts, width, noun_of(case), _LABEL)
     if parts := connections(case.handshakes):
         lines += fields(parts, width, "connected", _LABEL)
     if parts := requests.cost(case.server):

@@ -25,7 +25,7 @@ from agents.records import AgentFacts, GeneratorKind, from_plain, to_plain
 from orchestrator.campaign.target import TargetSearch, wanted_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.plan import assign, make_plan
-from orchestrator.report import terminal
+from orchestrator.report import several, single, terminal
 from orchestrator.report.conditions import per_second
 from orchestrator.report.connections import connections
 from orchestrator.run.targets import ready_request, request_to, traffic_of, verifies
@@ -233,3 +233,17 @@ def test_a_page_of_messages_has_their_unit_and_their_connections():
     assert "req/s" not in page
     assert "  connected flask: 40 opened in 1.2 ms" in page
     assert per_second([cases[0].planned, summary.cases[0].planned]) == per_second([None]) == "req/s"
+
+
+@pytest.mark.parametrize("run", ["one-closed", "settled"])
+def test_pages_count_messages(run):
+    """Once only the first sentence did."""
+    summary, _ = page_runs.RUNS[run]()
+    cases = [replace(case, planned=replace(case.planned, protocol="websocket")) for case in summary.cases]
+    summary = replace(summary, cases=cases)
+    lines = several.render(summary, 80) if cases[1:] else single.render(cases[0], 80)
+    shown = "\n".join(str(line) for line in lines)
+
+    assert "  messages  " in shown
+    assert "  requests  " not in shown
+    assert cases[1:] or " messages/s" in shown
