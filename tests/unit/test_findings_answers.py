@@ -6,6 +6,8 @@ import pytest
 
 from agents.answers import NO_WEBSOCKET
 from agents.mix import MOST_REQUESTS
+from agents.probe import SPEAKS
+from agents.tls import OTHER_NAME, UNTRUSTED
 from orchestrator.analyse.cases import judge
 from orchestrator.facts import PlannedRequest
 from tests.unit import page_runs
@@ -75,6 +77,23 @@ def test_a_redirect_that_its_own_request_expects_is_not_redirected(number):
     first = PlannedRequest("GET /items", "GET", "/items", 6.0, [])
     moved = [PlannedRequest(f"GET /{i}", "GET", f"/{i}", 1.0, [302]) for i in range(1, number)]
     assert "redirected" not in codes(page_runs.mixed(mix=[first, *moved], answered={1: 302}))
+
+
+@pytest.mark.provokes("server-not-ready")
+@pytest.mark.parametrize(
+    ("detail", "fix"),
+    [
+        (f"{SPEAKS} HTTP/1.1, and the load is HTTP/2", "Set the load's 'protocol'"),
+        (f"{OTHER_NAME} 'shop'", "Write the name of the certificate in the URL"),
+        (f"{UNTRUSTED}: self-signed certificate", "Name the certificate's authority as 'tls.ca'"),
+        ("Connection refused", "Check that the server is up"),
+    ],
+)
+def test_a_url_that_cannot_be_measured_has_the_fix_for_its_cause(detail, fix):
+    """Also where other targets are measured, so that the run goes ahead."""
+    server = server_facts(state="not-ready", detail=detail)
+    judged = trial(case=case(external=True), server=server, error="x", agents=[], t0_ns=None)
+    assert found(judged, "server-not-ready").hint.startswith(fix)
 
 
 @pytest.mark.provokes("response-mismatch")

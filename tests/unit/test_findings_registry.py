@@ -9,6 +9,8 @@ from string import Formatter
 import pytest
 
 from agents.generators.handshakes import Handshakes
+from agents.probe import SPEAKS
+from agents.tls import NEEDS_CERTIFICATE, NO_TLS, OTHER_NAME, UNTRUSTED
 from orchestrator.analyse import people
 from orchestrator.analyse.cases import case_result, judge, summarise
 from orchestrator.analyse.findings import registry
@@ -44,7 +46,8 @@ def commands(when, output):
 def further():
     """Trials that show the wordings that the other tests do not."""
     yield trial(server=server_facts(state="not-ready", detail="no answer"), **NO_LOAD)
-    for detail in ("no answer within 4 s", "Connection refused"):
+    spoken = (f"{SPEAKS} HTTP/1.1", f"{OTHER_NAME} 'a'", NO_TLS, NEEDS_CERTIFICATE, f"{UNTRUSTED}: self-signed")
+    for detail in ("no answer within 4 s", "Connection refused", *spoken):
         yield trial(server=server_facts(state="not-ready", detail=detail), case=case(external=True), **NO_LOAD)
     for exit_code in (None, 1):
         yield trial(server=server_facts(running=False, exit_code=exit_code, last_line="no such table: users"))

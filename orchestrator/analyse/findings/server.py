@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from agents.answers import NO_WEBSOCKET, TOO_MANY
 from agents.cgroup import THRASH_FAULTS
 from agents.generators.contract import Failure, Model, Protocol
+from agents.probe import SPEAKS
 from agents.records import HostRole, ServerState
+from agents.tls import NEEDS_CERTIFICATE, NO_TLS, OTHER_NAME, UNTRUSTED
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Severity
@@ -61,8 +63,7 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
     server = facts.server
     numbers: dict[str, Fact] = {"detail": server.detail, "after_s": round(server.ready_after_us / 1e6, 1)}
     if server.state == ServerState.NOT_READY and not any(server_memory(facts, metrics)):
-        slow = server.detail.startswith("no answer")
-        wording = ("url, slow" if slow else "url") if facts.case.external else "why"
+        wording = _why_no_answer(server.detail) if facts.case.external else "why"
         yield finding(FindingCode.SERVER_NOT_READY, INVALID, numbers, wording if server.detail else "")
     elif server.state == ServerState.EXITED or (server.state == ServerState.READY and not server.running):
         numbers["exit_code"] = server.exit_code
@@ -84,6 +85,19 @@ def server_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding
         yield finding(FindingCode.NOT_RUN, INVALID, numbers)
     if server.restarts:
         yield finding(FindingCode.SERVER_RESTARTED, INVALID, {"restarts": server.restarts})
+
+
+def _why_no_answer(detail: str) -> str:
+    """Return the wording for a URL without an answer, by how the reason begins."""
+    causes = {
+        "no answer": "url, slow",
+        SPEAKS: "url, version",
+        OTHER_NAME: "url, name",
+        NO_TLS: "url, plain",
+        NEEDS_CERTIFICATE: "url, client",
+        UNTRUSTED: "url, untrusted",
+    }
+    return next((wording for begin, wording in causes.items() if detail.startswith(begin)), "url")
 
 
 def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

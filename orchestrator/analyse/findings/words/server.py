@@ -14,6 +14,7 @@ _REDIRECT = "Measure the page that it redirects to, or list the status in 'expec
 _REDIRECT_REQUEST = (
     "Measure the page that it redirects to, or list the status in the request's 'expect.status' if you measure that."
 )
+_NO_ANSWER = "Before the load the server gave no answer that can be measured: {detail}."
 _KEEPALIVE = "Raise the server's limit of requests per connection (nginx: keepalive_requests)."
 
 
@@ -68,8 +69,20 @@ ENTRIES = [
                 "Check server.log in the trial's folder, and the port and 'ready' in the campaign.",
             ),
             "url": Wording(
-                "Before the load the server gave no answer that can be measured: {detail}.",
+                _NO_ANSWER,
                 "Check that the server is up and its address right.",
+            ),
+            "url, version": Wording(_NO_ANSWER, "Set the load's 'protocol' to the version that the server speaks."),
+            "url, name": Wording(
+                _NO_ANSWER,
+                "Write the name of the certificate in the URL, or set it as the server name in the load's 'tls'.",
+            ),
+            "url, plain": Wording(_NO_ANSWER, "Write http:// instead of https://, or correct the port."),
+            "url, client": Wording(_NO_ANSWER, "Set 'tls.cert' and 'tls.key' of the load."),
+            "url, untrusted": Wording(
+                _NO_ANSWER,
+                "Name the certificate's authority as 'tls.ca' of the load, or set 'tls.verify: false' to measure without a "
+                "check.",
             ),
             "url, slow": Wording(
                 "Before the load the server gave {detail}.",
