@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -130,6 +131,8 @@ def test_a_service_that_does_not_come_up_says_why(host, port):
     said = "the container ended with exit code 4; the last line of its log: no configuration"
     assert (gone.state, gone.exit_code, gone.detail) == (ServerState.EXITED, 4, said)
     assert gone.exited_after_us is not None
+    # Of a process that has ended before it was metered: never the counters of the whole host.
+    assert gone.last is None or gone.last.memory_peak_bytes < 100 << 20
     assert sick.state is deaf.state is slow.state is ServerState.NOT_READY
     assert sick.detail == "unhealthy after 3 failed checks: its health check has exit status 1: still loading"
     assert deaf.detail == f"not up within 0.3 s: nothing listens on port {port}"
@@ -200,6 +203,17 @@ def test_a_container_that_cannot_be_made_is_an_error_with_the_reason(host):
         assert words in str(caught.value)
         assert str(caught.value).startswith("host here: ")
         assert "the container" in caught.value.hint
+
+
+def test_a_port_in_use_is_an_error_with_the_service(host):
+    """And with what to do."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(HostError) as caught:
+            started(host, "db", port=taken)
+
+    assert f"service db: port {taken} is in use" in str(caught.value)
+    assert "change the port in the campaign" in caught.value.hint
 
 
 def test_a_volume_lasts_from_one_container_to_the_next(host):
