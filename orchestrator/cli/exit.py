@@ -117,8 +117,8 @@ def _unexpected(error: BaseException) -> int:
 def exit_code(finished: Finished, strict: bool = False) -> int:
     """Return the exit code for the summary of a run.
 
-    An INVALID result is 3, or 4 if its only problem is that a server did not start. A failed objective is 99; one that
-    was not judged 3; one that is undecided 0. strict: both are 99.
+    An INVALID result is 3, or 4 if its only problem is that a server or a service did not start. A failed objective
+    is 99; one that was not judged 3; one that is undecided 0. strict: both are 99.
     """
     from orchestrator.analyse.objectives import states
     from orchestrator.result import FindingCode, Severity, Verdict
@@ -137,6 +137,8 @@ def exit_code(finished: Finished, strict: bool = False) -> int:
     not_started = {
         FindingCode.SERVER_NOT_READY,
         FindingCode.SERVER_EXITED,
+        FindingCode.SERVICE_NOT_READY,
+        FindingCode.SERVICE_EXITED,
         FindingCode.NOT_RUN,
         FindingCode.COMMAND_FAILED,
         FindingCode.HOST_LOST,

@@ -11,10 +11,12 @@ from agents.records import ServerState, ServiceFacts
 from orchestrator.analyse.bottleneck import bottleneck, describe
 from orchestrator.analyse.sameness import Circumstances, differences
 from orchestrator.campaign.origin import parts_of
+from orchestrator.cli.exit import exit_code
 from orchestrator.errors import HostError, Shortage
 from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.place import Machine, load_hosts, needs, place
 from orchestrator.plan import TrialPlan, make_plan
+from orchestrator.result import FindingCode, Severity, Verdict
 from orchestrator.run.addresses import At, filled, own, resolved, seen_from
 from orchestrator.run.services import (
     TrialServices,
@@ -324,6 +326,25 @@ def test_what_happened_to_a_service_is_what_limited_the_server():
     assert describe(bottleneck(ended), ended) == "db: it ended or did not come up"
     assert describe(bottleneck(busier), busier) == "db: CPU quota of 1 core"
     assert not describe(bottleneck(trial()), trial()).startswith("db")
+
+
+@pytest.mark.parametrize(
+    ("code", "measured", "expected"),
+    [
+        (FindingCode.SERVICE_NOT_READY, False, 4),
+        (FindingCode.SERVICE_EXITED, False, 4),
+        (FindingCode.SERVICE_EXITED, True, 3),
+    ],
+)
+def test_a_service_that_does_not_start_ends_the_command_as_a_server_does(code, measured, expected):
+    """With 4: could not be started; one that ends under the load makes the result INVALID."""
+    case = SimpleNamespace(findings=[SimpleNamespace(code=code, severity=Severity.INVALID)])
+    finished = SimpleNamespace(
+        summary=SimpleNamespace(saturation=[], verdict=Verdict.INVALID, cases=[case]),
+        trials=[trial() if measured else SimpleNamespace(metrics=None)],
+    )
+
+    assert exit_code(finished) == expected
 
 
 def test_a_service_is_part_of_what_makes_two_runs_comparable():

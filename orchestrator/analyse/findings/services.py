@@ -40,7 +40,7 @@ def service_state(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Findin
         if service.state == ServerState.EXITED or (service.state == ServerState.READY and not service.running):
             after_us = service.exited_after_us
             numbers |= {"exit_code": service.exit_code}
-            numbers |= {} if after_us is None else {"after_s": round(after_us / 1e6, 1)}
+            numbers |= {} if after_us is None else {"after_s": round(after_us / 1e6, 1 if after_us >= 1_000_000 else 3)}
             numbers["detail"] = detail or "the container is gone"
             yield finding(FindingCode.SERVICE_EXITED, INVALID, numbers, "" if after_us is None else "when")
         elif service.state == ServerState.NOT_STARTED:
