@@ -18,6 +18,7 @@ from agents.orders import RUN_LABEL, RUN_VARIABLE
 GRACE_S = 1.0
 ROUNDS = 10
 DOCKER_TIMEOUT_S = 30.0
+REMOVED_WITHIN_S, AGAIN_S = 10.0, 0.2
 
 
 class EngineTrouble(RuntimeError):
@@ -122,18 +123,29 @@ def remove_containers(marks: Iterable[str]) -> int:
     """
     if shutil.which("docker") is None:
         raise EngineTrouble("the docker command is missing")
+    labels = [f"label={RUN_LABEL}={mark}" for mark in marks if mark]
+    removed: set[str] = set()
+    deadline = time.monotonic() + REMOVED_WITHIN_S
     try:
-        labels = [f"label={RUN_LABEL}={mark}" for mark in marks if mark]
-        listed = [one for label in labels for one in _docker("ps", "--all", "--quiet", "--filter", label)]
-        if listed:
-            _docker("rm", "--force", "--volumes", *listed)
-        volumes = [one for label in labels for one in _docker("volume", "ls", "--quiet", "--filter", label)]
-        if volumes:
-            _docker("volume", "rm", "--force", *volumes)
+        while True:
+            listed = [one for label in labels for one in _docker("ps", "--all", "--quiet", "--filter", label)]
+            volumes = [one for label in labels for one in _docker("volume", "ls", "--quiet", "--filter", label)]
+            if not listed and not volumes:
+                return len(removed)
+            removed.update(listed)
+            try:
+                if listed:
+                    _docker("rm", "--force", "--volumes", *listed)
+                if volumes:
+                    _docker("volume", "rm", "--force", *volumes)
+            except subprocess.CalledProcessError:
+                # The engine may still be removing a container for an actor that was ended meanwhile.
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(AGAIN_S)
     except (subprocess.SubprocessError, OSError) as error:
         said = getattr(error, "stderr", None)
         raise EngineTrouble(said.strip().splitlines()[-1] if said and said.strip() else str(error)) from error
-    return len(listed)
 
 
 def has_engine() -> bool:
