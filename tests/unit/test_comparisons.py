@@ -141,7 +141,8 @@ def test_a_search_has_its_capacity_and_its_limit():
     page = render(CLAIMS, [run_of(page_runs.confirmed(), "mixed")])
 
     assert "| target | verdict | capacity, req/s (95 % interval) | objective | bottleneck | probes |" in page
-    assert "p99" in page.split("| probes |")[1].splitlines()[2]
+    assert "p99 &lt; 50 ms and errors" in page.split("| probes |")[1].splitlines()[2]
+    assert not [line for line in page.splitlines() if len(line) > 100 and not line.startswith(("<!--", "|"))]
 
 
 def test_what_a_command_found_after_the_load_is_on_the_page():
