@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.records import HostDescription, HostRole
 from benchmarks.comparisons import __main__ as comparisons
 from benchmarks.comparisons.claims import CAMPAIGNS as FOLDER
 from benchmarks.comparisons.claims import Step, read_claims
@@ -125,6 +126,20 @@ def test_a_doubt_has_the_severity_that_it_has_for_each_case():
 
     assert f"- INVALID {cases[0].case}: It waited 40 % of the time." in page
     assert f"- SUSPECT {', '.join(case.case for case in cases[1:])}: It waited 12 % of the time." in page
+
+
+def test_a_run_over_hosts_names_them():
+    """With their roles; the page says what hosts of the lab are. A run on one machine has no such line."""
+    hosts = [
+        HostDescription(name, role, "6.1", [0], 1)
+        for name, role in (("web1", HostRole.SERVER), ("gen1", HostRole.LOAD), ("gen2", HostRole.SERVICE))
+    ]
+    run = replace(run_of(page_runs.settled()), environment=replace(ENVIRONMENT, hosts=hosts))
+    page = render(CLAIMS, [run])
+
+    assert "Over 3 hosts: web1 (server), gen1 (load), gen2 (service)." in page
+    assert "those of [the lab](hosts.md#the-lab)" in page
+    assert "the lab" not in render(CLAIMS, [run_of(page_runs.settled())])
 
 
 def test_short_runs_carry_no_claim():
