@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -78,10 +79,15 @@ def received_bytes(facts: TrialFacts, merged: Merged) -> int | None:
     if merged.received_bytes is not None:
         return merged.received_bytes
     agents = [agent for agent in facts.agents if agent.body_bytes is not None and agent.done]
-    answers = sum(agent.done or 0 for agent in agents)
+    answers = answered(agents)
     if not answers or len(agents) < sum(agent.rows > 0 for agent in facts.agents):
         return None
     return round(merged.service[OK].n * sum(agent.body_bytes or 0 for agent in agents) / answers)
+
+
+def answered(agents: Sequence[AgentFacts]) -> int:
+    """Return how many requests have a whole answer: those that ended, without those that ended by an error."""
+    return sum((agent.done or 0) - (agent.errored or 0) for agent in agents)
 
 
 def concurrency(facts: TrialFacts, merged: Merged, window_s: float) -> float | None:

@@ -11,6 +11,7 @@ from agents.probe import SPEAKS
 from agents.records import HostRole, ServerState
 from agents.tls import NEEDS_CERTIFICATE, NO_TLS, OTHER_NAME, UNTRUSTED
 from orchestrator.analyse.findings.registry import finding
+from orchestrator.analyse.metrics import answered
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Fact, Facts, Finding, FindingCode, Metrics, Severity
 
@@ -140,7 +141,7 @@ def body_size(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
         return  # whole bodies were compared
     agents = [agent for agent in facts.agents if agent.body_bytes is not None and agent.done]
     received = sum(agent.body_bytes or 0 for agent in agents)
-    answers = sum(agent.done or 0 for agent in agents)
+    answers = answered(agents)
     # At the end of the time each slot may have received part of one more response.
     slots = sum(agent.slots for agent in agents)
     least, most = answers * wanted * (1 - BODY_TOLERANCE), (answers + slots) * wanted * (1 + BODY_TOLERANCE)
