@@ -109,6 +109,7 @@ MODULES = (
     "plain.py",
     "ports.py",
     "preflight.py",
+    "expected.py",
     "probe.py",
     "processes.py",
     "readiness.py",

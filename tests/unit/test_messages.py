@@ -231,7 +231,7 @@ def test_a_page_of_messages_has_their_unit_and_their_connections():
 
     assert "messages/s" in page
     assert "req/s" not in page
-    assert "  connected flask: 40 opened in 1.2 ms" in page
+    assert "  connected flask: 40 in 1.2 ms" in page
     assert per_second([cases[0].planned, summary.cases[0].planned]) == per_second([None]) == "req/s"
 
 

@@ -12,7 +12,8 @@ from typing import ClassVar
 import pytest
 
 from agents.answers import Answer, Body, in_words, pause_s
-from agents.probe import BODY_S, Asking, Expect, Request, Unanswered, ask, check, difference
+from agents.expected import difference
+from agents.probe import BODY_S, Asking, Expect, Request, Unanswered, ask, check
 from agents.records import ServerState
 
 BOMB = gzip.compress(bytes(64 << 20))
