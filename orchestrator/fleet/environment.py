@@ -110,6 +110,7 @@ MODULES = (
     "plain.py",
     "ports.py",
     "preflight.py",
+    "expected.py",
     "probe.py",
     "processes.py",
     "readiness.py",
