@@ -110,7 +110,6 @@ MODULES = (
     "plain.py",
     "ports.py",
     "preflight.py",
-    "expected.py",
     "probe.py",
     "processes.py",
     "readiness.py",
