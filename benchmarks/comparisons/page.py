@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from benchmarks.comparisons.claims import Comparison
 from orchestrator.analyse.people import count, digits
 from orchestrator.facts import Environment
-from orchestrator.report import answer
+from orchestrator.report import answer, transfer
 from orchestrator.report.conditions import NOUNS, per_second
-from orchestrator.report.finding import entries
+from orchestrator.report.finding import Entry, entries, entries_of_probes
 from orchestrator.report.format import objective, shown_time, with_interval
 from orchestrator.report.markdown import cell, code
 from orchestrator.result import CaseResult, Saturation, Severity, Summary, Trial, Verdict
@@ -152,7 +152,7 @@ def _run(run: Run) -> Iterator[str]:
         yield "\n".join(_cases(run.summary.cases))
     if run.summary.saturation:
         yield "\n".join(_searches(run.summary.saturation))
-    if doubts := list(_doubts(run.summary)):
+    if doubts := list(_doubts(run)):
         yield "\n".join(doubts)
     if said := list(_after(run.trials)):
         yield "After the load:"
@@ -167,20 +167,28 @@ def _item(text: str) -> str:
 def _cases(cases: Sequence[CaseResult]) -> Iterator[str]:
     unit = per_second([case.planned for case in cases])
     each = f"CPU per {NOUNS[unit.startswith('messages')][0]}"
-    yield f"| case | verdict | {unit} (95 % interval) | p50, ms | p99, ms | errors | {each}, µs |"
-    yield "|---|---|---|---|---|---|---|"
+    # Of large bodies, and of those that come in parts.
+    streams = any(transfer.is_shown(case) for case in cases)
+    more = ["first byte p50, ms", "MB/s"] if streams else []
+    headings = ["case", "verdict", f"{unit} (95 % interval)", "p50, ms", "p99, ms", *more, "errors", f"{each}, µs"]
+    yield f"| {' | '.join(headings)} |"
+    yield "|" + "---|" * len(headings)
     for case in cases:
-        _, times = shown_time(case)
-        known = case.throughput_per_s is not None and case.verdict is not Verdict.INVALID
-        cost = case.server.cpu_us_per_request
-        numbers = [
-            with_interval(case.throughput_per_s),
-            with_interval(times.get(Metric.P50), 1e3),
-            with_interval(times.get(Metric.P99), 1e3),
-            count(case.requests.unsuccessful),
-            digits(cost) if cost else "",
-        ]
-        shown = numbers if known else ["", "", "", count(case.requests.unsuccessful), ""]
+        errors = count(case.requests.unsuccessful)
+        if case.throughput_per_s is None or case.verdict is Verdict.INVALID:
+            shown = ["", "", "", *("" for _ in more), errors, ""]
+        else:
+            _, times = shown_time(case)
+            first = (case.first_byte_us or {}).get(Metric.P50)
+            cost = case.server.cpu_us_per_request
+            shown = [
+                with_interval(case.throughput_per_s),
+                with_interval(times.get(Metric.P50), 1e3),
+                with_interval(times.get(Metric.P99), 1e3),
+                *([with_interval(first, 1e3), with_interval(case.received_bytes_per_s, 1e6)] if streams else []),
+                errors,
+                digits(cost) if cost else "",
+            ]
         yield f"| {code(case.case)} | {case.verdict} | {' | '.join(shown)} |"
 
 
@@ -199,12 +207,20 @@ def _searches(searches: Sequence[Saturation]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _doubts(summary: Summary) -> Iterator[str]:
+def _doubts(run: Run) -> Iterator[str]:
     """Yield a line for each finding that affects a verdict; what makes one case INVALID may make another SUSPECT."""
     for severity in (Severity.INVALID, Severity.SUSPECT):
-        own = [replace(case, findings=[f for f in case.findings if f.severity is severity]) for case in summary.cases]
+        own = [
+            replace(case, findings=[f for f in case.findings if f.severity is severity]) for case in run.summary.cases
+        ]
         for entry in entries(own, (severity,)):
-            yield _item(f"{str(severity).upper()} {', '.join(entry.cases)}: {entry.sentence} [{entry.code}]")
+            yield _doubt(entry)
+    for entry in entries_of_probes(run.summary.saturation, run.trials):
+        yield _doubt(entry)
+
+
+def _doubt(entry: Entry) -> str:
+    return _item(f"{str(entry.severity).upper()} {', '.join(entry.cases)}: {entry.sentence} [{entry.code}]")
 
 
 def _after(trials: Sequence[Trial]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from benchmarks.comparisons.claims import Step, read_claims
 from benchmarks.comparisons.page import Run, campaigns_of, render
 from orchestrator.cli.app import invoke
 from orchestrator.facts import CommandDone, Environment, When
-from orchestrator.result import CaseFinding, FindingCode, Severity
+from orchestrator.result import CaseFinding, Finding, FindingCode, Interval, Severity, Verdict
+from orchestrator.slo import Metric
 from orchestrator.spec.load import load
 from orchestrator.stored.evaluate import evaluate_run
 from tests.made_runs import shop_run
@@ -126,6 +127,32 @@ def test_a_doubt_has_the_severity_that_it_has_for_each_case():
 
     assert f"- INVALID {cases[0].case}: It waited 40 % of the time." in page
     assert f"- SUSPECT {', '.join(case.case for case in cases[1:])}: It waited 12 % of the time." in page
+
+
+def test_large_bodies_have_their_first_byte_and_their_bytes_per_second():
+    """In columns of their own, which other runs do not have; empty for a case without numbers."""
+    summary, trials = page_runs.one_closed()
+    large = replace(
+        summary.cases[0], received_bytes_per_s=Interval(1.5e8, None, None), body_bytes=1e7,
+        first_byte_us={Metric.P50: Interval(700.0, None, None)},
+    )  # fmt: skip
+    page = render(CLAIMS, [run_of((replace(summary, cases=[large, replace(large, verdict=Verdict.INVALID)]), trials))])
+
+    assert "| first byte p50, ms | MB/s | errors |" in page
+    assert re.search(r"\| VALID \| .* \| 0.7 \| 150 \| 0 \|", page)
+    assert re.search(r"\| INVALID \|(  \|){5} 0 \|  \|", page)
+    assert "MB/s" not in render(CLAIMS, [run_of((summary, trials))])
+
+
+def test_a_search_lists_what_makes_it_suspect():
+    """The doubts about the probes that carry its answer."""
+    summary, trials = page_runs.confirmed()
+    (search,) = summary.saturation
+    passed = {probe.trial for probe in search.curve if probe.passed}
+    found = Finding(FindingCode.SEND_LAG, Severity.SUSPECT, {}, "Use more agents.", "It sent late.")
+    doubted = [replace(t, findings=[found]) if t.facts.number in passed else t for t in trials]
+
+    assert "- SUSPECT t: It sent late. [send-lag]" in render(CLAIMS, [run_of((summary, doubted), "mixed")])
 
 
 def test_a_run_over_hosts_names_them():
