@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from benchmarks.comparisons.claims import Comparison
 from orchestrator.analyse.people import count, digits
 from orchestrator.facts import Environment
-from orchestrator.report import answer, transfer
-from orchestrator.report.conditions import NOUNS, per_second
+from orchestrator.report import answer, requests, transfer
+from orchestrator.report.conditions import NOUNS, length, per_second
 from orchestrator.report.finding import Entry, entries, entries_of_probes
 from orchestrator.report.format import objective, shown_time, with_interval
 from orchestrator.report.markdown import cell, code
@@ -152,7 +152,12 @@ def _run(run: Run) -> Iterator[str]:
         yield "\n".join(_cases(run.summary.cases))
     if run.summary.saturation:
         yield "\n".join(_searches(run.summary.saturation))
+    if services := [f"{case.case}: {each}" for case in run.summary.cases for each in requests.of_services(case)]:
+        lengths = dict.fromkeys(length(case.planned) for case in run.summary.cases if case.planned is not None)
+        yield f"Services, in the window of a trial ({', '.join(lengths)}):"
+        yield "\n".join(_item(line) for line in services)
     if doubts := list(_doubts(run)):
+        yield "Doubts:"
         yield "\n".join(doubts)
     if said := list(_after(run.trials)):
         yield "After the load:"

@@ -144,6 +144,17 @@ def test_large_bodies_have_their_first_byte_and_their_bytes_per_second():
     assert "MB/s" not in render(CLAIMS, [run_of((summary, trials))])
 
 
+def test_what_services_used_is_beside_the_length_of_the_window():
+    """CPU time says nothing without it. A run without services has no such list."""
+    summary, trials = page_runs.one_closed()
+    case = replace(summary.cases[0], services={"db": replace(summary.cases[0].server, cpu_s=1.23)})
+    page = render(CLAIMS, [run_of((replace(summary, cases=[case]), trials))])
+
+    assert "Services, in the window of a trial (5 s):" in page
+    assert f"- {case.case}: db: CPU time 1.23 s" in page
+    assert "Services" not in render(CLAIMS, [run_of((summary, trials))])
+
+
 def test_a_search_lists_what_makes_it_suspect():
     """The doubts about the probes that carry its answer."""
     summary, trials = page_runs.confirmed()
