@@ -53,7 +53,7 @@ def _same_port(
     name: str, target: Mapping[str, Any], needed: list[str], plain: Mapping[str, Any]
 ) -> Iterator[tuple[Location, str, str]]:
     """Yield the services of a target that use a port of its host which it, or another of them, uses."""
-    services, place = plain.get("services", {}), plain.get("place")
+    services, place = _mappings(plain, "services"), plain.get("place")
     elsewhere = isinstance(place, dict) and "service" in place
     used = dict.fromkeys(_host_ports(target), f"target {name}")
     for one in sorted(needed, key=list(services).index):

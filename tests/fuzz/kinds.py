@@ -33,16 +33,21 @@ variables: {n: 40, path: "${HOME:-x}"}
 targets:
   old: {url: "http://127.0.0.1:18401/search?q=x", ready: {path: /health, timeout: 2m}, expect: {status: 200, json: {a: [1, null]}}}
   new: {url: "http://[::1]:18402/", expect: {body: ok}}
+  box: {image: "app:1", network: bridge, ports: ["18000:8000"], needs: [db], environment: {DB: "${db.address}:${db.port}"}, limits: {cpus: 1.5, memory: 64MiB}}
+services:
+  db: {image: "pg:1", port: 5432, lifetime: block, prepare: ["true"], tmpfs: "/d:size=64m", healthcheck: {test: "true", retries: 3}, ulimits: {nofile: 1024}}
 loads:
   steady: {clients: "${n}", duration: 5s, warm_up: 1s, headers: {X-Trace: a}, agents: 2}
   burst: {clients: 4, requests: 100, method: POST, json: {item: 17}}
+  mix: {clients: 4, duration: 5s, requests: [/a, {name: cart, path: "/c?q=ü", method: PUT, json: {a: [1]}, weight: 3, expect: {status: [200, 404]}, timeout: 1s}]}
+  chat: {protocol: websocket, clients: 4, duration: 5s, message: hi, subprotocols: [v1.json]}
   open: {model: open, rate: 500/s, arrivals: poisson, duration: 10s, timeout: 2s, paths: [/a, "/b?x=[1]"]}
 agents: 2
 repetitions: {until: {metric: p99, narrower_than: 10%}, at_least: 3, at_most: 9, budget: 1h}
 compare: {baseline: old, smallest_effect: 5%}
 slo: {"new/*": "p99 < 50ms, errors < 0.1%, throughput > 10/s"}
 saturation: {slo: "p99 < 50ms", window: 2s, highest: 900/s, targets: ["new*"]}
-exclude: ["old/burst"]
+exclude: ["old/burst", "*/chat", "box/*"]
 before: [{run: "true", host: local, timeout: 5s, cases: "new/*"}]
 """
 INVENTORY = """\
@@ -174,8 +179,8 @@ def kinds(folder: Path) -> dict[str, Kind]:
     frames = [path.read_bytes() for path in sorted(stored.rglob("agents.msgpack"))]
     return {
         "campaign": Kind([CAMPAIGN.encode()], files.campaign),
-        "--set": Kind([b"loads.steady.clients=80", b"slo.new/*=p99 < 5ms", b"loads={a: {clients: 1}}"], files.override),
-        "--only": Kind([b"flask/*", b"[a-z]*", b"new/steady"], files.only),
+        "set": Kind([b"loads.steady.clients=80", b"slo.new/*=p99 < 5ms", b"loads={a: {clients: 1}}"], files.override),
+        "only": Kind([b"flask/*", b"[a-z]*", b"new/steady"], files.only),
         "inventory": Kind([INVENTORY.encode()], files.inventory),
         "objective": Kind([b"p99 < 50ms, errors < 0.1%, throughput > 1000/s", b"response p50 < 1s"], _objective),
         "quantity": Kind([b"1m30s", b"100MiB", b"6000/min", b"3%", b"0.5", b"1e3"], _quantity),

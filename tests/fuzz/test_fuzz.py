@@ -11,7 +11,7 @@ from tests.fuzz.running import Fuzzed, fuzz, try_one
 
 INPUTS = 150
 NAMES = [
-    "campaign", "--set", "--only", "inventory", "objective", "quantity", "stored run", "frames", "request log",
+    "campaign", "set", "only", "inventory", "objective", "quantity", "stored run", "frames", "request log",
     "h2load's log", "h2load's output", "messages",
 ]  # fmt: skip
 BOMB = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
@@ -48,7 +48,7 @@ def test_made_up_inputs_are_refused_in_a_sentence(name, tmp_path):
         ("campaign", b"campaign: x\n" + b"- " * 20_000),
         ("campaign", b"\xff\xfe\x00"),
         ("quantity", b"9" * 5_000 + b"s"),
-        ("--set", b"slo=`id`"),
+        ("set", b"slo=`id`"),
     ],
     ids=["alias bomb", "deep brackets", "deep lists", "no text", "digits", "backquotes"],
 )
