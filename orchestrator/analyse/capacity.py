@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from orchestrator.analyse.backlog import KEEPS_UP as KEEPS_UP
 from orchestrator.analyse.bottleneck import bottleneck, describe
+from orchestrator.analyse.estimates import added
 from orchestrator.analyse.people import digits
 from orchestrator.analyse.probing import Judgement, ProbeJudge
 from orchestrator.result import Interval, Probe, Saturation, Trial, Verdict, worst
@@ -184,7 +185,8 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     first = trials[0].facts
     url = next((agent.url for agent in first.agents), "") if first.case.external else ""
     took_us = sum(sum(trial.facts.stages_us.values()) for trial in trials)
-    return replace(concluded, url=url, took_s=took_us / 1e6 if took_us else None)
+    statuses = added([trial.metrics.statuses for trial in trials[1:] if trial.metrics is not None])
+    return replace(concluded, url=url, took_s=took_us / 1e6 if took_us else None, statuses=statuses)
 
 
 def within(s: Saturation) -> str:

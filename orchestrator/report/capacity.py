@@ -12,6 +12,7 @@ from orchestrator.report import curve
 from orchestrator.report.answer import target_of
 from orchestrator.report.format import milliseconds, objective
 from orchestrator.report.layout import Cell, Column, grid, wrapped
+from orchestrator.report.requests import status_codes
 from orchestrator.result import Probe, Saturation, Time
 from orchestrator.search.records import Kind
 from orchestrator.slo import Metric
@@ -38,7 +39,7 @@ def render(searches: Sequence[Saturation], width: int) -> list[Any]:
 
 def _facts(search: Saturation, width: int) -> list[str]:
     took = "" if search.took_s is None else f", {lasting(search.took_s)}"
-    parts = [*limit_reached(search), f"{several(search.probes, 'probe', 'probes')}{took}"]
+    parts = [*limit_reached(search), *statuses_of(search), f"{several(search.probes, 'probe', 'probes')}{took}"]
     line = "  " + "      ".join(parts)
     return [line] if len(line) <= width else [line for part in parts for line in wrapped(part, width, "  ", "    ")]
 
@@ -153,6 +154,11 @@ def limit_reached(search: Saturation) -> list[str]:
     if search.gave_way is None:
         return []
     return [f"limit reached: {objective(search.gave_way)}", f"bottleneck: {search.resource or 'unknown'}"]
+
+
+def statuses_of(search: Saturation) -> list[str]:
+    """Return how the server answered over all probes; nothing for a search of an earlier version."""
+    return [f"status {codes}"] if (codes := status_codes(search.statuses)) else []
 
 
 def board(targets: Sequence[Saturation], last: str, lines: int) -> Any:

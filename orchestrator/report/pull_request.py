@@ -13,7 +13,7 @@ from orchestrator.analyse.objectives import state_of_search
 from orchestrator.analyse.people import count, percent
 from orchestrator.analyse.regression import change_of
 from orchestrator.report import answer, gates
-from orchestrator.report.capacity import limit_reached, measured_how
+from orchestrator.report.capacity import limit_reached, measured_how, statuses_of
 from orchestrator.report.comparison_words import change_words
 from orchestrator.report.connections import connections
 from orchestrator.report.finding import spoiling, tag, words
@@ -76,7 +76,7 @@ def _origin(known: About | None, report_url: str | None) -> list[str]:
 
 
 def _search(search: Saturation) -> str:
-    found = "; ".join([in_words(search), *limit_reached(search), *measured_how(search)])
+    found = "; ".join([in_words(search), *limit_reached(search), *statuses_of(search), measured_how(search)])
     state = state_of_search(search)
     return f"- {MARKS[state]} {state}: {cell(search.target)}, {code(search.slo)}: {cell(found)}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agents.generators.contract import Arrivals
@@ -68,7 +68,7 @@ class Saturation:
     highest rate that passed. gave_way: the objective that failed first; bottleneck, resource: what
     the server ran out of there, and in words. start_per_s: the closed-loop throughput at which the
     search began. soak_failed_per_s: the lowest rate at which a soak failed. took_s: all of its trials.
-    url: of a target that was already up.
+    url: of a target that was already up. statuses: requests of all probes by HTTP status ('-1': no answer).
     """
 
     target: str
@@ -90,3 +90,4 @@ class Saturation:
     soak_s: float | None = None
     took_s: float | None = None
     url: str = ""
+    statuses: dict[str, int] = field(default_factory=dict)

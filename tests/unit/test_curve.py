@@ -101,6 +101,7 @@ def test_a_capacity_that_no_soak_held_is_a_failure_everywhere():
     page = html_page(summary, [], Stored()).replace("\u00a0", " ")
     assert f"{sentence}: a soak failed at 680 requests per second." in page
     assert words in pull_request.markdown(summary)
+    assert f"; {measured_how(found)}" in pull_request.markdown(summary)
     assert re.search(f'<failure message="{words}', pull_request.junit(summary))
     assert summary_document(summary)["saturation"][0]["soak_failed_per_s"] == 680.0
     assert exit_code(Finished(Path(), summary, [])) == 99

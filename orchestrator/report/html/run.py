@@ -151,7 +151,7 @@ def _search(search: Saturation, i: int) -> _Search:
     return _Search(
         search,
         objective(search.slo),
-        [*searched.limit_reached(search), f"{searched.measured_how(search)}."],
+        [*searched.limit_reached(search), *searched.statuses_of(search), f"{searched.measured_how(search)}."],
         capacity_curve(drawn, texts, f"curve-{i}"),
         table,
     )
