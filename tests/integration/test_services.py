@@ -133,7 +133,7 @@ def test_a_killed_coordinator_leaves_no_service(tmp_path):
 
 def test_the_quota_of_a_service_is_the_bottleneck_of_a_search(tmp_path):
     """The database computes for 2 ms a request and may use a fifth of a core: 100 requests a second."""
-    saturation = {"slo": "p50 < 100ms, errors < 1%", "precision": "20%", "budget": 4, "lowest": "50/s"}
+    saturation = {"slo": "p50 < 100ms, errors < 1%", "precision": "20%", "budget": 6, "lowest": "50/s"}
     path = written(
         tmp_path,
         services={"db": tiny(18429, "busy", limits={"cpus": 0.2})},

@@ -141,6 +141,16 @@ def resident_kib(pid):
     return next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
+MOST_GROWN_KIB = 1_000
+
+
+def growth_kib(program, rows):
+    """Wait for more rows; return how much memory the program has taken meanwhile."""
+    before = resident_kib(program.process.pid)
+    program.wait_for_rows(rows)
+    return resident_kib(program.process.pid) - before
+
+
 @pytest.mark.parametrize("kind", ["kept alive", "closes every connection", "resets", "retries", "head", "refused"])
 def test_memory_does_not_grow_with_the_number_of_requests(log, kind):
     """With the garbage collector off, nothing is left behind by requests, connections or failures."""
@@ -157,13 +167,14 @@ def test_memory_does_not_grow_with_the_number_of_requests(log, kind):
         program.wait_ready()
         program.go()
         program.wait_for_rows(3_000)
-        before = resident_kib(program.process.pid)
-        program.wait_for_rows(9_000)
-        grown = resident_kib(program.process.pid) - before
+        grown = growth_kib(program, 9_000)
+        if grown >= MOST_GROWN_KIB:
+            # A busy machine may have needed a larger buffer, once. A leak goes on.
+            grown = growth_kib(program, 15_000)
         program.process.send_signal(signal.SIGTERM)
         check_summary(program.finish())
     # A leak of one connection or request of 200 bytes would show as 1,200 KiB.
-    assert grown < 1_000, f"{grown} KiB"
+    assert grown < MOST_GROWN_KIB, f"{grown} KiB"
 
 
 def test_sockets_are_closed(log):

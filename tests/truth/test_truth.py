@@ -218,7 +218,7 @@ def test_a_server_that_never_answers_again_ends_soon(load):
 def test_a_server_that_never_says_a_word_is_not_ready():
     """Nothing is fired at it."""
     with server("mute") as url:
-        trial, _ = run(url, clients=4, requests=100)
+        trial, _ = run(url, clients=4, requests=100, timeout="2s")
 
     assert trial.metrics is None
     assert "server-not-ready" in codes(trial)

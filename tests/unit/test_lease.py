@@ -21,6 +21,12 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture(autouse=True)
+def _own_leases(tmp_path, monkeypatch):
+    """Runs of other tests clean the machine meanwhile, and are cleaned by what is tested here."""
+    monkeypatch.setenv(lease.FOLDER_VARIABLE, str(tmp_path / "leases"))
+
+
+@pytest.fixture(autouse=True)
 def _leases(tmp_path, monkeypatch):
     monkeypatch.setenv(lease.FOLDER_VARIABLE, str(tmp_path / "leases"))
 
