@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,8 +25,11 @@ def volley(*arguments: str, timeout: float = 240, **options: Any) -> subprocess.
     return subprocess.run([*VOLLEY, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT, **options)
 
 
-def killed_at(words: str, *arguments: str) -> None:
-    """Start a verb, and end it with kill -9 as soon as a line of its progress has some words in it."""
+def killed_at(words: str, *arguments: str, number: int = signal.SIGKILL) -> int:
+    """Start a verb, and end it with a signal as soon as a line of its progress has some words in it.
+
+    Return how it ended; number: of the signal, by default kill -9.
+    """
     process = subprocess.Popen(
         [*VOLLEY, *arguments], cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -33,8 +37,9 @@ def killed_at(words: str, *arguments: str) -> None:
     for line in process.stderr:
         if words in line:
             break
-    process.kill()
-    process.communicate()
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    return process.returncode
 
 
 def tiny_campaign(folder: Path, port: int, mode: str = "ok", **changes: Any) -> str:

@@ -1,11 +1,15 @@
 """Services of a campaign, through the command and on a real engine: what a target needs is up, metered, and gone after."""
 
 import json
+import signal
+import subprocess
+import time
 from typing import Any
 
 import pytest
 
-from tests.integration.machine import TINY, killed_at, nothing_left, only_run, volley
+from tests import sessions
+from tests.integration.machine import ROOT, TINY, VOLLEY, killed_at, nothing_left, only_run, volley
 
 NOT_STARTED, FAILED = 4, 3
 
@@ -119,16 +123,51 @@ def test_services_that_do_not_come_up_or_cannot_be_prepared_leave_nothing(tmp_pa
     )
 
 
-def test_a_killed_coordinator_leaves_no_service(tmp_path):
-    """kill -9 while a service of the run and one of the trial are up."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_coordinator_that_is_ended_leaves_no_service(tmp_path, number, status):
+    """While a service of the run and one of the trial are up."""
     path = written(
         tmp_path,
         services={"db": tiny(18426, lifetime="run"), "api": tiny(18427)},
         targets={"t": tiny(18428, needs=["db", "api"])},
         repetitions=3,
     )
-    killed_at("trial 1 of 3: t/any: ", "run", path, "--out", str(tmp_path / "runs"))
+    run = ("run", path, "--out", str(tmp_path / "runs"))
+    assert killed_at("trial 1 of 3: t/any: ", *run, number=number) == status
     nothing_left()
+
+
+def test_a_database_that_is_killed_in_mid_trial_is_named(tmp_path):
+    """From outside, under the load: INVALID, by its name and how it ended."""
+    path = written(
+        tmp_path,
+        services={"db": tiny(18431)},
+        targets={"t": tiny(18432, "front", environment={"BEHIND": "${db.address}:${db.port}"}, needs=["db"])},
+        loads={"long": {"clients": 2, "duration": "4s", "warm_up": "500ms", "tail": "300ms"}},
+    )
+    process = subprocess.Popen(
+        [*VOLLEY, "run", path, "--out", str(tmp_path / "runs")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while not any(each.info["name"] == "h2load" for each in sessions.processes()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    found = ["docker", "ps", "-q", "--filter", "label=volley.service=db"]
+    (database,) = subprocess.run(found, capture_output=True, text=True, check=True).stdout.split()
+    subprocess.run(["docker", "kill", database], capture_output=True, check=True)
+    process.communicate(timeout=60)
+    (trial,) = (only_run(tmp_path / "runs") / "trials").glob("0*/trial.json")
+    document = json.loads(trial.read_text())
+    sentences = [each["sentence"] for each in document["findings"] if each["code"] == "service-exited"]
+
+    assert process.returncode == FAILED
+    assert document["verdict"] == "INVALID"
+    assert "Service db ended " in sentences[0]
+    assert "exit code 137" in sentences[0]
 
 
 def test_the_quota_of_a_service_is_the_bottleneck_of_a_search(tmp_path):

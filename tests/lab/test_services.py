@@ -1,6 +1,7 @@
 """A service on a third host: shipped, reached at its address, metered there, and gone when the coordinator dies."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ def inventory(tmp_path):
     return world.inventory(tmp_path, hosts | {DB_HOST: {"roles": ["service"], "labels": {"disk": "nvme"}}})
 
 
-def campaign(folder, **changes):
+def campaign(folder, check=None, **changes):
     db = {
         "build": str(TINY),
         "environment": {"PORT": "18511"},
         "port": 18511,
         "place": {"disk": "nvme"},
         "limits": {"cpus": 1},
+        **({} if check is None else {"healthcheck": check}),
     }
     environment = {"PORT": "18501", "MODE": "front", "BEHIND": "${db.address}:${db.port}"}
     path = Path(world.campaign(folder, agents=2, campaign="lab-services", services={"db": db}, **changes))
@@ -56,9 +58,22 @@ def test_a_service_on_a_host_of_its_own(tmp_path, inventory):
 
 
 @pytest.mark.timeout(300)
-def test_a_killed_coordinator_leaves_no_service_there(tmp_path, inventory):
-    """kill -9 with a service of the run up: the guard of its host removes it."""
-    path = campaign(tmp_path, repetitions=3)
-    killed_at("trial 1 of 3", "run", path, "--hosts", inventory, "--out", str(tmp_path / "runs"))
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_coordinator_that_is_ended_leaves_no_service_there(tmp_path, inventory, number, status):
+    """With a service up: after kill -9 the guard of its host removes it."""
+    run = ("run", campaign(tmp_path, repetitions=3), "--hosts", inventory, "--out", str(tmp_path / "runs"))
+    assert killed_at("trial 1 of 3", *run, number=number) == status
+
+    world.nothing_left_on_hosts()
+
+
+@pytest.mark.timeout(300)
+def test_a_service_that_is_not_healthy_leaves_nothing_there(tmp_path, inventory):
+    """The command ends with 4, and the host is as before."""
+    check = {"test": "echo no table; exit 1", "retries": 2, "interval": "50ms"}
+    done = volley("run", campaign(tmp_path, check), "--hosts", inventory, "--out", str(tmp_path / "runs"))
+
+    assert done.returncode == 4, done.stderr
+    assert "Service db did not come up" in " ".join(done.stdout.split())
 
     world.nothing_left_on_hosts()
