@@ -3,8 +3,8 @@
 .DEFAULT_GOAL := help
 
 PYTEST = .venv/bin/python -m pytest
-# Tests that measure times need a quiet machine. All others have wide bounds and mostly wait, for containers, Ray, SSH and
-# sockets: four at once keep two cores busy. Those of the engine take turns, and so do those of the lab (tests/conftest.py).
+# Tests that measure times need a quiet machine. Those with processes and sockets run two at once, because their bounds
+# are wide. The rest is pure, or mostly waits for containers, Ray and SSH: three at once keep two cores busy.
 QUIET = truth and not (process or counted)
 
 help: ## list the targets
@@ -36,7 +36,8 @@ test: setup ## run all tests (ARGS='-m unit' for some of them)
 	@deploy/bootstrap-host.sh lab
 ifeq ($(ARGS),)
 	@found=$$(mktemp); trap 'rm -f "$$found"' EXIT; set -x; \
-	.ci/timed "tests beside each other" $(PYTEST) -n 4 --dist loadgroup --durations=25 -m 'not ($(QUIET))' --findings-to="$$found" && \
+	.ci/timed "tests with processes" $(PYTEST) -q -n 2 --dist worksteal --durations=10 -m process --findings-to="$$found" && \
+	.ci/timed "tests beside each other" $(PYTEST) -n 3 --dist loadgroup --durations=25 -m 'not (process or ($(QUIET)))' --findings-to="$$found" && \
 	.ci/timed "tests on a quiet machine" $(PYTEST) --durations=15 -m '$(QUIET)' --findings-from="$$found"
 else
 	$(PYTEST) $(ARGS)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 LOG_LINES = 2000
 LINE_CHARACTERS = 160
+# The exit code of a process that was killed, and how much later the engine may learn that it was for memory.
+KILLED, NOTICE_S = 137, 0.5
 # Colours, and all else that a terminal would not print.
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 TARGET_LABEL, SERVICE_LABEL, TRIAL_LABEL = "volley.target", "volley.service", "volley.trial"
@@ -153,6 +156,7 @@ class Container:
         except APIError as error:
             raise self._refused(error) from error
         self._state = ContainerState()
+        self._noticed = False
 
     def _refused(self, error: Exception) -> ContainerRefused:
         why = str(getattr(error, "explanation", None) or error).strip()
@@ -196,6 +200,8 @@ class Container:
         except NotFound:
             last = self._state
             return ContainerState(False, last.exit_code, last.restarts, last.oom_killed, last.lasted_us)
+        if self._ended_by_kill():
+            self._wait_for_notice()
         attributes = self._container.attrs
         state = attributes["State"]
         running = bool(state["Running"])
@@ -207,6 +213,21 @@ class Container:
             lasted_us=None if running else _lasted_us(state),
         )
         return self._state
+
+    def _ended_by_kill(self) -> bool:
+        state = self._container.attrs["State"]
+        return not state["Running"] and int(state["ExitCode"]) == KILLED and not state.get("OOMKilled")
+
+    def _wait_for_notice(self) -> None:
+        """Let the engine hear of a kill for memory, which it learns of apart from the end itself; once."""
+        from docker.errors import NotFound
+
+        deadline = time.monotonic() + NOTICE_S
+        while not self._noticed and self._ended_by_kill() and time.monotonic() < deadline:
+            time.sleep(NOTICE_S / 10)
+            with contextlib.suppress(NotFound):
+                self._container.reload()
+        self._noticed = True
 
     def log(self) -> bytes:
         """Return the last lines that it printed."""
