@@ -54,7 +54,7 @@ class Cell:
             "duration": f"{WINDOW_MS}ms",
             "warm_up": f"{WARM_UP_MS}ms",
             "tail": f"{behaviour.tail_ms}ms",
-            "paths": [f"/{agent}" for agent in range(self.agents)],
+            "apart": True,
         }
         if behaviour.timeout_ms is not None:
             load["timeout"] = f"{behaviour.timeout_ms}ms"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,9 +81,29 @@ def hiccups() -> Iterator[Hiccups]:
 
 
 def run(
-    url: str, agents: int = 2, expect: dict[str, Any] | None = None, core: int | None = None, **load: Any
+    url: str,
+    agents: int = 2,
+    expect: dict[str, Any] | None = None,
+    core: int | None = None,
+    apart: bool = False,
+    **load: Any,
 ) -> tuple[Trial, TrialOutput]:
-    """Run one trial of one load against a URL, over `agents` agents of one host; give it judged, and raw."""
+    """Run one trial of one load against a URL, over `agents` agents of one host; give it judged, and raw.
+
+    apart: each agent requests a path of its own, /0, /1 ...: of as many rows of data as agents, each takes one.
+    """
+    if not apart:
+        return _run(url, agents, expect, core, load, Path.cwd())
+    with tempfile.TemporaryDirectory() as folder:
+        rows = ["agent", *map(str, range(agents))]
+        (Path(folder) / "agents.csv").write_text("\n".join(rows) + "\n")
+        by_agent = load | {"data": {"file": "agents.csv"}}
+        return _run(url.rstrip("/") + "/${row.agent}", agents, expect, core, by_agent, Path(folder))
+
+
+def _run(
+    url: str, agents: int, expect: dict[str, Any] | None, core: int | None, load: dict[str, Any], folder: Path
+) -> tuple[Trial, TrialOutput]:
     plain = {
         "campaign": "truth",
         "targets": {"t": {"url": url, "expect": expect or {}}},
@@ -90,10 +111,10 @@ def run(
         "agents": agents,
         "repetitions": 1,
     }
-    campaign = from_plain(plain).campaign
+    campaign = from_plain(plain, folder).campaign
     plan = make_plan(campaign)
     host = load_here()
-    item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, Path.cwd(), RUN)
+    item = TrialInput(plan.trials[0], campaign.targets["t"], campaign.loads["l"], None, folder, RUN)
     output = run_trial(item, Placed(None, [host], [[core] * agents]), lambda event: None)
     return judge(output.facts, output.agents), output
 

@@ -59,9 +59,7 @@ def test_two_requests_per_second_are_one_even_stream(agents):
     """200 ms one at a time at 2/s: requests arrive 500 ms apart and take 201 ms, from one agent as from four."""
     with serve("one-at-a-time", service_us=200_000) as zoo, hiccups() as seen:
         load = {**SHORT, "warm_up": "100ms", "duration": "4s", "tail": "900ms"}
-        trial, output = run(
-            zoo.url, agents=agents, rate="2/s", clients=4, paths=[f"/{i}" for i in range(agents)], **load
-        )
+        trial, output = run(zoo.url, agents=agents, rate="2/s", clients=4, apart=True, **load)
     noise_us = 2 * seen.worst_us
     assert truth(output, zoo.record()).statuses == {200: 8} == dict(_counted(trial))
     sent = [zoo.record().of_path(f"/{i}").between(output.facts.t0_ns, 1 << 62).arrived_ns for i in range(agents)]
@@ -116,7 +114,7 @@ def test_a_server_that_closes_idle_connections(idle_us, rate, duration, due):
     """Every request that is due is sent over at most four connections, and none fails."""
     with serve("idle-close", idle_us=idle_us, service_us=1_000) as zoo:
         load = {"warm_up": "50ms", "duration": duration, "tail": "50ms"}
-        trial, output = run(zoo.url, agents=1, model="open", rate=rate, clients=4, paths=["/0"], **load)
+        trial, output = run(zoo.url, agents=1, model="open", rate=rate, clients=4, apart=True, **load)
     record = zoo.record().between(output.facts.t0_ns, output.facts.t0_ns + 12_010_000_000)
     first = 1  # the request due at T0 itself is before the window
     assert trial.metrics.requests.ok == due - first, explain(trial)
@@ -131,7 +129,7 @@ def test_half_of_the_answers_are_429(rate, duration, clients):
     """Response and service time are of one population, the successful answers; the 429s are counted beside them."""
     with serve("mix", service_us=50_000, fail_share=0.5, fail_status=429, seed=1) as zoo:
         load = {**SHORT, "duration": duration} | ({} if clients is None else {"clients": clients})
-        trial, output = run(zoo.url, agents=1, rate=rate, paths=["/0"], **load)
+        trial, output = run(zoo.url, agents=1, rate=rate, apart=True, **load)
     merged, true = merge(output.agents), truth(output, zoo.record())
     ok, refused = trial.metrics.requests.ok, trial.metrics.requests.http_error
     assert (ok, refused) == (true.statuses[200], true.statuses[429]), explain(trial)
@@ -209,7 +207,7 @@ def test_one_connection_for_more_than_it_can_carry():
     """1 s answers at 2/s over one connection: what is due and not sent, or not answered, is failed and out of slots."""
     with serve("fixed", service_us=1_000_000) as zoo:
         load = {**SHORT, "warm_up": "100ms", "duration": "3s", "tail": "500ms"}
-        trial, output = run(zoo.url, agents=1, rate="2/s", clients=1, paths=["/0"], **load)
+        trial, output = run(zoo.url, agents=1, rate="2/s", clients=1, apart=True, **load)
     true = truth(output, zoo.record())
     # Due in the window: at 0.5, 1.0 ... 3.0 s. One was sent at T0; one more each second until 3.6 s.
     assert _counted(trial) == true.statuses, explain(trial)
