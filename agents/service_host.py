@@ -77,7 +77,7 @@ class ServiceHost(DockerHost):
         return [service.look() for service in self._services.values()]
 
     def log(self, name: str) -> bytes:
-        """Return the last lines that a service printed; empty when there is no such service."""
+        """Return the last lines that a service printed; empty for a service that it does not run."""
         service = self._services.get(name)
         return b"" if service is None else service.log()
 

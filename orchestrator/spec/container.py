@@ -45,7 +45,7 @@ class Build(Model):
 
 
 class Limits(Model):
-    """What the container may use. There is no limit unless one is set, except on processes."""
+    """What the container may use. Only processes are limited by default."""
 
     cpus: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
     """CPU quota in cores, as docker run --cpus."""

@@ -93,7 +93,7 @@ class Load(Model):
     """What is sent: a list of requests, each a path or a mapping, mixed by weight; or {from: FILE}. A number is short for
     `count`."""
     count: Count | None = None
-    """Closed model: stop after this many requests. The window is the whole run and there is no warm-up."""
+    """Closed model: stop after this many requests. The window is the whole run, without a warm-up."""
     data: Data | None = None
     """A file whose rows fill the placeholders ${row.COLUMN} in paths, headers and bodies."""
     rate: Rate | None = None

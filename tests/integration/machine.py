@@ -83,25 +83,18 @@ class Container(NamedTuple):
 
 def containers_here() -> list[Container]:
     """Return the containers of all runs on this machine's engine."""
-    output = subprocess.run(
-        ["docker", "ps", "-a", "--filter", "label=volley.run", "--format", '{{.ID}} {{.Label "volley.run"}}'],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
-    return [Container(*line.split(maxsplit=1)) for line in output.splitlines()]
+    return _labelled("ps", "-a", name="ID")
 
 
 def volumes_here() -> list[Container]:
     """Return the volumes of all runs on this machine's engine."""
-    output = subprocess.run(
-        ["docker", "volume", "ls", "--filter", "label=volley.run", "--format", '{{.Name}} {{.Label "volley.run"}}'],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    ).stdout
+    return _labelled("volume", "ls", name="Name")
+
+
+def _labelled(*command: str, name: str) -> list[Container]:
+    form = f'{{{{.{name}}}}} {{{{.Label "volley.run"}}}}'
+    listing = ["docker", *command, "--filter", "label=volley.run", "--format", form]
+    output = subprocess.run(listing, capture_output=True, text=True, timeout=60, check=True).stdout
     return [Container(*line.split(maxsplit=1)) for line in output.splitlines()]
 
 
