@@ -14,6 +14,7 @@ EXCHANGES = 32
 BIND_WITHIN_S = 5.0
 AFTER_ERROR_S = 0.001  # so that a socket that only fails uses no core
 MAX_SLEW = 500e-6  # NTP slews a clock by at most 500 ppm
+APART_NS = 1_000_000_000  # the usual pause between samples of a clock
 
 
 def _bind(channel: socket.socket, address: str, port: int) -> None:
@@ -159,15 +160,20 @@ def wall_minus_monotonic_ns() -> int:
 
 
 class StepWatch:
-    """Keeps the largest change of CLOCK_REALTIME - CLOCK_MONOTONIC between two samples."""
+    """Keeps the largest change of CLOCK_REALTIME - CLOCK_MONOTONIC between two samples.
+
+    Samples are about a second apart. What a slewed clock can move in a longer pause is subtracted.
+    """
 
     def __init__(self) -> None:
         self._last_ns: int | None = None
+        self._sampled_at_ns = 0
         self.largest_ns = 0
 
     def sample(self) -> None:
         """Take a sample and compare it with the previous one."""
-        difference = wall_minus_monotonic_ns()
+        difference, now_ns = wall_minus_monotonic_ns(), time.monotonic_ns()
         if self._last_ns is not None:
-            self.largest_ns = max(self.largest_ns, abs(difference - self._last_ns))
-        self._last_ns = difference
+            slewed_ns = round(MAX_SLEW * max(0, now_ns - self._sampled_at_ns - APART_NS))
+            self.largest_ns = max(self.largest_ns, abs(difference - self._last_ns) - slewed_ns)
+        self._last_ns, self._sampled_at_ns = difference, now_ns

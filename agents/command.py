@@ -14,6 +14,9 @@ from typing import IO
 
 from agents.orders import RUN_VARIABLE
 
+# Every user sees a command line. The script is not in it, nor in the environment of what it starts.
+_SHELL = 'script=$VOLLEY_SCRIPT; unset VOLLEY_SCRIPT; eval "$script"'
+SCRIPT_VARIABLE = "VOLLEY_SCRIPT"
 # How much of a command's output is kept.
 OUTPUT_BYTES = 2000
 
@@ -68,11 +71,11 @@ class CommandHost:
 
 def _start(script: str, variables: dict[str, str], output: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        ["sh", "-c", script],
+        ["sh", "-c", _SHELL],
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        env={**os.environ, **variables},
+        env={**os.environ, **variables, SCRIPT_VARIABLE: script},
         start_new_session=True,
     )
 

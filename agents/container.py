@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from agents import engine as engines
 from agents import lease
 from agents.orders import RUN_LABEL
+from agents.printable import printable
 from agents.probe import Expect, Request
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ LOG_LINES = 2000
 LINE_CHARACTERS = 160
 # The exit code of a process that was killed, and how much later the engine may learn that it was for memory.
 KILLED, NOTICE_S = 137, 0.5
-# Colours, and all else that a terminal would not print.
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 TARGET_LABEL, SERVICE_LABEL, TRIAL_LABEL = "volley.target", "volley.service", "volley.trial"
 # So that a container that runs away cannot take every process id of its host.
 PIDS = 16_384
@@ -244,7 +243,7 @@ class Container:
 
         with contextlib.suppress(APIError, NotFound):
             text = bytes(self._container.logs(tail=20)).decode(errors="replace")
-            lines = [_ESCAPES.sub("", line).strip() for line in text.splitlines()]
+            lines = [printable(line).strip() for line in text.splitlines()]
             return next((line for line in reversed(lines) if line), "")[:LINE_CHARACTERS]
         return ""
 

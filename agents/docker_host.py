@@ -25,6 +25,19 @@ class EngineUnreachable(RuntimeError):
     """The Docker engine of this host does not answer."""
 
 
+def _reason(error: BaseException) -> str:
+    """Return why a connection failed in the system's words, such as 'No such file or directory'.
+
+    Docker's client, its HTTP library and its sockets each wrap the error of the one below; only the last has such words.
+    """
+    words, each = str(error), error
+    while (cause := each.__cause__ or each.__context__) is not None:
+        each = cause
+        if isinstance(each, OSError) and each.strerror:
+            words = each.strerror
+    return words
+
+
 class DockerHost(CommandHost):
     """A host whose engine runs containers of one run."""
 
@@ -55,7 +68,7 @@ class DockerHost(CommandHost):
                 client = docker.from_env(timeout=ENGINE_TIMEOUT_S, environment=engine.environment())
                 client.ping()
             except (DockerException, OSError) as error:
-                raise EngineUnreachable(f"the Docker engine at {address} does not answer: {error}") from error
+                raise EngineUnreachable(f"the Docker engine at {address} does not answer: {_reason(error)}") from error
             self._engine = client
         return self._engine
 

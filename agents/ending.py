@@ -37,8 +37,8 @@ def processes_of(marks: Iterable[str]) -> list[int]:
             variables = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
             if not wanted.isdisjoint(variables):
                 carriers.add(pid)
-    # Ray's agents overwrite their environment with their title, so they are found through their
-    # parents.
+    # A process can write over its environment, as some do to show a title. While its parent lives, it
+    # is found through that.
     family = list(carriers)
     for pid in family:
         family += [child for child in children[pid] if child not in carriers]

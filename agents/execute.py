@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 from agents.command import OUTPUT_BYTES, CommandResult
 
 if TYPE_CHECKING:
-    from docker import DockerClient
+    from docker import APIClient, DockerClient
 
 WAIT_S = 0.05
+# How long a command that is to be killed may take to appear and to go.
+KILL_S = 5.0
 # The status of a shell for a command that cannot be run.
 CANNOT_RUN = 126
 
@@ -45,19 +47,37 @@ def execute(
         return CommandResult(CANNOT_RUN, _since_us(began), str(error.explanation or error))
     reader = threading.Thread(target=read, name="exec", daemon=True)
     reader.start()
-    while reader.is_alive() and time.monotonic() - began < timeout_s and not abort.is_set():
-        reader.join(WAIT_S)
     status: int | None = None
     with contextlib.suppress(APIError):
-        state = api.exec_inspect(number)
-        if state.get("Running"):
-            _kill(int(state.get("Pid") or 0), container)
-        else:
-            status = state.get("ExitCode")
+        # Its output may end a moment before the command does, and long before it in a program that closes its output.
+        while time.monotonic() - began < timeout_s and not abort.is_set():
+            if not reader.is_alive() and not api.exec_inspect(number).get("Running"):
+                break
+            reader.join(WAIT_S) if reader.is_alive() else abort.wait(WAIT_S)
+        status = _ended(api, number, container, reader)
     if trouble and not status:
         status = CANNOT_RUN
     text = bytes(output).decode(errors="replace")
     return CommandResult(status, _since_us(began), "\n".join([text, *trouble]) if trouble else text)
+
+
+def _ended(api: APIClient, number: str, container: str, reader: threading.Thread) -> int | None:
+    """Return the status of a command that ended; kill one that has not, and return None.
+
+    A command that the engine has not started yet is waited for: it would run later, when nobody looks.
+    """
+    deadline = time.monotonic() + KILL_S
+    killed = False
+    while True:
+        state = api.exec_inspect(number)
+        if not state.get("Running") and (state.get("ExitCode") is not None or not reader.is_alive()):
+            return None if killed else state.get("ExitCode")
+        if time.monotonic() > deadline:
+            return None
+        if state.get("Running"):
+            _kill(int(state.get("Pid") or 0), container)
+            killed = True
+        reader.join(WAIT_S)
 
 
 def _since_us(began: float) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agents.answers import MOST_BYTES, Answer, unended
+from agents.destinations import Permitted
 from agents.records import ServerState
 from agents.tls import PLAIN, Tls
 
@@ -45,7 +46,8 @@ class Request:
     """One request: the one that the load will send, or the one that shows that a server is ready.
 
     verify: check the server's certificate. socket: the path of the server's unix socket; '' for the address of the URL.
-    websocket: the body is a message, sent after a handshake; binary: of that kind.
+    websocket: the body is a message, sent after a handshake; binary: of that kind. permitted: where it may go; None: to a
+    server that Volley started itself.
     """
 
     url: str
@@ -58,6 +60,7 @@ class Request:
     socket: str = ""
     websocket: bool = False
     binary: bool = False
+    permitted: Permitted | None = None
 
     @property
     def asked(self) -> str:

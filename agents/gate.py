@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from agents.generators.h2load import Capabilities
+from agents.generators.h2load_version import Capabilities
 
 _F_SETPIPE_SZ = 1031
 _PAGE = 4096

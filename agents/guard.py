@@ -10,6 +10,9 @@ stops every process that has VOLLEY_RUN=<run> in its environment, and removes th
 volley.run=<run> and the folders that the run's lease lists (agents/lease.py). Later lines are Requests. Events go to
 standard output, one GuardEvent as a JSON object per line.
 
+A guard that is killed has a standby (agents/standby.py), which does the same in its place. A guard with an inherited
+lease has none: the coordinator that holds the lease as well starts another guard.
+
 Standard library only: the guard must work when nothing else of Volley does.
 """
 
@@ -29,6 +32,7 @@ from agents import lease
 from agents.lease import Holder, Kind, Lease, LeaseError, State
 from agents.node import CHUNK_BYTES, Node
 from agents.orders import Busy, GuardEvent, GuardEventKind, Order, Removed, Request, RequestKind, emit
+from agents.standby import Standby
 from agents.sweep import busy_of, clean, clean_host, sweep
 
 # How often a guard in the queue for its host looks whose turn it is.
@@ -45,6 +49,7 @@ class Guard:
         self._lease = _lease_of(order)
         self._runs: dict[str, Lease] = {}
         self._taken = not order.alone or order.descriptor >= 0
+        self._standby: Standby | None = None
         # What was last reported about the host; None before the first report.
         self._reported: Busy | str | None = None
 
@@ -56,6 +61,8 @@ class Guard:
     def _start(self, python_path: str = "") -> None:
         # What dead runs have left could be in the way: their containers hold ports.
         sweep()
+        if self._order.descriptor < 0:
+            self._standby = Standby(self._lease, self._order.containers)
         self._node.start(python_path)
         emit(GuardEvent(GuardEventKind.STARTED, folder=str(self._node.folder or "")))
 
@@ -73,6 +80,8 @@ class Guard:
         """Report what is new: of the node, and of the queue for the host."""
         for event in self._node.events():
             emit(event)
+        if self._standby is not None:
+            self._standby.ensure()
         if not self._taken:
             self._report(self._lease.blockers())
 
@@ -126,6 +135,8 @@ class Guard:
         for held in [*self._runs.values(), self._lease]:
             removed += self._clean(held)
         self._node.remove()
+        if self._standby is not None:
+            self._standby.dismiss()
         emit(GuardEvent(GuardEventKind.CLEANED, run=self._order.run, removed=removed))
 
 

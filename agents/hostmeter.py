@@ -31,9 +31,10 @@ class HostUse:
     of its speed, in the busiest second and direction; None when the speed is not known. ports: the
     size of the ephemeral range. held: the largest number of TCP sockets. opened: TCP connections
     opened on this host, by any process. clock_moved_ns: the largest change of wall clock minus
-    monotonic clock between two samples. series: columns by name, one value per sample after the
-    first: seconds since T0, clock in µs relative to the first sample, shares (cpu0_busy ... of each
-    core), bytes and counts per interval. other_runs: runs of Volley that used this host meanwhile.
+    monotonic clock between two samples; of a load host, also before T0. series: columns by name,
+    one value per sample after the first: seconds since T0, clock in µs relative to the first
+    sample, shares (cpu0_busy ... of each core), bytes and counts per interval. other_runs: runs of
+    Volley that used this host meanwhile.
     """
 
     host: str

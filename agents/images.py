@@ -9,7 +9,7 @@ import re
 import subprocess
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -21,11 +21,18 @@ if TYPE_CHECKING:
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE | re.MULTILINE)
 CHUNK_BYTES = 1 << 20
+# Variables that docker itself obeys.
+_OF_DOCKER = re.compile(r"(?:PATH|HOME|TMPDIR|DOCKER_.*|BUILDX_.*|BUILDKIT_.*|LD_.*|SSH_.*|XDG_.*)")
+_NONE: Mapping[str, str] = {}
 LAST_LINES = 4
 
 
 class BuildFailed(RuntimeError):
     """docker build, load or pull ended with an error; the message has the end of its output."""
+
+
+class ImageMissing(BuildFailed):
+    """An image that the campaign names is not on the engine and cannot be pulled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +136,8 @@ class ImageStore:
             try:
                 found = self._engine().images.pull(image)
             except (ImageNotFound, APIError) as error:
-                raise BuildFailed(f"image {image!r} is missing and cannot be pulled: {error}") from error
+                why = getattr(error, "explanation", None) or error
+                raise ImageMissing(f"image {image!r} is missing and cannot be pulled: {why}") from error
         return ImageFacts(str(found.id), list(found.tags))
 
     def tag_of(self, build: Build) -> str:
@@ -148,17 +156,19 @@ class ImageStore:
         """Start a build; its context comes by feed()."""
         tag = self.tag_of(build)
         argv = ["docker", "build", "--force-rm", f"--network={build.network}", "--tag", tag, "--file", build.dockerfile]
-        for key, value in sorted(build.args.items()):
-            argv += ["--build-arg", f"{key}={value}"]
-        self._begin(f"docker build of {build.name}", [*argv, "-"], f"{build.name}: ", tag)
+        # Only their names: docker takes the values from its environment, and every user sees its command line.
+        values = {key: value for key, value in build.args.items() if not _OF_DOCKER.fullmatch(key)}
+        for key in sorted(build.args):
+            argv += ["--build-arg", key if key in values else f"{key}={build.args[key]}"]
+        self._begin(f"docker build of {build.name}", [*argv, "-"], f"{build.name}: ", tag, values)
 
     def begin_load(self, name: str) -> None:
         """Start loading an image that comes by feed()."""
         self._begin(f"docker load of {name}", ["docker", "load"], "", name)
 
-    def _begin(self, what: str, argv: list[str], prefix: str, name: str) -> None:
+    def _begin(self, what: str, argv: list[str], prefix: str, name: str, values: Mapping[str, str] = _NONE) -> None:
         self.discard()
-        self._intake = _Intake(what, argv, lambda line: self._lines.append(prefix + line), name)
+        self._intake = _Intake(what, argv, lambda line: self._lines.append(prefix + line), name, values)
 
     def feed(self, chunk: bytes) -> None:
         """Pass on the next piece of the context or image."""
@@ -185,9 +195,11 @@ class ImageStore:
 
 
 class _Intake:
-    """A docker command that reads a stream."""
+    """A docker command that reads a stream. values: added to its environment."""
 
-    def __init__(self, what: str, argv: list[str], say: Callable[[str], None], name: str) -> None:
+    def __init__(
+        self, what: str, argv: list[str], say: Callable[[str], None], name: str, values: Mapping[str, str]
+    ) -> None:
         self._what, self._say, self._name = what, say, name
         self._lines: list[str] = []
         self._process = subprocess.Popen(
@@ -196,7 +208,7 @@ class _Intake:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=False,
-            env=engine.environment(),
+            env={**engine.environment(), **values},
         )
         self._reader = threading.Thread(target=self._read, name="docker-output", daemon=True)
         self._reader.start()

@@ -60,7 +60,8 @@ class Holder:
     owner: user@machine of the coordinator; run: the run's name. marks: values of VOLLEY_RUN in its processes and of the
     label of its containers, each unique to this run. alone: it wants the host for itself; share: it does not mind
     others. stamp_ns: its place in the queue. pid, started: the process that made the lease, with its start time in
-    ticks. space, boot: the network namespace, and the boot of the machine.
+    ticks; standby, standby_started: the one that takes over when it is killed, 0 for none. space, boot: the network
+    namespace, and the boot of the machine.
     """
 
     owner: str
@@ -75,6 +76,8 @@ class Holder:
     created_s: float = 0.0
     pid: int = 0
     started: int = 0
+    standby: int = 0
+    standby_started: int = 0
     space: int = 0
     boot: str = ""
 
@@ -152,10 +155,15 @@ class Lease:
         self.holder = replace(self.holder, marks=[*self.holder.marks, *marks])
         self._write()
 
+    def name_standby(self, pid: int) -> None:
+        """Record the process that takes over when this one is killed."""
+        self.holder = replace(self.holder, standby=pid, standby_started=start_time(pid))
+        self._write()
+
     def _write(self) -> None:
-        data = json.dumps(asdict(self.holder)).encode()
         # Padded, so that one write replaces what was there.
-        os.pwrite(self.descriptor, data.ljust(os.fstat(self.descriptor).st_size), 0)
+        padded = json.dumps(asdict(self.holder)).encode().ljust(os.fstat(self.descriptor).st_size)
+        os.pwrite(self.descriptor, padded, 0)
 
     def remove(self) -> None:
         """End the lease: nothing of the run is left."""
@@ -165,9 +173,9 @@ class Lease:
 
     def close(self) -> None:
         """Let go of the lock. If no other process has it, the lease is dead."""
-        descriptor, self.descriptor = self.descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+        self.descriptor = -1
 
 
 def folder() -> Path:
@@ -307,10 +315,8 @@ def register(item: Item) -> None:
     path = _items_of(item.mark)
     if path is not None:
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
-        try:
-            os.write(descriptor, json.dumps(asdict(item)).encode() + b"\n")
-        finally:
-            os.close(descriptor)
+        with os.fdopen(descriptor, "wb", buffering=0) as file:
+            file.write(json.dumps(asdict(item)).encode() + b"\n")
 
 
 def _items_of(mark: str) -> Path | None:

@@ -54,6 +54,8 @@ class LiveCounters:
         return AgentCounts(self._at_us, self._answered, self._failed)
 
     def times(self) -> dict[int, int]:
-        """Return the counters that are not zero."""
-        index = np.flatnonzero(self._counts)
-        return dict(zip(index.tolist(), self._counts[index].tolist(), strict=True))
+        """Return the counters that are not zero. Another thread may be adding rows."""
+        # A copy: numpy refuses counters that become non-zero while it looks for those that are.
+        counts = self._counts.copy()
+        index = np.flatnonzero(counts)
+        return dict(zip(index.tolist(), counts[index].tolist(), strict=True))

@@ -5,27 +5,28 @@ from __future__ import annotations
 import math
 import os
 import shutil
-import tempfile
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
-from agents import lease
+from agents import lease, room
 from agents.arrivals import Schedule
 from agents.connections import ConnectionWatch
 from agents.generators import choice
 from agents.generators.adapter import Generator, NotArmed
 from agents.generators.contract import Arrivals
-from agents.generators.h2load import Capabilities
-from agents.generators.h2load_schedule import OpenLoad, RebuiltSchedule, Scheduled
+from agents.generators.h2load_schedule import OpenLoad, RebuiltSchedule
+from agents.generators.h2load_version import Capabilities
 from agents.live_counters import LiveCounters
 from agents.orders import RUN_VARIABLE
+from agents.pauses import Pauses
 from agents.recorder import OK, Recorder, Window
 from agents.records import AgentFacts, Assignment, Ended, GeneratorKind
 from agents.requestlog import LogTail
+from agents.room import FolderRoom
 from agents.rows import MalformedRow, Rows
 from agents.sampler import Sampler
+from agents.schedule_facts import with_arrivals, with_rebuilt
 from agents.success import Success
 from agents.totals import LiveCounts, counted
 from agents.wire import AgentResult
@@ -42,22 +43,38 @@ OUTPUT_CHARACTERS = 4000
 NO_ROWS = "the generator did not report rows_taken: it sent the placeholders of the data as text"
 
 
-def scratch_root() -> Path:
-    """Return where request logs go: memory, so that writing them costs no disk access; else the temporary folder."""
-    memory = Path("/dev/shm")
-    return memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+def needed_bytes(task: Assignment) -> int:
+    """Return the room that the files of an agent need."""
+    rows = task.count
+    if rows is None and task.rate_per_s is not None and task.duration_us is not None:
+        rows = int(2 * task.rate_per_s * task.duration_us / 1e6)
+    return room.log_bytes(rows, len(task.body))
 
 
 class LoadAgent:
     """Runs one assignment. arm(), announce(T0), open_gate() at T0, then follow() in a thread of its own, then result()."""
 
-    def __init__(self, assignment: Assignment, can: Capabilities | None, program: str = "h2load") -> None:
-        """can: what this host's h2load can do; None where no assignment needs it."""
+    def __init__(
+        self, assignment: Assignment, can: Capabilities | None, program: str = "h2load", root: Path | None = None
+    ) -> None:
+        """can: what this host's h2load can do; None where no assignment needs it. root: where its folder is made.
+
+        Raises NoSpace.
+        """
         self.assignment = assignment
         self.rows = 0
         self.totals = LiveCounts()
         # A fresh folder: h2load appends to a log that is already there.
-        self._folder = lease.made_folder(assignment.run, f"volley-{assignment.run}-", scratch_root())
+        self._needed = needed_bytes(assignment)
+        root = root or room.scratch_root(self._needed)
+        self._moved_log = None
+        if root != room.MEMORY and os.access(room.MEMORY, os.W_OK):
+            self._moved_log = room.room_in(room.MEMORY, self._needed)
+        self._folder = lease.made_folder(assignment.run, f"volley-{assignment.run}-", root)
+        self._no_space: FolderRoom | None = None
+        self._pauses = Pauses()
+        # Of a load with a duration, on this host's wall clock.
+        self._until_us = 0
         log = self._folder / "requests.log"
         # Under a fleet that outlives the run, the variable names the run that the process belongs to.
         environment = {**os.environ, RUN_VARIABLE: assignment.run}
@@ -68,7 +85,7 @@ class LoadAgent:
         self._cancelled = False
         self._closing = threading.Lock()
         self._errors: list[str] = []
-        self._released_at = 0.0
+        self._released_at = self._released_wall_s = 0.0
         self._released_late_us = 0
         self._sampler: Sampler | None = None
         # h2load does not say how many connections it opens. Over HTTP/2 it never opens one again.
@@ -109,7 +126,7 @@ class LoadAgent:
 
     def open_gate(self) -> None:
         """Release the generator, now."""
-        self._released_at = time.monotonic()
+        self._released_at, self._released_wall_s = time.monotonic(), time.time()
         self._generator.release()
 
     def _prepare(self, t0_us: int) -> None:
@@ -117,6 +134,7 @@ class LoadAgent:
         task = self.assignment
         end_us = None if task.window_end_us is None else t0_us + task.window_end_us
         until_us = None if task.duration_us is None else t0_us + task.duration_us
+        self._until_us = until_us or 0
         window = Window(t0_us + task.window_start_us, end_us, until_us)
         schedule, success = None, Success(task.requests)
         if task.rate_per_s is not None and task.generator is GeneratorKind.H2LOAD:
@@ -144,6 +162,8 @@ class LoadAgent:
                 process.read_output()
                 self._read_log()
                 self._sampler.sample()
+                if self._is_full():
+                    self._end(Ended.NO_SPACE)
                 if self._connections is not None:
                     self._connections.look(self.rows)
                 now = time.monotonic()
@@ -157,8 +177,8 @@ class LoadAgent:
                     self._wait_for_news(min(next(polls, POLL_S), max(0.0, limit - now) + 0.001))
             process.read_output()
             self._read_log()
-        except MalformedRow as error:
-            self._errors.append(str(error))
+        except (MalformedRow, OSError) as error:
+            self._errors.append(f"{error.strerror}" if isinstance(error, OSError) else str(error))
             self._end(Ended.MALFORMED_LOG)
             process.read_output()
         self._sampler.ended(process.cpu_us)
@@ -170,11 +190,28 @@ class LoadAgent:
         if self.assignment.data is not None and account.complete and account.rows_taken is None:
             self._errors.append(NO_ROWS)
         self._ended = self._ended or (Ended.FINISHED if whole else Ended.DIED)
+        incomplete = not whole or bool(self._errors) or account.done not in (None, self.rows)
+        if incomplete and (self._is_full() or room.says_full(process.text + self._generator.stderr())):
+            self._no_space = self._no_space or room.room_in(self._folder.parent, self._needed)
+            self._ended = Ended.NO_SPACE
         # Everything that is needed is in memory now.
         self._clean_up()
 
+    def _is_full(self) -> bool:
+        """Return whether the file system of the log is full, and keep that. h2load ignores writes that fail."""
+        if room.free_bytes(self._folder) == 0:
+            self._no_space = self._no_space or room.room_in(self._folder.parent, self._needed)
+            return True
+        return False
+
     def _wait_for_news(self, timeout_s: float) -> None:
         """Wait until the generator has ended, the agent is cancelled, or the time is over."""
+        began_us = time.time_ns() // 1000
+        self._wait(timeout_s)
+        elapsed_s = max(0.001, began_us / 1e6 - self._released_wall_s)
+        self._pauses.note(began_us + round(timeout_s * 1e6), time.time_ns() // 1000, self.rows / elapsed_s)
+
+    def _wait(self, timeout_s: float) -> None:
         with self._closing:
             if self._cancel < 0:
                 return  # discarded meanwhile
@@ -238,6 +275,7 @@ class LoadAgent:
         if self.live is not None:
             self.live.add(rows)
         self.rows = self._recorder.tally.rows
+        self._pauses.add(rows.start_us)
         if self._rebuilt is not None:
             self._rebuilt.add(rows)
 
@@ -248,7 +286,7 @@ class LoadAgent:
         rebuilt = None if self._rebuilt is None else self._rebuilt.result(recorder.tally.last_end_us)
         facts = self._facts(recorder)
         counters = recorder if rebuilt is None else rebuilt
-        facts = _with_arrivals(facts, recorder) if rebuilt is None else _with_rebuilt(facts, rebuilt)
+        facts = with_arrivals(facts, recorder) if rebuilt is None else with_rebuilt(facts, rebuilt)
         return AgentResult(
             facts,
             recorder.service,
@@ -266,6 +304,7 @@ class LoadAgent:
         assert sampler is not None
         process, slots = self._generator.process, task.clients * task.streams
         p99_us = recorder.service[OK].quantile_us(0.99) if recorder.service[OK].n else 0
+        over_us = max(tally.last_end_us, self._until_us)
         return AgentFacts(
             agent=task.agent,
             url=task.url,
@@ -319,37 +358,8 @@ class LoadAgent:
             unexpected_example=dict(account.examples),
             handshakes=account.handshakes,
             drain_us=recorder.drain_us(slots) if task.count is not None and task.rate_per_s is None else None,
+            stopped_us=round(1e6 * max(sampler.stopped_s, self._pauses.stopped_s(over_us))),
+            no_space=self._no_space,
+            moved_log=self._moved_log,
             hung=0 if recorder.occupancy is None else recorder.occupancy.hung(slots, p99_us),
         )
-
-
-def _with_rebuilt(facts: AgentFacts, rebuilt: Scheduled) -> AgentFacts:
-    return replace(
-        facts,
-        due=rebuilt.due,
-        missing=rebuilt.missing,
-        late=rebuilt.uneven,
-        late_us=rebuilt.late_us,
-        lower_bound=rebuilt.lower_bound,
-        largest_burst=rebuilt.largest_burst,
-        waited_for_slot=rebuilt.waited,
-    )
-
-
-def _with_arrivals(facts: AgentFacts, recorder: Recorder) -> AgentFacts:
-    if recorder.arrivals is None:
-        return facts
-    counts = recorder.arrivals.close()
-    missing = 0 if recorder.unanswered is None else recorder.unanswered.n
-    return replace(
-        facts,
-        due=counts.due,
-        missing=missing,
-        late=counts.late,
-        late_us=recorder.arrivals.late_us,
-        lower_bound=missing > 0,
-        early=counts.early,
-        off_schedule=counts.off_schedule,
-        largest_burst=counts.largest_burst,
-        largest_due=counts.largest_due,
-    )

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agents import probe, processes
-from agents.clock import ClockResponder
+from agents import destinations, lease, probe, processes, room
+from agents.clock import ClockResponder, StepWatch
 from agents.command import CommandHost
 from agents.hostmeter import HostMeter, HostUse
 from agents.live import AgentCounts, LiveTimes, merged
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 QUIET_S = 0.02
 MOST_TRIVIAL = 8
+# How long one of several addresses of a server has to accept a connection.
+ACCEPTS_WITHIN_S = 1.0
 
 
 class TrivialServerFailed(RuntimeError):
@@ -57,6 +60,13 @@ class Progress:
     totals: LiveCounts = field(default_factory=LiveCounts)
 
 
+def _full(root: Path, needed: int, error: OSError) -> room.NoSpace:
+    """Return the error of a write that found no room: below root, or where the lease lists what a run creates."""
+    free = room.free_bytes(root)
+    folder = root if free is None or free < needed else lease.folder()
+    return room.NoSpace.of(folder, needed, error.strerror or "")
+
+
 class LoadHost(CommandHost):
     """Runs the assignments of one trial after the other on this host."""
 
@@ -71,21 +81,27 @@ class LoadHost(CommandHost):
         self._agents: list[LoadAgent] = []
         self._threads: list[threading.Thread] = []
         self._meter = HostMeter()
+        # From before the generators are started until the meter watches the clock: T0 is set in between.
+        self._clock = StepWatch()
         # Of a check.
         self._abort = threading.Event()
 
     def describe(self) -> HostDescription:
-        """Return what this host offers. Raises H2loadMissing."""
-        from agents.generators import h2load
+        """Return what this host offers. Many loads need no h2load, so a host may lack it."""
+        from agents.generators import h2load_version
 
-        can = h2load.detect(self._program)
+        try:
+            first, second = h2load_version.detect(self._program).version
+            version = f"{first}.{second}"
+        except h2load_version.H2loadMissing:
+            version = None
         return HostDescription(
             host=self._name,
             role=HostRole.LOAD,
             kernel=os.uname().release,
             cores=sorted(os.sched_getaffinity(0)),
             clock_port=self._responder.port,
-            h2load=f"{can.version[0]}.{can.version[1]}",
+            h2load=version,
             open_files=self._open_files,
             ephemeral_ports=processes.ephemeral_ports(),
         )
@@ -131,21 +147,28 @@ class LoadHost(CommandHost):
     def arm(self, assignments: list[Assignment]) -> list[Armed]:
         """Start one generator per assignment and wait until each is blocked at its gate; on any failure none is left.
 
-        Raises H2loadMissing, NotArmed, ValueError.
+        Raises H2loadMissing, NotArmed, NoSpace, NotPermitted, ValueError.
         """
-        from agents.generators import h2load
-        from agents.load_agent import LoadAgent
+        from agents.generators import h2load_version
+        from agents.load_agent import LoadAgent, needed_bytes
 
         self.discard()
+        self._clock = StepWatch()
+        self._clock.sample()
         needs_h2load = any(assignment.generator is GeneratorKind.H2LOAD for assignment in assignments)
-        can = h2load.detect(self._program) if needs_h2load else None
+        can = h2load_version.detect(self._program) if needs_h2load else None
+        needed = sum(map(needed_bytes, assignments))
+        root = room.scratch_root(needed)
         try:
-            for assignment in assignments:
-                agent = LoadAgent(assignment, can, self._program)
+            for assignment in map(_pinned, assignments):
+                agent = LoadAgent(assignment, can, self._program, root)
                 self._agents.append(agent)
                 agent.arm()
-        except BaseException:
+        except BaseException as error:
+            full = _full(root, needed, error) if room.is_full(error) else None
             self.discard()
+            if full is not None:
+                raise full from error
             raise
         return [Armed(agent.assignment.agent, agent.pid, agent.gate) for agent in self._agents]
 
@@ -160,6 +183,7 @@ class LoadHost(CommandHost):
         from agents.gate import wait_until
 
         self._meter.start()
+        self._clock.sample()
         late_ns = wait_until(t0_ns)
         for agent in self._agents:
             agent.open_gate()
@@ -214,9 +238,15 @@ class LoadHost(CommandHost):
         return stream
 
     def use(self) -> HostUse | None:
-        """Stop metering the host; return its use since T0, None when there was too little to see."""
+        """Stop metering the host; return its use since T0, None when there was too little to see.
+
+        A step of the clock counts from before the generators were started.
+        """
         self._meter.stop()
-        return self._meter.use(self._name, HostRole.LOAD)
+        use = self._meter.use(self._name, HostRole.LOAD)
+        if use is None:
+            return None
+        return replace(use, clock_moved_ns=max(use.clock_moved_ns, self._clock.largest_ns))
 
     def cancel(self) -> None:
         """End every generator and the check that is under way soon; results so far can still be collected."""
@@ -244,3 +274,20 @@ class LoadHost(CommandHost):
         self.discard()
         self.end_trivial()
         self._responder.close()
+
+
+def _pinned(task: Assignment) -> Assignment:
+    """Return an assignment with the addresses that its generator must connect to. Raise NotPermitted, NotArmed."""
+    from agents.generators.adapter import NotArmed
+
+    if task.socket:
+        return task
+    try:
+        found = destinations.pinned(task.url, task.permitted)
+    except OSError as error:
+        host = destinations.host_and_port(task.url)[0]
+        raise NotArmed(f"{host} has no address here: {error.strerror}") from None
+    if found and task.generator is GeneratorKind.H2LOAD:
+        # It takes one address.
+        found = [destinations.first_that_accepts(found, destinations.host_and_port(task.url)[1], ACCEPTS_WITHIN_S)]
+    return replace(task, addresses=found)

@@ -36,7 +36,7 @@ class Node:
         self._reported: set[GuardEventKind] = set()
 
     def start(self, python_path: str = "") -> None:
-        """Write the token, which only this user can read, and start the node, if there is one.
+        """Write the token and other secrets, which only this user can read, and start the node, if there is one.
 
         python_path: where its packages are; it may name $HOME.
         """
@@ -44,9 +44,10 @@ class Node:
         if not order.command:
             return
         self.folder = lease.made_folder(order.run, "volley-", Path(tempfile.gettempdir()))
-        descriptor = os.open(self.folder / "token", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(order.token)
+        for name, content in {"token": order.token, **order.files}.items():
+            descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(content)
         environment = {key: self._fill(value) for key, value in order.environment.items()}
         if python_path:
             environment["PYTHONPATH"] = os.path.expandvars(python_path.strip('"'))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
 RUN_VARIABLE = "VOLLEY_RUN"
@@ -21,7 +21,7 @@ class Order:
 
     alone: the run uses the host alone. The guard then waits for TAKE and START before it starts the node. share: it
     does not mind other runs. stamp_ns: its place in the queue for the host. descriptor, lease: an inherited lease that
-    is held already, and its file.
+    is held already, and its file. files: beside the token, for the node: their contents by name.
 
     lease_s: the longest silence of the coordinator; 0: only the end of input counts. ready: what the node prints once
     it is up. hopeless: what it prints when it will never be up, although it keeps trying. The guard replaces '{folder}'
@@ -46,6 +46,7 @@ class Order:
     stamp_ns: int = 0
     descriptor: int = -1
     lease: str = ""
+    files: dict[str, str] = field(default_factory=dict)
 
 
 class RequestKind(StrEnum):

@@ -146,7 +146,11 @@ def _enum(kind: type[StrEnum]) -> Reader:
             raise _wrong(value, kind)
         member = members.get(value)
         if member is None:
-            raise _Misfit(f"{value[:40]!r} is not one of {', '.join(map(repr, members))}")
+            # An enumeration can take values that are not its members, as FindingCode does.
+            try:
+                return kind(value)
+            except ValueError:
+                raise _Misfit(f"{value[:40]!r} is not one of {', '.join(map(repr, members))}") from None
         return member
 
     return read

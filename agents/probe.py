@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
+    import httpcore
     import httpx
 
 from agents import spoken, tls
 from agents.answers import MOST_BYTES, Answer, Body, in_words, pause_s
+from agents.destinations import NotPermitted, Permitted, checked
 from agents.expected import Checked as Checked
 from agents.expected import Expect as Expect
 from agents.expected import Request as Request
@@ -38,8 +40,12 @@ class Unanswered(RuntimeError):
     """Nothing answered; the message says why."""
 
 
-class OtherProtocol(Unanswered):
-    """The server speaks another version of HTTP. Waiting does not change that."""
+class Hopeless(Unanswered):
+    """Waiting does not change that nothing answers."""
+
+
+class OtherProtocol(Hopeless):
+    """The server speaks another version of HTTP."""
 
 
 def client(request: Request, timeout_s: float) -> httpx.Client:
@@ -57,6 +63,9 @@ def client(request: Request, timeout_s: float) -> httpx.Client:
         trust_env=False,
         uds=request.socket or None,
     )
+    if request.permitted is not None and not request.socket:
+        # httpx has no option for it: the pool connects through this.
+        transport._pool._network_backend = _allowing(request.permitted)
     made = httpx.Client(
         transport=transport,
         trust_env=False,
@@ -67,6 +76,23 @@ def client(request: Request, timeout_s: float) -> httpx.Client:
     for name in ("accept-encoding", "connection"):
         del made.headers[name]
     return made
+
+
+def _allowing(permitted: Permitted) -> httpcore.NetworkBackend:
+    """Return what connects to the checked addresses of a host, and to no other."""
+    import httpcore
+
+    class Allowing(httpcore.SyncBackend):
+        def connect_tcp(self, host: str, port: int, *more: Any, **named: Any) -> httpcore.NetworkStream:
+            error: Exception = OSError(f"{host} has no address")
+            for address in checked(host, port, permitted):
+                try:
+                    return super().connect_tcp(address, port, *more, **named)
+                except (httpcore.ConnectError, httpcore.ConnectTimeout) as refused:
+                    error = refused
+            raise error
+
+    return Allowing()
 
 
 class Asking:
@@ -146,6 +172,8 @@ class Asking:
 
         try:
             self._read()
+        except NotPermitted as error:
+            self._error = Hopeless(str(error))
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             self._error = self._error or _unanswered(self._request, error)
         except Exception as error:
@@ -175,7 +203,8 @@ class Asking:
                 self._last_at = time.monotonic()
                 if not more or self._given_up:
                     return
-            self._ended = True
+            # Ended by us, a body without a length looks as if it were complete.
+            self._ended = not self._given_up
 
     def _trace(self, event: str, info: dict[str, Any]) -> None:
         """Note the connection as soon as there is one."""
@@ -214,7 +243,7 @@ def _is_unresolved(error: BaseException | None) -> bool:
 def _other_protocol(request: Request) -> OtherProtocol | None:
     """Return that a server speaks another version of HTTP than a request has; None where that cannot be shown."""
     wanted = spoken.HTTP2 if request.http2 else spoken.HTTP1
-    found = spoken.other_than(wanted, spoken.Place(request.url, request.socket, request.tls))
+    found = spoken.other_than(wanted, spoken.Place(request.url, request.socket, request.tls, request.permitted))
     return None if found is None else OtherProtocol(f"{SPEAKS} {found}, and the load is {wanted}")
 
 
@@ -276,7 +305,11 @@ def _exchanged(request: Request, timeout_s: float) -> Answer | Unanswered:
     headers = tuple((name, value) for name, value in request.headers)
     message = TaskRequest(request.url, headers=headers, body=request.body, binary=request.binary)
     try:
-        done = exchange(message, request.verify, timeout_s, tls=request.tls, path=request.socket)
+        done = exchange(
+            message, request.verify, timeout_s, tls=request.tls, path=request.socket, permitted=request.permitted
+        )
+    except NotPermitted as error:
+        return Hopeless(str(error))
     except NoHandshake as error:
         return Unanswered(str(error))
     return Answer(done.status, done.message, False, len(done.message), wrong=done.wrong)
@@ -297,7 +330,7 @@ def check(
             answer = ask(request, left_s, expect.body_bytes, abort)
         except Unanswered as error:
             reason = str(error)
-            if not repeat or isinstance(error, OtherProtocol) or abort.is_set() or time.monotonic() >= deadline:
+            if not repeat or isinstance(error, Hopeless) or abort.is_set() or time.monotonic() >= deadline:
                 return Checked(ServerState.NOT_READY, reason, asked=request.asked)
             abort.wait(AGAIN_S)
             continue

@@ -1,4 +1,4 @@
-"""Readings of one process: CPU time by thread, how many sockets it holds, and its limits."""
+"""Readings of one process: CPU time by thread, whether it is stopped, how many sockets it holds, and its limits."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ def thread_times_us(pid: int, proc: Path = Path("/proc")) -> dict[int, tuple[int
                 fields = (folder / "stat").read_text().rpartition(")")[2].split()
                 found[int(task)] = ((int(fields[11]) + int(fields[12])) * 1_000_000 // _TICKS_PER_S, 0)
     return found
+
+
+def is_stopped(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Return whether a signal has stopped a process (SIGSTOP, SIGTSTP). Raises OSError when the process is gone."""
+    return (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def open_sockets(pid: int, proc: Path = Path("/proc")) -> int:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agents.cgroup import Counters
+from agents.destinations import Permitted
 from agents.generators.contract import Arrivals, DataOrder, Wanted
 from agents.generators.handshakes import Handshakes
 from agents.plain import BadRecord as BadRecord
 from agents.plain import from_plain as from_plain
 from agents.plain import to_plain as to_plain
+from agents.room import FolderRoom
 from agents.tls import PLAIN, Tls
 
 
@@ -37,13 +39,18 @@ class ServerState(StrEnum):
 
 
 class Ended(StrEnum):
-    """How an agent ended. WATCHDOG: Volley ended it at give_up_us; RATE_BREAKER: it sent far more than its schedule."""
+    """How an agent ended.
+
+    WATCHDOG: Volley ended it at give_up_us; RATE_BREAKER: it sent far more than its schedule; NO_SPACE: its log found no
+    room.
+    """
 
     FINISHED = "finished"
     WATCHDOG = "watchdog"
     RATE_BREAKER = "rate-breaker"
     CANCELLED = "cancelled"
     MALFORMED_LOG = "malformed-log"
+    NO_SPACE = "no-space"
     DIED = "died"
 
 
@@ -106,7 +113,8 @@ class Assignment:
     program: the command line of a generator of the user's. timeout_us: per request; None for no limit. verify: check the
     server's certificate. requests: the mix, or the one request with what its answers must be; url, method, headers and body
     are those of the first. data: rows for the placeholders in requests. socket: the path of the server's unix socket; ''
-    for the address of the URL.
+    for the address of the URL. permitted: where the load may go; None: to a server that Volley started itself. addresses:
+    those that the generator must connect to, found on its host; none where the URL's own host is right.
     """
 
     agent: str
@@ -138,6 +146,8 @@ class Assignment:
     data: AssignedData | None = None
     tls: Tls = PLAIN
     socket: str = ""
+    permitted: Permitted | None = None
+    addresses: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +175,9 @@ class AgentFacts:
     opened_about: where the generator does not say how many connections it opened, about how many, from what its sockets
     had carried when they were looked at.
     handshakes: what happened on the connections of the generator websocket; None with the others.
+    stopped_us: how long it was stopped from outside (a signal, a paused host) at least; two seconds are always noticed.
+    no_space: the folder of its log where that was full; moved_log: the folder that had too little room for it, so that the
+    log was in the temporary folder.
     """
 
     agent: str
@@ -225,15 +238,18 @@ class AgentFacts:
     unexpected_example: dict[int, str] = field(default_factory=dict)
     opened_about: int | None = None
     handshakes: Handshakes | None = None
+    stopped_us: int = 0
+    no_space: FolderRoom | None = None
+    moved_log: FolderRoom | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HostDescription:
     """What a host offers in its role. cores: those that its processes may use; clock_port: UDP port of the clock responder.
 
-    h2load: its version, open_files: the most that a process can have, ephemeral_ports: how many the kernel gives to
-    outgoing connections to one place (load hosts). docker, cgroup, memory_bytes: the engine's version, the cgroup
-    version, the host's memory (server hosts).
+    h2load: its version, None where it is missing or too old; open_files: the most that a process can have;
+    ephemeral_ports: how many the kernel gives to outgoing connections to one place (load hosts). docker, cgroup,
+    memory_bytes: the engine's version, the cgroup version, the host's memory (server hosts).
     """
 
     host: str

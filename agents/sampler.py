@@ -1,4 +1,7 @@
-"""What a generator's process used while it ran: CPU by thread, time without a core, connections, steps of the clock."""
+"""What a generator's process used while it ran: CPU by thread, time without a core, connections, steps of the clock.
+
+And how long it was stopped from outside, which its rows cannot tell from a server that stands still.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,11 @@ SHORTEST_US = 200_000
 
 
 class Sampler:
-    """Samples one process about once a second. waited_us: by thread, time in which it could have run and had no core."""
+    """Samples one process about once a second. waited_us: by thread, time in which it could have run and had no core.
+
+    stopped_s: how long it was stopped by a signal (SIGSTOP) at least: the time between samples that both saw it stopped, if
+    it used no CPU time in between.
+    """
 
     def __init__(self, pid: int, interval_s: float) -> None:
         """Begin now. Samples closer than half an interval are dropped."""
@@ -22,6 +29,8 @@ class Sampler:
         self.sockets_fewest: int | None = None
         self.sockets_most: int | None = None
         self.cpu_busiest = 0.0
+        self.stopped_s = 0.0
+        self._was_stopped = False
         self._pid, self._interval_s = pid, interval_s
         self._thread_cpu: dict[int, Column] = {}
         self._waited_us: dict[int, int] = {}
@@ -41,7 +50,11 @@ class Sampler:
         self._sampled_at += elapsed_s
         self.clock.sample()
         with contextlib.suppress(OSError):
+            stopped = processes.is_stopped(self._pid)
             now = processes.thread_times_us(self._pid)
+            if stopped and self._was_stopped and now == self._threads:
+                self.stopped_s += elapsed_s
+            self._was_stopped = stopped
             for thread, (cpu, waited) in now.items():
                 cpu_before, waited_before = self._threads.get(thread, (0, 0))
                 share = (cpu - cpu_before) / (elapsed_s * 1e6)

@@ -11,11 +11,12 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from agents import destinations
+from agents.destinations import NotPermitted, Permitted
 from agents.tls import PLAIN, Tls, client_context
 
 HTTP1, HTTP2 = "HTTP/1.1", "HTTP/2"
 WITHIN_S = 2.0
-PORTS = {"http": 80, "https": 443}
 _ALPN = {HTTP1: "http/1.1", HTTP2: "h2"}
 # How HTTP/2 begins without an upgrade, and an empty SETTINGS frame (RFC 9113, 3.4).
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
@@ -24,16 +25,17 @@ _SETTINGS, _GOAWAY = 4, 7
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a server is. socket: the path of its unix socket, '' for TCP."""
+    """Where a server is. socket: the path of its unix socket, '' for TCP. permitted: as that of a Request."""
 
     url: str
     socket: str = ""
     tls: Tls = PLAIN
+    permitted: Permitted | None = None
 
 
 def other_than(wanted: str, place: Place) -> str | None:
     """Return the version that a server speaks instead of the one that is wanted; None where that cannot be shown."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, NotPermitted):
         if urlsplit(place.url).scheme == "https":
             return _over_tls(wanted, place)
         other = HTTP1 if wanted == HTTP2 else HTTP2
@@ -87,5 +89,4 @@ def _connected(place: Place) -> socket.socket:
         connection.settimeout(WITHIN_S)
         connection.connect(place.socket)
         return connection
-    parts = urlsplit(place.url)
-    return socket.create_connection((parts.hostname or "", parts.port or PORTS[parts.scheme]), WITHIN_S)
+    return destinations.connect(*destinations.host_and_port(place.url), WITHIN_S, place.permitted)

@@ -100,15 +100,23 @@ def _ended(seen: Seen, force: bool) -> Lease | None:
     # The process that made the lease: a coordinator of this host, which then leaves in an orderly way, or a guard, which
     # does not listen to the first signal.
     for number, within_s in ((signal.SIGTERM, TERMINATED_WITHIN_S), (signal.SIGKILL, SETTLED_WITHIN_S)):
-        if lease.start_time(seen.holder.pid) == seen.holder.started:
-            with contextlib.suppress(OSError):
-                os.kill(seen.holder.pid, number)
+        _signal(seen.holder.pid, seen.holder.started, number)
+        if number == signal.SIGKILL:
+            # Second, because a guard that lives starts another one. What it has begun to clean up is finished here.
+            _signal(seen.holder.standby, seen.holder.standby_started, number)
         deadline = time.monotonic() + within_s
         while seen.path.exists() and time.monotonic() < deadline:
             if (held := lease.seize(seen.path)) is not None:
                 return held
             time.sleep(0.05)
     return None
+
+
+def _signal(pid: int, started: int, number: signal.Signals) -> None:
+    """Send a signal to a process, unless another one has its number now. started: in ticks since boot."""
+    if pid > 0 and lease.start_time(pid) == started:
+        with contextlib.suppress(OSError):
+            os.kill(pid, number)
 
 
 def busy_of(blockers: Iterable[Holder]) -> Busy:

@@ -3,13 +3,16 @@
     python -m agents.trivial ADDRESS PORT PROCESSES
 
 It counts the ends of request heads and writes that many fixed answers; requests must not have a
-body. Several processes share the port. It prints the port once all of them listen, and exits when
+body. After a handshake it answers each WebSocket message, of less than 126 bytes and in one frame,
+with a fixed one. Several processes share the port. It prints the port once all of them listen, and exits when
 its standard input ends.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import select
 import socket
@@ -17,6 +20,12 @@ import sys
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 END = b"\r\n\r\n"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+KEY = b"sec-websocket-key:"
+GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+# A frame with the text "ok". Clients mask theirs: 4 bytes more than length and opcode.
+MESSAGE_ANSWER = b"\x81\x02ok"
+FRAME_HEAD, LENGTH, OPCODE, CLOSE = 6, 0x7F, 0x0F, 8
 
 
 def listen(address: str, port: int) -> socket.socket:
@@ -32,14 +41,52 @@ def listen(address: str, port: int) -> socket.socket:
     return listener
 
 
+def handshake(head: bytes) -> bytes:
+    """Return the response to a request for WebSocket; b'' for any other request."""
+    for line in head.split(b"\r\n"):
+        if line.lower().startswith(KEY):
+            digest = hashlib.sha1(line[len(KEY) :].strip() + GUID, usedforsecurity=False).digest()
+            return SWITCH + base64.b64encode(digest) + END
+    return b""
+
+
+def messages(data: bytes) -> tuple[int, bytes]:
+    """Return how many whole messages data begins with, -1 when it says good-bye, and what follows them."""
+    count = at = 0
+    while len(data) - at >= FRAME_HEAD and len(data) - at >= (size := FRAME_HEAD + (data[at + 1] & LENGTH)):
+        if data[at] & OPCODE == CLOSE:
+            return -1, b""
+        count, at = count + 1, at + size
+    return count, data[at:]
+
+
+def answers(data: bytes, begun: dict[int, bytes], talks: set[int], number: int) -> bytes | None:
+    """Return what to answer to data on a connection; None to close it.
+
+    begun: heads and messages that are not complete yet, by connection; talks: those that have switched to WebSocket.
+    """
+    data = begun.pop(number, b"") + data
+    if number in talks:
+        count, rest = messages(data)
+        if rest:
+            begun[number] = rest
+        return None if count < 0 else MESSAGE_ANSWER * count
+    if not data.endswith(END):
+        begun[number] = data[data.rfind(END) + len(END) :] if END in data else data
+    elif KEY in data.lower() and (response := handshake(data)):
+        talks.add(number)
+        return response
+    return ANSWER * data.count(END)
+
+
 def serve(listener: socket.socket, stop: int) -> None:
     """Answer requests until the descriptor `stop` becomes readable, which happens when it ends."""
     poll = select.epoll()
     poll.register(listener, select.EPOLLIN)
     poll.register(stop, select.EPOLLIN)
     connections: dict[int, socket.socket] = {}
-    # Heads that are not complete yet, by connection.
     begun: dict[int, bytes] = {}
+    talks: set[int] = set()
     while True:
         for number, _ in poll.poll():
             if number == stop:
@@ -54,11 +101,8 @@ def serve(listener: socket.socket, stop: int) -> None:
             connection = connections[number]
             try:
                 data = connection.recv(65536)
-                if data:
-                    data = begun.pop(number, b"") + data
-                    if not data.endswith(END):
-                        begun[number] = data[data.rfind(END) + len(END) :] if END in data else data
-                    connection.sendall(ANSWER * data.count(END))
+                if data and (answer := answers(data, begun, talks, number)) is not None:
+                    connection.sendall(answer)
                     continue
             except OSError:
                 pass
@@ -66,6 +110,7 @@ def serve(listener: socket.socket, stop: int) -> None:
             connection.close()
             del connections[number]
             begun.pop(number, None)
+            talks.discard(number)
 
 
 def main() -> int:

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from agents import destinations
 from agents.answers import NO_WEBSOCKET
+from agents.destinations import Permitted
 from agents.generators.contract import TaskRequest
 from agents.tls import PLAIN, Tls, client_context, explained
 
@@ -47,11 +49,12 @@ def exchange(
     opened: Callable[[socket.socket], None] | None = None,
     tls: Tls = PLAIN,
     path: str = "",
+    permitted: Permitted | None = None,
 ) -> Exchanged:
     """Open a connection, send the message of a request and wait for its answer, up to timeout_s in all.
 
-    path: of the server's unix socket; '' for the address of the URL.
-    opened: called with the socket, which may be shut down to end the exchange. Raises NoHandshake.
+    path: of the server's unix socket; '' for the address of the URL. permitted: as that of a Request.
+    opened: called with the socket, which may be shut down to end the exchange. Raises NoHandshake, NotPermitted.
     """
     # The library is read only where there is a message.
     from agents.generators.request import BadRequest
@@ -60,7 +63,7 @@ def exchange(
     deadline = time.monotonic() + timeout_s
     try:
         origin, shake = origin_of_messages((request,)), handshake((request,))
-        with _connected(origin, verify, deadline, tls, path) as connection:
+        with _connected(origin, verify, deadline, tls, path, permitted) as connection:
             if opened is not None:
                 opened(connection)
             talk = _Talk(connection, shake, deadline, timeout_s)
@@ -75,14 +78,16 @@ def exchange(
         raise NoHandshake(explained(str(error)) or error.strerror or str(error)) from None
 
 
-def _connected(origin: Origin, verify: bool, deadline: float, tls: Tls, path: str) -> socket.socket:
+def _connected(
+    origin: Origin, verify: bool, deadline: float, tls: Tls, path: str, permitted: Permitted | None
+) -> socket.socket:
     left_s = max(0.05, deadline - time.monotonic())
     if path:
         plain = socket.socket(socket.AF_UNIX)
         plain.settimeout(left_s)
         plain.connect(path)
     else:
-        plain = socket.create_connection((origin.host, origin.port), left_s)
+        plain = destinations.connect(origin.host, origin.port, left_s, permitted)
     if not origin.tls:
         return plain
     try:

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 from unittest import mock
 
 from agents.clock import OffsetBound
 from agents.load_host import Progress as Rows
 from orchestrator.campaign.session import journalled
 from orchestrator.fleet import clock_probes
+from orchestrator.fleet.handles import LoadHandle
 from orchestrator.fleet.hosts import Placed
 from orchestrator.plan import make_plan
 from orchestrator.report.progress import Progress
@@ -126,7 +128,7 @@ def hold(seconds: int) -> Kept:
             contextlib.redirect_stderr(Screen()),
         ):
             progress = Progress()
-            placed = Placed(None, list(loads), [[None]] * HOSTS, {host.host: host for host in loads})
+            placed = Placed(None, cast(list[LoadHandle], loads), [[None]] * HOSTS, {host.host: host for host in loads})
             tracemalloc.start()
             try:
                 run_trial(item, placed, journalled(store, progress.show))

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
+from agents.orders import Cleaned
 from benchmarks.figures import Figure, rounds_of
 from benchmarks.fresh import measured, peak_mb
 from benchmarks.simulated_hosts import SSH_S, GuardProcess, Ssh, Transport, World, clocks
@@ -83,20 +84,24 @@ async def bring_up(hosts: list[Machine], times: Times) -> None:
         await real_take(*arguments)
         until_here("take")
 
+    async def nothing_to_clean(run: str) -> Cleaned:
+        raise AssertionError(f"no guard was killed, and {run} is cleaned up")
+
     async def head(host: str) -> Guard:
         process = GuardProcess()
-        return Guard(host, process.stdin, process.stdout, 0.0, process.close)
+        return Guard(host, process.stdin, process.stdout, 0.0, process.close, nothing_to_clean)
 
     async def nothing(*arguments: Any) -> None:
         await asyncio.sleep(0.04)
 
     from orchestrator.fleet import nodes as module
+    from orchestrator.fleet import preflight, take_all
 
-    real_take = module.take_all
+    real_take = take_all.take_all
     with contextlib.ExitStack() as stack:
         for name, value in (("take_all", take), ("guard_here", head), ("_archives", _no_archives)):
             stack.enter_context(mock.patch.object(module, name, value))
-        stack.enter_context(mock.patch.object(module.preflight, "prepare", nothing))
+        stack.enter_context(mock.patch.object(preflight, "prepare", nothing))
         stack.enter_context(mock.patch.object(Nodes, "_require_route_back", nothing))
         await nodes.up(lambda text: None)
         until_here("prepare, join")

@@ -14,11 +14,10 @@ import numpy as np
 
 from agents.cgroup import Counters
 from agents.clock import OffsetBound
-from agents.generators.contract import Model, Protocol
 from agents.histogram import HdrCounts
 from agents.hostmeter import HostUse
 from agents.recorder import CLASSES, OK
-from agents.records import AgentFacts, Ended, HostRole, ServerFacts, ServerState
+from agents.records import AgentFacts, ServerFacts, ServerState
 from agents.series import Series
 from agents.wire import AgentResult
 from orchestrator.analyse.cases import judge
@@ -26,10 +25,12 @@ from orchestrator.facts import Case, HostClock, TrialFacts
 from orchestrator.stored.documents import CampaignPlan, PlannedTrial, to_document
 from orchestrator.stored.folder import RunStore
 from orchestrator.stored.layout import PLAN_FILE
+from tests.unit import facts
+from tests.unit.facts import T0_US
 
 TARGETS = ("first", "second", "third", "fourth")
-T0_US = 1_795_331_418_000_000
 WARM_UP_S, WINDOW_S, TAIL_S = 2, 5, 2
+SECONDS = WARM_UP_S + WINDOW_S + TAIL_S
 RATE_PER_S = 5000
 REQUESTS = WINDOW_S * RATE_PER_S
 # Different results of agents that share a trial.
@@ -55,17 +56,17 @@ def make_run(parent: Path, trials: int, agents: int = 1) -> Path:
     with RunStore.create(parent, "made") as store:
         store.write_json(PLAN_FILE, to_document(plan))
         for number, name in enumerate(names, 1):
-            facts = _facts(number, (number - 1) // len(cases), _of(cases, number), agents)
-            results = [_result(number, agent, i, agents) for i, agent in enumerate(facts.agents)]
-            store.add(name, judge(facts, results), results, b"")
+            made = _facts(number, (number - 1) // len(cases), _of(cases, number), agents)
+            results = [_result(number, agent, i, agents) for i, agent in enumerate(made.agents)]
+            store.add(name, judge(made, results), results, b"")
         return store.path
 
 
-def _result(number: int, facts: AgentFacts, i: int, agents: int) -> AgentResult:
+def _result(number: int, agent: AgentFacts, i: int, agents: int) -> AgentResult:
     if agents == 1:
-        return agent_result(number, facts)
+        return agent_result(number, agent)
     made = _shared((number * agents + i) % DISTINCT)
-    return AgentResult(facts, made.service, made.series)
+    return AgentResult(agent, made.service, made.series)
 
 
 @functools.cache
@@ -73,7 +74,7 @@ def _shared(seed: int) -> AgentResult:
     return agent_result(seed, agent_facts("load1/0"))
 
 
-def agent_result(seed: int, facts: AgentFacts) -> AgentResult:
+def agent_result(seed: int, agent: AgentFacts) -> AgentResult:
     """Return the counters of one agent: lognormal service times with a median of 0.4 ms."""
     draw = np.random.default_rng(seed)
     service_us = draw.lognormal(6, 0.5, REQUESTS).astype(np.int64)
@@ -82,26 +83,21 @@ def agent_result(seed: int, facts: AgentFacts) -> AgentResult:
     series = {name: Series() for name in CLASSES}
     service[OK].record(service_us)
     series[OK].record(at_us, service_us)
-    return AgentResult(facts, service, series)
+    return AgentResult(agent, service, series)
 
 
 def agent_facts(agent: str) -> AgentFacts:
     """Return what an agent reports about a load in which all went well."""
-    return AgentFacts(
+    return facts.agent_facts(
         agent=agent,
         url="http://198.18.0.1:8000/",
-        pid=4711,
         version="1.64",
         gate="key-log",
-        ended=Ended.FINISHED,
-        exit_status=0,
         released_late_us=3,
         planned=None,
         rows=9 * RATE_PER_S,
         before=2 * RATE_PER_S,
         after=2 * RATE_PER_S,
-        never_sent=0,
-        boundary=0,
         crossing=20,
         statuses={200: REQUESTS},
         first_start_us=T0_US + 900,
@@ -109,21 +105,9 @@ def agent_facts(agent: str) -> AgentFacts:
         total=9 * RATE_PER_S,
         started=9 * RATE_PER_S,
         done=9 * RATE_PER_S,
-        errored=0,
-        request_failures=0,
-        failed_connects=0,
-        sockets_fewest=20,
-        sockets_most=20,
         cpu_us=900_000,
         cpu_busiest=0.12,
         clock_moved_ns=900,
-        slots=20,
-        protocol="http/1.1",
-        due=None,
-        missing=None,
-        late=None,
-        lower_bound=False,
-        errors=[],
         output="starting benchmark...\nfinished in 9.00s, 5000.00 req/s, 1.00MB/s\n" * 10,
         thread_cpu={4711: [0.01] * 9, 4712: [0.12] * 9},
     )
@@ -170,55 +154,14 @@ def _of(cases: list[Case], number: int) -> Case:
 
 
 def _case(target: str, agents: int = 1) -> Case:
-    return Case(
-        name=f"{target}/steady",
-        target=target,
-        load="steady",
-        model=Model.CLOSED,
-        protocol=Protocol.HTTP1,
-        clients=20 * agents,
-        streams=1,
-        agents=agents,
-        requests=None,
-        rate_per_s=None,
-        duration_us=WINDOW_S * 1_000_000,
-        warm_up_us=WARM_UP_S * 1_000_000,
-        tail_us=TAIL_S * 1_000_000,
-        cpus=1.0,
-        memory_bytes=256 << 20,
+    return facts.steady_case(
+        name=f"{target}/steady", target=target, clients=20 * agents, agents=agents, memory_bytes=256 << 20
     )
 
 
 def host_use(host: str) -> HostUse:
     """Return the resource use of a host that had little to do."""
-    seconds = WARM_UP_S + WINDOW_S + TAIL_S
-    return HostUse(
-        host=host,
-        role=HostRole.LOAD,
-        seconds=float(seconds),
-        cores=4,
-        busy_share=0.2,
-        busiest_core=0.4,
-        free_share=0.8,
-        steal_share=0.0,
-        softirq_share=0.01,
-        link="eth0",
-        link_bits_per_s=10_000_000_000,
-        link_share=0.01,
-        received_bytes=1_000_000,
-        sent_bytes=100_000,
-        packets=10_000,
-        dropped_packets=0,
-        sent_segments=5_000,
-        segments_sent_again=0,
-        opened=40,
-        held=44,
-        ports=28_232,
-        clock_moved_ns=1_000,
-        kernel="6.1",
-        governor="performance",
-        series={name: [0.1 * at for at in range(seconds)] for name in _columns()},
-    )
+    return facts.host_use(host=host, series={name: [0.1 * at for at in range(SECONDS)] for name in _columns()})
 
 
 def _columns() -> Iterator[str]:

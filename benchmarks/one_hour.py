@@ -93,6 +93,6 @@ def _rows(second: int, draw: np.random.Generator) -> Rows:
 
 
 def _sample(second: int) -> Sample:
-    ticks = dict.fromkeys(CORES, (20 * second, 0, 10 * second, 70 * second, 0, 0, 0, 0))
+    ticks: dict[str, tuple[int, ...]] = dict.fromkeys(CORES, (20 * second, 0, 10 * second, 70 * second, 0, 0, 0, 0))
     links = {"eth0": (9000 * second, 3000 * second, 90 * second, 30 * second, 0)}
     return Sample(second * 10**9, 10**18 + second, ticks, links, second, 100 * second, 0, 44)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from agents.generators import h2load
+from agents.generators import h2load, h2load_version
 from agents.generators.contract import GeneratorTask, Model, TaskRequest
 from agents.generators.process import GeneratorProcess
 from agents.generators.program import PACED, Program
@@ -101,7 +101,7 @@ def _h2load(load: Load) -> Started:
     clients = many(rate)
     requests = max(clients, round(rate * (load.duration_s + SPARE_S)))
     task = Assignment("bench/0", "bench", load.url, clients, 60_000_000, count=requests, rate_per_s=rate)
-    return _spawn(h2load.command(task, h2load.detect(), str(load.folder / "log")), load)
+    return _spawn(h2load.command(task, h2load_version.detect(), str(load.folder / "log")), load)
 
 
 def _wrk(load: Load) -> Started:
@@ -138,6 +138,7 @@ def _wait_for(word: str, process: GeneratorProcess, output: Path) -> None:
         if process.reap() or time.monotonic() > deadline:
             process.terminate()
             raise Failed(f"it did not begin: {output.read_text(errors='replace')[-300:]}")
+        assert process.output is not None
         select.select([process.output], [], [], 0.1)
         process.read_output()
 

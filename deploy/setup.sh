@@ -2,16 +2,21 @@
 # Set up this checkout on one machine: system packages, .venv from the lock, a Docker engine, the base
 # image. Steps that are already done are skipped.
 #
-#   deploy/setup.sh [python|system|engine|base]...     all by default
+#   deploy/setup.sh [python|development|system|engine|base]...     all but development by default
+#
+# python: .venv with what users need; development: with the tools of the tests and checks, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# An activated .venv is first in PATH, and is about to be replaced.
+PATH=${PATH//"$PWD/.venv/bin:"/}
 
+# python_environment LOCK: an environment for development serves users as well.
 python_environment() {
-  local stamp=.venv/.volley-lock
+  local lock=$1 stamp=.venv/.volley-lock
   local want
-  want=$(cat deploy/requirements.lock pyproject.toml | sha256sum)
-  if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$want" ] && .venv/bin/volley --version >/dev/null 2>&1; then
-    return 0
+  want=$(cat deploy/*.lock pyproject.toml | sha256sum | cut -d ' ' -f 1)
+  if [ -f "$stamp" ] && .venv/bin/volley --version >/dev/null 2>&1; then
+    case "$(cat "$stamp")" in "$want $lock" | "$want deploy/development.lock") return 0 ;; esac
   fi
   local python=""
   for candidate in python3.11 python3.12 python3.13 python3; do
@@ -24,12 +29,15 @@ python_environment() {
     echo "python: Volley needs Python 3.11 or newer with venv. Run: sudo apt-get install python3 python3-venv" >&2
     return 1
   fi
-  echo "python: creating .venv with $("$python" --version) from deploy/requirements.lock (about a minute)"
+  echo "python: creating .venv with $("$python" --version) from $lock (about a minute)"
   rm -rf .venv
   "$python" -m venv .venv
-  .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r deploy/requirements.lock
+  # The lock for development has what builds this project, too.
+  local build=()
+  [ "$lock" = deploy/development.lock ] || build=(-r deploy/build.lock)
+  .venv/bin/pip install -qq --disable-pip-version-check --require-hashes -r "$lock" "${build[@]}"
   .venv/bin/pip install -qq --disable-pip-version-check --no-build-isolation --no-deps -e .
-  echo "$want" >"$stamp"
+  echo "$want $lock" >"$stamp"
 }
 
 steps=("$@")
@@ -37,11 +45,12 @@ steps=("$@")
 for step in "${steps[@]}"; do
   case "$step" in
     system) deploy/bootstrap-host.sh ;;
-    python) python_environment ;;
+    python) python_environment deploy/requirements.lock ;;
+    development) python_environment deploy/development.lock ;;
     engine) deploy/engine.sh status || deploy/engine.sh up ;;
     base) deploy/base-image.sh ;;
     *)
-      sed -n '2,5p' "$0" | sed 's/^# \{0,1\}//' >&2
+      sed -n '2,7p' "$0" | sed 's/^# \{0,1\}//' >&2
       exit 2
       ;;
   esac

@@ -8,7 +8,7 @@ The API is loaded when it is first used, so that importing this package stays in
 
 from importlib import import_module
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _API = {
     "open_run": "orchestrator.data.run",
     "Run": "orchestrator.data.run",

@@ -79,6 +79,12 @@ class StoredRunError(VolleyError):
     exit_code = EXIT_USAGE
 
 
+class NotStored(VolleyError):
+    """A run cannot be written to its folder: the disk is full or fails, or the folder is read-only or was removed."""
+
+    exit_code = EXIT_UNREACHABLE
+
+
 class Interrupted(VolleyError):
     """A signal ended the run: 130 for SIGINT, 143 for SIGTERM."""
 

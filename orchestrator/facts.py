@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agents.clock import OffsetBound
+from agents.clock import MAX_SLEW, OffsetBound
+from agents.destinations import Permitted
 from agents.generators.contract import Arrivals, Model, Protocol
 from agents.hostmeter import HostUse
 from agents.records import (
@@ -32,11 +33,22 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HostClock:
-    """The bound on one host's clock offset, before and after a trial. after: None when no load ran."""
+    """The bound on one host's clock offset, before and after a trial. after: None when no load ran.
+
+    unbounded: why a load that ran has no bound after it; until_ns: until when the clock of such a host may have drifted.
+    """
 
     host: str
     before: OffsetBound
     after: OffsetBound | None = None
+    unbounded: str = ""
+    until_ns: int | None = None
+
+    @property
+    def half_width_ns(self) -> int:
+        """The largest possible error of the offset, with MAX_SLEW of drift where it was not compared again."""
+        drift_ns = 0 if self.until_ns is None else int(MAX_SLEW * max(0, self.until_ns - self.before.at_ns))
+        return self.before.half_width_ns + drift_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,7 @@ class Traffic:
 
     It is never stored, and its repr leaves out what can hold secrets. verify: check the server's certificate. data: rows for
     the placeholders in requests, in the order of the file. socket: the path of the server's unix socket; '' for the
-    addresses of the URLs.
+    addresses of the URLs. permitted: where the requests may go; None: to a server that Volley started itself.
     """
 
     requests: list[AssignedRequest]
@@ -128,6 +140,7 @@ class Traffic:
     data: AssignedData | None = field(default=None, repr=False)
     tls: Tls = PLAIN
     socket: str = ""
+    permitted: Permitted | None = None
 
     @property
     def urls(self) -> list[str]:
@@ -201,6 +214,11 @@ class TrialFacts:
     lost: list[str] = field(default_factory=list)
     degraded: Degraded | None = None
     services: list[ServiceFacts] = field(default_factory=list)
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether an agent was stopped, or its log was full: requests that are missing say nothing about the server."""
+        return any(agent.stopped_us or agent.no_space is not None for agent in self.agents)
 
 
 @dataclass(frozen=True, slots=True)

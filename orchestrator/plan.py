@@ -14,7 +14,8 @@ from agents.generators.contract import PLACEHOLDER, Arrivals, DataOrder, Model, 
 from agents.records import AssignedData, Assignment, GeneratorKind
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, CaseService, PlannedRequest, Traffic
-from orchestrator.slo import Term, judges_first_byte, time_limits_us
+from orchestrator.redact import cleaned
+from orchestrator.slo import Term, judges_first_byte, legible, shown, time_limits_us
 from orchestrator.spec.agents import AgentCount, agents_for
 from orchestrator.spec.generator import choose, most_clients
 from orchestrator.spec.loads import Load, Program
@@ -89,7 +90,9 @@ def make_plan(campaign: Campaign, only: str | None = None, load_hosts: int = 1) 
     if only is not None:
         cases = [case for case in cases if fnmatch.fnmatch(case.name, only)]
         if not cases:
-            raise UsageError(f"--only {only!r} matches no case", f"the cases are: {', '.join(names)}")
+            raise UsageError(
+                f"--only {shown(only)} matches no case", f"the cases are: {legible(', '.join(names), 500)}"
+            )
     draw = random.Random(campaign.seed)
     trials: list[TrialPlan] = []
     for block in range(campaign.most_repetitions):
@@ -153,7 +156,7 @@ def make_case(
         seed=seed,
         time_limits_us=limits_us,
         agents_asked=agents.asked,
-        mix=mix_of(target, load),
+        mix=cleaned(mix_of(target, load)),
         services=[_planned(name, service) for name, service in (services or {}).items()],
         unix_socket=target.socket is not None,
     )
@@ -227,6 +230,7 @@ def assign(
         verify=traffic.verify,
         tls=traffic.tls,
         socket=traffic.socket,
+        permitted=traffic.permitted,
         generator=case.generator,
         program=case.program,
         agents=n,

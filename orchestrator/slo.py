@@ -140,6 +140,12 @@ def shown(value: object) -> str:
     return text if len(text) <= MOST_CHARACTERS else f"{text[:12]}...{text[-6:]} ({len(text)} characters)"
 
 
+def legible(text: str, most: int = MOST_CHARACTERS) -> str:
+    """Return text that a user typed as a message names it, without quotes: printable, and of `most` characters."""
+    clean = "".join(each if each.isprintable() else "?" for each in text[: most + 1])
+    return clean if len(clean) <= most else f"{clean[: most - 3]}..."
+
+
 def share(value: object) -> float:
     """Return a share such as '3%' as a fraction of one. Raise ValueError if it is not a share above zero."""
     match = _SHARE.fullmatch(value) if isinstance(value, str) else None

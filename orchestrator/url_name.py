@@ -56,4 +56,5 @@ def url_name(url: str, paths: Sequence[str] = (), socket: str = "") -> str:
     if not ambiguous:
         return name
     identity = "\n".join((scheme, host, str(port), *wanted, *([socket] if socket else [])))
-    return f"{name[: LONGEST - 9].rstrip('-._')}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    digest = hashlib.sha256(identity.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{name[: LONGEST - 9].rstrip('-._')}-{digest}"

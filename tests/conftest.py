@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
+from orchestrator import redact
 from tests import findings_table, no_processes, sessions
 
 sessions.begin()
+# How quickly examples are made depends on what else this machine does.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 ROOT = Path(__file__).parent.parent
 # Markers of tests in the folders of unit tests that are not unit tests.
 NOT_UNIT = ("process", "slow")
-# Tests that take turns on what they use, when tests run beside each other: the engine and Ray here, and the lab.
-GROUPS = {"integration": "engine", "chaos": "engine", "lab": "lab"}
-ORDER = ("unit", "property", "fuzz", "truth", "integration", "chaos", "lab")
+# Tests that take turns on what they use, when tests run beside each other: the engine and Ray here, and the lab. Files may
+# be in another group than their folder, so that all groups take about as long.
+GROUPS = {"integration": "engine", "chaos": "engine", "lab": "lab", "integration/test_wheel.py": "lab"}
+ORDER = ("versions", "unit", "property", "fuzz", "truth", "integration", "chaos", "lab")
 ATTEMPTS = pytest.StashKey[list[str]]()
+POSITION = pytest.StashKey[int]()
+_positions = itertools.count()
 FAKE_H2LOAD = str(Path(__file__).parent / "fakes" / "h2load")
 
 
@@ -29,6 +39,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--findings-from", metavar="FILE", help="print a table that includes the findings in FILE")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Remember where each test was before pytest-randomly shuffles all of them."""
+    item.stash[POSITION] = next(_positions)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test after its folder. A test that is marked 'process' or 'slow' is not a unit test."""
     markers = {
@@ -37,6 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "fuzz": "unit",
         "truth": "truth",
         "integration": "integration",
+        "versions": "integration",
         "chaos": "chaos",
         "lab": "lab",
     }
@@ -44,8 +60,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         own = any(item.get_closest_marker(name) for name in NOT_UNIT)
         if (name := folder(item)) in markers and not (own and markers[name] == "unit"):
             item.add_marker(markers[name])
-    # Quick tests and those against known truth first, while the machine is idle; the lab last.
-    items.sort(key=lambda item: ORDER.index(folder(item)) if folder(item) in ORDER else len(ORDER))
+    # The unit tests run in random order. All others keep theirs: they share an engine, a fleet that is up, a lab.
+    items.sort(key=_place)
+
+
+def _place(item: pytest.Item) -> tuple[int, int]:
+    """The longest first, then quick tests and those against known truth; the lab last."""
+    name = folder(item)
+    shuffled = name in ("unit", "property", "fuzz")
+    return ORDER.index(name) if name in ORDER else len(ORDER), 0 if shuffled else item.stash[POSITION]
 
 
 class InGroups(LoadScopeScheduling):
@@ -55,7 +78,8 @@ class InGroups(LoadScopeScheduling):
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return GROUPS.get(nodeid.split("/")[1], nodeid)
+        file = nodeid.partition("::")[0].removeprefix("tests/")
+        return GROUPS.get(file) or GROUPS.get(file.partition("/")[0], nodeid)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> InGroups | None:
@@ -110,6 +134,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter) -> None:
     """Print the table of findings, and the lines of tests: record_property("print", ...)."""
     options = terminalreporter.config.option
+    if (seed := options.__dict__.get("randomly_seed")) is not None:
+        terminalreporter.write_line(f"order of the unit tests: --randomly-seed={seed}")
     if options.findings_from:
         findings_table.load(Path(options.findings_from))
     if options.findings_to:
@@ -122,6 +148,12 @@ def pytest_terminal_summary(terminalreporter) -> None:
         terminalreporter.section("measured")
         for line in lines:
             terminalreporter.write_line(line)
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets() -> None:
+    """Forget the secrets of other tests: they are noted for the whole process."""
+    redact.forget()
 
 
 @pytest.fixture
@@ -140,12 +172,18 @@ def golden(request: pytest.FixtureRequest):
 def require(*tools: str) -> None:
     """Tools that a test needs: missing is a failure, here as in CI."""
     missing = [tool for tool in tools if shutil.which(tool) is None]
-    assert not missing, f"{missing} missing: run 'make setup' and 'deploy/bootstrap-host.sh lab'"
+    assert not missing, f"{missing} missing: run 'make setup' and 'deploy/bootstrap-host.sh lab tests'"
 
 
 @pytest.fixture
 def scratch_is_clean() -> Iterator[None]:
-    """Check that the test leaves no request log behind."""
+    """Check that the test leaves no request log behind.
+
+    A run that another session has killed leaves one until its guard has removed it.
+    """
     before = sessions.scratch()
     yield
-    assert sessions.scratch() <= before
+    deadline = time.monotonic() + 15
+    while left := sessions.scratch() - before:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)

@@ -24,6 +24,9 @@ VARIABLE = "VOLLEY_TEST_SESSION"
 BASE = "PYTEST_DEBUG_TEMPROOT"
 MINE = str(os.getpid())
 SHARED_MEMORY = Path("/dev/shm")
+# Folders that look like those of a run, in tests of what is not removed: another session may have made them. No run has
+# such a name, because those of runs end in random letters. Tests that run beside each other use different ones.
+DECOYS = ("volley-results", "volley-results-of-a-user")
 
 
 def begin() -> None:
@@ -103,7 +106,7 @@ def scratch(folder: Path = SHARED_MEMORY) -> set[str]:
 
     Such a folder is called volley-RUN-RANDOM. Tests that drive agents in their own process have their pid in RUN.
     """
-    names = {name for name in os.listdir(folder) if name.startswith("volley-")}
+    names = {name for name in os.listdir(folder) if name.startswith("volley-") and name not in DECOYS}
     named = {name for name in names if any(is_another(part) for part in re.findall(r"(?<=-)\d+(?=-)", name))}
     left = names - named
     others = runs_of_others() if left else set()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from agents.generators.adapter import Generator
 from agents.generators.contract import LONG_COLUMNS, GeneratorTask, Model, Protocol, TaskData, TaskRequest
-from agents.generators.h2load import Capabilities, H2loadMissing
+from agents.generators.h2load_version import Capabilities, H2loadMissing
 from agents.generators.held_h2load import HeldH2load
 from agents.generators.program import OWN, Program
 from agents.records import AssignedData, AssignedRequest, Assignment, GeneratorKind
@@ -54,6 +54,7 @@ def contract_task(task: Assignment, log: Path) -> GeneratorTask:
         data=None if task.data is None else _task_data(task.data),
         tls=task.tls,
         socket=task.socket,
+        addresses=tuple(task.addresses),
     )
 
 

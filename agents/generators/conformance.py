@@ -25,7 +25,7 @@ from agents.generators.contract import Model
 # Runs that are under way at once. Their loads are light, and every tolerance is far above what they do to each other.
 AT_ONCE = 6
 # How often a run is made whose rules are broken on a machine that stood still.
-ATTEMPTS = 4
+ATTEMPTS = 6
 _MODELS = {Model.OPEN: conformance_open, Model.CLOSED: conformance_closed}
 
 

@@ -83,7 +83,7 @@ def closed_task(duration_ms: int | None, **changes: object) -> GeneratorTask:
 def basic() -> Run:
     """Return the run that shows whether the closed loop is supported."""
     judged = (*COMMON, SLOTS, NO_DUE, KEEPS, rules.STARTS, rules.SERVICE, rules.AS_GIVEN)
-    return Run("four clients", closed_task(700), judged, delay_s=0.05, feature="closed loop")
+    return Run("four clients", closed_task(1000), judged, delay_s=0.1, feature="closed loop")
 
 
 def runs() -> Iterator[Run]:

@@ -28,6 +28,7 @@ from agents.generators.contract_fields import (
     optional,
     positive,
     text_of,
+    texts,
     whole,
 )
 from agents.generators.contract_request import PLACEHOLDER as PLACEHOLDER
@@ -95,7 +96,8 @@ class GeneratorTask:
     T0 and includes warm-up and tail. window: after T0, end None for the whole run. rate_per_s, first_due_ns, seed: this
     agent's own. timeout_us: per request, None for no limit. verify: check the server's certificate. columns: the most
     columns that a row of the log may have, 5 or 7. data: rows for the requests that hold placeholders. tls: what the client
-    uses in TLS. socket: the path of the server's unix socket; '' for the address of the URLs.
+    uses in TLS. socket: the path of the server's unix socket; '' for the address of the URLs. addresses: connect to one of
+    these instead of resolving the URL's host; none: resolve it.
     """
 
     log: str
@@ -118,6 +120,7 @@ class GeneratorTask:
     data: TaskData | None = None
     tls: Tls = PLAIN
     socket: str = ""
+    addresses: tuple[str, ...] = ()
     version: int = VERSION
 
 
@@ -180,10 +183,14 @@ def format_go(t0_ns: int) -> str:
     return f"go {t0_ns}"
 
 
+# Python converts no text with more digits to a number.
+_MOST_DIGITS = 4_000
+
+
 def parse_go(line: str) -> int:
     """Return T0 in ns since the Unix epoch. Raise BadMessage for any other line."""
     word, _, number = line.strip().partition(" ")
-    if word != "go" or not (number.isascii() and number.isdigit()):
+    if word != "go" or not (number.isascii() and number.isdigit()) or len(number) > _MOST_DIGITS:
         raise BadMessage("the second line of the input is not 'go <T0>' with T0 in ns since the Unix epoch")
     return int(number)
 
@@ -226,6 +233,7 @@ def parse_task(line: str | bytes) -> GeneratorTask:
         data=data_of(plain),
         tls=_tls(plain.get("tls", {})),
         socket=blank(plain, "socket"),
+        addresses=texts(plain, "addresses"),
     )
     if task.count is None and task.duration_us is None:
         raise BadMessage("the task has neither 'count' nor 'duration_us': the load would never end")

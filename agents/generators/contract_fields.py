@@ -58,6 +58,14 @@ def blank(plain: Plain, name: str, where: str = "") -> str:
     return value
 
 
+def texts(plain: Plain, name: str) -> tuple[str, ...]:
+    """Return a list of texts; none where it is missing."""
+    value = plain.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(text, str) and text for text in value):
+        raise BadMessage(f"'{name}' is not a list of texts")
+    return tuple(value)
+
+
 def whole(plain: Plain, name: str, lowest: int | None, default: int | None = None, where: str = "") -> int:
     """Return a whole number of at least `lowest`."""
     value = field_of(plain, name, where, default)

@@ -1,80 +1,30 @@
-"""h2load itself: what each version can do, and its command line."""
+"""The command line of h2load."""
 
 from __future__ import annotations
 
 import math
-import re
-import shutil
-import subprocess
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from agents.destinations import host_and_port
+from agents.generators.h2load_version import Capabilities
 from agents.records import Assignment
 
-OLDEST = (1, 43)
 LONGEST_PERIOD_MS = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What one version of h2load can do. Sources: the release notes and source, version by version."""
-
-    version: tuple[int, int]
-    rps: bool  # --rps, since 1.44
-    steady_rps: bool  # --rps paced by the steady clock: a step of the wall clock is harmless, since 1.54
-    alpn_list: bool  # --alpn-list instead of --npn-list, since 1.59
-    final_status: bool  # a 1xx is not taken for the response's status, since 1.59
-    host_header: bool  # -H 'Host: ...' overrides, since 1.61; before it was ':host'
-    ends_on_close: bool  # --h1 -D ends although the server closes every connection, since 1.64
-    flushes_stdout: bool  # prints line by line into a pipe, so that a full pipe can hold it, up to 1.69
-    columns_169: bool  # median, p95 and p99 columns in the summary, since 1.69
-
-
-def capabilities(version: tuple[int, int]) -> Capabilities:
-    """Return the row of the table for a version."""
-    return Capabilities(
-        version=version,
-        rps=version >= (1, 44),
-        steady_rps=version >= (1, 54),
-        alpn_list=version >= (1, 59),
-        final_status=version >= (1, 59),
-        host_header=version >= (1, 61),
-        ends_on_close=version >= (1, 64),
-        flushes_stdout=version <= (1, 69),
-        columns_169=version >= (1, 69),
-    )
-
-
-class H2loadMissing(RuntimeError):
-    """There is no usable h2load on this host."""
-
-
-def parse_version(text: str) -> tuple[int, int]:
-    """Read 'h2load nghttp2/1.52.0'. Raises H2loadMissing when it says something else."""
-    match = re.search(r"nghttp2/(\d+)\.(\d+)", text)
-    if not match:
-        raise H2loadMissing(f"'h2load --version' answered {text.strip()[:80]!r}, which names no version")
-    return int(match[1]), int(match[2])
-
-
-def detect(program: str = "h2load") -> Capabilities:
-    """Ask the program on this host for its version. Raises H2loadMissing when it is absent or older than OLDEST."""
-    path = shutil.which(program)
-    if path is None:
-        raise H2loadMissing(f"'{program}' is not on the PATH")
-    answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=10, check=False)
-    version = parse_version(answer.stdout + answer.stderr)
-    if version < OLDEST:
-        raise H2loadMissing(f"h2load {version[0]}.{version[1]} is older than {OLDEST[0]}.{OLDEST[1]}")
-    return capabilities(version)
-
-
 def command(
-    task: Assignment, can: Capabilities, log_file: str, body_file: str | None = None, program: str = "h2load"
+    task: Assignment,
+    can: Capabilities,
+    log_file: str,
+    body_file: str | None = None,
+    program: str = "h2load",
+    url_file: str | None = None,
 ) -> list[str]:
-    """Return the argument vector for an assignment. body_file: where its body was written, if there is one.
+    """Return the argument vector for an assignment. Every user of the host sees it: it must hold no secret.
+
+    body_file, url_file: where its body, and its URL, were written; without url_file the URL is an argument.
 
     Raises ValueError for what this version cannot do or what must not be asked (-D together with --rps fires all clients
     in phase).
@@ -102,8 +52,15 @@ def command(
         argv.append(f"--header={host_key if name.lower() == 'host' else name}: {value}")
     if body_file:
         argv.append(f"--data={body_file}")
-    argv.append(task.url)
+    if task.addresses:
+        # Host and server name stay those of the URL; since 1.41.
+        argv.append(f"--connect-to={_place(task.addresses[0], host_and_port(task.url)[1])}")
+    argv.append(task.url if url_file is None else f"--input-file={url_file}")
     return argv
+
+
+def _place(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _address6(url: str) -> str:

@@ -8,17 +8,20 @@ from dataclasses import dataclass, field
 # Printed when the time of a load is over. Some versions then rarely fail to exit, without a summary.
 STOPPED = "Stopped all clients"
 
-_NUMBER = r"-?\d+(?:\.\d+)?"
+# No more digits than a counter of 64 bits has.
+_DIGITS = r"\d{1,20}"
+_NUMBER = rf"-?{_DIGITS}(?:\.{_DIGITS})?"
 _SIZE = rf"{_NUMBER}[KMG]?B"
 _FINISHED = re.compile(rf"^finished in ({_NUMBER})(us|ms|s), ({_NUMBER}) req/s, ({_SIZE})/s$", re.M)
 _REQUESTS = re.compile(
-    r"^requests: (\d+) total, (\d+) started, (\d+) done, (\d+) succeeded, (\d+) failed, (\d+) errored, (\d+) timeout$",
+    rf"^requests: ({_DIGITS}) total, ({_DIGITS}) started, ({_DIGITS}) done, ({_DIGITS}) succeeded, ({_DIGITS}) failed, "
+    rf"({_DIGITS}) errored, ({_DIGITS}) timeout$",
     re.M,
 )
-_STATUS = re.compile(r"^status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx$", re.M)
+_STATUS = re.compile(rf"^status codes: ({_DIGITS}) 2xx, ({_DIGITS}) 3xx, ({_DIGITS}) 4xx, ({_DIGITS}) 5xx$", re.M)
 _TRAFFIC = re.compile(
-    rf"^traffic: {_SIZE} \((-?\d+)\) total, {_SIZE} \((-?\d+)\) headers \(space savings {_NUMBER}%\), "
-    rf"{_SIZE} \((-?\d+)\) data$",
+    rf"^traffic: {_SIZE} \((-?{_DIGITS})\) total, {_SIZE} \((-?{_DIGITS})\) headers \(space savings {_NUMBER}%\), "
+    rf"{_SIZE} \((-?{_DIGITS})\) data$",
     re.M,
 )
 _ROW_168 = re.compile(
@@ -31,7 +34,7 @@ _ROW_169 = re.compile(
 _PROTOCOL = re.compile(r"^Application protocol: (\S+)$", re.M)
 _TLS = re.compile(r"^TLS Protocol: (\S+)$", re.M)
 _CIPHER = re.compile(r"^Cipher: (\S+)$", re.M)
-_FAILURES = re.compile(r"^Process Request Failure: ?(\d+)$", re.M)
+_FAILURES = re.compile(rf"^Process Request Failure: ?({_DIGITS})$", re.M)
 _NO_CONNECTION = re.compile(r"^client could not connect to host$", re.M)
 _PER_UNIT = {"us": 1, "ms": 1_000, "s": 1_000_000}
 _NAMES = {"time for request": "request", "time for connect": "connect", "time to 1st byte": "TTFB", "req/s": "req/s"}

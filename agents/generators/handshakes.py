@@ -9,6 +9,9 @@ from agents.generators.contract_fields import BadMessage, Plain, whole
 
 # Refused with this status: there was no valid response. Closed with it: there was no close frame.
 NO_RESPONSE = NO_CLOSE_FRAME = 0
+# Refused with one of these, the statuses of rows: the response took too long, or was missing when the load ended.
+TOO_LATE, MISSING = -2, -6
+_WITHOUT_STATUS = ("0", str(TOO_LATE), str(MISSING))
 
 
 @dataclass(slots=True)
@@ -16,8 +19,8 @@ class Handshakes:
     """Connections of one agent, from before T0 to the end.
 
     connect_us: how long connecting took, TLS and handshake included, by how many connections. refused: handshakes that
-    failed, by the status of the HTTP response. closed: connections that the server closed instead of answering, by close
-    code. unasked: messages that came when none was waited for.
+    failed, by the status of the HTTP response, or one of the codes above. closed: connections that the server closed
+    instead of answering, by close code. unasked: messages that came when none was waited for.
     """
 
     connect_us: dict[int, int] = field(default_factory=dict)
@@ -85,15 +88,16 @@ def parse_handshakes(plain: object) -> Handshakes:
         raise BadMessage("'handshakes' is not an object")
     return Handshakes(
         _counter(plain, "connect_us"),
-        _counter(plain, "refused"),
+        _counter(plain, "refused", _WITHOUT_STATUS),
         _counter(plain, "closed"),
         whole(plain, "unasked", 0, 0, "handshakes"),
     )
 
 
-def _counter(plain: Plain, name: str) -> dict[int, int]:
+def _counter(plain: Plain, name: str, codes: tuple[str, ...] = ()) -> dict[int, int]:
+    """Return a counter. codes: keys that it may have besides whole numbers of at least 0."""
     counted = plain.get(name, {})
     where = f"handshakes.{name}"
-    if not isinstance(counted, dict) or not all(key.isascii() and key.isdigit() for key in counted):
+    if not isinstance(counted, dict) or not all((key.isascii() and key.isdigit()) or key in codes for key in counted):
         raise BadMessage(f"'{where}' is not an object of counts by whole numbers")
     return {int(key): whole(counted, key, 0, None, where) for key in counted}

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from agents import gate as gates
 from agents.generators.adapter import Account, NotArmed
-from agents.generators.h2load import Capabilities, command
+from agents.generators.h2load import command
 from agents.generators.h2load_log import parse_lines
 from agents.generators.h2load_output import parse_output
+from agents.generators.h2load_version import Capabilities
 from agents.generators.process import GeneratorProcess
 from agents.records import Assignment
 from agents.requestlog import Parse
@@ -31,7 +32,7 @@ class HeldH2load:
         folder: Path,
         environment: dict[str, str],
     ) -> None:
-        """folder: the agent's own and empty, for the gate and the body. log: where h2load writes its rows."""
+        """folder: the agent's own and empty, for the gate, URL and body. log: where h2load writes its rows."""
         self.process = GeneratorProcess()
         self.version = f"{can.version[0]}.{can.version[1]}"
         self._task, self._can, self._program = task, can, program
@@ -57,8 +58,16 @@ class HeldH2load:
         if self._task.body:
             body_file = self._folder / "body"
             body_file.write_bytes(self._task.body)
+        # A path or a query can hold a secret.
+        url_file = self._folder / "url"
+        url_file.write_text(f"{self._task.url}\n")
         argv = command(
-            self._task, self._can, str(self._log), None if body_file is None else str(body_file), self._program
+            self._task,
+            self._can,
+            str(self._log),
+            None if body_file is None else str(body_file),
+            self._program,
+            str(url_file),
         )
         for gate in gates.choose(self._can, self._folder):
             if self._held_by(gate, argv):

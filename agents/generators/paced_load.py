@@ -103,7 +103,7 @@ class Load(ABC):
 
     def way(self) -> Way:
         """Return how the server is reached."""
-        return Way(self.origin, self.task.verify, self.task.tls, self.task.socket)
+        return Way(self.origin, self.task.verify, self.task.tls, self.task.socket, self.task.addresses)
 
     @abstractmethod
     def slots(self) -> int:

@@ -31,12 +31,16 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a server is reached. verify: check its certificate. socket: the path of its unix socket; '' for TCP."""
+    """How a server is reached. verify: check its certificate. socket: the path of its unix socket; '' for TCP.
+
+    addresses: those that it has, where its name is not to be resolved.
+    """
 
     origin: Origin
     verify: bool = False
     tls: Tls = PLAIN
     socket: str = ""
+    addresses: tuple[str, ...] = ()
 
 
 async def addresses(way: Way) -> list[Address]:
@@ -44,6 +48,9 @@ async def addresses(way: Way) -> list[Address]:
     if way.socket:
         return [Address(socket.AF_UNIX, way.socket, 0)]
     origin = way.origin
+    if way.addresses:
+        families = [(socket.AF_INET6 if ":" in host else socket.AF_INET, host) for host in way.addresses]
+        return [Address(family, host, origin.port) for family, host in families]
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(origin.host, origin.port, type=socket.SOCK_STREAM)
     # The scope of a link-local address is not part of its text.
@@ -118,15 +125,14 @@ class Pool:
     async def _connect(self, connection: Connection) -> None:
         address, context = self.address, self._context
         name = (self.way.tls.server_name or self.way.origin.server_name) if context else None
+        loop, made = self._loop, lambda: connection
         try:
             if address.family is socket.AF_UNIX:
-                await self._loop.create_unix_connection(
-                    lambda: connection, address.host, ssl=context, server_hostname=name
+                await loop.create_unix_connection(made, address.host, ssl=context, server_hostname=name)
+            else:
+                await loop.create_connection(
+                    made, address.host, address.port, family=address.family, ssl=context, server_hostname=name
                 )
-                return
-            await self._loop.create_connection(
-                lambda: connection, address.host, address.port, family=address.family, ssl=context, server_hostname=name
-            )
             await self.agree(connection)
         except (OSError, asyncio.CancelledError):
             if self.connecting.pop(connection, None) is not None:

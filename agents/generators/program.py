@@ -33,13 +33,16 @@ class Program:
     def __init__(
         self, name: str, argv: list[str], task: GeneratorTask, folder: Path, environment: dict[str, str]
     ) -> None:
-        """name: for messages. folder: the agent's own, where standard error is kept beside the log."""
+        """name: for messages. folder: the agent's own, where the program works."""
         self.process = GeneratorProcess()
         self.version = ""
         self._name, self._argv, self._task, self._environment = name, argv, task, environment
         self._folder = folder
         self._stdin: IO[bytes] | None = None
         self._stdout: IO[bytes] | None = None
+        # Standard error, in memory: a program whose log found no room must still be able to say so.
+        self._stderr: int | None = None
+        self._said_at_last = b""
 
     @property
     def parse(self) -> Parse:
@@ -59,15 +62,15 @@ class Program:
         working = self._folder / "work"
         working.mkdir(exist_ok=True)
         try:
-            with (self._folder / "stderr").open("wb") as stderr:
-                process = subprocess.Popen(
-                    self._argv,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=stderr,
-                    env=self._environment,
-                    cwd=working,
-                )
+            self._stderr = os.memfd_create("stderr", os.MFD_CLOEXEC)
+            process = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._stderr,
+                env=self._environment,
+                cwd=working,
+            )
         except OSError as error:
             raise NotArmed(f"{self._name} could not be started: {error.strerror}: {self._argv[0]}") from None
         self._stdin, self._stdout = process.stdin, process.stdout
@@ -97,9 +100,10 @@ class Program:
 
     def stderr(self) -> str:
         """Return the end of what it printed on standard error."""
-        with contextlib.suppress(OSError):
-            return (self._folder / "stderr").read_bytes()[-_STDERR_BYTES:].decode(errors="replace")
-        return ""
+        said = self._said_at_last
+        if self._stderr is not None:
+            said = os.pread(self._stderr, _STDERR_BYTES, max(0, os.fstat(self._stderr).st_size - _STDERR_BYTES))
+        return said.decode(errors="replace")
 
     def announce(self, t0_ns: int) -> None:
         """Write T0; the program waits for it by itself."""
@@ -142,7 +146,11 @@ class Program:
         )
 
     def close(self) -> None:
-        """Close its pipes; the end of its input ends a program that follows the contract."""
+        """Close its pipes; the end of its input ends a program that follows the contract. What it said is kept."""
+        if self._stderr is not None:
+            self._said_at_last = self.stderr().encode()
+            os.close(self._stderr)
+            self._stderr = None
         for end in (self._stdin, self._stdout):
             if end is not None:
                 with contextlib.suppress(OSError):

@@ -8,29 +8,34 @@ from typing import cast
 
 from agents.generators.body import Message, Sample
 from agents.generators.contract import GeneratorSummary, GeneratorTask
-from agents.generators.handshakes import Handshakes
+from agents.generators.handshakes import MISSING, TOO_LATE, Handshakes
 from agents.generators.paced_closed import ClosedLoop
 from agents.generators.paced_connection import Connection
 from agents.generators.paced_load import Load
 from agents.generators.paced_open import OpenLoop
-from agents.generators.paced_pool import Pool
+from agents.generators.paced_pool import CONNECT_WITHIN_NS, Pool
 from agents.generators.request import Origin, Prepared
 from agents.generators.rowlog import RowLog
 from agents.generators.template import Rows
 from agents.generators.websocket_connection import WebSocketConnection
 from agents.generators.websocket_message import Handshake, handshake
 
+# A handshake that is under way when the load ends has failed when it is older than this, and than four usual ones.
+OVERDUE_NS = 200_000_000
+OVERDUE_TIMES = 4
+
 
 class WebSocketPool(Pool):
-    """Opens connections with a handshake each. members: those that are open."""
+    """Opens connections with a handshake each. members: those that are open. over: the load is."""
 
-    __slots__ = ("_handshake", "members", "tally")
+    __slots__ = ("_handshake", "members", "over", "tally")
+    over: bool
     _handshake: Handshake
     tally: Handshakes
 
     def prepare(self, task: GeneratorTask) -> WebSocketPool:
         """Prepare the handshake of a task. Raise BadRequest when it cannot be sent."""
-        self._handshake, self.tally = handshake(task.requests), Handshakes()
+        self._handshake, self.tally, self.over = handshake(task.requests), Handshakes(), False
         self.members: set[Connection] = set()
         return self
 
@@ -64,8 +69,23 @@ class WebSocketPool(Pool):
         self.members.discard(connection)
         super().drop(connection)
 
+    def give_up_old(self, now_ns: int) -> None:
+        """Cancel the attempts that have taken too long, and note why they fail."""
+        for connection in self.connecting:
+            if now_ns - connection.began_ns < CONNECT_WITHIN_NS:
+                break
+            cast(WebSocketConnection, connection).refusal = TOO_LATE
+        super().give_up_old(now_ns)
+
     def cancel(self) -> None:
-        """Cancel every attempt, and close what is open, so that the server sees an orderly end."""
+        """Cancel every attempt, and close what is open, so that the server sees an orderly end.
+
+        Attempts that should have succeeded by now have failed: at the end of the load, or at an address before it.
+        """
+        now_ns, usual_ns = monotonic_ns(), OVERDUE_TIMES * self.connect_ns
+        for connection in self.connecting:
+            if now_ns - connection.began_ns >= max(OVERDUE_NS, usual_ns):
+                self.tally.count_refused(MISSING if self.over else TOO_LATE)
         super().cancel()
         for connection in self.members:
             connection.close()
@@ -94,6 +114,11 @@ class _Messages(Load):
         if not self.stopped:
             self._tally.count_refused(cast(WebSocketConnection, connection).refusal)
         super().connect_failed(connection)
+
+    def stop(self) -> None:
+        """Stop. Handshakes that are not answered by now have failed because the load is over."""
+        cast(WebSocketPool, self.pool).over = True
+        super().stop()
 
     @property
     def _tally(self) -> Handshakes:

@@ -1,1 +1,1 @@
-"""Published claims as campaigns: run all of them, and write docs/comparisons.md from the runs."""
+"""Published claims as campaigns: run all of them, and write docs/explanation/comparisons.md from the runs."""

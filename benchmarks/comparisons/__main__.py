@@ -1,7 +1,7 @@
 """Run the published comparisons, and write their page.
 
 python -m benchmarks.comparisons run [--quick] [--only NAME]... [--out FOLDER]
-python -m benchmarks.comparisons page RUN...  > docs/comparisons.md     runs, or folders of runs
+python -m benchmarks.comparisons page RUN...  > docs/explanation/comparisons.md     runs, or folders of runs
 """
 
 from __future__ import annotations
@@ -98,7 +98,8 @@ def carry_out(comparisons: Sequence[Comparison], quick: bool, out: Path) -> int:
     if list(out.glob("*/plan.json")):
         page.write_text(render(read_claims(), stored([out], read_claims())), encoding="utf-8")
         print(
-            f"page: {page}\nto publish it: .venv/bin/python -m benchmarks.comparisons page {out} > docs/comparisons.md"
+            f"page: {page}\nto publish it: .venv/bin/python -m benchmarks.comparisons page {out} "
+            "> docs/explanation/comparisons.md"
         )
     for line in failed:
         print(f"failed: {line}", file=sys.stderr)

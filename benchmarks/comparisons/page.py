@@ -1,4 +1,4 @@
-"""docs/comparisons.md from stored runs: the claim, the campaign, what came out, what that shows and what not. Pure.
+"""The page docs/explanation/comparisons.md from stored runs: claim, campaign, result, what it shows and what not. Pure.
 
 Every number on the page comes from a run.
 """
@@ -13,7 +13,7 @@ from benchmarks.comparisons.claims import Comparison
 from orchestrator.analyse.people import count, digits
 from orchestrator.facts import Environment
 from orchestrator.report import answer, requests, transfer
-from orchestrator.report.conditions import NOUNS, length, per_second
+from orchestrator.report.conditions import counted_in, length
 from orchestrator.report.finding import Entry, entries, entries_of_probes
 from orchestrator.report.format import objective, shown_time, with_interval
 from orchestrator.report.markdown import cell, code
@@ -22,7 +22,8 @@ from orchestrator.slo import Metric
 
 WIDTH = 100
 LAB = """\
-Hosts named web1, gen1 and so on are those of [the lab](hosts.md#the-lab), which share the cores of one machine. Their runs
+Hosts named web1, gen1 and so on are those of [the lab](../how-to/use-several-hosts.md#the-lab),
+which share the cores of one machine. Their runs
 show that a campaign works over hosts, and not how fast."""
 # From here on a body is large, in bytes.
 LARGE = 64 << 10
@@ -172,8 +173,8 @@ def _item(text: str) -> str:
 
 
 def _cases(cases: Sequence[CaseResult]) -> Iterator[str]:
-    unit = per_second([case.planned for case in cases])
-    each = f"CPU per {NOUNS[unit.startswith('messages')][0]}"
+    sent = counted_in(*cases)
+    unit, each = sent.per_s, f"CPU per {sent.one}"
     # Where bodies are large.
     streams = any(transfer.is_shown(case) and (case.body_bytes or 0) >= LARGE for case in cases)
     more = ["first byte p50, ms", "MB/s"] if streams else []

@@ -1,5 +1,5 @@
-/* Shift the wall clock by VOLLEY_LAB_CLOCK_NS in every process that preloads this library. Monotonic
- * clocks stay correct.
+/* Shift the wall clock in every process that preloads this library, by the nanoseconds in the file
+ * VOLLEY_LAB_CLOCK_FILE (eight bytes). A change of the file steps the clock. Monotonic clocks stay correct.
  *
  *     cc -shared -fPIC -O2 -o clock.so clock.c -ldl
  *
@@ -8,9 +8,11 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
@@ -18,15 +20,20 @@
 
 #define SECOND 1000000000LL
 
+static const volatile long long *mapped(void) {
+  static const long long none = 0;
+  const char *path = getenv("VOLLEY_LAB_CLOCK_FILE");
+  int file = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+  if (file < 0) return &none;
+  void *memory = mmap(NULL, sizeof(long long), PROT_READ, MAP_SHARED, file, 0);
+  close(file);
+  return memory == MAP_FAILED ? &none : memory;
+}
+
 static long long offset(void) {
-  static long long value;
-  static int known;
-  if (!known) {
-    const char *text = getenv("VOLLEY_LAB_CLOCK_NS");
-    value = text ? atoll(text) : 0;
-    known = 1;
-  }
-  return value;
+  static const volatile long long *shared;
+  if (!shared) shared = mapped();
+  return *shared;
 }
 
 static void shift(struct timespec *t, long long by) {

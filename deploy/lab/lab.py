@@ -164,11 +164,24 @@ def make_host(name: str, host: dict[str, Any]) -> None:
         "PrintMotd no",
     ]
     if clock is not None:
-        settings.append(f"SetEnv LD_PRELOAD={STATE}/clock.so VOLLEY_LAB_CLOCK_NS={round(seconds(clock) * 1e9)}")
+        settings.append(f"SetEnv LD_PRELOAD={STATE}/clock.so VOLLEY_LAB_CLOCK_FILE={folder}/clock")
+        set_clock(name, clock)
         # Hosts can read the lab's folder; only the checkout is hidden from them.
         compiler = shutil.which("cc") or fail("--clock needs a C compiler", "sudo apt-get install gcc libc6-dev")
         do(compiler, "-shared", "-fPIC", "-O2", "-o", str(STATE / "clock.so"), str(HERE / "clock.c"), "-ldl")
     (folder / "sshd_config").write_text("\n".join(settings) + "\n")
+
+
+def set_clock(name: str, text: str) -> None:
+    """Set how far the wall clock of a host is off: at once, also in the processes that run there."""
+    try:
+        off_ns = round(seconds(text) * 1e9)
+    except ValueError:
+        fail(f"{text!r} is not a time", "write it as +3.7s, -2s or 5ms")
+    path = STATE / name / "clock"
+    # Written in place: processes have mapped the file.
+    with path.open("r+b" if path.exists() else "wb", buffering=0) as file:
+        file.write(off_ns.to_bytes(8, sys.byteorder, signed=True))
 
 
 def start(name: str, host: dict[str, Any]) -> None:
@@ -176,19 +189,9 @@ def start(name: str, host: dict[str, Any]) -> None:
     folder = STATE / name
     bip = f"198.18.{100 + host['index']}.1/24" if host["engine"] else "-"
     spaces = [
-        "nsenter",
-        f"--net=/run/netns/volley-{name}",
-        "unshare",
-        "--mount",
-        "--uts",
-        "--ipc",
-        "--pid",
-        "--fork",
-        "--kill-child",
-        "--mount-proc",
-        "--propagation",
-        "private",
-    ]
+        "nsenter", f"--net=/run/netns/volley-{name}", "unshare", "--mount", "--uts", "--ipc", "--pid", "--fork",
+        "--kill-child", "--mount-proc", "--propagation", "private",
+    ]  # fmt: skip
     log = (folder / "host.log").open("wb")
     process = subprocess.Popen(
         [*spaces, str(HERE / "host.sh"), name, str(folder), str(CHECKOUT), bip],
@@ -300,9 +303,16 @@ def down() -> None:
     if saved.exists() and BRIDGE_FILTER.exists():
         BRIDGE_FILTER.write_text(saved.read_text())
     forget_cgroups()
-    shutil.rmtree(STATE, ignore_errors=True)
+    # Mounts of a host end a moment after its processes.
+    until(_removed, f"the end of what uses {STATE}", 20)
     INVENTORY.unlink(missing_ok=True)
     print("lab: down")
+
+
+def _removed() -> bool:
+    """Remove the lab's folder; return whether all of it is gone."""
+    shutil.rmtree(STATE, ignore_errors=True)
+    return not STATE.exists()
 
 
 def _arguments(pid: int) -> str:
@@ -351,6 +361,9 @@ def main() -> None:
         "reconnect": "connect it again",
     }.items():
         verbs.add_parser(verb, help=text).add_argument("host")
+    step = verbs.add_parser("clock", help="step the wall clock of a host that was created with --clock")
+    step.add_argument("host")
+    step.add_argument("offset", help="how far it is off from now on, for example +2s; write -2s as ' -2s'")
     run = verbs.add_parser("exec", help="run a command in a host")
     run.add_argument("host")
     run.add_argument("command", nargs=argparse.REMAINDER)
@@ -371,6 +384,10 @@ def main() -> None:
         elif options.verb == "start":
             start(options.host, hosts[options.host])
             wait_for({options.host: hosts[options.host]})
+        elif options.verb == "clock":
+            if hosts[options.host]["clock"] is None:
+                fail(f"{options.host} has the clock of this machine", f"deploy/lab/lab up --clock {options.host}=0s")
+            set_clock(options.host, options.offset.strip())
         elif options.verb == "exec":
             command = [word for i, word in enumerate(options.command) if i or word != "--"]
             os.execvp("nsenter", ["nsenter", "-t", str(init_of(options.host)), "-a", *command])

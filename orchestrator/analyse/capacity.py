@@ -10,15 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from agents.generators.contract import Protocol
 from orchestrator.analyse.backlog import KEEPS_UP as KEEPS_UP
 from orchestrator.analyse.bottleneck import bottleneck, describe
 from orchestrator.analyse.estimates import added
 from orchestrator.analyse.people import digits
 from orchestrator.analyse.probing import Judgement, ProbeJudge
+from orchestrator.errors import StoredRunError
 from orchestrator.result import Interval, Probe, Saturation, Trial, Verdict, worst
 from orchestrator.search.engine import Search
 from orchestrator.search.records import Ask, Bounds, Ending, Found, Kind, LimitedBy
-from orchestrator.slo import TIMES, Term
+from orchestrator.slo import TIMES, Term, shown
 
 _T = TypeVar("_T")
 
@@ -30,6 +32,7 @@ MOST_CONNECTIONS = 10_000
 LIMITS_IN_WORDS = {
     LimitedBy.CONNECTIONS: "number of connections",
     LimitedBy.CLIENTS: "number of connections that 'clients' allows",
+    LimitedBy.UNOPENED: "number of connections that the server takes",
 }
 
 NOTHING = Found(Ending.NOT_STARTED, None, None, None, False, None, None, 0)
@@ -42,7 +45,7 @@ class Wanted:
     lowest, highest: rates per second. window_us, soak_us: of a probe, and of the soak.
     lowest 0: the rate at which a probe of LONGEST_S has the requests that its percentiles need
     (`needed`), but at least a hundredth of the rate at which the search begins. connections: the most
-    that a probe may have, over all agents.
+    that a probe may have, over all agents. protocol: of the load.
     """
 
     slo: str
@@ -55,6 +58,7 @@ class Wanted:
     window_us: int
     soak_us: int
     connections: int = MOST_CONNECTIONS
+    protocol: Protocol | None = None
 
     def judge(self) -> ProbeJudge:
         """Return a judge for the trials of one target."""
@@ -67,9 +71,14 @@ class Wanted:
 
 
 def asked_of(trial: Trial) -> Ask:
-    """Return the question behind a stored probe: another version may have asked differently."""
+    """Return the question behind a stored probe: another version may have asked differently. Raise StoredRunError."""
     case = trial.facts.case
-    return Ask(Kind(case.load), case.rate_per_s or 0.0)
+    try:
+        kind = Kind(case.load)
+    except ValueError:
+        what = f"trial {trial.facts.number} of the search has the load {shown(case.load)}, which no search makes"
+        raise StoredRunError(what, "restore it from a copy, or delete that trial's folder") from None
+    return Ask(kind, case.rate_per_s or 0.0)
 
 
 def probe(asked: Ask, judged: Judgement, trial: Trial) -> Probe:
@@ -134,6 +143,7 @@ def conclude(target: str, wanted: Wanted, found: Found, probes: list[Probe], sta
         bottleneck=_most_common(bottlenecks),
         soak_failed_per_s=found.soak_failed,
         soak_s=wanted.soak_us / 1e6,
+        protocol=wanted.protocol,
     )
 
 
@@ -186,7 +196,8 @@ def replay(target: str, trials: Sequence[Trial], wanted: Wanted) -> Saturation:
     url = next((agent.url for agent in first.agents), "") if first.case.external else ""
     took_us = sum(sum(trial.facts.stages_us.values()) for trial in trials)
     statuses = added([trial.metrics.statuses for trial in trials[1:] if trial.metrics is not None])
-    return replace(concluded, url=url, took_s=took_us / 1e6 if took_us else None, statuses=statuses)
+    took_s = took_us / 1e6 if took_us else None
+    return replace(concluded, url=url, took_s=took_s, statuses=statuses, protocol=first.case.protocol)
 
 
 def within(s: Saturation) -> str:
@@ -216,9 +227,10 @@ def in_words(s: Saturation) -> str:
         if s.ending == Ending.UNFINISHED:
             sure = "so far: the search was interrupted; continue with volley resume"
         return f"capacity {digits(c.estimate)}/s ({digits(c.low)} to {digits(c.high)}/s), {sure}"
+    not_by_it = "" if s.limited_by is LimitedBy.UNOPENED else ", not by the server"
     return {
         Ending.ALWAYS_MET: f"at least {held}: the objective was met at every rate up to --highest",
-        Ending.LIMITED: f"at least {held}, limited by the {limit_in_words(s.limited_by)}, not by the server",
+        Ending.LIMITED: f"at least {held}, limited by the {limit_in_words(s.limited_by)}{not_by_it}",
         Ending.NOT_SUSTAINED: f"not sustained: a soak failed{_failed_soak(s)}; shorter probes passed up to {held}",
         Ending.NEVER_MET: "the objective was not met even at the lowest rate",
         Ending.NOT_STARTED: "not measured: the server did not start or did not answer",

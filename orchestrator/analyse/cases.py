@@ -76,6 +76,12 @@ def summarise(
     )
 
 
+def _sent(case: Case, trials: Iterable[Trial]) -> Case:
+    """Return a case as it was planned, with the generator that sent its trials: paced may have replaced h2load."""
+    generators = {trial.facts.case.generator for trial in trials if trial.facts.agents}
+    return replace(case, generator=generators.pop()) if len(generators) == 1 else case
+
+
 def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
     """Summarise one case over its trials."""
     changed = across.host_changed(trials)
@@ -99,12 +105,10 @@ def case_result(case: Case, trials: list[Trial], required: int) -> CaseResult:
         requests=_total([t.metrics.requests for t in trials if t.metrics is not None]),
         server=_cost(trials),
         start_skew_us=max((skew for m in shown if (skew := _skew(m)) is not None), default=None),
-        clock_bound_us=max(
-            (clock.before.half_width_ns // 1000 for t in trials for clock in t.facts.clocks), default=None
-        ),
+        clock_bound_us=max((clock.half_width_ns // 1000 for t in trials for clock in t.facts.clocks), default=None),
         mix=mix.over_trials([m.mix for m in shown], [t.metrics.mix for t in trials if t.metrics is not None]),
         findings=_findings(trials, changed),
-        planned=case,
+        planned=_sent(case, trials),
         urls=list(
             dict.fromkeys(url for t in trials for a in t.facts.agents if a.url for url in _urls(t.facts.case, a.url))
         ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.analyse.effect import Effect, between_runs, holm, paired, trials_needed, unpaired
 from orchestrator.analyse.statistics import CONFIDENCE
+from orchestrator.counted import counted
 from orchestrator.result import (
     BetweenRuns,
     CaseResult,
@@ -229,6 +230,7 @@ class Family:
             conclusion,
             reason,
             target=case.target,
+            protocol=None if case.planned is None else case.planned.protocol,
             baseline_value=self.base.mean(metric),
             candidate_value=self.new.mean(metric),
         )
@@ -278,9 +280,13 @@ class Family:
         )
         return sorted(old ^ new if self.variation[metric.name].runs else old | new)
 
+    @property
+    def _sent(self) -> str:
+        return counted([None if self.new.case.planned is None else self.new.case.planned.protocol]).many
+
     def _reason(self, metric: Metric, conclusion: Conclusion, effect: Effect, needed: int | None) -> str:
         what = "pairs" if effect.paired else "trials on each side"
-        smallest = f"{self.smallest_effect:.0%}" if metric.ratio else f"{SMALLEST_SHARE:.1%} of the requests"
+        smallest = f"{self.smallest_effect:.0%}" if metric.ratio else f"{SMALLEST_SHARE:.1%} of the {self._sent}"
         reason = f"{effect.trials} {what}; smallest effect of interest {smallest}"
         if conclusion is Conclusion.DIFFERS_HERE:
             if disturbed := self._disturbed(metric):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.analyse import people
+from orchestrator.counted import counted
 from orchestrator.result import (
     CaseRequest,
     CaseResult,
@@ -57,8 +58,9 @@ def _judged(case: CaseResult, term: Term) -> Objective:
     subject = subject_of(case, term)
     found = _found_none(case) if subject is None else _found(case, subject, term)
     passed, time = found.state is GateState.PASSED, time_of(case, term)
+    reason = counted([None if case.planned is None else case.planned.protocol]).said(found.reason)
     return Objective(
-        term.text, term.metric, term.limit, found.measured, passed, found.reason, found.state, time, term.request
+        term.text, term.metric, term.limit, found.measured, passed, reason, found.state, time, term.request
     )
 
 

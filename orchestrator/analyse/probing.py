@@ -34,6 +34,7 @@ LIMITS = {
         FindingCode.EPHEMERAL_PORTS,
         FindingCode.HOST_LOST,
         FindingCode.AGENT_LOST,
+        FindingCode.NO_SPACE,
         FindingCode.DEGRADED,
         FindingCode.CLOCK_STEP,
         FindingCode.RATE_NOT_REACHED,
@@ -154,6 +155,8 @@ class ProbeJudge:
         more_under_way = level.under_way > MORE_UNDER_WAY * self._best.under_way
         if more_under_way and level.answered_per_s < MORE_ANSWERS * self._best.answered_per_s:
             return None
+        if any(f.code == FindingCode.OUT_OF_SLOTS and "opened" in f.facts for f in trial.findings):
+            return LimitedBy.UNOPENED
         return LimitedBy.CLIENTS if trial.facts.case.clients >= self._most else LimitedBy.CONNECTIONS
 
     def _slow_or_refused(self, metrics: Metrics) -> bool:

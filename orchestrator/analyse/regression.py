@@ -11,9 +11,11 @@ from dataclasses import dataclass
 
 from orchestrator.analyse.statistics import CONFIDENCE
 from orchestrator.result import ComparedMetric, Comparison, Conclusion, Gate, GateState, Interval, Time
-from orchestrator.slo import NAMED_TIME, Metric, TimeName
+from orchestrator.slo import NAMED_TIME, Metric, TimeName, shown
 
 EXAMPLE = "throughput<-5%, p99>10%, errors>0.1%"
+# As of shares elsewhere.
+MOST_SHARE = 1000
 _TERM = re.compile(rf"^\s*{NAMED_TIME}([a-z0-9.]+)\s*([<>])\s*([+-]?\d+(?:\.\d+)?)\s*%\s*$")
 _TIMES = {TimeName.SERVICE: Time.SERVICE, TimeName.RESPONSE: Time.RESPONSE}
 # The names that people write.
@@ -45,15 +47,17 @@ def limits(text: str) -> list[Limit]:
 def _limit(text: str) -> Limit:
     match = _TERM.match(text)
     if not match:
-        raise ValueError(f"{text.strip()!r} is not a limit: write it as '{EXAMPLE}'")
+        raise ValueError(f"{shown(text.strip())} is not a limit: write it as '{EXAMPLE}'")
     name, share = match[2].replace("p99.9", "p999"), float(match[4]) / 100
     if name not in METRICS:
-        raise ValueError(f"unknown metric {match[2]!r}: use {', '.join(metric.label for metric in METRICS)}")
+        raise ValueError(f"unknown metric {shown(match[2])}: use {', '.join(metric.label for metric in METRICS)}")
     metrics = _metrics(Metric(name), None if match[1] is None else TimeName(match[1]))
     if not metrics:
-        raise ValueError(f"{text.strip()!r} is not a limit: {name} has no {match[1]} time; omit '{match[1]}'")
+        raise ValueError(f"{shown(text.strip())} is not a limit: {name} has no {match[1]} time; omit '{match[1]}'")
+    if abs(share) > MOST_SHARE:
+        raise ValueError(f"{shown(text.strip())} is out of range: write a percentage up to {MOST_SHARE * 100:.0f}%")
     if (match[3] == "<") is (share > 0) and share:
-        raise ValueError(f"{text.strip()!r} would fail without any change: write it as '{EXAMPLE}'")
+        raise ValueError(f"{shown(text.strip())} would fail without any change: write it as '{EXAMPLE}'")
     return Limit(text.strip(), metrics, match[3] == "<", share)
 
 

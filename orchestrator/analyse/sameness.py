@@ -33,13 +33,15 @@ ABSENT = "(none)"
 class Circumstances:
     """How a run's numbers came to be, as far as its folder records it.
 
-    environment: None when its hosts never came up. urls: of external targets, by target.
+    environment: None when its hosts never came up. urls: of external targets, by target. generators: what sent a case, by
+    case; none where that is not looked at.
     """
 
     cases: Mapping[str, Case]
     parts: Mapping[str, str] = field(default_factory=dict)
     environment: Environment | None = None
     urls: Mapping[str, str] = field(default_factory=dict)
+    generators: Mapping[str, str] = field(default_factory=dict)
 
 
 def differences(base: Circumstances, new: Circumstances, case: str) -> list[Difference]:
@@ -71,6 +73,8 @@ def _of_the_case(base: Circumstances, new: Circumstances, case: str) -> Iterator
     for kind, names in ((DifferenceKind.LIMITS, OF_THE_LIMITS), (DifferenceKind.LOAD, OF_THE_LOAD)):
         for name in names:
             yield from _unequal(kind, name, getattr(base.cases[case], name), getattr(new.cases[case], name))
+    if case in base.generators and case in new.generators:
+        yield from _unequal(DifferenceKind.LOAD, "generator", base.generators[case], new.generators[case])
     old, now = ({service.name: service for service in run.cases[case].services} for run in (base, new))
     if set(old) != set(now):
         listed = [", ".join(sorted(found)) or None for found in (old, now)]

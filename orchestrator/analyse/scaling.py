@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from agents.generators.contract import Model
+from agents.generators.contract import Model, Protocol
 from orchestrator.analyse.findings.measurement import FEWEST_BUSY
 from orchestrator.analyse.levels import SMALLEST, Shape, Top, top
 from orchestrator.analyse.people import p_value, percent
@@ -52,7 +52,7 @@ class Scaling:
 
     top: how throughput ends as clients are added. best_clients: N*, None unless the law fits and throughput falls beyond
     it. knee: clients with the most throughput per service time. fitted_per_s: the law's throughput at each point.
-    misfit_p: p-value of the lack-of-fit test. reason: why the law was not fitted, or is not used.
+    misfit_p: p-value of the lack-of-fit test. reason: why the law was not fitted, or is not used. protocol: of the loads.
     """
 
     target: str
@@ -66,6 +66,7 @@ class Scaling:
     reason: str = ""
     top: Top | None = None
     misfit_p: float | None = None
+    protocol: Protocol | None = None
 
     @property
     def idle(self) -> list[int]:
@@ -99,13 +100,14 @@ def scaling(target: str, trials: Sequence[Trial]) -> Scaling:
             values[clients].append(trial)
     points = [_point(n, values[n], invalid[n]) for n in sorted(values)]
     knee = max(points, key=lambda p: p.throughput_per_s / p.service_time_us).clients if points else None
+    protocol = next((trial.facts.case.protocol for those in values.values() for trial in those), None)
     few = [n for n, those in values.items() if len(those) < FEWEST_TRIALS]
     if len(points) < FEWEST_LOADS or few:
         why = (
             f"a fit needs timed closed loads with {FEWEST_LOADS} numbers of clients and {FEWEST_TRIALS} trials of each"
         )
-        return Scaling(target, points, None, None, None, None, knee, [], why)
-    return _fitted(target, points, {n: _logs(those) for n, those in values.items()}, knee)
+        return Scaling(target, points, None, None, None, None, knee, [], why, protocol=protocol)
+    return replace(_fitted(target, points, {n: _logs(those) for n, those in values.items()}, knee), protocol=protocol)
 
 
 def _logs(trials: Sequence[Trial]) -> dict[int, float]:

@@ -14,7 +14,13 @@ _VERDICTS = {
 }
 
 # Hosts, agents and commands that failed, which says nothing about the server.
-INFRASTRUCTURE = {FindingCode.HOST_LOST, FindingCode.AGENT_LOST, FindingCode.CLOCK_STEP, FindingCode.COMMAND_FAILED}
+INFRASTRUCTURE = {
+    FindingCode.HOST_LOST,
+    FindingCode.AGENT_LOST,
+    FindingCode.NO_SPACE,
+    FindingCode.CLOCK_STEP,
+    FindingCode.COMMAND_FAILED,
+}
 # An agent that the watchdog ended may have had a slow server; the user cancelled the other.
 _NOT_THE_HOSTS = (Ended.WATCHDOG, Ended.CANCELLED)
 _OF_THE_SERVER = {
@@ -43,7 +49,9 @@ _BY_THE_SERVER = _OF_THE_SERVER | {
 def no_fault_of_the_server(trial: Trial) -> str | None:
     """Return why a trial can be retried: hosts or agents made it INVALID; None: it counts."""
     invalid = [finding for finding in trial.findings if finding.severity is Severity.INVALID]
-    if any(finding.code in _OF_THE_SERVER for finding in invalid):
+    # Without the rows of a full log there may be no success in it either.
+    proofs = _OF_THE_SERVER - {FindingCode.NO_SUCCESS} if trial.facts.spoiled else _OF_THE_SERVER
+    if any(finding.code in proofs for finding in invalid):
         return None
     if trial.facts.server.state == ServerState.NOT_TRIED and trial.facts.error:
         return trial.facts.error
@@ -62,8 +70,11 @@ def of_findings(findings: Sequence[Finding | CaseFinding]) -> Verdict:
 def failed_by_the_server(trial: Trial) -> bool:
     """Return whether a trial is INVALID for what the server did: it was killed, exited, hung or answered wrongly.
 
-    A load that the watchdog had to end counts: the server may have been too slow to answer it.
+    A load that the watchdog had to end counts: the server may have been too slow to answer it. Connections that were lost
+    do not count where an agent was stopped, or found no room for its log: that explains them.
     """
+    if no_fault_of_the_server(trial) is not None and trial.facts.spoiled:
+        return False
     return any(
         finding.code in _BY_THE_SERVER or finding.facts.get("ended") == Ended.WATCHDOG
         for finding in trial.findings

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from agents.destinations import Permitted, host_and_port
 from agents.records import AgentFacts, GeneratorKind
 from orchestrator.analyse.cases import judge
 from orchestrator.analyse.ceiling import FIRST_PER_S, Limit, Ramp, cpu_share, failure, is_certain
 from orchestrator.analyse.findings.generator import GENERATOR_SUSPECT
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.errors import Shortage
-from orchestrator.fleet.ceilings import CALIBRATED, Ceiling, LimitedBy, keep
+from orchestrator.fleet.ceilings import CALIBRATED, Ceiling, LimitedBy, file_of, keep
+from orchestrator.fleet.generators import Generators
 from orchestrator.fleet.handles import LoadHandle
 from orchestrator.fleet.hosts import Placed
 from orchestrator.fleet.place import Placement
@@ -47,46 +49,57 @@ def pairs(load_hosts: list[str]) -> list[Pair]:
 
 
 def calibrate(hosts: Hosts, up_to_per_s: float, tell: Tell) -> tuple[list[Ceiling], Path]:
-    """Calibrate every load host for every generator up to a rate, one after the other; store and return the ceilings.
+    """Calibrate every load host for every generator up to a rate, one after the other; return the ceilings and their file.
 
-    Raises VolleyError.
+    Each is stored as soon as it is known: what fails later does not cost it. Raises VolleyError.
     """
     names = [machine.name for machine in hosts.machines() if machine.slots]
     if not names:
         raise Shortage("no host has the role 'load'", "add 'load' to the roles of a host in the inventory")
     claim = hosts.claim(f"calibrate-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     placements = {name: Placement(None, {name: 1}) for name in names}
-    found = []
+    found, file = [], file_of(hosts.inventory)
     with hosts.fleet(claim, placements, []) as fleet:
         fleet.up(tell)
+        lacking = Generators.of(fleet.actors.described).lacking
+        for host in sorted(lacking):
+            tell(f"{host}: h2load is missing, so it is not measured")
         for pair in pairs(names):
-            with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.actors.loads, pair, hosts) as url:
-                settings = [Setting(pair, generator, placed, url, claim.mark) for generator in CALIBRATED]
-                found += [_ceiling(setting, up_to_per_s, tell) for setting in settings]
-    return found, keep(hosts.inventory, found)
+            with fleet.reserve(placements[pair.sender]) as placed, _server(fleet.actors.loads, pair, hosts) as server:
+                for generator in CALIBRATED:
+                    if generator is GeneratorKind.H2LOAD and pair.sender in lacking:
+                        continue
+                    found.append(_ceiling(Setting(pair, generator, placed, server, claim.mark), up_to_per_s, tell))
+                    keep(hosts.inventory, found[-1:])
+    return found, file
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What all steps of one ramp share. url: of the trivial server; run: the mark of the calibration."""
+    """What all steps of one ramp share. server: host and port of the trivial server; run: the mark of the calibration."""
 
     pair: Pair
     generator: GeneratorKind
     placed: Placed
-    url: str
+    server: str
     run: str
+
+    @property
+    def url(self) -> str:
+        """Return the URL of the trivial server."""
+        return f"{'ws' if self.generator is GeneratorKind.WEBSOCKET else 'http'}://{self.server}/"
 
 
 @contextmanager
 def _server(loads: dict[str, LoadHandle], pair: Pair, hosts: Hosts) -> Iterator[str]:
-    """Run the trivial server on the answering host; yield its URL."""
+    """Run the trivial server on the answering host; yield its host and port."""
     answerer = loads[pair.answerer]
     # Ports are opened for Volley only where it starts the nodes itself.
     own = hosts.inventory if hosts.inventory is not None and hosts.inventory.ray is None else None
     wanted = 0 if own is None else own.ports + TRIVIAL
     port = answerer.serve_trivial(wanted, pair.sender == pair.answerer)
     try:
-        yield f"http://{authority(answerer.load_address, port)}/"
+        yield authority(answerer.load_address, port)
     finally:
         answerer.end_trivial()
 
@@ -130,7 +143,10 @@ def _of_last_step(setting: Setting, ramp: Ramp, agent: AgentFacts) -> Ceiling:
 def _step(rate_per_s: float, setting: Setting) -> Trial:
     campaign = calibration_step(setting.url, rate_per_s, setting.generator, _clients(rate_per_s, setting.generator))
     plan = make_plan(campaign)
-    item = TrialInput(plan.trials[0], campaign.targets[TARGET], campaign.loads[LOAD], None, Path.cwd(), setting.run)
+    # The trivial server is on a load host, whatever its address.
+    ours = Permitted([host_and_port(setting.url)[0]])
+    target, load = campaign.targets[TARGET], campaign.loads[LOAD]
+    item = TrialInput(plan.trials[0], target, load, None, Path.cwd(), setting.run, permitted=ours)
     output = run_trial(item, setting.placed, lambda event: None)
     if output.lost is not None:
         raise output.lost
@@ -138,8 +154,8 @@ def _step(rate_per_s: float, setting: Setting) -> Trial:
 
 
 def _clients(rate_per_s: float, generator: GeneratorKind) -> int | None:
-    """Return the connections of a step; None for paced, which opens as many as it needs."""
-    if generator is GeneratorKind.PACED:
+    """Return the connections of a step; None for the generators that open as many as they need."""
+    if generator is not GeneratorKind.H2LOAD:
         return None
     return max(FEWEST_CLIENTS, math.ceil(rate_per_s / (MOST_PER_CLIENT / 2)))
 

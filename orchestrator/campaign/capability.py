@@ -44,9 +44,7 @@ class Capability:
         if (keep := self.agents_to_keep_paced()) is not None:
             yield f"h2load sends this rate; ≥ {_agents(keep)} would keep paced ({self._paced_most_per_s():,.0f}/s per agent)"
         generator = self.case.generator
-        if generator is GeneratorKind.WEBSOCKET:
-            yield "websocket is not calibrated: findings show when it reaches its limit"
-        elif generator not in CALIBRATED:
+        if generator not in CALIBRATED:
             yield "what a generator of your own can send is not known: it cannot be calibrated"
         elif self._is_measured(generator):
             yield f"with {generator} an agent can send: {self._rates(generator)}; {self._need()}"

@@ -1,4 +1,4 @@
-"""Show what a run would do: cases, order, placement, time. Nothing is started, and no host is contacted."""
+"""Show what a run would do: cases, order, placement, time. No load is sent, and no host is contacted."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from orchestrator.analyse.findings.conduct import about_agents
 from orchestrator.campaign.capability import Capability
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.trials import CampaignTrials, planned_trials
+from orchestrator.counted import counted
 from orchestrator.facts import Case
 from orchestrator.fleet import ceilings, limits
 from orchestrator.fleet.ceilings import Ceiling, Key
+from orchestrator.fleet.generators import require_generators_here
 from orchestrator.plan import Plan
 from orchestrator.result import FORMAT
 from orchestrator.spec.checks import Loaded
@@ -51,7 +53,7 @@ class RequestCount:
 class DryRun:
     """The document of a dry run: the plan, and what is known of its hosts. ceilings: one per host and generator.
 
-    warnings: loads that send too few requests for their objectives. By case: agents_needed, None where unknown;
+    warnings: what may spoil a result, in sentences. By case: agents_needed, None where unknown;
     agents_to_keep_paced, None unless its rate is what made h2load send it.
     """
 
@@ -70,9 +72,10 @@ class DryRun:
 
 
 def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, object]:
-    """Return the dry run for programs. Raises Shortage, UsageError."""
+    """Return the dry run for programs. Raises Shortage, Several, UsageError."""
     work, known = CampaignTrials.planned(loaded, only, hosts), ceilings.known(hosts.inventory)
     _require_room(work)
+    warnings = _warnings(work)
     plan, capabilities = work.plan, _capabilities(work, known)
     dry_run = DryRun(
         format=FORMAT,
@@ -89,15 +92,16 @@ def as_document(loaded: Loaded, only: str | None, hosts: Hosts) -> dict[str, obj
         agents_to_keep_paced={each.case.name: each.agents_to_keep_paced() for each in capabilities},
         requests=requests_of(plan, plan.blocks),
         ceilings=list(known.values()),
-        warnings=[*notes(loaded.plain), *too_few(loaded.campaign)],
+        warnings=warnings,
     )
     return to_plain(dry_run)
 
 
 def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
-    """Yield the dry run for a person, line by line. Raises Shortage, UsageError."""
+    """Yield the dry run for a person, line by line. Raises Shortage, Several, UsageError."""
     work, known = CampaignTrials.planned(loaded, only, hosts), ceilings.known(hosts.inventory)
     _require_room(work)
+    warnings = _warnings(work)
     plan = work.plan
     yield (
         f"{plan.campaign}: {several(len(plan.cases), 'case')}, {several(len(plan.trials), 'trial')}, "
@@ -106,14 +110,15 @@ def as_lines(loaded: Loaded, only: str | None, hosts: Hosts) -> Iterator[str]:
     calibrate = "volley doctor --calibrate" if hosts.inventory is None else "volley hosts calibrate --hosts INVENTORY"
     for capability in _capabilities(work, known):
         yield from _case_lines(capability, calibrate)
-    for warning in (*notes(loaded.plain), *too_few(loaded.campaign)):
+    for warning in warnings:
         yield from fill(f"warning: {warning}", WIDTH, rest="  ")
     order = " ".join(f"{trial.number}:{trial.case.name}" for trial in plan.trials)
     yield from fill(f"order: {order}", WIDTH, rest="  ")
     slots = ", ".join(f"{m.name} {m.slots}" for m in hosts.machines() if m.slots)
     yield from fill(f"slots for agents: {slots}", WIDTH, rest="  ")
     least, most = requests_of(plan, loaded.campaign.least_repetitions), requests_of(plan, plan.blocks)
-    yield f"requests: {_in_words(least)}" + ("" if least == most else f"; at most {_in_words(most)}")
+    sent = counted(case.protocol for case in plan.cases)
+    yield f"{sent.many}: {_in_words(least)}" + ("" if least == most else f"; at most {_in_words(most)}")
     low, high = _estimate_s(plan, loaded, hosts)
     took = f"about {low:.0f} s" if round(low) == round(high) else f"between {low:.0f} and {high:.0f} s"
     yield f"time: {took}; nothing was started"
@@ -128,6 +133,15 @@ def _require_room(work: CampaignTrials) -> None:
     if work.hosts.inventory is None:
         limits.require_room_here(cases)
     limits.require_room(cases, limits.known(work.hosts.inventory))
+
+
+def _warnings(work: CampaignTrials) -> list[str]:
+    """Return what a run would warn of. Raises Several for loads that this machine has no generator for, as a run does."""
+    lacking = ""
+    if work.hosts.inventory is None:
+        lacking = require_generators_here(work.plan.cases, work.loaded.campaign.loads, work.placements)
+    loaded = work.loaded
+    return [*notes(loaded.plain), *too_few(loaded.campaign), *([lacking] if lacking else [])]
 
 
 def requests_of(plan: Plan, blocks: int) -> RequestCount:

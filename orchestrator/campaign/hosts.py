@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.records import GeneratorKind
+from orchestrator.extras import require_ray
 from orchestrator.fleet import ceilings
 from orchestrator.fleet.actors import Fleet
 from orchestrator.fleet.claims import Claim
@@ -35,6 +36,11 @@ class Hosts:
     wait_s: float = 0.0
     # The nodes of an existing cluster, once they were asked for: one answer for the whole run.
     _nodes: list[Machine] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where Ray is needed and not installed."""
+        if self.ray or self.inventory is not None:
+            require_ray()
 
     @staticmethod
     def of(origin: Origin, wait_s: float = 0.0) -> Hosts:
@@ -85,26 +91,17 @@ class Hosts:
         return Claim.of(name, self.wait_s)
 
     def fleet(self, claim: Claim, placements: dict[str, Placement], others: list[str]) -> Fleet:
-        """Return the fleet, not up yet. others: hosts that are in no placement. Raises HostError."""
+        """Return the fleet, not up yet. others: hosts that are in no placement."""
         chosen = list(placements.values())
         if self.inventory is None and not self.ray:
             from orchestrator.fleet.local import LocalFleet
 
             return LocalFleet(claim, chosen, others)
-        if self.inventory is not None and self.inventory.ray is not None:
-            from orchestrator.fleet.existing.fleet import ExistingFleet
+        from orchestrator.fleet.driven import DrivenFleet
 
-            return ExistingFleet(claim, self.inventory.ray, chosen, others)
-        from orchestrator.fleet.cluster import RayFleet, nodes_for, own_nodes_here
-        from orchestrator.fleet.members import numbered
-
-        if self.inventory is None:
-            hold, machines = own_nodes_here(claim)
-            return RayFleet(claim, hold, machines, chosen, others)
         used = {*(host for placement in chosen for host in placement.hosts), *others}
-        used_machines = [machine for machine in self.machines() if machine.name in used]
-        machines = numbered(used_machines, self.inventory, self.folder)
-        return RayFleet(claim, nodes_for(claim, self.inventory, self.folder, machines), machines, chosen, others)
+        machines = [machine for machine in self.machines() if machine.name in used]
+        return DrivenFleet(claim, self.inventory, self.folder, machines, chosen, others)
 
     def ceilings_per_s(self) -> dict[GeneratorKind, dict[str, float]]:
         """Return the highest rate of one agent by generator and host, where calibration found the generator's limit."""

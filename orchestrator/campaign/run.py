@@ -15,7 +15,8 @@ from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.campaign.session import Session, Show, journalled
 from orchestrator.campaign.trials import CampaignTrials
-from orchestrator.errors import NothingToMeasure
+from orchestrator.errors import NothingToMeasure, NotStored
+from orchestrator.fleet.generators import require_generators_here
 from orchestrator.fleet.limits import require_room_here
 from orchestrator.fleet.place import Placement
 from orchestrator.plan import TrialPlan
@@ -24,6 +25,7 @@ from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext
 from orchestrator.spec.checks import Loaded
 from orchestrator.spec.reach import notes
+from orchestrator.stored.disk import needed_bytes, require_disk
 from orchestrator.stored.documents import Origin, PlanDocument, to_document
 from orchestrator.stored.evaluate import Finished, Judgements, evaluate_run
 from orchestrator.stored.folder import RunStore
@@ -90,14 +92,21 @@ def run_campaign(
     if hosts.inventory is None:
         # This machine is known: what it cannot hold is refused before there is a folder.
         require_room_here([(case, work.placements[case.name]) for case in work.plan.cases])
+        require_generators_here(work.plan.cases, loaded.campaign.loads, work.placements)
     return start(work, RunStore.create(out, loaded.campaign.campaign), source, origin, show)
 
 
 def start(work: Work, store: RunStore, source: str, origin: Origin | None, show: Show) -> Finished:
     """Carry out a new run in a new folder, and close the folder. A run without anything to measure leaves none."""
     with store:
-        store.write_text(CAMPAIGN_FILE, source)
-        store.write_json(PLAN_FILE, to_document(work.document(origin)))
+        store.resumable = origin is not None
+        try:
+            require_disk(store.path, needed_bytes(trial.case for trial in work.trials))
+            store.write_text(CAMPAIGN_FILE, source)
+            store.write_json(PLAN_FILE, to_document(work.document(origin)))
+        except NotStored as error:
+            store.discard()
+            raise NotStored(error.message, "free some space there, or choose another folder with --out") from error
         what = f"run {store.name}: {work.summary_line()}, in {store.path}"
         try:
             return carry_out(work, _session(work, store), what, [], Judgements(), show, origin is not None)
@@ -110,6 +119,9 @@ def resume(work: Work, store: RunStore, show: Show) -> Finished:
     """Carry out what is left of an interrupted run, and close its folder. Finished trials are not repeated."""
     with store:
         judgements = Judgements()
+        for name in store.take_in():
+            taken = Event("kept", f"trial {name} was kept elsewhere and is now in {store.path}", {"folder": name})
+            journalled(store, show)(taken)
         done = judgements.of_run(store.path)
         what = f"run {store.name} resumed: {work.progress_line(len(done))}, in {store.path}"
         return carry_out(work, _session(work, store), what, done, judgements, show, resumable=True)
@@ -136,11 +148,16 @@ def carry_out(
         from orchestrator.report.files import write_results  # once the load is over
 
         finished = evaluate_run(store.path, judgements)
-        write_results(store.path, finished.summary, finished.trials)
+        try:
+            write_results(store.path, finished.summary, finished.trials)
+        except (OSError, NotStored) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            raise (store.not_stored("the results", cause) if isinstance(cause, OSError) else error) from error
         for event in work.conclusions(finished.summary):
             say(event)
     except BaseException as error:
-        if resumable and not isinstance(error, NothingToMeasure):
+        # What cannot be stored says itself how to continue.
+        if resumable and not isinstance(error, (NothingToMeasure, NotStored)):
             show(Event("unfinished", f"interrupted; continue with: volley resume {store.path}"))
         raise
     return finished

@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.analyse.capacity import LONGEST_S, in_words, within
 from orchestrator.analyse.people import digits
 from orchestrator.analyse.precision import Progress
+from orchestrator.campaign.allowed import had_to_be_allowed, require_allowed
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.origin import parts_of
 from orchestrator.campaign.retry import RunRetryPolicy
@@ -21,6 +22,7 @@ from orchestrator.campaign.session import Show
 from orchestrator.campaign.target import TargetSearch, template_of, wanted_of
 from orchestrator.campaign.trials import codes_of
 from orchestrator.errors import HostError, UsageError
+from orchestrator.fleet.generators import require_generators_here
 from orchestrator.fleet.place import place
 from orchestrator.plan import Plan, TrialPlan
 from orchestrator.report.capacity import board
@@ -48,6 +50,7 @@ def run_saturation(
     hosts, and finished probes are kept in the run folder: resume() continues there.
     """
     search = CapacitySearch(loaded, origin.only, hosts)
+    search.require_generators()
     store = RunStore.create(out, f"{loaded.campaign.campaign}-saturation")
     return search.require_start(start(search, store, source, origin if resumable else None, show))
 
@@ -59,21 +62,19 @@ class CapacitySearch:
     trials: Sequence[TrialPlan] = ()
 
     def __init__(self, loaded: Loaded, only: str | None, hosts: Hosts) -> None:
-        """Place the searches. only: a glob over targets. Raises UsageError, Shortage."""
+        """Place the searches. only: a glob over targets. Raises UsageError, Shortage, ConfigurationError."""
         campaign = loaded.campaign
         if (saturate := campaign.saturation) is None:
             raise UsageError("the campaign has no objective to search for", "add one: --slo 'p99<50ms'")
-        self.loaded, self.hosts, self.wanted = loaded, hosts, wanted_of(campaign)
-        if (least := self.wanted.needed / LONGEST_S) > saturate.highest:
-            raise UsageError(
-                f"a probe of {LONGEST_S:.0f} s at the highest rate, {saturate.highest:g}/s, is too short for {saturate.slo}",
-                f"allow {math.ceil(least)}/s, or ask for a lower percentile",
-            )
+        self.loaded, self.hosts = loaded, hosts
         template = template_of(campaign, saturate)
         self.targets = [name for name in campaign.targets if _chosen(name, saturate, only)]
         if not self.targets:
             raise UsageError("no target is chosen", f"the targets are: {', '.join(campaign.targets)}")
+        require_allowed(campaign, self.targets, hosts)
         agents = agents_for_search(campaign, template, hosts.load_hosts(campaign))
+        self.wanted = wanted_of(campaign, agents, had_to_be_allowed(campaign, self.targets, hosts))
+        self._require_room(saturate)
         self._searches = [TargetSearch(name, campaign, saturate, self.wanted, agents) for name in self.targets]
         self._last_number = 0
         self._cases = [search.case(Kind.ESTIMATE, 1.0) for search in self._searches]
@@ -82,6 +83,26 @@ class CapacitySearch:
         # A probe has another load, and so another name; it is placed like the estimate of its target.
         self.placements = {f"{case.target}/{kind}": placed[case.name] for case in self._cases for kind in Kind}
         hosts.commanded(campaign, self.placements)
+
+    def _require_room(self, saturate: Saturate) -> None:
+        """Raise UsageError where the limits of the search leave it no rate."""
+        highest = self.wanted.highest
+        if self.wanted.lowest >= highest:
+            raise UsageError(
+                f"lowest, {self.wanted.lowest:,g}/s, is not below the default upper limit, {highest:,g}/s",
+                "set the upper limit: --highest RATE",
+            )
+        if (least := self.wanted.needed / LONGEST_S) > highest:
+            raise UsageError(
+                f"a probe of {LONGEST_S:.0f} s at the highest rate, {highest:,g}/s, is too short for {saturate.slo}",
+                f"allow {math.ceil(least)}/s with --highest, or ask for a lower percentile",
+            )
+
+    def require_generators(self) -> None:
+        """Raise Several where this machine alone is to send the searches, and cannot send their first probes."""
+        if self.hosts.inventory is None:
+            loads = {str(Kind.ESTIMATE): self._searches[0].load(Kind.ESTIMATE, 1.0)}
+            require_generators_here(self._cases, loads, self.placements)
 
     def document(self, origin: Origin | None) -> SearchPlan:
         """Return the content of plan.json."""
@@ -126,6 +147,10 @@ class CapacitySearch:
             say(self._starting(search, asked, planned))
             # A probe with less load than was asked would answer another question: it is repeated.
             item = replace(context.input(planned, load), degrade=False)
+            if (sender := item.plan.case.generator) is not planned.case.generator:
+                say(
+                    Event("generator", f"{planned.case.generator} is missing on a load host: {sender} sends this probe")
+                )
             output = run_with_retries(item, context.reserve, policy, search.has_answered, say)
             trial = policy.finish(planned, output)
             line = self._take_in(search, trial)

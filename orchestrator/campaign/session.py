@@ -7,20 +7,23 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agents.records import HostDescription
 from orchestrator import __version__
+from orchestrator.campaign.allowed import permitted
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
 from orchestrator.errors import UsageError
 from orchestrator.facts import Case, Environment
 from orchestrator.fleet.actors import Actors
 from orchestrator.fleet.claims import Claim
+from orchestrator.fleet.generators import Generators
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.limits import require_room, rooms_of
 from orchestrator.fleet.place import Placement
+from orchestrator.redact import clean, cleaned
 from orchestrator.run.events import Event, Say
 from orchestrator.run.images import provide
 from orchestrator.run.loop import RunContext
@@ -79,6 +82,8 @@ class Session:
             say(Event("placed", f"hosts are up: {', '.join(fleet.hosts)}"))
             planned = [(case, self.placements[case.name]) for case in self.cases]
             require_room(planned, rooms_of(fleet.actors.described))
+            generators = Generators.of(fleet.actors.described)
+            self._require_generators(generators, say)
             targets = {name: campaign.targets[name] for name in self.targets}
             images = provide(targets, self.loaded.folder, fleet.actors.server, hosts.send_images, say)
             service_images = self._service_images(fleet.actors, say)
@@ -101,9 +106,31 @@ class Session:
                     hosts.ceilings_per_s(),
                     {name: placement.idle for name, placement in self.placements.items()},
                     service_images,
+                    permitted=permitted(campaign, hosts),
+                    settle=lambda case, load: generators.settle(case, load, self.placements[case.name]),
                 )
             )
             say(Event("leaving", "cleaning up", passing=True))
+
+    def _require_generators(self, generators: Generators, say: Say) -> None:
+        """Report the planned loads that paced sends instead of h2load.
+
+        Raises Several where only h2load can. Raises UsageError where a resumed run would have trials of both generators.
+        """
+        loads = self.loaded.campaign.loads
+        replaced = generators.require(self.cases, loads, self.placements)
+        if (stored := read_environment(self.store.path)) is not None:
+            before = Generators.of(stored.hosts)
+            if before.require(self.cases, loads, self.placements) != replaced:
+                host = min(before.lacking ^ generators.lacking)
+                then, now = ("missing", "installed") if host in before.lacking else ("installed", "missing")
+                raise UsageError(
+                    f"h2load was {then} on host {host} when {self.store.name} began, and is {now} now: the trials that "
+                    "are left would have another generator",
+                    "start a new run",
+                )
+        if replaced:
+            say(Event("generator", generators.words(replaced)))
 
     def _service_images(self, actors: Actors, say: Say) -> dict[str, str]:
         """Make sure of the images of the services that are needed, on their hosts; return their names by service."""
@@ -119,11 +146,19 @@ def journalled(store: RunStore, show: Show) -> Say:
     """Return a function that shows an event and writes it to the journal, unless it is only passing."""
 
     def say(event: Event) -> None:
+        event = _clean_event(event)
         show(event)
         if not event.passing:
             store.journal(event.kind, event.text, event.facts)
 
     return say
+
+
+def _clean_event(event: Event) -> Event:
+    """Return an event without secrets and control characters. The facts of a passing one are counters."""
+    text = clean(event.text)
+    facts = event.facts if event.passing else cleaned(event.facts)
+    return event if text == event.text and facts == event.facts else replace(event, text=text, facts=facts)
 
 
 def environment(

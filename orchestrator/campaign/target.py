@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from agents.generators.contract import Protocol
 from orchestrator.analyse.capacity import (
     LONGEST_S,
     MOST_CONNECTIONS,
@@ -17,13 +18,14 @@ from orchestrator.analyse.capacity import (
 )
 from orchestrator.analyse.people import digits
 from orchestrator.campaign.connections import Connections
+from orchestrator.counted import counted
 from orchestrator.facts import Case
 from orchestrator.plan import make_case
 from orchestrator.result import QUANTILES, Probe, Saturation, Trial
 from orchestrator.search.engine import Search
 from orchestrator.search.records import Answer, Ask, Kind
 from orchestrator.slo import Metric, Term, time_limits_us
-from orchestrator.spec.agents import AgentCount
+from orchestrator.spec.agents import DEFAULT_AGENTS, AgentCount
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign, Saturate
 from orchestrator.spec.needs import needed_by
@@ -36,6 +38,11 @@ ANSWERS = 6
 # So many requests of a probe may be slower than a percentile's limit. Those of rare percentiles come in bursts, of which
 # a window has to hold a few (docs/adr/0011).
 SHOWN, RARE = 10, 30
+# The upper limit of a search that sets none. One agent sends about as much on one core (docs/explanation/generators.md):
+# above it the generators would be measured. A public server shares its network with strangers: 5,000/s over 1,000
+# connections is a busy site's traffic, and more has to be asked for.
+PER_AGENT_PER_S = 50_000.0
+PUBLIC_PER_S, PUBLIC_CONNECTIONS = 5_000.0, 1_000
 # The load that shows whether a server has recovered lasts a third of a window, but at least this long.
 LIGHT_US = 1_000_000
 # A search ends after this many failed starts of a fresh server in a row, whatever the rate.
@@ -47,8 +54,12 @@ def template_of(campaign: Campaign, asked: Saturate) -> Load:
     return campaign.loads[asked.load or next(iter(campaign.loads))]
 
 
-def wanted_of(campaign: Campaign) -> Wanted:
-    """Return what a campaign with an objective to search for searches for."""
+def wanted_of(campaign: Campaign, agents: int = DEFAULT_AGENTS, public: bool = False) -> Wanted:
+    """Return what a campaign with an objective to search for searches for.
+
+    agents: how many share its probes. public: a target is not one of our own networks: without a number in the campaign its
+    rate and its connections stay low.
+    """
     asked = campaign.saturation
     assert asked is not None
     objectives = terms(asked.slo)
@@ -61,11 +72,12 @@ def wanted_of(campaign: Campaign) -> Wanted:
         asked.precision,
         requests_needed(objectives, shares_of(template)),
         asked.lowest or 0.0,
-        asked.highest,
+        asked.highest or (PUBLIC_PER_S if public else PER_AGENT_PER_S * agents),
         asked.budget,
         asked.window,
         asked.soak or 3 * asked.window,
-        limit or MOST_CONNECTIONS,
+        limit or (PUBLIC_CONNECTIONS if public else MOST_CONNECTIONS),
+        Protocol(template.protocol),
     )
 
 
@@ -202,13 +214,14 @@ class TargetSearch:
 
     def _estimated(self, trial: Trial) -> str:
         if trial.metrics is None or not trial.metrics.requests.ok:
-            self.over = trial.facts.error or "it answered no request"
+            self.over = trial.facts.error or f"it answered no {counted([self._wanted.protocol]).one}"
             return self.over
         self._start_per_s = trial.metrics.throughput_per_s
         self._judge.estimated(trial)
         self._connections.learn(trial, Answer(True))
         self._search = Search(self._wanted.bounds(self._start_per_s, self.external))
-        return f"{digits(self._start_per_s)} req/s as fast as it can, in a closed loop; the search begins there"
+        found = f"{digits(self._start_per_s)} {counted([self._wanted.protocol]).per_s}"
+        return f"{found} as fast as it can, in a closed loop; the search begins there"
 
 
 def _outcome(probe: Probe) -> str:

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from orchestrator.analyse.people import digits, milliseconds
 from orchestrator.analyse.precision import Precision, Progress
+from orchestrator.campaign.allowed import require_allowed
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.origin import parts_of
 from orchestrator.campaign.retry import RunRetryPolicy
+from orchestrator.counted import counted
 from orchestrator.facts import Case
 from orchestrator.fleet.place import Placement, place
 from orchestrator.plan import Plan, TrialPlan, make_plan
-from orchestrator.report.conditions import per_second
 from orchestrator.result import Severity, Summary, Trial
 from orchestrator.run.events import Event, Say
 from orchestrator.run.loop import RunContext, run_trials
@@ -37,10 +38,11 @@ class CampaignTrials:
 
     @staticmethod
     def planned(loaded: Loaded, only: str | None, hosts: Hosts) -> CampaignTrials:
-        """Plan and place a campaign. only: a glob over cases. Raises UsageError, Shortage."""
+        """Plan and place a campaign. only: a glob over cases. Raises UsageError, Shortage, ConfigurationError."""
         plan = make_plan(loaded.campaign, only, hosts.load_hosts(loaded.campaign))
         placements = place(plan, hosts.machines(), hosts.where(loaded.campaign), hosts.services(loaded.campaign))
         hosts.commanded(loaded.campaign, placements)
+        require_allowed(loaded.campaign, {case.target for case in plan.cases}, hosts)
         return CampaignTrials(loaded, hosts, plan, placements)
 
     @property
@@ -120,7 +122,7 @@ def _lasting(cases: Sequence[Case]) -> str:
     ((warm_up_us, duration_us),) = times
     if duration_us is None:
         (requests,) = {case.requests for case in cases} if len({case.requests for case in cases}) == 1 else (None,)
-        return "" if requests is None else f" of {requests:,} requests"
+        return "" if requests is None else f" of {requests:,} {counted(case.protocol for case in cases).many}"
     return f" of {duration_us / 1e6:g} s after {warm_up_us / 1e6:g} s of warm-up"
 
 
@@ -164,6 +166,6 @@ def _measured(trial: Trial) -> str:
     times = trial.metrics.response_time_us if open_loop else trial.metrics.service_time_us
     p99 = None if times is None else times.get(Metric.P99)
     word = "response" if open_loop else "service"
-    return f"{digits(trial.metrics.throughput_per_s)} {per_second([trial.facts.case])}" + (
+    return f"{digits(trial.metrics.throughput_per_s)} {counted([trial.facts.case.protocol]).per_s}" + (
         "" if p99 is None else f", p99 {word} time {milliseconds(p99)}"
     )

@@ -10,8 +10,8 @@ import os
 import sys
 from typing import NoReturn
 
+from orchestrator.cli import account, streams
 from orchestrator.cli import exit as leaving
-from orchestrator.cli import streams
 from orchestrator.cli.own_agents import require_own_agents
 from orchestrator.errors import VolleyError
 
@@ -19,6 +19,7 @@ from orchestrator.errors import VolleyError
 def main() -> NoReturn:
     """Check the installation, then run the verb of the command line and exit with its code."""
     streams.prepare()
+    account.prepare()
     try:
         require_own_agents()
     except VolleyError as error:

@@ -12,11 +12,25 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import bench, check, export, generator, hosts, results, results_compare, run, search
+from orchestrator.cli import (
+    bench,
+    check,
+    export,
+    generator,
+    hosts,
+    init,
+    results,
+    results_compare,
+    run,
+    search,
+    streams,
+    usage,
+)
 from orchestrator.cli import exit as leaving
 from orchestrator.cli.own_agents import require_own_agents
 from orchestrator.cli.waiting import spelled_out
 from orchestrator.errors import EXIT_OK
+from orchestrator.redact import clean_output
 
 PROGRAM = "volley"
 
@@ -28,7 +42,7 @@ app = typer.Typer(
     add_completion=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verbs in (run, bench, search, results, export, results_compare, check, hosts, generator):
+for verbs in (init, run, bench, search, results, export, results_compare, check, hosts, generator):
     app.add_typer(verbs.app)
 
 
@@ -47,13 +61,14 @@ def invoke(arguments: list[str]) -> int:
         # Typer takes an interruption for an exit code of its own.
         leaving.raise_if_interrupted()
     except BaseException as error:
-        return leaving.exit_code_of(error)
+        return leaving.exit_code_of(usage.in_words(error))
     return code
 
 
 def main() -> NoReturn:
     """Run the verb of the command line and exit with its code."""
     leaving.watch_signals()
+    streams.clean_with(clean_output)
     sys.exit(invoke(sys.argv[1:]))
 
 

@@ -11,6 +11,7 @@ from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
 from orchestrator.cli.options import (
     DEFAULT_OUT,
     Agents,
+    AllowTargets,
     AsJson,
     MetricsAddress,
     MetricsPort,
@@ -66,6 +67,7 @@ def bench(
         ),
     ] = None,
     hosts: OnHosts = None,
+    allow_target: AllowTargets = None,
     ray: WithRay = False,
     wait: Wait = None,
     out: Out = DEFAULT_OUT,
@@ -84,7 +86,9 @@ def bench(
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec import inline
 
-    asked = inline.Bench(url, clients, repeat, requests, duration, rate, arrivals, agents, request, slo)
+    asked = inline.Bench(
+        url, clients, repeat, requests, duration, rate, arrivals, agents, request, slo, allow_target or ()
+    )
     loaded = inline.bench(asked)
     placed, source = hosts_of(hosts, ray, wait), inline.source(loaded)
     show_run(

@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import typer
@@ -20,6 +21,7 @@ from orchestrator.errors import (
     EXIT_INVALID,
     EXIT_OK,
     EXIT_UNREACHABLE,
+    EXIT_USAGE,
     ConfigurationError,
     Interrupted,
     Several,
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from orchestrator.stored.evaluate import Finished
 
 _signals: list[int] = []
+# Folders of another user, and those that are read-only.
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
+# A full disk, a file that reached the limit for its size, and a terminal or a disk that fails.
+_CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
 def watch_signals() -> None:
@@ -72,6 +78,10 @@ def _explain(error: VolleyError) -> None:
 
 
 def _print(message: str, hint: str) -> None:
+    # Only where Volley has checked that what it imports is its own; there are no secrets before.
+    redact = sys.modules.get("orchestrator.redact")
+    if redact is not None:
+        message, hint = redact.clean(message), redact.clean(hint)
     typer.echo(f"error: {message}" + (f"\n  -> {hint}" if hint else ""), err=True)
 
 
@@ -88,9 +98,27 @@ def exit_code_of(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_OK
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in _CANNOT_WRITE:
         return _no_room(error)
+    if isinstance(error, OSError) and error.errno in _NOT_ALLOWED and error.filename:
+        hint = "check its permissions; XDG_STATE_HOME and XDG_CACHE_HOME choose other folders for Volley's own files"
+        _print(f"cannot use {os.fsdecode(error.filename)}: {error.strerror}", hint)
+        return EXIT_UNREACHABLE
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        _print("no folder for temporary files can be written", "set TMPDIR to a folder that can be written")
+        return EXIT_UNREACHABLE
+    if isinstance(error, OSError) and _folder_is_gone():
+        _print("the current folder was deleted", "change to a folder that exists, and try again")
+        return EXIT_USAGE
     return _unexpected(error)
+
+
+def _folder_is_gone() -> bool:
+    try:
+        Path.cwd()
+    except OSError:
+        return True
+    return False
 
 
 def _no_room(error: OSError) -> int:

@@ -50,9 +50,12 @@ app.add_typer(hosts_app)
 
 
 def _load(path: Path) -> tuple[Inventory, Path]:
+    from orchestrator.extras import require_ray
     from orchestrator.spec.load import load_inventory
 
-    return load_inventory(path), path.parent.resolve()
+    inventory = load_inventory(path)
+    require_ray()
+    return inventory, path.parent.resolve()
 
 
 def _load_own(path: Path, verb: str) -> tuple[Inventory, Path]:
@@ -233,11 +236,11 @@ def _sentence(ceiling: Ceiling) -> str:
     agent = f"{ceiling.host}: one agent of {ceiling.generator}"
     if ceiling.limited_by == "generator":
         cost = f"{ceiling.cpu_us_per_request:.1f} µs of CPU each"
-        return _filled(f"{agent} can send {ceiling.per_s:,.0f} req/s ({cost})")
+        return _filled(f"{agent} can send {ceiling.per_s:,.0f} {ceiling.unit} ({cost})")
     server = f"the trivial server on {ceiling.served_from} reached its limit first"
     why = server if ceiling.limited_by == "server" else "the calibration ended at --up-to"
-    estimate = f"by its CPU time about {ceiling.by_cpu_per_s:,.0f} req/s"
-    return _filled(f"{agent} can send at least {ceiling.per_s:,.0f} req/s, {estimate}: {why}")
+    estimate = f"by its CPU time about {ceiling.by_cpu_per_s:,.0f} {ceiling.unit}"
+    return _filled(f"{agent} can send at least {ceiling.per_s:,.0f} {ceiling.unit}, {estimate}: {why}")
 
 
 def _filled(text: str) -> str:

@@ -32,6 +32,15 @@ OnlyTargets = Annotated[
     str | None, typer.Option("--only", metavar="GLOB", help="Search only the targets that match, e.g. 'flask*'.")
 ]
 Agents = Annotated[int | None, typer.Option("--agents", metavar="N", help="Number of generator processes (default 2).")]
+AllowTargets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-target",
+        metavar="HOST",
+        help="Allow load on this host name, address or network. This machine, private networks and the hosts of the "
+        "inventory need no permission. Can be repeated.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout and nothing else.")]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail (99) where an objective or a gate is undecided or not judged, too.")

@@ -125,12 +125,24 @@ def _deliver(live: LiveMetrics, quiet: bool) -> None:
         typer.echo("live metrics: the last counts were not scraped; they are in the run's folder", err=True)
 
 
-def origin_of(file: str, overrides: Sequence[str], only: str | None, hosts: Path | None, ray: bool) -> Origin:
-    """Return the command that planned a run, so that it can be resumed. hosts: the inventory file."""
+def origin_of(
+    file: str,
+    overrides: Sequence[str],
+    only: str | None,
+    hosts: Path | None,
+    ray: bool,
+    left_out: Sequence[str] = (),
+    allowed: Sequence[str] = (),
+) -> Origin:
+    """Return the command that planned a run, so that it can be resumed.
+
+    hosts: the inventory file. left_out: the paths of --set values that are secret, and not stored. allowed: as given to
+    --allow-target.
+    """
     from orchestrator.stored.documents import Origin
 
     inventory = None if hosts is None else str(hosts.resolve())
-    return Origin(file, list(overrides), only, inventory, ray, commit_of(Path(file)))
+    return Origin(file, list(overrides), only, inventory, ray, commit_of(Path(file)), list(left_out), list(allowed))
 
 
 def judged_strictly(finished: Finished) -> Finished:

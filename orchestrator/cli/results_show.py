@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from orchestrator.cli.options import DEFAULT_OUT
+from orchestrator.errors import NotStored
 
 if TYPE_CHECKING:
     from orchestrator.stored.evaluate import Finished
@@ -86,8 +87,9 @@ def write_page(finished: Finished) -> Path | None:
 
     try:
         return write(finished.path, finished.summary, finished.trials)
-    except OSError as error:
-        typer.echo(f"warning: report.html cannot be written in {finished.path}: {error.strerror}", err=True)
+    except (OSError, NotStored) as error:
+        why = error.message if isinstance(error, NotStored) else f"report.html cannot be written: {error.strerror}"
+        typer.echo(f"warning: {why}", err=True)
         typer.echo("  -> copy the run's folder to one that you can write to, and call volley report there", err=True)
         return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
 from orchestrator.cli.options import (
     DEFAULT_OUT,
+    AllowTargets,
     AsJson,
     CampaignFile,
     MetricsAddress,
@@ -44,6 +44,7 @@ def run(
     out: Out = DEFAULT_OUT,
     set_: Sets = None,
     only: OnlyCases = None,
+    allow_target: AllowTargets = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and start nothing.")] = False,
     strict: Strict = False,
     as_json: AsJson = False,
@@ -63,15 +64,19 @@ def run(
         start_ahead(hosts, ray)
     from orchestrator.campaign.run import run_campaign
     from orchestrator.spec.load import load
+    from orchestrator.spec.source import stored_source, without_secrets
 
-    loaded = load(campaign, set_ or ())
+    loaded = load(campaign, set_ or (), allowed=allow_target or ())
     if dry_run:
         _show_plan(loaded, only, hosts, as_json)
         return
-    source = source_of(campaign, set_ or ())
-    origin, placed = origin_of(str(campaign.resolve()), set_ or (), only, hosts, ray), hosts_of(hosts, ray, wait)
+    source = stored_source(text_of(loaded), set_ or (), allow_target or ())
+    kept, left_out = without_secrets(set_ or ())
+    origin = origin_of(str(campaign.resolve()), kept, only, hosts, ray, left_out, allow_target or ())
+    placed = hosts_of(hosts, ray, wait)
+    resumable = can_be_read_again(loaded, hosts)
     show_run(
-        lambda show: run_campaign(loaded, source, out, only, show, placed, origin),
+        lambda show: run_campaign(loaded, source, out, only, show, placed, origin if resumable else None),
         as_json,
         quiet,
         strict=strict,
@@ -89,15 +94,22 @@ def _show_plan(loaded: Loaded, only: str | None, hosts: Path | None, as_json: bo
         typer.echo("\n".join(as_lines(loaded, only, placed)))
 
 
-def source_of(campaign: Path, overrides: Sequence[str]) -> str:
-    """Return a campaign file as it was written, with the values that replaced some of it as comments."""
-    return campaign.read_text(encoding="utf-8") + "".join(f"# --set {override}\n" for override in overrides)
+def text_of(loaded: Loaded) -> str:
+    """Return a campaign file as it was written."""
+    return "" if loaded.document is None else loaded.document.text
+
+
+def can_be_read_again(loaded: Loaded, inventory: Path | None) -> bool:
+    """Return whether a run can be resumed: what came through a pipe is gone."""
+    piped = loaded.document is not None and loaded.document.is_pipe
+    return not piped and (inventory is None or inventory.is_file())
 
 
 @app.command()
 def resume(
     run_folder: RunFolder,
     wait: Wait = None,
+    allow_target: AllowTargets = None,
     strict: Strict = False,
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -107,8 +119,10 @@ def resume(
     """Resume an interrupted run or search.
 
     Finished trials are kept; a changed campaign or image is refused.
+    What --allow-target allowed at the start stays allowed.
     """
     from orchestrator.campaign.resume import resume as resume_run
 
     metrics, wait_s = metrics_at(metrics_port, metrics_address), wait_s_of(wait)
-    show_run(lambda show: resume_run(run_folder, show, wait_s), as_json, quiet, strict=strict, metrics=metrics)
+    allowed = allow_target or ()
+    show_run(lambda show: resume_run(run_folder, show, wait_s, allowed), as_json, quiet, strict=strict, metrics=metrics)

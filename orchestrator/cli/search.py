@@ -13,6 +13,7 @@ from orchestrator.cli.chosen_hosts import hosts_of, start_ahead
 from orchestrator.cli.options import (
     DEFAULT_OUT,
     Agents,
+    AllowTargets,
     AsJson,
     MetricsAddress,
     MetricsPort,
@@ -29,7 +30,7 @@ from orchestrator.cli.options import (
 from orchestrator.cli.progress import metrics_at, origin_of, show_run
 from orchestrator.cli.request import WithArrivals, is_url, refuse_for_file, takes_request
 from orchestrator.cli.results_show import show_scaling, stored
-from orchestrator.cli.run import source_of
+from orchestrator.cli.run import can_be_read_again, text_of
 from orchestrator.errors import ConfigurationError, Problem
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def saturate(
     arrivals: WithArrivals = Arrivals.EVEN,
     agents: Agents = None,
     hosts: OnHosts = None,
+    allow_target: AllowTargets = None,
     ray: WithRay = False,
     wait: Wait = None,
     out: Out = DEFAULT_OUT,
@@ -94,20 +96,26 @@ def saturate(
     metrics = metrics_at(metrics_port, metrics_address)
     start_ahead(hosts, ray)
     from orchestrator.campaign.search import run_saturation
+    from orchestrator.redact import is_secret
     from orchestrator.spec import inline
+    from orchestrator.spec.source import stored_source, without_secrets
 
-    asked = inline.Search(slo, precision, window, highest, budget, agents, arrivals)
+    asked = inline.Search(slo, precision, window, highest, budget, agents, arrivals, allow_target or ())
+    allowed = [] if is_url(what) else (allow_target or [])
     if is_url(what):
         loaded = inline.saturate(what, asked, request)
         file, sets, source = OWN_FILE, [], inline.source(loaded)
     else:
         refuse_for_file(request, *([] if arrivals is Arrivals.EVEN else ["--arrivals"]))
         sets = [*(set_ or []), *asked.overrides()]
-        loaded = _searchable(Path(what), sets)
-        file, source = str(Path(what).resolve()), source_of(Path(what), sets)
-    origin, placed = origin_of(file, sets, only, hosts, ray), hosts_of(hosts, ray, wait)
+        loaded = _searchable(Path(what), sets, allowed)
+        file, source = str(Path(what).resolve()), stored_source(text_of(loaded), sets, allowed)
+    kept, left_out = without_secrets(sets)
+    # A URL's own file in the run folder holds what was allowed.
+    origin, placed = origin_of(file, kept, only, hosts, ray, left_out, allowed), hosts_of(hosts, ray, wait)
     # The run folder lacks what can be secret, and a run is resumed from its folder.
-    resumable = not is_url(what) or not request.is_secret
+    resumable = not is_url(what) or not (request.is_secret or is_secret(what))
+    resumable = resumable and can_be_read_again(loaded, hosts)
     show_run(
         lambda show: run_saturation(loaded, source, out, show, placed, origin, resumable),
         as_json,
@@ -117,12 +125,12 @@ def saturate(
     )
 
 
-def _searchable(file: Path, sets: Sequence[str]) -> Loaded:
+def _searchable(file: Path, sets: Sequence[str], allowed: Sequence[str]) -> Loaded:
     """Return a campaign that has an objective to search for. Raise ConfigurationError."""
     from orchestrator.spec.inline import SEARCH_OPTIONS
     from orchestrator.spec.load import load
 
-    loaded = load(file, sets, parts=["saturation"], options=SEARCH_OPTIONS)
+    loaded = load(file, sets, parts=["saturation"], options=SEARCH_OPTIONS, allowed=allowed)
     if loaded.campaign.saturation is None:
         what, fix = "no objective given", "add --slo 'p99<50ms', or a section 'saturation' to the file"
         raise ConfigurationError([Problem(str(file), what, fix)])
@@ -142,6 +150,7 @@ def sweep(
     ] = "5s",
     repeat: Annotated[int, typer.Option("--repeat", metavar="N", help="Number of trials per client count.")] = 5,
     hosts: OnHosts = None,
+    allow_target: AllowTargets = None,
     ray: WithRay = False,
     wait: Wait = None,
     out: Out = DEFAULT_OUT,
@@ -162,10 +171,10 @@ def sweep(
     from orchestrator.spec.load import load
 
     if is_url(what):
-        loaded = inline.sweep(what, clients, duration, repeat, request)
+        loaded = inline.sweep(what, clients, duration, repeat, request, allowed=allow_target or ())
     else:
         refuse_for_file(request)
-        loaded = inline.swept(load(Path(what), set_ or ()), clients, duration, repeat)
+        loaded = inline.swept(load(Path(what), set_ or (), allowed=allow_target or ()), clients, duration, repeat)
     typed = {"sweep": what, "clients": clients, "duration": duration, "repetitions": repeat}
     source = inline.source(loaded) if is_url(what) else json.dumps(typed, indent=2) + "\n"
     placed = hosts_of(hosts, ray, wait)

@@ -6,6 +6,7 @@ import io
 import locale
 import os
 import sys
+from collections.abc import Callable
 from typing import BinaryIO, cast
 
 # What pages use beyond ASCII, and how it is written where the locale has no such characters.
@@ -19,6 +20,8 @@ PLAIN = str.maketrans(
         "┼": "+", "└": "+", "┘": "+", "┌": "+", "┐": "+", "╭": "+", "╮": "+", "╯": "+", "╰": "+",
     }
 )  # fmt: skip
+# What text goes through: the last of these. Volley's own is set once its packages are known to be its own.
+_clean: list[Callable[[str], str]] = []
 _PLAIN_LOCALES = ("C", "POSIX")
 _LOCALE_VARIABLES = ("LC_ALL", "LC_CTYPE", "LANG")
 
@@ -26,26 +29,43 @@ _LOCALE_VARIABLES = ("LC_ALL", "LC_CTYPE", "LANG")
 class Stream(io.TextIOWrapper):
     """Standard output or error. Where the reader is gone, what is written goes nowhere and nobody fails.
 
-    A closed pipe must not end a run that is being measured, nor change its exit code.
+    A closed pipe must not end a run that is being measured, nor change its exit code. Nor must a log of standard error on
+    a full disk; a result that cannot be written is an error.
     """
 
     # Set where the characters in PLAIN cannot be written.
     plain = False
+    # Set for standard error, which nothing depends on.
+    may_be_lost = False
 
     def write(self, text: str) -> int:
-        """Write text, in characters that the locale has."""
+        """Write text without what would act on the terminal, in characters that the locale has."""
+        self.control(self.cleaned(text))
+        return len(text)
+
+    def cleaned(self, text: str) -> str:
+        """Return text as it is written: see clean_with()."""
+        return _clean[-1](text) if _clean and isinstance(text, str) else text
+
+    def control(self, text: str) -> int:
+        """Write text as it is, with the terminal's own sequences, in characters that the locale has."""
         try:
             super().write(text.translate(PLAIN).encode("ascii", "replace").decode() if self.plain else text)
-        except BrokenPipeError:
-            self._discard()
+        except OSError as error:
+            self._failed(error)
         return len(text)
 
     def flush(self) -> None:
         """Flush what was written."""
         try:
             super().flush()
-        except BrokenPipeError:
-            self._discard()
+        except OSError as error:
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        if not self.may_be_lost and not isinstance(error, BrokenPipeError):
+            raise error
+        self._discard()
 
     def _discard(self) -> None:
         """Send this and everything that follows to nowhere."""
@@ -62,6 +82,12 @@ def prepare() -> None:
         sys.stdout = stream(sys.stdout, plain)
     if isinstance(sys.stderr, io.TextIOWrapper):
         sys.stderr = stream(sys.stderr, plain)
+        sys.stderr.may_be_lost = True
+
+
+def clean_with(clean: Callable[[str], str]) -> None:
+    """Set what everything goes through that is written to standard output and error."""
+    _clean.append(clean)
 
 
 def _open_closed() -> None:

@@ -96,7 +96,7 @@ def _throughput(run: Run) -> go.Figure:
             marker={"symbol": [_SYMBOLS[Verdict(verdict)] for verdict in own["verdict"]], "size": 9},
             line={"width": 1, "dash": "dot"},
             text=own["verdict"],
-            hovertemplate="trial %{x}: %{y:,.0f} req/s, %{text}<extra>%{fullData.name}</extra>",
+            hovertemplate="trial %{x}: %{y:,.0f} answers/s, %{text}<extra>%{fullData.name}</extra>",
         )
     figure.update_xaxes(title="trial")
     figure.update_yaxes(title="successful answers per second", rangemode="tozero")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from orchestrator.analyse.people import count, milliseconds
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.format import shown_time, with_interval
 from orchestrator.result import Time, Verdict
 from orchestrator.slo import Metric
@@ -40,7 +41,9 @@ def run_html(run: Run) -> str:
             for case in own
         ]
         heads = Markup("").join(Markup("<th>{} {}, ms</th>").format(time, name.label) for name in _TIMES)
-        head = Markup('<tr><th style="text-align:left">case</th><th>verdict</th><th>req/s</th>{}</tr>').format(heads)
+        head = Markup('<tr><th style="text-align:left">case</th><th>verdict</th><th>{}</th>{}</tr>').format(
+            counted_in(*own).per_s, heads
+        )
         parts.append(Markup("<table>{}{}</table>").format(head, Markup("").join(rows)))
     return str(Markup("<div>{}</div>").format(Markup("").join(parts)))
 

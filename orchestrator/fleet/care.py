@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shlex
 import subprocess
 import sys
 import time
@@ -23,11 +22,12 @@ from orchestrator.fleet import keeper, limits, preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.claims import unusable, used_by
 from orchestrator.fleet.environment import archives, project
+from orchestrator.fleet.guarded import clean_there
 from orchestrator.fleet.keeper import ReportKind
 from orchestrator.fleet.members import members, our_address
 from orchestrator.fleet.nodes import Member
 from orchestrator.fleet.raynode import Ports
-from orchestrator.fleet.ssh import ConnectionLimit, SshHost, last_line
+from orchestrator.fleet.ssh import ConnectionLimit, SshHost
 from orchestrator.fleet.ssh_login import Presented
 from orchestrator.fleet.survey import Check, CheckState, HostSurvey, judge
 from orchestrator.spec.inventory import Inventory
@@ -242,18 +242,10 @@ async def _clean(host: SshHost, run: str | None, force: bool) -> Cleaned:
     """Clean one host up. Raises HostError."""
     await host.connect()
     prepared = await provision.send(host, [project()], zstd=False)
-    options = " --force" * force + (f" {shlex.quote(run)}" if run is not None else "")
-    done = await host.run(prepared.shell(f"-m agents.guard --clean{options}"), timeout_s=CLEANED_WITHIN_S)
-    try:
-        cleaned = from_plain(Cleaned, json.loads(done.out.splitlines()[-1]))
-        if run is None and not cleaned.left:
-            await provision.forget(host)  # live runs need it
-        return cleaned
-    except (ValueError, IndexError):
-        raise HostError(
-            f"host {host.name}: cleaning up failed: {last_line(done)[-120:]}",
-            f"log in to {host.name} and check that '{host.python}' works there",
-        ) from None
+    cleaned = await clean_there(host, prepared, run, force, CLEANED_WITHIN_S)
+    if run is None and not cleaned.left:
+        await provision.forget(host)  # live runs need it
+    return cleaned
 
 
 def clean_here(run: str | None, force: bool = False) -> Cleaned:

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from agents.records import GeneratorKind, from_plain, to_plain
+from orchestrator.counted import MESSAGES, REQUESTS
 from orchestrator.fleet.place import LOCAL
 from orchestrator.fleet.state import digest_of, state_root
 from orchestrator.spec.inventory import Inventory
@@ -16,7 +17,7 @@ from orchestrator.spec.inventory import Inventory
 # Plans use this share of the ceiling: the finding generator-cpu begins above it.
 USED = 0.9
 # What can be calibrated: a user's own program has nothing to do with the trivial server.
-CALIBRATED = (GeneratorKind.H2LOAD, GeneratorKind.PACED)
+CALIBRATED = (GeneratorKind.H2LOAD, GeneratorKind.PACED, GeneratorKind.WEBSOCKET)
 # A host and a generator.
 Key = tuple[str, GeneratorKind]
 
@@ -54,6 +55,11 @@ class Ceiling:
     def key(self) -> Key:
         """Return what a ceiling is known by."""
         return self.host, self.generator
+
+    @property
+    def unit(self) -> str:
+        """Return the unit of its rates."""
+        return (MESSAGES if self.generator is GeneratorKind.WEBSOCKET else REQUESTS).per_s
 
     @property
     def usable_per_s(self) -> float:

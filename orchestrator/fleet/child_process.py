@@ -189,6 +189,8 @@ class Children:
         lease: that of the run; without one, the run may be beside others. Raises HostError.
         """
         self._run = run
+        # Why something could not be removed, once it was closed.
+        self.trouble = ""
         self._children: list[Child] = []
         self._adding = threading.Lock()
         try:
@@ -236,7 +238,11 @@ class Children:
             children, self._children = self._children, []
         at_once(lambda child: child.close(), children)
         guard, self._guard = self._guard, None
-        return guard is None or guard.close()
+        if guard is None:
+            return True
+        done = guard.close()
+        self.trouble = guard.trouble
+        return done
 
     def __enter__(self) -> Children:
         return self

@@ -192,3 +192,12 @@ def take_here(claim: Claim, notify: Notify, marks: Sequence[str] = ()) -> Lease:
         held.remove()
         raise
     return held
+
+
+def not_clean(hosts: Sequence[str], run: str) -> HostError:
+    """Return the error of a run that has ended and has left something on hosts. run: its name."""
+    where = "" if list(hosts) == [HERE] else "--hosts INVENTORY "
+    return HostError(
+        f"{', '.join(hosts)} could not be cleaned up: its guard needs more time, or its Docker engine is down",
+        f"check, and if necessary run: volley hosts clean {where}--run {run}",
+    )

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from agents.clock import EXCHANGES, PROBE, ClockUnreachable, OffsetBound, bound_from, family
 
 TIMEOUT_S = 0.25
+# Between rounds. A port that is closed for a moment refuses all probes of a round at once.
+PAUSE_S = 0.1
 
 
 @dataclass(slots=True)
@@ -46,6 +48,23 @@ def probe_all(
     finally:
         round_.close()
     return [_result(host, exchanges) for host in hosts]
+
+
+def probe_until(places: Sequence[tuple[str, int]], within_s: float) -> list[OffsetBound | ClockUnreachable]:
+    """Return what probe_all() does, and probe hosts without a bound again until each has one, or within_s are over.
+
+    A host, a network or the coordinator that stands still for some seconds loses a round. Each round starts from scratch:
+    a bound never joins exchanges from before and after a pause. The last round may end up to a round later.
+    """
+    deadline = time.monotonic() + within_s
+    found = probe_all(places)
+    while True:
+        left = [k for k, bound in enumerate(found) if isinstance(bound, ClockUnreachable)]
+        if not left or time.monotonic() > deadline:
+            return found
+        time.sleep(PAUSE_S)
+        for k, bound in zip(left, probe_all([places[k] for k in left]), strict=True):
+            found[k] = bound
 
 
 def _result(host: _Host, exchanges: int) -> OffsetBound | ClockUnreachable:

@@ -15,14 +15,14 @@ from typing import Any, Protocol
 
 from agents.processes import raise_open_files
 from orchestrator.errors import HostError, Shortage
-from orchestrator.fleet import keeper, raynode
+from orchestrator.fleet import certificates, keeper, raynode
 from orchestrator.fleet.actors import Actors, Notify, Roles
 from orchestrator.fleet.background import Background
-from orchestrator.fleet.claims import Claim
+from orchestrator.fleet.claims import Claim, not_clean
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.hosts import HostLost, Placed
 from orchestrator.fleet.members import members, our_address
-from orchestrator.fleet.nodes import Nodes
+from orchestrator.fleet.nodes import HEAD, Nodes
 from orchestrator.fleet.place import LOOPBACK, Machine, Placement, local_machine, needs
 from orchestrator.fleet.ray_actors import ActorStarter
 from orchestrator.spec.inventory import Inventory
@@ -39,6 +39,10 @@ class Hold(Protocol):
     loopback: bool
 
     @property
+    def encrypts(self) -> bool:
+        """Whether nodes and drivers encrypt what they send each other."""
+
+    @property
     def head_address(self) -> str:
         """Where the GCS listens."""
 
@@ -48,6 +52,9 @@ class Hold(Protocol):
 
     def take(self, notify: Notify) -> None:
         """Start the nodes unless they are up. Raises HostError."""
+
+    def lost(self) -> dict[str, str]:
+        """Return the hosts whose nodes have died, and how; HEAD for the coordinator's own."""
 
     def release(self) -> list[str]:
         """Remove everything of the run and let go of the nodes; return the hosts where that failed."""
@@ -63,6 +70,7 @@ class OwnNodes:
         self._nodes = nodes
         self._background = background
         self.address, self.ports, self.loopback = nodes.address, nodes.ports, nodes.loopback
+        self.encrypts = nodes.encrypts
 
     @property
     def head_address(self) -> str:
@@ -77,6 +85,10 @@ class OwnNodes:
     def take(self, notify: Notify) -> None:
         """Start the nodes. Raises HostError, Several."""
         self._background.call(self._nodes.up(notify))
+
+    def lost(self) -> dict[str, str]:
+        """Return the hosts whose nodes have died, and how; HEAD for the coordinator's own."""
+        return self._nodes.lost()
 
     def release(self) -> list[str]:
         """End the nodes and everything that runs on them; return the hosts where that failed."""
@@ -109,8 +121,19 @@ def nodes_for(claim: Claim, inventory: Inventory, folder: Path, machines: list[M
         return keeper.KeptNodes(claim, state)
     fleet = members(inventory, folder, machines)
     ports = raynode.pinned(inventory.ports)
-    nodes = Nodes(claim, our_address(inventory, folder), ports, None, fleet, relay=inventory.environment == "relay")
+    relay, encrypts = inventory.environment == "relay", inventory.encrypt
+    nodes = Nodes(claim, our_address(inventory, folder), ports, None, fleet, relay=relay, encrypts=encrypts)
     return OwnNodes(nodes, Background())
+
+
+_held: dict[str, str] = {}
+
+
+def _certificates(folder: Path) -> dict[str, str]:
+    """Return the variables for this process's own connections. A fleet that is renewed has the same authority."""
+    if not _held:
+        _held.update(certificates.in_memory(folder))
+    return _held
 
 
 class RayFleet:
@@ -135,20 +158,40 @@ class RayFleet:
     def up(self, notify: Notify) -> None:
         """Start the nodes, connect, and start an actor on every host. Raises HostError, Several, Shortage."""
         require_no_stranger()
-        # Ray and the clocks have connections to every host.
+        # Ray has connections to every host.
         raise_open_files()
         self._held = True
         # What has to be set before Ray is imported, which takes as long as half a node does: meanwhile.
-        os.environ.update(raynode.environment(self._hold.loopback, ""))
+        os.environ.update(raynode.environment(self._hold.loopback, "") | raynode.DRIVER)
         importing = threading.Thread(target=_import_ray, name="import-ray", daemon=True)
-        importing.start()
+        if not self._hold.encrypts:
+            importing.start()
         self._hold.take(notify)
         self.accepted_keys = self._hold.accepted_keys()
+        if self._hold.encrypts:
+            # The certificates are there only now.
+            os.environ.update(_certificates(self._hold.token_file.parent))
+            importing.start()
         importing.join()
-        os.environ.update(raynode.environment(self._hold.loopback, str(self._hold.token_file)))
+        os.environ.update(raynode.environment(self._hold.loopback, str(self._hold.token_file)) | raynode.DRIVER)
         self._connect()
         self._wait_for_hosts()
         self._start_actors()
+
+    @property
+    def machines(self) -> list[Machine]:
+        """The hosts."""
+        return list(self._machines.values())
+
+    def lost(self) -> str:
+        """Return why the coordinator's node, and with it every actor, is lost; empty while it is up."""
+        why = self._hold.lost().get(HEAD)
+        return f"lost this machine's Ray node: {why}" if why else ""
+
+    def _require_nodes(self) -> None:
+        """Raise HostLost for a host whose node has died: Ray would wait for an actor there."""
+        for host, why in self._hold.lost().items():
+            raise HostLost(f"host {host}: {why}", "check that the host is up, then run again", host)
 
     def _connect(self) -> None:
         import ray
@@ -176,6 +219,7 @@ class RayFleet:
 
     def _wait_for_hosts(self) -> None:
         deadline = time.monotonic() + JOINED_WITHIN_S
+        self._require_nodes()
         while missing := sorted(set(self.hosts) - self._alive()):
             if time.monotonic() > deadline:
                 raise HostError(
@@ -183,11 +227,12 @@ class RayFleet:
                     "check them: volley hosts check --hosts INVENTORY",
                 )
             time.sleep(0.02)
+            self._require_nodes()
 
     def _start_actors(self) -> None:
         ports = self._hold.ports
         starter = ActorStarter(self._run, self._machines, (ports.clock_server, ports.clock_load, ports.clock_service))
-        self.actors = starter.start(self._roles)
+        self.actors = starter.start(self._roles, self._require_nodes)
         for placement in self._placements:
             # A core that is missing is reported before the first trial, not at it.
             self.actors.placed(placement, self._machines)
@@ -237,17 +282,16 @@ class RayFleet:
         if self._connected:
             import ray
 
-            self._let_hosts_go()
-            ray.shutdown()
             self._connected = False
+            # Both would wait for a node that has died.
+            if not self.lost():
+                self._let_hosts_go()
+                ray.shutdown()
         if self._held:
             self._held = False
             left = self._hold.release()
             if left:
-                raise HostError(
-                    f"{', '.join(left)} could not be cleaned up in time; its guard is still working on it",
-                    f"check, and if necessary run: volley hosts clean --run {self._claim.name}",
-                )
+                raise not_clean(left, self._claim.name)
 
     def __enter__(self) -> RayFleet:
         return self

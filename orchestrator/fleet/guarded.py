@@ -6,15 +6,18 @@ import asyncio
 import contextlib
 import json
 import os
+import shlex
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from agents.orders import Busy, GuardEvent, GuardEventKind, Order, Request, RequestKind
+from agents.orders import Busy, Cleaned, GuardEvent, GuardEventKind, Order, Request, RequestKind
 from agents.records import from_plain, to_plain
+from agents.sweep import clean_host
 from orchestrator.errors import HostError
 from orchestrator.fleet.provision import Prepared
-from orchestrator.fleet.ssh import SshHost
+from orchestrator.fleet.ssh import SshHost, last_line
 
 # A guard first removes what dead runs have left, containers too.
 STARTED_WITHIN_S = 60.0
@@ -23,6 +26,12 @@ CLEANED_WITHIN_S = 20.0
 LEASE_S = 8.0
 HEARTBEATS_A_LEASE = 8
 GUARD = "agents.guard"
+# How often a host is asked whether the standby of a guard that was killed has cleaned up.
+ASKED_EVERY_S = 0.2
+# How long a host that was cut off is asked for, at the end of a run: the rest of a short interruption of the network.
+BACK_WITHIN_S = 10.0
+# Removes what a dead run has left on a host, by the run's mark. Raises OSError, HostError.
+Clean = Callable[[str], Awaitable[Cleaned]]
 
 
 class Input(Protocol):
@@ -45,10 +54,14 @@ class Output(Protocol):
 class Guard:
     """One guard. Its standard input is the run's lease on the host; its output reports what happens there."""
 
-    def __init__(self, host: str, stdin: Input, stdout: Output, lease_s: float, close: Callable[[], None]) -> None:
+    def __init__(
+        self, host: str, stdin: Input, stdout: Output, lease_s: float, close: Callable[[], None], clean: Clean
+    ) -> None:
+        """clean: asked on the host itself, where the guard was killed."""
         self.host = host
         self.folder = ""
-        self._stdin, self._stdout, self._lease_s, self._close = stdin, stdout, lease_s, close
+        self._stdin, self._stdout, self._lease_s, self._close, self._clean = stdin, stdout, lease_s, close, clean
+        self._run = ""
         # The last event of each kind; for RUN_ENDED, of each run.
         self._events: dict[tuple[GuardEventKind, str], GuardEvent] = {}
         self._changed = asyncio.Condition()
@@ -63,6 +76,7 @@ class Guard:
         await self._started()
 
     def _order(self, order: Order) -> None:
+        self._run = order.run
         self._stdin.write(json.dumps(to_plain(order)).encode() + b"\n")
         if self._lease_s:
             self._tasks.append(asyncio.create_task(self._beat()))
@@ -177,16 +191,23 @@ class Guard:
 
     async def end_run(self, run: str) -> bool:
         """Have a run that used this node stopped and removed; return whether that was done in time."""
+        deadline = time.monotonic() + CLEANED_WITHIN_S
         self._request(Request(RequestKind.END, run))
-        return await self.event(GuardEventKind.RUN_ENDED, CLEANED_WITHIN_S, run) is not None
+        if await self.event(GuardEventKind.RUN_ENDED, CLEANED_WITHIN_S, run) is not None:
+            return True
+        return self._gone and await self._cleaned_without_it(run, deadline)
 
     async def begin_run(self, run: str, name: str, owner: str) -> bool:
         """Begin a run on this node; return whether its lease is there. run: its mark."""
         self._request(Request(RequestKind.BEGIN, run, name, owner))
         return await self.event(GuardEventKind.RUN_BEGUN, STARTED_WITHIN_S, run) is not None
 
-    async def close(self) -> bool:
-        """Have the guard clean up and exit; return whether it did within CLEANED_WITHIN_S."""
+    async def close(self, ask: bool = True) -> bool:
+        """Have the guard clean up and exit; return whether everything was removed within CLEANED_WITHIN_S.
+
+        Where the guard was killed, its standby removes it. ask: whether the host is asked then, which may be out of reach.
+        """
+        deadline = time.monotonic() + CLEANED_WITHIN_S
         for task in self._tasks[1:]:
             task.cancel()
         with contextlib.suppress(OSError):
@@ -197,7 +218,31 @@ class Guard:
         self._tasks[0].cancel()
         with contextlib.suppress(OSError):
             self._close()
-        return (GuardEventKind.CLEANED, "") in self._events
+        if (GuardEventKind.CLEANED, "") in self._events:
+            return (GuardEventKind.TROUBLE, "") not in self._events
+        return ask and self._gone and await self._cleaned_without_it(self._run, deadline)
+
+    async def _cleaned_without_it(self, run: str, deadline: float) -> bool:
+        """Return whether nothing of a run is left where the guard was killed, or was cut off. run: its mark.
+
+        As long as the standby of the guard cleans up, the run's lease is live. A dead one is cleaned up here. A host that
+        cannot be asked may be back in a moment.
+        """
+        reachable_until = min(deadline, time.monotonic() + BACK_WITHIN_S)
+        with contextlib.suppress(OSError):  # also TimeoutError
+            while True:
+                silent = False
+                async with asyncio.timeout(max(ASKED_EVERY_S, deadline - time.monotonic())):
+                    try:
+                        cleaned = await self._clean(run)
+                    except HostError:
+                        silent = True
+                if not silent and not cleaned.left:
+                    return not cleaned.trouble
+                if time.monotonic() > (reachable_until if silent else deadline):
+                    break
+                await asyncio.sleep(ASKED_EVERY_S)
+        return False
 
 
 async def guard_here(host: str) -> Guard:
@@ -215,10 +260,40 @@ async def guard_here(host: str) -> Guard:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    return Guard(host, process.stdin, process.stdout, 0.0, process.stdin.close)
+
+    async def clean(run: str) -> Cleaned:
+        return await asyncio.to_thread(clean_host, run, False)
+
+    return Guard(host, process.stdin, process.stdout, 0.0, process.stdin.close, clean)
 
 
 async def guard_there(host: SshHost, prepared: Prepared) -> Guard:
     """Start a guard on a host, over its connection. Raises HostError."""
     process = await host.start(prepared.shell(f"-m {GUARD}"))
-    return Guard(host.name, process.stdin, process.stdout, LEASE_S, process.close)
+
+    async def clean(run: str) -> Cleaned:
+        if not host.is_connected:
+            # It was lost with the connection of the guard.
+            async with asyncio.timeout(BACK_WITHIN_S):
+                await host.connect()
+        return await clean_there(host, prepared, run)
+
+    return Guard(host.name, process.stdin, process.stdout, LEASE_S, process.close, clean)
+
+
+async def clean_there(
+    host: SshHost, prepared: Prepared, run: str | None, force: bool = False, timeout_s: float = CLEANED_WITHIN_S
+) -> Cleaned:
+    """Remove what a dead run, or all of them, have left on a host; return how much. Raises HostError.
+
+    run: its name or its mark, None for all. force: end live ones, too.
+    """
+    options = " --force" * force + (f" {shlex.quote(run)}" if run is not None else "")
+    done = await host.run(prepared.shell(f"-m {GUARD} --clean{options}"), timeout_s=timeout_s)
+    try:
+        return from_plain(Cleaned, json.loads(done.out.splitlines()[-1]))
+    except (ValueError, IndexError):
+        raise HostError(
+            f"host {host.name}: cleaning up failed: {last_line(done)[-120:]}",
+            f"log in to {host.name} and check that '{host.python}' works there",
+        ) from None

@@ -120,6 +120,16 @@ def fingerprint(key: asyncssh.SSHKey) -> str:
     return f"{key.get_algorithm()} {key.get_fingerprint()}"
 
 
+def line_of(file: Path, key: asyncssh.SSHKey) -> int | None:
+    """Return the number of the line of a file that holds a key, from 1; None where it cannot be found."""
+    blob = key.export_public_key().split()[1].decode()
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((number for number, line in enumerate(lines, 1) if blob in line.split()), None)
+
+
 def _match(file: Path, name: str) -> tuple[Any, Any, Any]:
     try:
         stat = file.stat()

@@ -17,12 +17,17 @@ B = TypeVar("B")
 # By the name of the exception, which crosses from the host as text.
 _HINTS = {
     "BuildFailed": "fix the Dockerfile; if a base image cannot be pulled, load it there with 'docker load'",
-    "H2loadMissing": "install it: sudo apt-get install nghttp2-client",
-    "EngineUnreachable": "start it: sudo systemctl start docker; 'volley doctor' checks the rest",
+    "ImageMissing": "check the name of the image; log in there with 'docker login', or load it with 'docker load'",
+    "H2loadMissing": "install nghttp2-client there; on this machine: volley doctor --fix",
+    "EngineUnreachable": "start it: sudo systemctl start docker, or on this machine: volley doctor --fix",
     "PortInUse": "end the process that listens there ('ss -ltnp' names it), or change the port in the campaign",
     "ContainerRefused": "change that setting of the container in the campaign",
+    "NotPermitted": "if you may load this server, allow it: --allow-target HOST, or allow_targets in the campaign",
+    "NoSpace": "free some space there; a container has a /dev/shm of 64 MiB unless it is started with --shm-size",
     "NotArmed": "fix what the generator reports; 'volley doctor' checks whether h2load can run here",
 }
+# Of the HTTP client under Docker's: nothing else on a host uses it.
+_ENGINE_GONE = "RequestException"
 _IS_UP = "check that the host is up"
 MOST_AT_ONCE = 1000
 
@@ -62,7 +67,12 @@ class Placed:
 
 
 def failed(host: str, call: str, kinds: list[str], text: str) -> HostError:
-    """Return the error of a call that failed on a host. kinds: the exception's class names, the nearest first."""
+    """Return the error of a call that failed on a host. kinds: the exception's class names, the nearest first.
+
+    An engine that answered before and does not any more is a lost host: it was killed, or is being restarted.
+    """
+    if _ENGINE_GONE in kinds:
+        return HostLost(f"host {host}: the Docker engine stopped answering ({call})", _HINTS["EngineUnreachable"], host)
     for kind in kinds:
         if kind in _HINTS:
             return HostError(f"host {host}: {text}", _HINTS[kind])

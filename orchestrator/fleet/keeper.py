@@ -25,12 +25,12 @@ from pathlib import Path
 from agents.orders import Busy
 from agents.records import from_plain, to_plain
 from orchestrator.errors import HostError, Several
-from orchestrator.fleet import raynode
+from orchestrator.fleet import certificates, raynode
 from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.claims import POLL_S, Claim, Queue, owner
 from orchestrator.fleet.environment import project
 from orchestrator.fleet.members import members, our_address
-from orchestrator.fleet.nodes import Nodes
+from orchestrator.fleet.nodes import HEAD, Nodes
 from orchestrator.fleet.state import digest_of, state_root
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.load import load_inventory
@@ -38,6 +38,7 @@ from orchestrator.spec.load import load_inventory
 ANSWERED_WITHIN_S = 60.0
 # How soon a host that was lost is no longer offered to runs.
 WATCH_S = 1.0
+REACHED_WITHIN_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ class KeptNodes:
         self.ports = raynode.pinned(state.first_port)
         self.head_address = state.head_address
         self.token_file = Path(state.token_file)
+        self.encrypts = certificates.are_in(self.token_file.parent)
 
     def take(self, notify: Notify) -> None:
         """Join the fleet, as soon as it is free. Raises HostError when another run uses it, or the keeper is silent."""
@@ -162,6 +164,19 @@ class KeptNodes:
             raise
         self._channel = channel
         notify(f"joined the fleet {self._state.fleet}, which is up")
+
+    def lost(self) -> dict[str, str]:
+        """Return the coordinator's node if its GCS refuses connections. The keeper watches the hosts."""
+        if self._channel is None:
+            return {}
+        host, _, port = self.head_address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), REACHED_WITHIN_S).close()
+        except ConnectionRefusedError:
+            return {HEAD: f"the fleet {self._state.fleet} ended"}
+        except OSError:  # slow is not gone
+            pass
+        return {}
 
     def release(self) -> list[str]:
         """Have what is left of the run removed while the nodes stay up; return the hosts where that failed."""
@@ -350,7 +365,8 @@ async def _keep(inventory: Inventory, folder: Path, install: bool, wait_s: float
     hosts = members(inventory, folder)
     claim = Claim(fleet, fleet, wait_s, fleet=True)
     ports = raynode.pinned(inventory.ports)
-    nodes = Nodes(claim, our_address(inventory, folder), ports, None, hosts, relay=inventory.environment == "relay")
+    relay, encrypts = inventory.environment == "relay", inventory.encrypt
+    nodes = Nodes(claim, our_address(inventory, folder), ports, None, hosts, relay=relay, encrypts=encrypts)
     try:
         errors = await nodes.up(lambda text: _report(Report(ReportKind.PROGRESS, text)), install, partly=True)
         for error in errors:

@@ -77,8 +77,14 @@ class LocalFleet:
         children, self._children = self._children, None
         cleaned = children is None or children.close()
         # The error that ended the run matters more.
-        if not cleaned and error is None:
+        if cleaned or error is not None:
+            return
+        if children is not None and children.trouble:
             raise HostError(
-                "this machine could not be cleaned up in time; the guard is still working on it",
-                f"check, and if necessary run: volley hosts clean --run {self._claim.name}",
+                f"this machine could not be cleaned up: {children.trouble}",
+                "start the Docker engine if it is down; then 'volley doctor' removes what is left",
             )
+        raise HostError(
+            "this machine could not be cleaned up in time; the guard is still working on it",
+            f"check, and if necessary run: volley hosts clean --run {self._claim.name}",
+        )

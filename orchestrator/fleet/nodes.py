@@ -13,11 +13,12 @@ from pathlib import Path
 from agents.orders import GuardEventKind, Order
 from agents.processes import raise_open_files
 from orchestrator.errors import HostError, Several
-from orchestrator.fleet import preflight, provision, raynode
+from orchestrator.fleet import certificates, preflight, provision, raynode
 from orchestrator.fleet.actors import Notify
 from orchestrator.fleet.claims import HERE, Claim, owner
 from orchestrator.fleet.environment import Archive, archives, have_zstd, project
 from orchestrator.fleet.guarded import LEASE_S, Guard, guard_here, guard_there
+from orchestrator.fleet.hosts import HostLost
 from orchestrator.fleet.place import LOOPBACK, Machine
 from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.relay import EnvironmentRelay
@@ -52,6 +53,10 @@ _ERROR = re.compile(
     r"|\w(Error|Exception)\b",
     re.IGNORECASE,
 )
+# What 'ray start --block' prints of a process of the node that has died.
+_DIED = re.compile(r"^\s*(\w+) \[exit code=(-?\d+)\]", re.MULTILINE)
+# What 'ray start' prints, among much else, of a raylet that has not registered in time.
+_NO_RAYLET = "Failed to get node info"
 # By what Ray prints.
 _TROUBLE = {
     "InvalidAuthToken": _REFUSED,
@@ -93,10 +98,11 @@ class Nodes:
         members: list[Member],
         *,
         relay: bool = True,
+        encrypts: bool = False,
     ) -> None:
         """here: what this machine itself offers as a host; None when it only coordinates.
 
-        relay: let many hosts pass the environment on to each other.
+        relay: let many hosts pass the environment on to each other. encrypts: with certificates of this fleet alone.
         """
         self.claim = claim
         self.address = address
@@ -105,8 +111,10 @@ class Nodes:
         self.token = _token()
         self._here = here
         self._relay = relay
+        self.encrypts = encrypts
         self._connecting = ConnectionLimit()
         self._head: Guard | None = None
+        self._head_is_up = False
         self._own: Archive | None = None
 
     @property
@@ -159,7 +167,7 @@ class Nodes:
     async def _start_head(self, notify: Notify) -> None:
         guard = self._head = await guard_here(HEAD if self._here is None else HERE)
         command = raynode.head_command(self.address, self.ports, self._here)
-        order = self._order(command, 0.0)
+        order = self._order(command, 0.0, self.address)
         if self._here is None:
             # A coordinator that only coordinates may do so for several runs.
             await guard.begin(replace(order, alone=False))
@@ -168,13 +176,15 @@ class Nodes:
             await take_all([guard], self.claim, notify)
             await guard.start()
         await self._ready(guard, "check this machine: volley doctor")
+        self._head_is_up = True
 
-    def _order(self, command: list[str], lease_s: float) -> Order:
+    def _order(self, command: list[str], lease_s: float, address: str) -> Order:
+        """Return the order for the node at an address."""
         claim = self.claim
         return Order(
             claim.mark,
             command,
-            raynode.environment(self.loopback),
+            raynode.environment(self.loopback, encrypts=self.encrypts),
             self.token,
             raynode.READY,
             lease_s,
@@ -185,6 +195,7 @@ class Nodes:
             alone=True,
             share=claim.share,
             stamp_ns=claim.stamp_ns,
+            files=certificates.authority().files(address) if self.encrypts else {},
         )
 
     async def _ready(self, guard: Guard, hint: str) -> None:
@@ -211,7 +222,7 @@ class Nodes:
         guard = await guard_there(host, member.ours)
         try:
             command = raynode.member_command(self.head_address, member.machine, self.ports)
-            await guard.ask(self._order(command, LEASE_S))
+            await guard.ask(self._order(command, LEASE_S, member.machine.address))
         except BaseException:
             await guard.close()
             raise
@@ -262,7 +273,7 @@ class Nodes:
             await self._require_route_back(member.machine)
         except BaseException:
             member.guard = None
-            await guard.close()
+            await guard.close(ask=False)
             raise
         member.is_up = True
 
@@ -276,6 +287,12 @@ class Nodes:
                 f"host {host.name}: this machine cannot reach its node at {host.address}:{self.ports.node_manager}",
                 self.ports.firewall_rule(),
             ) from None
+
+    def lost(self) -> dict[str, str]:
+        """Return the hosts whose node or guard has ended after it was up, and why; HEAD for the coordinator's own."""
+        guards = {HEAD: self._head} if self._head_is_up else {}
+        guards |= {member.machine.name: member.guard for member in self.members if member.is_up}
+        return {host: why for host, guard in guards.items() if guard is not None and (why := end_of(guard))}
 
     def hosts_up(self) -> list[str]:
         """Return the hosts whose nodes are up."""
@@ -303,6 +320,7 @@ class Nodes:
 
     async def down(self) -> list[str]:
         """Stop all nodes at the same time; return the hosts that could not be cleaned up in time."""
+        self._head_is_up = False
         guards = [member.guard for member in self.members if member.guard is not None]
         guards += [self._head] if self._head else []
         cleaned = await asyncio.gather(*(guard.close() for guard in guards))
@@ -338,17 +356,35 @@ def _archives() -> list[Archive]:
 
 
 def trouble(guard: Guard, hint: str) -> HostError:
-    """Return the error of a node that did not come up. hint: the fix when Ray's message is not a known one."""
+    """Return the error of a node that did not come up; HostLost where a process of it was killed or crashed.
+
+    hint: the fix when Ray's message is not a known one.
+    """
     where, ended = f"host {guard.host}", guard.ended
     log = ended.log if ended else ""
     for sign, known in _TROUBLE.items():
         if sign in log:
             return HostError(f"{where}: {known.message}", known.fix)
+    if _DIED.search(log):
+        return HostLost(f"{where}: {end_of(guard)}", hint, guard.host)
+    if _NO_RAYLET in log:
+        return HostLost(f"{where}: its Ray node died while it was starting", hint, guard.host)
     if guard.gone:
         return HostError(f"{where}: connection lost while its Ray node was starting", "check that the host is up")
     if ended is None:
         return HostError(f"{where}: its Ray node did not come up within {UP_WITHIN_S:g} s", hint)
     return HostError(f"{where}: its Ray node exited: {first_error(log)[:200]}", hint)
+
+
+def end_of(guard: Guard) -> str:
+    """Return how a node that was up has ended, in a few words; empty while it is up."""
+    if guard.ended is not None:
+        if (died := _DIED.search(guard.ended.log)) is None:
+            return "its Ray node died"
+        status = int(died[2])
+        how = f"was killed by signal {-status}" if status < 0 else f"exited with status {status}"
+        return f"its Ray node died: {died[1]} {how}"
+    return "its guard is gone" if guard.gone else ""
 
 
 def first_error(log: str) -> str:

@@ -15,7 +15,7 @@ import shlex
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agents import preflight as remote_preflight
 from orchestrator.errors import HostError, Several
@@ -23,6 +23,9 @@ from orchestrator.fleet.place import Machine
 from orchestrator.fleet.raynode import Ports
 from orchestrator.fleet.ssh import SshHost
 from orchestrator.fleet.survey import Check, CheckState
+
+if TYPE_CHECKING:
+    from asyncssh import SSHClientProcess
 
 REPORTED_WITHIN_S = 30.0
 CONNECT_WITHIN_S = 3.0
@@ -130,7 +133,7 @@ async def _taken(host: SshHost, order: dict[str, Any]) -> AsyncIterator[dict[str
     process = await host.start("exec " + " ".join(shlex.quote(word) for word in words))
     try:
         async with asyncio.timeout(REPORTED_WITHIN_S):
-            found = json.loads(await process.stdout.readline())
+            found = json.loads(await _first_line(host, process))
         yield found
     except (TimeoutError, ValueError):
         raise HostError(
@@ -141,6 +144,16 @@ async def _taken(host: SshHost, order: dict[str, Any]) -> AsyncIterator[dict[str
         with contextlib.suppress(OSError):
             process.stdin.write_eof()
         process.close()
+
+
+async def _first_line(host: SshHost, process: SSHClientProcess[bytes]) -> bytes:
+    """Return what a process there writes first. Raises HostError if the connection is lost."""
+    import asyncssh
+
+    try:
+        return await process.stdout.readline()
+    except asyncssh.Error as error:
+        raise host.lost(error) from None
 
 
 async def _way_back(address: str, port: int) -> str | None:

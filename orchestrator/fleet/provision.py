@@ -9,13 +9,13 @@ import shlex
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 from agents import survey as remote_survey
 from agents.clock import OffsetBound, bound_from
 from agents.records import HostRole
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet.environment import Archive, have_zstd
+from orchestrator.fleet.fixing import BOOTSTRAP
 from orchestrator.fleet.ssh import COMMAND_TIMEOUT_S, SshHost, first_line, last_line
 from orchestrator.fleet.survey import CheckState, HostSurvey, judge, read_survey
 
@@ -23,7 +23,6 @@ SEND_TIMEOUT_S = 900.0
 INSTALL_TIMEOUT_S = 600.0
 OLDEST_SURVEYED = (3, 7)
 FOLDER = "$HOME/.cache/volley"
-BOOTSTRAP = Path(__file__).with_name("bootstrap-host.sh")
 
 # One exchange per line over an open channel: no fork and no connection set-up inside the round
 # trip.

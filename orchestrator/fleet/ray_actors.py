@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from agents.shells import CommandShell, LoadShell, ServerShell, ServiceShell, methods_of
+from orchestrator.errors import HostError
 from orchestrator.fleet.actors import Actors, Roles
 from orchestrator.fleet.handles import Pending
 from orchestrator.fleet.hosts import HostLost, failed, gone, silent
@@ -18,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 STARTED_WITHIN_S = 90.0
+CHECKED_EVERY_S = 1.0
 ENDED_WITHIN_S = 3.0
 
 
@@ -39,19 +43,33 @@ class RayCall(Generic[R]):
     def result(self, timeout_s: float) -> R:
         """Return the result. Raises HostError for what went wrong there, HostLost for no answer."""
         import ray
-        from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
+        from ray.exceptions import GetTimeoutError, RayError
 
         try:
             value: R = ray.get(self.reference, timeout=timeout_s)
-        except RayTaskError as error:
-            cause = getattr(error, "cause", None) or error
-            kinds = [kind.__name__ for kind in type(cause).__mro__]
-            raise failed(self.host, self.name, kinds, str(cause)) from error
-        except RayActorError as error:
-            raise gone(self.host, self.name) from error
         except GetTimeoutError as error:
             raise silent(self.host, self.name, timeout_s) from error
+        except RayError as error:
+            raise self._error(error) from error
         return value
+
+    def then(self, settle: Callable[[R | None, HostError | None], None]) -> None:
+        """Have the result, or the error in place of it, passed on when the call has ended, in a thread of Ray."""
+
+        def done(future: Future[R]) -> None:
+            error = future.exception()
+            settle(future.result() if error is None else None, None if error is None else self._error(error))
+
+        self.reference.future().add_done_callback(done)
+
+    def _error(self, error: BaseException) -> HostError:
+        """Return what went wrong on the host; HostLost for all that says nothing about the call itself."""
+        from ray.exceptions import RayTaskError
+
+        if not isinstance(error, RayTaskError):
+            return gone(self.host, self.name)
+        cause = getattr(error, "cause", None) or error
+        return failed(self.host, self.name, [kind.__name__ for kind in type(cause).__mro__], str(cause))
 
 
 class RayTransport:
@@ -87,8 +105,10 @@ class ActorStarter:
         self._run, self._machines, self._clock_ports, self._options = run, machines, clock_ports, options
         self._started: list[RayTransport] = []
 
-    def start(self, roles: Roles) -> Actors:
+    def start(self, roles: Roles, require: Callable[[], None] = lambda: None) -> Actors:
         """Start an actor on every host and wait for all of them.
+
+        require: raises for a host that is lost; Ray would wait for its actor.
 
         Raises HostLost when they do not come up, HostError when a host lacks what its role needs.
         """
@@ -102,7 +122,7 @@ class ActorStarter:
             host: RemoteServices(self._transport(ServiceShell, host, clock_port)) for host in roles.services
         }
         actors.others = {host: RemoteCommand(self._transport(CommandShell, host, 0)) for host in roles.others}
-        self._wait()
+        self._wait(require)
         actors.describe()
         return actors
 
@@ -115,17 +135,23 @@ class ActorStarter:
         self._started.append(transport)
         return transport
 
-    def _wait(self) -> None:
+    def _wait(self, require: Callable[[], None]) -> None:
         import ray
-        from ray.exceptions import GetTimeoutError, RayActorError
+        from ray.exceptions import RayActorError
 
-        ready = [transport.actor.__ray_ready__.remote() for transport in self._started]
+        starting = {transport.actor.__ray_ready__.remote(): transport.host for transport in self._started}
+        late, deadline = list(starting), time.monotonic() + STARTED_WITHIN_S
         try:
-            ray.get(ready, timeout=STARTED_WITHIN_S)
-        except GetTimeoutError as error:
-            raise HostLost(
-                f"no actor came up within {STARTED_WITHIN_S:g} s", "check whether the hosts are overloaded"
-            ) from error
+            while late:
+                require()
+                ready, late = ray.wait(late, num_returns=len(late), timeout=CHECKED_EVERY_S)
+                ray.get(ready)
+                if late and time.monotonic() > deadline:
+                    raise HostLost(
+                        f"no actor came up on {', '.join(starting[each] for each in late)} within "
+                        f"{STARTED_WITHIN_S:g} s",
+                        "check whether the hosts are overloaded",
+                    )
         except RayActorError as error:
             raise HostLost(
                 f"an actor did not start: {str(error).strip().splitlines()[-1][:200]}", "check that the hosts are up"

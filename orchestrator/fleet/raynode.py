@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.errors import HostError
+from orchestrator.fleet import certificates
 from orchestrator.fleet.place import Machine
 from orchestrator.spec import inventory
 
@@ -30,7 +31,12 @@ SETTINGS = {
     # Python 3.11.2 on a host and 3.11.7 on the coordinator work together: the packages are the same
     # files.
     "RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL": "minor",
+    # Ray's agents and workers otherwise write their titles over their environment, in which the guard looks for the
+    # mark of the run. Agents outlive a raylet that was killed by up to a minute, and have no parent then to be found by.
+    "SPT_NOENV": "1",
 }
+# A driver without its node is ended by Ray after this time. Longer than the guards need to clean up, which it waits for.
+DRIVER = {"RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
 # Makes Ray accept 127.0.0.1 as the node's address, so that it binds every socket to loopback. One
 # machine only.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -114,9 +120,13 @@ def _first_ephemeral() -> int:
         return 32_768
 
 
-def environment(loopback: bool, token_file: str = "{folder}/token") -> dict[str, str]:
-    """Return the variables that node and driver must share. They must be set before Ray is imported."""
-    return SETTINGS | {"RAY_AUTH_TOKEN_PATH": token_file} | (LOOPBACK_ONLY if loopback else {})
+def environment(loopback: bool, token_file: str = "{folder}/token", encrypts: bool = False) -> dict[str, str]:
+    """Return the variables of a node, which a driver must share. They must be set before Ray is imported.
+
+    encrypts: the node has certificates beside its token. A driver has copies of its own.
+    """
+    shared = SETTINGS | {"RAY_AUTH_TOKEN_PATH": token_file} | (LOOPBACK_ONLY if loopback else {})
+    return shared | (certificates.environment("{folder}") if encrypts else {})
 
 
 def head_command(address: str, ports: Ports, machine: Machine | None) -> list[str]:

@@ -79,6 +79,11 @@ class RemoteCommand:
         self._at = transport
 
     @property
+    def transport(self) -> Transport:
+        """What carries the calls."""
+        return self._at
+
+    @property
     def host(self) -> str:
         """The host's name."""
         return self._at.host

@@ -119,6 +119,11 @@ class SshHost:
         """The open connection. Requires connect()."""
         return self._route().connection
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection is open, as far as is known."""
+        return self._resolved is not None and self._resolved.is_connected
+
     async def close(self) -> None:
         """Close the connection."""
         further, self._further = self._further, []

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import HostError
 from orchestrator.fleet.host_keys import KeyFiles
-from orchestrator.spec.inventory import Access, Inventory, file_of
+from orchestrator.slo import legible
+from orchestrator.spec.inventory import Access, Inventory, at_home, file_of
 
 if TYPE_CHECKING:
     from asyncssh.config import SSHClientConfig
@@ -120,7 +121,8 @@ class _Reader:
             config = SSHClientConfig.load(None, self._config, False, False, False, *who)
             if config.has_match_final():
                 config = SSHClientConfig.load(config, self._config, True, False, True, *who)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, LookupError) as error:
+            # asyncssh raises LookupError for an option without its arguments.
             raise config_error(label, error, self._config) from None
         # load() is declared to return the base class.
         assert isinstance(config, SSHClientConfig)
@@ -184,7 +186,7 @@ class _Reader:
         named = config.get("IdentityFile")
         if not isinstance(named, list):
             return None, None
-        files = [Path(str(name)).expanduser() for name in named]
+        files = [at_home(Path(str(name))) for name in named]
         private = tuple(str(file) for file in files if _is_private(file))
         halves = [file if file.suffix == ".pub" else file.with_name(file.name + ".pub") for file in files]
         agent = tuple(str(half) for half in halves if half.is_file()) if config.get("IdentitiesOnly") else None
@@ -209,7 +211,7 @@ def _files(named: object, tokens: dict[str, str], usual: tuple[Path, ...]) -> tu
             return tokens.get(found[1], found[0])
         return os.environ.get(found[2], found[0])
 
-    return tuple(Path(_TOKEN.sub(expanded, str(name))).expanduser() for name in named)
+    return tuple(at_home(Path(_TOKEN.sub(expanded, str(name)))) for name in named)
 
 
 def _parsed(place: str, label: str) -> tuple[str | None, str, int | None]:
@@ -226,10 +228,10 @@ def config_error(label: str, error: Exception, files: list[str] | None) -> HostE
     """Return the error of an ssh_config that cannot be used."""
     if isinstance(error, OSError):
         return HostError(
-            f"{label}: cannot read {error.filename or files}: {error.strerror}",
+            f"{label}: cannot read {legible(str(error.filename or files), 200)}: {error.strerror}",
             "correct 'ssh_config' in the inventory, or its Include lines",
         )
-    reason = str(error)
+    reason = legible(str(error), 300)
     if "Invalid match condition" in reason:
         hint = (
             "Volley reads Match with all, canonical, final, exec, host, originalhost, user, localuser, localnetwork "

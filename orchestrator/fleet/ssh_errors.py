@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orchestrator.errors import HostError
-from orchestrator.fleet.host_keys import KeyState, Recorded, fingerprint
+from orchestrator.fleet.host_keys import KeyState, Recorded, fingerprint, line_of
 from orchestrator.fleet.ssh_config import Hop
 
 if TYPE_CHECKING:
@@ -86,11 +87,7 @@ def untrusted(hop: Hop, key: asyncssh.SSHKey, recorded: Recorded, state: KeyStat
             "do not connect: ask who revoked it. Then give the host a new key: ssh-keygen -A",
         )
     if state is KeyState.CHANGED:
-        file = next(file for known, file in recorded.keys if known.get_algorithm() == key.get_algorithm())
-        return HostError(
-            f"{hop.label}: {what} HAS CHANGED: it is now {fingerprint(key)}",
-            f"find out why. If the new key is right: ssh-keygen -R '{hop.key_name}' -f {file}, then: {TRUST}",
-        )
+        return _changed(hop, what, key, recorded)
     note = ""
     if state is KeyState.OTHER_TYPE:
         note = f" (recorded: only {recorded.types()})"
@@ -100,6 +97,24 @@ def untrusted(hop: Hop, key: asyncssh.SSHKey, recorded: Recorded, state: KeyStat
         f"{hop.label}: {what} is unknown: {fingerprint(key)}{note}",
         f"compare it with the output of 'ssh-keygen -lf /etc/ssh/ssh_host_{_kind(key)}_key.pub' on the host, "
         f"then run: {TRUST}",
+    )
+
+
+def _changed(hop: Hop, what: str, key: asyncssh.SSHKey, recorded: Recorded) -> HostError:
+    """Return the error of a host that presents another key than before: another machine may be answering for it."""
+    known, file = next(each for each in recorded.keys if each[0].get_algorithm() == key.get_algorithm())
+    line = line_of(file, known)
+    where = f"{file}:{line}" if line else str(file)
+    remove = f"ssh-keygen -R {shlex.quote(hop.key_name)} -f {shlex.quote(str(file))}"
+    return HostError(
+        f"{hop.label}: {what} HAS CHANGED. Another machine may be answering in its place, which is an "
+        "attack, or the host has a new key. Volley did not log in.\n"
+        f"     recorded:  {fingerprint(known)} ({where})\n"
+        f"     presented: {fingerprint(key)}",
+        f"compare the presented fingerprint with the host's own, on its console or from its administrator, not over "
+        f"this network:\n     ssh-keygen -lf /etc/ssh/ssh_host_{_kind(key)}_key.pub\n"
+        "     If they differ, do not connect, and report it. If they are the same, remove the old key and record the new "
+        f"one:\n     {remove}\n     {TRUST}",
     )
 
 

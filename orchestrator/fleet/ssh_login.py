@@ -75,6 +75,11 @@ class Route:
         return self._hops[0].place if self._hops[0].is_jump else None
 
     @property
+    def is_connected(self) -> bool:
+        """Whether every connection on the way is open, as far as is known."""
+        return len(self._connections) == len(self._hops) and not any(each.is_closed() for each in self._connections)
+
+    @property
     def connection(self) -> asyncssh.SSHClientConnection:
         """The open connection to the host. Requires connect()."""
         assert len(self._connections) == len(self._hops), "connect() was not called"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from agents import engine
-from agents.generators import h2load
+from agents.generators import h2load_version
 from agents.records import BadRecord, HostRole, from_plain
 
 FILES_WANTED = 4096
@@ -22,6 +22,7 @@ CORES_WANTED = 2
 INSTALL_H2LOAD = "sudo apt-get install nghttp2-client"
 INSTALL_DOCKER = "sudo apt-get install docker.io"
 START_DOCKER = "sudo systemctl start docker"
+JOIN_DOCKER = "sudo usermod -aG docker $USER, then log in again"
 
 
 class CheckState(StrEnum):
@@ -173,22 +174,28 @@ def _python(survey: HostSurvey) -> Iterator[Check]:
 
 
 def _h2load(answer: Answer) -> Check:
+    """Without h2load a host is of use: paced sends closed loops, too."""
     if answer is None:
-        return _failure("h2load", "'h2load' is not on the PATH", INSTALL_H2LOAD)
+        return _no_h2load("it is not installed")
     if isinstance(answer, ToolError):
-        return _failure("h2load", f"'h2load --version' failed: {answer.error}", INSTALL_H2LOAD)
+        return _no_h2load(f"'h2load --version' failed: {answer.error}")
     try:
-        can = h2load.capabilities(h2load.parse_version(answer))
-    except h2load.H2loadMissing as error:
-        return _failure("h2load", str(error), INSTALL_H2LOAD)
+        can = h2load_version.capabilities(h2load_version.parse_version(answer))
+    except h2load_version.H2loadMissing as error:
+        return _no_h2load(str(error))
     version = f"{can.version[0]}.{can.version[1]}"
-    if can.version < h2load.OLDEST:
-        return _failure("h2load", f"{version} is too old", INSTALL_H2LOAD)
+    if can.version < h2load_version.OLDEST:
+        return _no_h2load(f"{version} is too old")
     if not can.rps:
         return _warning("h2load", f"{version} is too old for the open model", INSTALL_H2LOAD)
     if not can.steady_rps:
         return _ok("h2load", f"{version} (open model: the load is stopped if the wall clock jumps)")
     return _ok("h2load", version)
+
+
+def _no_h2load(why: str) -> Check:
+    found = f"{why}; paced sends closed loops instead, and nothing sends HTTP/2 or the highest rates"
+    return _warning("h2load", found, INSTALL_H2LOAD)
 
 
 def _own_ports(survey: HostSurvey, ports: tuple[int, int] | None) -> Iterator[Check]:
@@ -254,9 +261,15 @@ def _docker(survey: HostSurvey) -> Check:
         )
     if isinstance(survey.docker, str):
         return _ok("docker engine", survey.docker)
+    if is_forbidden(survey.docker):
+        return _failure("docker engine", "this user may not use it", JOIN_DOCKER)
     reason = survey.docker.error if survey.docker else "no answer"
-    fix = START_DOCKER if survey.root else f"{START_DOCKER}; if this user may not use it: sudo usermod -aG docker $USER"
-    return _failure("docker engine", f"does not answer: {reason}", fix)
+    return _failure("docker engine", f"does not answer: {reason}", START_DOCKER)
+
+
+def is_forbidden(answer: Answer) -> bool:
+    """Return whether the engine may be up, and its socket is closed to this user. It is Docker's own wording."""
+    return isinstance(answer, ToolError) and "permission denied" in answer.error.lower()
 
 
 def _clock(synchronised: str | None) -> Check:

@@ -90,7 +90,9 @@ def _connections(summary: Summary) -> Iterator[Metric]:
 
     opened = CounterMetricFamily(families.CONNECTIONS, "WebSocket connections of all trials that ran.", labels=LABELS)
     failed = CounterMetricFamily(
-        families.REFUSED, "Failed WebSocket handshakes, by HTTP status; 0: no response.", labels=[*LABELS, "status"]
+        families.REFUSED,
+        "Failed WebSocket handshakes, by HTTP status; 0, -2, -6: no response.",
+        labels=[*LABELS, "status"],
     )
     known = [(case, case.handshakes) for case in summary.cases if case.handshakes is not None]
     for case, counted in known:

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from orchestrator.analyse.capacity import limit_in_words
 from orchestrator.analyse.people import digits, milliseconds, percent, rate, several
+from orchestrator.counted import Counted, counted
 from orchestrator.report import claims, gates
-from orchestrator.report.conditions import noun_of, per_second
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.format import between, objective, ratio, shown_time
 from orchestrator.result import (
     CaseResult,
@@ -92,7 +93,7 @@ def of_case(case: CaseResult, summary: Summary) -> str:
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
         return f"{what} has no valid result{where}: {reason(case)}"
     number, planned = digits(case.throughput_per_s.estimate), case.planned
-    sent = noun_of(case)
+    sent = counted_in(case).many
     answered = f"{number} {sent} per second"
     errors = case.requests.error_share
     failed = f"; {percent(errors)} of the {sent} failed" if errors else ""
@@ -142,25 +143,34 @@ def target_of(search: Saturation) -> str:
 
 def of_search(s: Saturation) -> str:
     """Return what a search came to in a sentence or two."""
-    what, wanted = target_of(s), objective(s.slo)
-    held = None if s.held_per_s is None else _rate(s.held_per_s)
+    what, wanted, kind = target_of(s), objective(s.slo), counted([s.protocol])
+    held = None if s.held_per_s is None else _rate(s.held_per_s, kind)
     if (c := s.capacity_per_s) is not None:
-        return _found(s, f"{_rate(c.estimate)} with {wanted} ({between(c)}")
+        return _found(s, f"{_rate(c.estimate, kind)} with {wanted} ({between(c)}")
     at_least = f"{what} holds at least {held} with {wanted}" if held else f"{what} passed no probe of {wanted}"
     so_far = f"the objective was met up to {held}" if held else "no rate met the objective"
-    soaked = "" if s.soak_failed_per_s is None else f" at {_rate(s.soak_failed_per_s)}"
+    soaked = "" if s.soak_failed_per_s is None else f" at {_rate(s.soak_failed_per_s, kind)}"
     shorter = f" Shorter probes passed up to {held}." if held else ""
     lowest = min((probe.rate_per_s for probe in s.curve if not probe.passed), default=None)
-    rate_ = "" if lowest is None else f", {_rate(lowest)}"
+    rate_ = "" if lowest is None else f", {_rate(lowest, kind)}"
     return {
         Ending.ALWAYS_MET: f"{at_least}: every rate up to the highest that was allowed met the objective.",
-        Ending.LIMITED: f"{at_least}: {_limit(s.limited_by)} reached its limit, not the server.",
+        Ending.LIMITED: f"{at_least}: {_limited(s)}.",
         Ending.NOT_SUSTAINED: f"{what} did not sustain {wanted}: a soak failed{soaked}.{shorter}",
         Ending.NEVER_MET: f"{what} does not meet {wanted} even at the lowest rate{rate_}.",
         Ending.NOT_STARTED: f"{what} was not measured: the server did not start or did not answer.",
         Ending.UNFINISHED: f"The search on {what} was interrupted; {so_far} ({wanted}).",
         Ending.NOT_RECOVERED: f"{what} did not recover after a failed probe; before that {so_far} ({wanted}).",
     }.get(s.ending, f"No capacity of {what} was found; {so_far} ({wanted}).")
+
+
+def _limited(s: Saturation) -> str:
+    if s.limited_by is LimitedBy.UNOPENED:
+        above = "" if s.held_per_s is None else "above that "
+        return (
+            f"{above}h2load opens more connections than the server takes. Use more agents, or raise the server's limit"
+        )
+    return f"{_limit(s.limited_by)} reached its limit, not the server"
 
 
 def _limit(limit: LimitedBy | None) -> str:
@@ -178,16 +188,16 @@ def _found(s: Saturation, found: str) -> str:
     return f"{what} holds about {found}), but no soak confirmed it."
 
 
-def _rate(per_s: float) -> str:
-    return f"{digits(per_s)} request{'' if per_s == 1 else 's'} per second"
+def _rate(per_s: float, kind: Counted) -> str:
+    return f"{digits(per_s)} {kind.one if per_s == 1 else kind.many} per second"
 
 
 def _search_briefly(s: Saturation, named: bool) -> str:
-    name, wanted = f"{s.target} " if named else "", objective(s.slo)
+    name, wanted, unit = f"{s.target} " if named else "", objective(s.slo), counted([s.protocol]).per_s
     if s.capacity_per_s is not None:
         sure = "" if s.confirmed else ", not confirmed"
-        return f"{name}{digits(s.capacity_per_s.estimate)} req/s at {wanted}{sure}"
-    held = f"at least {digits(s.held_per_s)} req/s" if s.held_per_s is not None else "no capacity"
+        return f"{name}{digits(s.capacity_per_s.estimate)} {unit} at {wanted}{sure}"
+    held = f"at least {digits(s.held_per_s)} {unit}" if s.held_per_s is not None else "no capacity"
     words = {
         Ending.ALWAYS_MET: held,
         Ending.LIMITED: held,
@@ -227,12 +237,12 @@ def _top_of_sweep(summary: Summary) -> str:
         return ""
     per_s, best = max(known, key=lambda each: each[0])
     clients = 0 if best.planned is None else best.planned.clients
-    return f"{digits(per_s)} req/s at most, with {several(clients, 'client', 'clients')}"
+    return f"{digits(per_s)} {counted_in(best).per_s} at most, with {several(clients, 'client', 'clients')}"
 
 
 def _case_briefly(case: CaseResult) -> str:
     if case.verdict is Verdict.INVALID or case.throughput_per_s is None:
         return "INVALID"
     p99 = shown_time(case)[1].get(Metric.P99)
-    answered = f"{digits(case.throughput_per_s.estimate)} {per_second([case.planned])}"
+    answered = f"{digits(case.throughput_per_s.estimate)} {counted_in(case).per_s}"
     return answered + (f", p99 {digits(p99.estimate / 1e3)} ms" if p99 else "")

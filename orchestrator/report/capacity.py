@@ -8,6 +8,7 @@ from typing import Any
 from agents.generators.contract import Arrivals
 from orchestrator.analyse.capacity import in_words, within
 from orchestrator.analyse.people import digits, lasting, rate, several
+from orchestrator.counted import counted
 from orchestrator.report import curve
 from orchestrator.report.answer import target_of
 from orchestrator.report.format import milliseconds, objective
@@ -31,7 +32,7 @@ def render(searches: Sequence[Saturation], width: int) -> list[Any]:
         drawn = curve.drawn(curve.curve_of(search), width)
         lines += ["", *drawn.split("\n")] if drawn.plain else []
         lines += _probes(search, width)
-        began = f"In the closed loop, as fast as it can, it answered {digits(search.start_per_s)} req/s."
+        began = f"In the closed loop, as fast as it can, it answered {_start(search)}."
         how = [began, f"{valid_for(search)}." if valid_for(search) else ""]
         lines += ["", *wrapped(" ".join(how).strip(), width, "  ")] if search.curve else []
     return lines
@@ -123,8 +124,12 @@ def answers(search: Saturation) -> list[str]:
 
 def measured_how(search: Saturation) -> str:
     """Return how the answer was found, and for which arrivals and windows it is."""
-    found = f"{several(search.probes, 'probe', 'probes')}; {digits(search.start_per_s)} req/s in the closed loop"
+    found = f"{several(search.probes, 'probe', 'probes')}; {_start(search)} in the closed loop"
     return ". ".join(part for part in (found, valid_for(search)) if part)
+
+
+def _start(search: Saturation) -> str:
+    return f"{digits(search.start_per_s)} {counted([search.protocol]).per_s}"
 
 
 def valid_for(search: Saturation) -> str:
@@ -132,13 +137,14 @@ def valid_for(search: Saturation) -> str:
     probes = [probe for probe in search.curve if probe.kind == Kind.PROBE]
     if not probes:
         return ""
+    sent = counted([search.protocol]).one
     arrivals = " and ".join(dict.fromkeys(_ARRIVALS[probe.arrivals] for probe in probes))
     windows = _range([probe.window_s for probe in probes if probe.window_s is not None])
     soaks = _range([probe.window_s for probe in search.curve if probe.kind == Kind.SOAK and probe.window_s is not None])
     soaked = f", a soak of {soaks}" if soaks else ", no soak"
     return (
         f"The answer is for {arrivals}, windows of {windows or 'no length'}{soaked}. Capacity is the highest "
-        "rate that meets the objective in the long run. Response times count from when a request is due"
+        f"rate that meets the objective in the long run. Response times count from when a {sent} is due"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.analyse.people import p_value, percent, several
+from orchestrator.counted import counted
 from orchestrator.report.format import WIDEST, points, ratio, signed, times, too_wide
 from orchestrator.result import ComparedMetric, Comparison, Conclusion
 
@@ -45,7 +46,8 @@ def _effect(c: Comparison, where: str, measured: bool = False) -> str:
     assert c.ratio is not None
     by = f"{ratio(c.ratio.estimate)}×"
     if c.metric is ComparedMetric.THROUGHPUT:
-        return f"{c.candidate} {'measured' if measured else 'answers'} {by} the requests of {c.baseline}{where}"
+        sent = counted([c.protocol]).many
+        return f"{c.candidate} {'measured' if measured else 'answers'} {by} the {sent} of {c.baseline}{where}"
     return f"{c.candidate} {'measured' if measured else 'has'} {by} the {c.metric.label} of {c.baseline}{where}"
 
 
@@ -61,6 +63,8 @@ def _change(c: Comparison) -> str:
     if c.ratio is None:
         return _interval(c)
     low, high = ((end or 0.0) - 1 for end in (c.ratio.low, c.ratio.high))
+    if low == high == 0:
+        return "no difference in any repetition"
     return f"95 % interval {signed(100 * low)} to {signed(100 * high)} %"
 
 

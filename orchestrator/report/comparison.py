@@ -7,6 +7,7 @@ from typing import Any
 from agents.records import to_plain
 from orchestrator.analyse.people import digits
 from orchestrator.analyse.regression import change_of
+from orchestrator.counted import counted
 from orchestrator.report import gates
 from orchestrator.report.comparison_words import Case, cases_of, change_words, doubts, incomparable, sentences
 from orchestrator.report.gates import GateLine, bounds, signed
@@ -15,7 +16,7 @@ from orchestrator.result import FORMAT, OPEN_STATES, Compared, Comparison
 from orchestrator.slo import Metric
 from orchestrator.typeset import USUAL, Column, fill, table
 
-_UNITS = {Metric.THROUGHPUT: (1.0, ", req/s"), Metric.ERRORS: (0.01, ", %")}
+_UNITS = {Metric.THROUGHPUT: (1.0, ""), Metric.ERRORS: (0.01, ", %")}
 _MILLISECONDS = (1000.0, ", ms")
 
 
@@ -90,6 +91,8 @@ def _value(c: Comparison, value: float | None) -> str:
     if value is None:
         return ""
     unit, name = _UNITS.get(c.metric.metric, _MILLISECONDS)
+    if c.metric.metric == Metric.THROUGHPUT:
+        name = f" {counted([c.protocol]).per_s}"
     return f"{digits(value / unit)}{name.removeprefix(',')}"
 
 

@@ -8,7 +8,7 @@ from orchestrator.analyse.regression import change_of
 from orchestrator.report import gates
 from orchestrator.report.comparison_words import cases_of, change_words, doubts, incomparable, name_of, sentences
 from orchestrator.report.junit import Result, Suite, result_of
-from orchestrator.report.markdown import MARKS, cell, link
+from orchestrator.report.markdown import MARKS, cell, code, link
 from orchestrator.result import Compared, Comparison, Conclusion
 
 
@@ -17,13 +17,15 @@ def markdown(compared: Compared, when: datetime, report_url: str | None = None) 
     outcome = "" if compared.outcome is None else f": **{compared.outcome}**"
     lines = [f"### Volley: comparison of two runs{outcome}" if compared.between_runs else f"### Volley{outcome}", ""]
     lines += [*(f"{cell(sentence)}" for sentence in sentences(compared)), ""]
-    lines += [f"Baseline `{compared.baseline}`, candidate `{compared.candidate}`; compared {when:%Y-%m-%d %H:%M} UTC."]
+    lines += [
+        f"Baseline {code(compared.baseline)}, candidate {code(compared.candidate)}; compared {when:%Y-%m-%d %H:%M} UTC."
+    ]
     lines += [*link(report_url), ""]
     if compared.gates:
         lines += ["| | case | gate | change (95 % interval) |", "|---|---|---|---:|"]
         for line in gates.of_gates(compared.gates):
             found = line.found or line.why
-            lines.append(f"| {MARKS[line.state]} {line.state} | {cell(line.case)} | `{cell(line.what)}` | {found} |")
+            lines.append(f"| {MARKS[line.state]} {line.state} | {cell(line.case)} | {code(line.what)} | {found} |")
         lines.append("")
     for case in cases_of(compared):
         lines += [f"| {cell(case.name)} | change | 95 % interval | p | |", "|---|---:|---:|---:|---|"]

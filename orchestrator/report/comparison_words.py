@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.analyse.history import FEWEST
 from orchestrator.analyse.people import digits, percent, several
+from orchestrator.counted import counted
 from orchestrator.report import gates
 from orchestrator.report.differences import unlike
 from orchestrator.report.gates import bounds, signed
@@ -110,7 +111,11 @@ def _sentence(c: Comparison, compared: Compared) -> str:
     change = Interval(c.ratio.estimate - 1, (c.ratio.low or 0.0) - 1, (c.ratio.high or 0.0) - 1)
     found = f"95 % interval {bounds(change)}"
     if c.conclusion is Conclusion.EQUIVALENT:
-        what = "answer the same number of requests" if _throughput(c) else f"have the same {c.metric.label}"
+        what = (
+            f"answer the same number of {counted([c.protocol]).many}"
+            if _throughput(c)
+            else f"have the same {c.metric.label}"
+        )
         return f"{_capital(new)} and {old} {what} {where} ({found})."
     if c.conclusion in (Conclusion.FASTER, Conclusion.SLOWER):
         return f"{_capital(new)} {_effect(c, change.estimate, old)} {where} ({found})."
@@ -129,7 +134,7 @@ def _effect(c: Comparison, change: float, old: str, measured: bool = False) -> s
     by = signed(abs(change)).removeprefix("+")
     if _throughput(c):
         verb = "answered" if measured else "answers"
-        return f"{verb} {by} {'fewer' if change < 0 else 'more'} requests per second than {old}"
+        return f"{verb} {by} {'fewer' if change < 0 else 'more'} {counted([c.protocol]).many} per second than {old}"
     verb = "had" if measured else "has"
     return f"{verb} a {by} {'shorter' if change < 0 else 'longer'} {c.metric.label} than {old}"
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from agents.generators.contract import Arrivals, Model, Protocol
 from orchestrator.analyse.people import digits, milliseconds, rate, several
+from orchestrator.counted import Counted, counted
 from orchestrator.facts import Case
 from orchestrator.result import CaseResult, Summary, Trial
 
@@ -13,19 +14,15 @@ _PROTOCOLS = {Protocol.HTTP1: "HTTP/1.1", Protocol.HTTP2: "HTTP/2", Protocol.WEB
 _LOOPS = {Model.CLOSED: "closed loop", Model.OPEN: "open loop"}
 _ARRIVALS = {Arrivals.EVEN: "evenly", Arrivals.POISSON: "at random times (Poisson)"}
 
-# What is counted, by whether it goes over WebSocket: there a request is a message with its answer.
-NOUNS = (("request", "requests"), ("message", "messages"))
+
+def counted_in(*cases: CaseResult) -> Counted:
+    """Return what cases are counted in: requests, messages over WebSocket, or both."""
+    return counted(None if case.planned is None else case.planned.protocol for case in cases)
 
 
-def per_second(cases: Sequence[Case | None]) -> str:
-    """Return the unit of the throughput of cases: 'req/s', or 'messages/s' where all of them go over WebSocket."""
-    protocols = {None if case is None else case.protocol for case in cases}
-    return "messages/s" if protocols == {Protocol.WEBSOCKET} else "req/s"
-
-
-def noun_of(case: CaseResult) -> str:
-    """Return what a case counts: 'requests', or 'messages' over WebSocket."""
-    return NOUNS[case.planned is not None and case.planned.protocol == Protocol.WEBSOCKET][1]
+def counted_by(trials: Iterable[Trial]) -> Counted:
+    """Return what trials are counted in."""
+    return counted(trial.facts.case.protocol for trial in trials)
 
 
 def load_in_words(case: Case) -> str:
@@ -40,7 +37,8 @@ def load_in_words(case: Case) -> str:
 def length(case: Case) -> str:
     """Return how long a trial of a case is: '10 s', or '1,000 requests'."""
     if case.requests is not None:
-        return several(case.requests, *NOUNS[case.protocol == Protocol.WEBSOCKET])
+        kind = counted([case.protocol])
+        return several(case.requests, kind.one, kind.many)
     return f"{digits((case.duration_us or 0) / 1e6)} s"
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from orchestrator.counted import REQUESTS, Counted, counted
 from orchestrator.report.layout import wrapped
 from orchestrator.result import Interval, Probe, Saturation
 from orchestrator.search.records import Kind
@@ -58,7 +59,7 @@ class Curve:
 
     label: of the y axis, with its unit.
     logarithmic: the y axis is; the x axis always is. hidden: probes without a value, because
-    nothing was answered.
+    nothing was answered. sent: what the rates are of.
     """
 
     target: str
@@ -68,6 +69,7 @@ class Curve:
     capacity: Interval | None
     logarithmic: bool
     hidden: int
+    sent: Counted = REQUESTS
 
 
 def curve_of(search: Saturation) -> Curve:
@@ -83,11 +85,14 @@ def curve_of(search: Saturation) -> Curve:
     points = []
     for probe in probes:
         value = probe.error_share if share else probe.response_time_us.get(metric)
-        if value is not None:
+        # The axis of rates is logarithmic. A file that somebody changed can hold any number.
+        if value is not None and 0 < probe.rate_per_s < math.inf:
             points.append(Point(probe.rate_per_s, value * 100 if share else value / 1000, state_of(probe), probe))
     limit = None if term is None else term.limit * 100 if share else term.limit / 1000
-    label = "requests that failed, %" if share else f"response time {metric.label}, ms"
-    return Curve(search.target, label, limit, points, search.capacity_per_s, not share, len(probes) - len(points))
+    sent = counted([search.protocol])
+    label = f"{sent.many} that failed, %" if share else f"response time {metric.label}, ms"
+    hidden = len(probes) - len(points)
+    return Curve(search.target, label, limit, points, search.capacity_per_s, not share, hidden, sent)
 
 
 def state_of(probe: Probe) -> State:
@@ -185,7 +190,7 @@ def _legend(curve: Curve, columns: int) -> str:
     gone = [f"{curve.hidden} probes without an answer are not shown"] if curve.hidden else []
     return "\n".join(
         line
-        for parts in ([f"{curve.label}, against requests due per second"], [*states, *limit, *band, *gone])
+        for parts in ([f"{curve.label}, against {curve.sent.many} due per second"], [*states, *limit, *band, *gone])
         for line in wrapped("; ".join(parts), columns, "    ")
     )
 

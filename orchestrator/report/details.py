@@ -10,6 +10,7 @@ from orchestrator.analyse.people import count, digits, p_value
 from orchestrator.facts import Environment, TrialFacts
 from orchestrator.report import requests
 from orchestrator.report.claims import sentence
+from orchestrator.report.conditions import counted_by
 from orchestrator.report.finding import tag
 from orchestrator.report.layout import Column, fields, grid, wrapped
 from orchestrator.report.rows import VERDICT_STYLE
@@ -53,12 +54,12 @@ def _trials(trials: Sequence[Trial], width: int) -> list[Any]:
     times = [{} if m is None else m.response_time_us or m.service_time_us for m in made]
     time = Time.RESPONSE if any(m is not None and m.response_time_us for m in made) else Time.SERVICE
     mixed = time is Time.RESPONSE and any(m is not None and not m.response_time_us for m in made)
-    unit = "main time, ms" if mixed else f"{time}, ms"
+    unit, per_s = "main time, ms" if mixed else f"{time}, ms", counted_by(trials).per_s
     columns = [
         Column("trial", "", [_number(trial.facts) for trial in trials]),
         Column("verdict", "", [(trial.verdict, VERDICT_STYLE[trial.verdict]) for trial in trials]),
-        Column("asked", "req/s", [_known(trial.facts.case.rate_per_s) for trial in trials], 6),
-        Column("answered", "req/s", ["" if m is None else digits(m.throughput_per_s) for m in made]),
+        Column("asked", per_s, [_known(trial.facts.case.rate_per_s) for trial in trials], 6),
+        Column("answered", per_s, ["" if m is None else digits(m.throughput_per_s) for m in made]),
         *(
             Column(name.label, unit, [_known(each.get(name), 1e3) for each in times], need)
             for name, need in ((Metric.P50, 1), (Metric.P90, 5), (Metric.P99, 0), (Metric.P999, 7), (Metric.MAX, 4))
@@ -74,11 +75,12 @@ def _trials(trials: Sequence[Trial], width: int) -> list[Any]:
 
 def _agents(trials: Sequence[Trial], width: int) -> list[Any]:
     rows = [(trial, line) for trial in trials if trial.metrics is not None for line in trial.metrics.agents]
+    sent = counted_by(trial for trial, _ in rows)
     columns = [
         Column("trial", "", [_number(trial.facts) for trial, _ in rows]),
         Column("agent", "", [line.agent for _, line in rows], left=True),
-        Column("requests", "", [count(line.requests) for _, line in rows], 1),
-        Column("answered", "req/s", [digits(line.throughput_per_s) for _, line in rows], 3),
+        Column(sent.many, "", [count(line.requests) for _, line in rows], 1),
+        Column("answered", sent.per_s, [digits(line.throughput_per_s) for _, line in rows], 3),
         Column("p50", "service time, ms", [_known(line.p50_us, 1e3) for _, line in rows], 2),
         Column("p99", "service time, ms", [_known(line.p99_us, 1e3) for _, line in rows]),
         Column("start skew", "ms", [_known(line.start_skew_us, 1e3) for _, line in rows]),
@@ -111,7 +113,7 @@ def _server(trials: Sequence[Trial], width: int) -> list[Any]:
     servers = [server for _, server in rows]
     columns = [
         Column("trial", "", [_number(facts) for facts, _ in rows]),
-        Column("CPU/req", "µs", [_known(s.cpu_us_per_request) for s in servers]),
+        Column(f"CPU/{counted_by(trials).short}", "µs", [_known(s.cpu_us_per_request) for s in servers]),
         Column("CPU time", "s", [_known(s.cpu_s) for s in servers], 2),
         Column("throttled", "% of periods", [_percent(s.throttled_ratio) for s in servers], 1),
         Column("throttled", "s", [_known(s.throttled_s) for s in servers], 4),

@@ -34,7 +34,7 @@ def write_for_ci(folder: Path, summary: Summary, trials: list[Trial], strict: bo
 
 
 def write_page(folder: Path, summary: Summary, trials: Sequence[Trial]) -> Path:
-    """Write report.html; return its path. Raise OSError, StoredRunError.
+    """Write report.html; return its path. Raise NotStored, StoredRunError.
 
     Apart from write_results(), because it takes longer: the result can be printed before.
     """

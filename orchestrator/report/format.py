@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from orchestrator.analyse.people import UNKNOWN, digits, percent
+from orchestrator.counted import REQUESTS, Counted
 from orchestrator.result import CaseResult, Interval, Objective, Time
 from orchestrator.slo import ERRORS, NAMED_TIME, QUANTILES, THROUGHPUT, TIMES, Metric, split_request, split_terms
 
@@ -125,14 +126,14 @@ def _between_percent(value: Interval) -> str:
     return "" if low == high else f" ({low}–{high} %)"
 
 
-def measured(objective_: Objective) -> str:
-    """Return what was measured, in the unit of the objective."""
+def measured(objective_: Objective, sent: Counted = REQUESTS) -> str:
+    """Return what was measured, in the unit of the objective. sent: what the case is counted in."""
     if objective_.reason:
         return objective_.reason
     if objective_.measured is None:
-        return "not known: too few requests" if objective_.metric in QUANTILES else UNKNOWN
+        return f"not known: too few {sent.many}" if objective_.metric in QUANTILES else UNKNOWN
     if objective_.metric == THROUGHPUT:
-        return f"{with_interval(objective_.measured)} req/s"
+        return f"{with_interval(objective_.measured)} {sent.per_s}"
     if objective_.metric == Metric.TRANSFER:
         return f"{with_interval(objective_.measured, 1e6)} MB/s"
     if objective_.metric in (ERRORS, Metric.SLOWER):

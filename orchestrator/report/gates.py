@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from orchestrator.analyse.people import digits, several
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.format import measured, objective_text
 from orchestrator.result import CaseResult, Gate, GateState, Interval
 from orchestrator.stored.compare import SAME_RUN
@@ -31,7 +32,7 @@ def of_objectives(cases: Sequence[CaseResult]) -> list[GateLine]:
     lines = []
     for case in cases:
         for objective in case.slo:
-            found = "" if objective.measured is None else measured(replace(objective, reason=""))
+            found = "" if objective.measured is None else measured(replace(objective, reason=""), counted_in(case))
             what = objective_text(case, objective)
             lines.append(GateLine(objective.state, case.case, what, found, objective.reason))
     return lines

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from xml.etree import ElementTree
 
+from agents.printable import printable
 from orchestrator.result import GateState
 
 
@@ -76,4 +77,4 @@ class Suite:
 
 
 def _clean(text: str) -> str:
-    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
+    return _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", printable(text))

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agents.printable import printable as text_without_sequences
+
 # Prose in longer lines is hard to read.
 MOST_PROSE = 100
 MISSING = "–"
@@ -16,7 +18,7 @@ _GAP = 2
 _SHORTEST_LABEL, _LONGEST_LABEL = 12, 32
 # A number stays on the line of its unit.
 _UNIT = re.compile(
-    r"(?<=[\d×]) (?=%|(?:ms|s|min|µs|MiB|GiB|Mbit/s|(?:req|messages)/s)(?!\w))|(?<=[<>≤≥]) (?=\d)| (?=[<>≤≥] \d)"
+    r"(?<=[\d×]) (?=%|(?:ms|s|min|µs|MiB|GiB|Mbit/s|(?:req|msg|answers)/s)(?!\w))|(?<=[<>≤≥]) (?=\d)| (?=[<>≤≥] \d)"
 )
 UNBROKEN = "\xa0"
 
@@ -26,7 +28,7 @@ Cell = str | tuple[str, str] | None
 
 def printable(text: str) -> str:
     """Return text from a file or a server in one line, without the characters that steer a terminal."""
-    return "".join(c if c.isprintable() or c == UNBROKEN else " " for c in text)
+    return "".join(c if c.isprintable() or c == UNBROKEN else " " for c in text_without_sequences(text))
 
 
 def wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
@@ -47,7 +49,7 @@ def wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> 
 
 def fields(parts: Sequence[str], width: int, label: str, indent: int) -> list[str]:
     """Return a label and its fields, three spaces apart, broken between fields only."""
-    first, rest = f"{_MARGIN}{label:<{indent}}", " " * (len(_MARGIN) + indent)
+    first, rest = f"{_MARGIN}{printable(label):<{indent}}", " " * (len(_MARGIN) + indent)
     lines, line = [], first
     for part in map(printable, parts):
         gap = "" if line in (first, rest) else "   "
@@ -91,7 +93,7 @@ class Column:
 
 
 def _plain(cell: Cell) -> str:
-    return "" if cell is None else cell if isinstance(cell, str) else cell[0]
+    return "" if cell is None else printable(cell if isinstance(cell, str) else cell[0])
 
 
 def grid(columns: Sequence[Column], width: int, spans: Mapping[int, Cell] | None = None) -> list[Any]:
@@ -112,7 +114,7 @@ def grid(columns: Sequence[Column], width: int, spans: Mapping[int, Cell] | None
     widths = _widths(kept)
     lines = _headings(label, label_width, kept, widths)
     for i in range(rows):
-        name = _shortened(printable(_plain(label.cells[i])), label_width)
+        name = _shortened(_plain(label.cells[i]), label_width)
         if i in spans:
             lines += _spanning(name, label_width, spans[i], width)
             continue
@@ -172,7 +174,7 @@ def _row(name: str, label_width: int, cells: Sequence[Cell], kept: Sequence[Colu
     line = Text(f"{_MARGIN}{name:<{label_width}}")
     for cell, column, width in zip(cells, kept, widths, strict=True):
         style = cell[1] if isinstance(cell, tuple) else ""
-        text = printable(_plain(cell)) or ("" if column.left else MISSING)
+        text = _plain(cell) or ("" if column.left else MISSING)
         line.append(" " * _GAP).append(text.ljust(width) if column.left else text.rjust(width), style)
     line.rstrip()
     return line

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.analyse.people import digits
 from orchestrator.report import transfer
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.format import between, estimate, shown_time
 from orchestrator.report.layout import Column, grid, wrapped
 from orchestrator.report.requests import status_codes
@@ -24,21 +25,22 @@ def render(cases: Sequence[CaseResult], width: int) -> list[Any]:
     mixed = [case for case in cases if case.mix]
     lines: list[Any] = []
     for case in mixed:
-        lines += ["", *wrapped(f"{case.case}: each request", width)] if len(cases) > 1 else [""]
+        lines += ["", *wrapped(f"{case.case}: each {counted_in(case).one}", width)] if len(cases) > 1 else [""]
         lines += _table(case, width)
     return lines
 
 
 def _table(case: CaseResult, width: int) -> list[Any]:
     shown, time = case.mix[:MOST_ROWS], shown_time(case)[0]
+    sent = counted_in(case)
     columns = [
-        Column("request", "", [request.name for request in shown]),
+        Column(sent.one, "", [request.name for request in shown]),
         Column("share", "%", [_percent(request.share) for request in shown], 4),
     ]
     if case.verdict is not Verdict.INVALID:
         columns += [
-            Column("answered", "req/s", [estimate(request.throughput_per_s) for request in shown], 2),
-            Column("95 % interval", "req/s", [between(request.throughput_per_s) for request in shown], 7),
+            Column("answered", sent.per_s, [estimate(request.throughput_per_s) for request in shown], 2),
+            Column("95 % interval", sent.per_s, [between(request.throughput_per_s) for request in shown], 7),
             *(
                 Column(name.label, f"{time}, ms", [time_of(request, time, name) for request in shown], need)
                 for name, need in _TIMES.items()

@@ -15,6 +15,7 @@ from orchestrator.analyse.regression import change_of
 from orchestrator.report import answer, gates
 from orchestrator.report.capacity import limit_reached, measured_how, statuses_of
 from orchestrator.report.comparison_words import change_words
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.connections import connections
 from orchestrator.report.finding import spoiling, tag, words
 from orchestrator.report.format import shown_time, with_interval
@@ -85,7 +86,7 @@ def _cases(time: Time, cases: Sequence[CaseResult]) -> list[str]:
     """Return a table of cases. A number that is not known is an empty cell; a column without any is left out."""
     if not cases:
         return []
-    headings = ["req/s", *(f"{time} {metric.label} ms" for metric in _SHOWN), "errors"]
+    headings = [counted_in(*cases).per_s, *(f"{time} {metric.label} ms" for metric in _SHOWN), "errors"]
     rows = []
     for case in cases:
         times = shown_time(case)[1]
@@ -155,7 +156,10 @@ def _mix(cases: Sequence[CaseResult]) -> list[str]:
         if not rows:
             continue
         times = " | ".join(f"{time} {metric.label} ms" for metric in _SHOWN)
-        lines += [f"| {cell(case.case)} | share | req/s | {times} | errors | status |", f"|---|{'---:|' * 5}---|"]
+        lines += [
+            f"| {cell(case.case)} | share | {counted_in(case).per_s} | {times} | errors | status |",
+            f"|---|{'---:|' * 5}---|",
+        ]
         lines += [f"| {' | '.join(row)} |" for row in rows]
         if rest := len(case.mix) - len(shown):
             lines.append(f"| {rest} more | | | | | | |")

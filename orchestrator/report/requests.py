@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from agents.generators.contract import Failure
 from orchestrator.analyse.people import count, digits, percent, seconds, several
 from orchestrator.facts import CaseService
+from orchestrator.report.conditions import counted_in
 from orchestrator.result import CaseResult, ServerCost
 
 _FAILURES = {
@@ -88,11 +89,11 @@ def _use(used: ServerCost, planned: CaseService | None) -> list[str]:
     return parts
 
 
-def cost(server: ServerCost) -> list[str]:
+def cost(case: CaseResult) -> list[str]:
     """Return what the requests cost the server, each as a field; none where it was not metered."""
-    parts = []
+    parts, server = [], case.server
     if server.cpu_us_per_request is not None:
-        parts.append(f"CPU {digits(server.cpu_us_per_request)} µs/request")
+        parts.append(f"CPU {digits(server.cpu_us_per_request)} µs/{counted_in(case).one}")
     if memory(server):
         parts.append(f"peak memory {memory(server)} MiB")
     if server.throttled_ratio:

@@ -14,6 +14,7 @@ from orchestrator.analyse.levels import Shape, Top
 from orchestrator.analyse.people import digits, p_value, percent
 from orchestrator.analyse.scaling import Point, Scaling
 from orchestrator.analyse.usl import NO_KAPPA
+from orchestrator.counted import counted
 from orchestrator.report.layout import Column, grid, wrapped
 from orchestrator.report.rows import VERDICT_STYLE
 from orchestrator.result import FORMAT, Interval, Verdict
@@ -44,7 +45,7 @@ def answer(fit: Scaling, what: str) -> str:
     if fit.top is not None:
         return f"{what} {_top(fit, fit.top)}."
     best = max(fit.points, key=lambda point: point.throughput_per_s)
-    return f"{what} answered at most {digits(best.throughput_per_s)} req/s, with {_clients(best.clients)}."
+    return f"{what} answered at most {digits(best.throughput_per_s)} {_unit(fit)}, with {_clients(best.clients)}."
 
 
 def _table(fit: Scaling, width: int) -> list[Any]:
@@ -54,8 +55,8 @@ def _table(fit: Scaling, width: int) -> list[Any]:
         Column("clients", "", [str(p.clients) for p in points]),
         Column("verdict", "", [(p.verdict, VERDICT_STYLE[p.verdict]) if doubted else None for p in points]),
         Column("trials", "", [_trials(p) for p in points], 3),
-        Column("answered", "req/s", [digits(p.throughput_per_s) for p in points]),
-        Column("fit", "req/s", [digits(per_s) for per_s in fit.fitted_per_s] or [None] * len(points), 2),
+        Column("answered", _unit(fit), [digits(p.throughput_per_s) for p in points]),
+        Column("fit", _unit(fit), [digits(per_s) for per_s in fit.fitted_per_s] or [None] * len(points), 2),
         Column("mean", "service time, ms", [digits(p.service_time_us / 1e3) for p in points], 1),
         Column("clients busy", "%", ["" if p.busy is None else digits(100 * p.busy) for p in points], 4),
     ]
@@ -74,7 +75,7 @@ def _doubts(fit: Scaling) -> list[str]:
             by_code.setdefault(code, []).append(point.clients)
     lines = [f"With {_listed(clients)} the trials have doubts: [{code}]." for code, clients in by_code.items()]
     if fit.idle:
-        few = f"fewer than {percent(FEWEST_BUSY)} of them had a request under way"
+        few = f"fewer than {percent(FEWEST_BUSY)} of them had a {counted([fit.protocol]).one} under way"
         lines.append(
             f"With {_listed(fit.idle)} {few} (Little's law), so the fit partly describes the clients, not the server."
         )
@@ -93,7 +94,7 @@ def _law(fit: Scaling) -> list[str]:
         lines.append(f"{_sentence(fit.reason)}.")
     else:
         lines.append(
-            f"Universal scalability law: one client answers {_range(fit.lambda_per_s)} req/s, contention "
+            f"Universal scalability law: one client answers {_range(fit.lambda_per_s)} {_unit(fit)}, contention "
             f"{_range(fit.sigma)}, coherency {_range(fit.kappa)} (95 % intervals, lack-of-fit {p_value(fit.misfit_p)})."
         )
     if fit.knee is not None:
@@ -113,13 +114,17 @@ def _top(fit: Scaling, top: Top) -> str:
     if fit.best_clients is not None:
         return f"has its maximum throughput at {_range(fit.best_clients)} clients; more clients make it slower"
     if top.shape is Shape.PLATEAU:
-        return f"reaches a plateau at {_range(top.per_s)} req/s from {_clients(top.clients)}"
+        return f"reaches a plateau at {_range(top.per_s)} {_unit(fit)} from {_clients(top.clients)}"
     if top.shape is Shape.RISING:
         return f"has not reached its limit: throughput still rises at {_clients(most)}; measure more clients"
     return (
-        f"answered most at {_clients(top.clients)}, {_range(top.per_s)} req/s; at {_clients(most)} "
+        f"answered most at {_clients(top.clients)}, {_range(top.per_s)} {_unit(fit)}; at {_clients(most)} "
         f"{percent(top.falls_to)} of it"
     )
+
+
+def _unit(fit: Scaling) -> str:
+    return counted([fit.protocol]).per_s
 
 
 def _clients(number: int) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from orchestrator.analyse.people import digits, milliseconds, rate, several
 from orchestrator.report import claims, requests, transfer
 from orchestrator.report.answer import reason, subject
-from orchestrator.report.conditions import load_in_words, noun_of, per_second, trials_in_words
+from orchestrator.report.conditions import counted_in, load_in_words, trials_in_words
 from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times, ratio, times
 from orchestrator.report.layout import Cell, Column, fields, grid, wrapped
@@ -31,7 +31,7 @@ from orchestrator.result import (
 from orchestrator.slo import Metric
 
 _BLANK = " "
-_CPU, _MEMORY = "CPU/req", "peak memory"
+_MEMORY = "peak memory"
 _MOST_PICTURES, _PICTURE = 6, 40
 _LABEL = 10
 # By percentile: how long its column stays on a narrow terminal (see Column.need).
@@ -98,7 +98,7 @@ def _block(block: Block, width: int, doubted: bool) -> list[Any]:
     lines += _errors(block, width)
     lines += _requests(block, width)
     if _MEMORY not in table[0].plain:
-        lines += _servers(block, width, _CPU not in table[0].plain)
+        lines += _servers(block, width, _cpu(block.cases) not in table[0].plain)
     lines += _services(block, width)
     return lines + _pictures(block, width)
 
@@ -135,6 +135,10 @@ def _each(block: Block) -> str:
     return f", {several(trials, 'trial', 'trials')} each" if used == trials else ""
 
 
+def _cpu(cases: Sequence[CaseResult]) -> str:
+    return f"CPU/{counted_in(*cases).short}"
+
+
 def _columns(block: Block, pairs: Sequence[Sequence[Comparison]], doubted: bool) -> list[Column]:
     cases = block.cases
     empty: list[Cell] = [_BLANK for _ in pairs]
@@ -145,7 +149,7 @@ def _columns(block: Block, pairs: Sequence[Sequence[Comparison]], doubted: bool)
         return Column(heading, unit, [*cells, *(empty if below is None else below)], need)
 
     throughput = [_of(pair, ComparedMetric.THROUGHPUT) for pair in pairs]
-    unit = per_second([case.planned for case in cases])
+    unit = counted_in(*cases).per_s
     made = []
     if doubted:
         made.append(column("verdict", "", [(case.verdict, VERDICT_STYLE[case.verdict]) for case in cases], 0))
@@ -168,7 +172,7 @@ def _columns(block: Block, pairs: Sequence[Sequence[Comparison]], doubted: bool)
     made += [
         column("errors", "%", [_error_share(case) for case in cases], 2),
         column("transfer", "MB/s", [_transfer(case) for case in cases], 5),
-        column(_CPU, "µs", [_known(s.cpu_us_per_request) for s in servers], 4),
+        column(_cpu(cases), "µs", [_known(s.cpu_us_per_request) for s in servers], 4),
         column(_MEMORY, "MiB", [requests.memory(s) for s in servers], 5),
         column("throttled", "% of periods", [_share(s.throttled_ratio) for s in servers], 9),
         column("OOM kills", "", [str(s.oom_kills) if s.oom_kills else "" for s in servers], 3),
@@ -252,8 +256,7 @@ def _errors(block: Block, width: int) -> list[str]:
 
 def _requests(block: Block, width: int) -> list[str]:
     """Return what became of the requests: of each case with errors, and of the others together."""
-    nouns = {noun_of(case) for case in block.cases}
-    noun = nouns.pop() if len(nouns) == 1 else "requests"
+    noun = counted_in(*block.cases).many
     failed = [case for case in block.cases if case.requests.unsuccessful]
     clean = [case for case in block.cases if not case.requests.unsuccessful and case.requests.ok]
     lines = fields([_with_status(clean, requests.added(clean))], width, noun, _LABEL) if clean else []
@@ -280,7 +283,7 @@ def _servers(block: Block, width: int, with_cpu: bool) -> list[str]:
     lines: list[str] = []
     for case in block.cases:
         cpu, peak = case.server.cpu_us_per_request, requests.memory(case.server)
-        parts = [f"CPU {digits(cpu)} µs/request"] if with_cpu and cpu is not None else []
+        parts = [f"CPU {digits(cpu)} µs/{counted_in(case).one}"] if with_cpu and cpu is not None else []
         parts += [f"peak memory {peak} MiB"] if peak else []
         if parts:
             name = case.load if block.by_load else case.target

@@ -6,7 +6,7 @@ from typing import Any
 
 from orchestrator.analyse.people import rate
 from orchestrator.report import requests, transfer
-from orchestrator.report.conditions import length, noun_of, per_second, trials_in_words
+from orchestrator.report.conditions import counted_in, length, trials_in_words
 from orchestrator.report.connections import connections
 from orchestrator.report.format import between, estimate, page_times
 from orchestrator.report.layout import fields
@@ -32,10 +32,10 @@ def render(case: CaseResult, width: int) -> list[Any]:
         lines += _first_byte(case, width)
     codes = requests.status_codes(case.statuses)
     parts = [requests.outcome([case]), *([f"status {codes}"] if codes else [])]
-    lines += fields(parts, width, noun_of(case), _LABEL)
+    lines += fields(parts, width, counted_in(case).many, _LABEL)
     if parts := connections(case.handshakes):
         lines += fields(parts, width, "connected", _LABEL)
-    if parts := requests.cost(case.server):
+    if parts := requests.cost(case):
         lines += fields(parts, width, "server", _LABEL)
     for i, service in enumerate(requests.of_services(case)):
         lines += fields([service], width, "" if i else "services", _LABEL)
@@ -62,7 +62,7 @@ def _throughput(case: CaseResult) -> list[str]:
     planned = case.planned
     behind = trials_in_words(case) + ("" if planned is None else f" of {length(planned)}")
     interval = between(case.throughput_per_s)
-    parts = [f"{estimate(case.throughput_per_s)} {per_second([planned])}"]
+    parts = [f"{estimate(case.throughput_per_s)} {counted_in(case).per_s}"]
     if planned is not None and planned.rate_per_s is not None:
         parts[0] += f" of {rate(planned.rate_per_s)} asked"
     return [*parts, f"95 % interval {interval} over {behind}" if interval else behind]

@@ -12,6 +12,7 @@ from typing import Any
 
 from agents.records import to_plain
 from orchestrator.analyse.people import digits, several
+from orchestrator.counted import counted
 from orchestrator.report.differences import unlike
 from orchestrator.report.format import between
 from orchestrator.report.gates import signed
@@ -31,7 +32,10 @@ def render(
     """Return the answer, the table of a trend, and what else changed at each change point. folder: of the runs."""
     from rich.text import Text
 
-    unit, heading = (1.0, "req/s") if metric == THROUGHPUT else (1000.0, f"{_time(points)}{Metric(metric).label} ms")
+    kinds = {point.protocol for point in points}
+    unit, heading = (
+        (1.0, counted(kinds).per_s) if metric == THROUGHPUT else (1000.0, f"{_time(points)}{Metric(metric).label} ms")
+    )
     dates = [when(started_at(Path(point.run)), now) for point in points]
     known = [point.value is not None for point in points]
     columns = [
@@ -68,7 +72,7 @@ def _answer(points: Sequence[Point], case: str, metric: str) -> str:
 def _verdict(point: Point, known: bool) -> str:
     if known or point.verdict == Verdict.INVALID:
         return str(point.verdict)
-    return f"{point.verdict}, too few requests"
+    return f"{point.verdict}, too few {counted([point.protocol]).many}"
 
 
 def _change(points: Sequence[Point], position: int, width: int, folder: Path) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from agents.generators.contract import Arrivals
+from agents.generators.contract import Arrivals, Protocol
 from orchestrator.result.finding import Verdict
 from orchestrator.result.trial import Interval, Times
 from orchestrator.search.records import Ending, Kind, LimitedBy
@@ -68,7 +68,8 @@ class Saturation:
     highest rate that passed. gave_way: the objective that failed first; bottleneck, resource: what
     the server ran out of there, and in words. start_per_s: the closed-loop throughput at which the
     search began. soak_failed_per_s: the lowest rate at which a soak failed. took_s: all of its trials.
-    url: of a target that was already up. statuses: requests of all probes by HTTP status ('-1': no answer).
+    url: of a target that was already up. statuses: requests of all probes by HTTP status ('-1': no answer). protocol: of the
+    load; None: not stored.
     """
 
     target: str
@@ -91,3 +92,4 @@ class Saturation:
     took_s: float | None = None
     url: str = ""
     statuses: dict[str, int] = field(default_factory=dict)
+    protocol: Protocol | None = None

@@ -68,10 +68,10 @@ class CaseResult:
     requests of the agents of one trial; clock_bound_us: the loosest bound on a host's clock. None
     where there was nothing to measure. response_time_us: open loop only. objective_time_us,
     objective_service_time_us, beyond: as in Metrics,
-    over the trials. planned: the case as it was planned. urls: what the agents requested. statuses: requests
-    of the windows by HTTP status ('-1': no answer), over all trials that ran. service_time_longest_us,
-    response_time_longest_us: of one request in all trials behind the numbers; 'max' among the times is the mean of the
-    trials' maxima, which comparisons need. service_time_shape, response_time_shape:
+    over the trials. planned: the case as it was planned, with the generator that sent its trials. urls: what the
+    agents requested. statuses: requests of the windows by HTTP status ('-1': no answer), over all trials that ran.
+    service_time_longest_us, response_time_longest_us: of one request in all trials behind the numbers; 'max' among the
+    times is the mean of the trials' maxima, which comparisons need. service_time_shape, response_time_shape:
     successful answers of the trials behind the numbers, by time. load_lost: the largest share of the load that a trial
     behind the numbers lost; None where each had all of it. mix: one each for a load with several requests, else none.
     first_byte_us: None where the generator does not log it. body_bytes: of one successful answer, on average.

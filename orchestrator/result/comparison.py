@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agents.generators.contract import Protocol
 from orchestrator.result.finding import GateState, Outcome, Verdict, outcome_of
 from orchestrator.result.trial import Interval, Time
 from orchestrator.slo import Metric
@@ -111,6 +112,7 @@ class Comparison:
     compared (Holm); it decides. All are None when they cannot be compared, and differences says why
     not. trials: pairs, or trials on the smaller side. smallest_effect: a share; of errors, a share of all requests.
     needed: how many trials would settle an inconclusive comparison; None: more than is reasonable, or not asked.
+    protocol: of the load; None: not stored.
     baseline_value, candidate_value: of each side's trials: geometric means, of errors the mean share.
     """
 
@@ -132,6 +134,7 @@ class Comparison:
     needed: int | None = None
     baseline_value: float | None = None
     candidate_value: float | None = None
+    protocol: Protocol | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,3 +191,4 @@ class Point:
     change: float | None = None
     differences: list[Difference] = field(default_factory=list)
     time: Time | None = None
+    protocol: Protocol | None = None

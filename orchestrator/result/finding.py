@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import cast
 
 # What a finding knows: scalars, names, and counts by name.
 Fact = str | int | float | None | Sequence[str] | Sequence[str | None] | Mapping[str, int]
 Facts = Mapping[str, Fact]
+_CODE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 class Verdict(StrEnum):
@@ -61,9 +64,11 @@ def outcome_of(states: Sequence[GateState], strict: bool = False) -> Outcome | N
 
 
 class FindingCode(StrEnum):
-    """Every finding there is.
+    """The code of a finding.
 
-    analyse/findings/registry.py has the words of each, docs/findings.md explains them.
+    Members: the codes that more than one module names. The registry has all: FindingCode("retried") is the code of a
+    finding that only its own module names (analyse/findings/single/), or of a run that a newer Volley has stored.
+    docs/reference/findings.md explains them.
     """
 
     SERVER_OOM_KILL = "server-oom-kill"
@@ -107,6 +112,7 @@ class FindingCode(StrEnum):
 
     HOST_LOST = "host-lost"
     AGENT_LOST = "agent-lost"
+    NO_SPACE = "no-space"
     DEGRADED = "degraded"
     COUNTS_MISMATCH = "counts-mismatch"
     REQUESTS_LOST = "requests-lost"
@@ -114,17 +120,24 @@ class FindingCode(StrEnum):
     NOT_STEADY = "not-steady"
     AGENT_IMBALANCE = "agent-imbalance"
     CLOCK_BOUND = "clock-bound"
+    CLOCK_UNBOUNDED = "clock-unbounded"
     CLOCK_STEP = "clock-step"
-    HOST_KEY_ACCEPTED = "host-key-accepted"
     START_SKEW = "start-skew"
     CENSORED_TAIL = "censored-tail"
     COMMAND_FAILED = "command-failed"
-    RETRIED = "retried"
     FEWER_AGENTS = "fewer-agents"
     IDLE_HOSTS = "idle-hosts"
     NOT_PRECISE = "not-precise"
     TOO_FEW_SAMPLES = "too-few-samples"
-    NO_WARMUP = "no-warmup"
+
+    @classmethod
+    def _missing_(cls, value: object) -> FindingCode | None:
+        """Return one object for each other code that is well formed, as for members; None refuses the value."""
+        if not isinstance(value, str) or not _CODE.fullmatch(value):
+            return None
+        code = str.__new__(cls, value)
+        code._name_, code._value_ = value.replace("-", "_").upper(), value
+        return cast("FindingCode", cls._value2member_map_.setdefault(value, code))
 
 
 @dataclass(frozen=True, slots=True)

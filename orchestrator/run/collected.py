@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from agents.records import AgentFacts
+from orchestrator.redact import cleaned
 
 if TYPE_CHECKING:
     from agents.wire import AgentResult
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class OnOurClock:
-    """A collection of results whose instants are converted while they are read.
+    """A collection of results whose instants are converted while they are read, and whose texts are cleaned.
 
     of_hosts: the results of each host, and how far its clock is ahead of ours, in µs. without: agents that are left out.
     """
@@ -26,7 +27,7 @@ class OnOurClock:
         """Return the results host by host."""
         for results, offset_us in self.of_hosts:
             for result in (each for each in results if each.facts.agent not in self.without):
-                yield replace(result, facts=_on_our_clock(result.facts, offset_us))
+                yield replace(result, facts=cleaned(_on_our_clock(result.facts, offset_us)))
 
     def __len__(self) -> int:
         """Return the number of agents."""

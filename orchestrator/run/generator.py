@@ -55,7 +55,7 @@ def _too_old(trial: RunningTrial) -> HostDescription | None:
 
 
 def _ends_on_close(host: HostDescription) -> bool:
-    from agents.generators.h2load import capabilities  # imports numpy
+    from agents.generators.h2load_version import capabilities
 
     if host.h2load is None:
         return False

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Protocol
 
-from agents import engine, images
+from agents import engine, images, room
 from agents.images import Context, ImageStore
 from orchestrator.errors import HostError
 from orchestrator.fleet.handles import ImageHandle, Pending
@@ -73,7 +73,17 @@ def _build_there(order: images.Build, context: Context, server: EngineHandle, sa
         Event("build", f"{order.name}: sending {context.folder} to {server.host}", {"target": order.name}, passing=True)
     )
     with tempfile.TemporaryFile() as packed:
-        context.pack(packed)
+        try:
+            context.pack(packed)
+        except OSError as error:
+            if not room.is_full(error):
+                raise
+            place = Path(tempfile.gettempdir())
+            free = room.in_mib(room.free_bytes(place))
+            raise HostError(
+                f"the build context {context.folder} cannot be packed in {place}: {error.strerror} ({free} free)",
+                "free some space there, name another folder with TMPDIR, or leave files out with .dockerignore",
+            ) from error
         packed.seek(0)
         _feed(server, _pieces(packed))
     call = server.images.finish()

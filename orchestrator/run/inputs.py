@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agents.destinations import Permitted
 from orchestrator.facts import Traffic, TrialFacts
 from orchestrator.fleet.handles import ServerHandle
 from orchestrator.fleet.hosts import HostLost, Placed
@@ -29,6 +30,7 @@ class TrialInput:
     """What a trial is made of. image: None for a URL; folder: where the paths of the campaign begin.
 
     degrade: continue without load hosts and agents that are lost. services: those that the target needs.
+    permitted: where a load on a URL may go, beside local addresses.
     """
 
     plan: TrialPlan
@@ -43,6 +45,7 @@ class TrialInput:
     idle_hosts: list[str] = field(default_factory=list)
     degrade: bool = False
     services: TrialServices = field(default_factory=TrialServices)
+    permitted: Permitted = field(default_factory=Permitted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,16 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from agents.clock import OffsetBound
+from agents.clock import ClockUnreachable, OffsetBound
 from agents.hostmeter import HostUse
-from agents.records import Assignment, HostRole
+from agents.records import Assignment, HostRole, ServerState
 from agents.totals import LiveCounts
+from orchestrator.counted import Counted, counted
 from orchestrator.errors import HostError
 from orchestrator.facts import Case, HostClock, TrialFacts
 from orchestrator.fleet import clock_probes
 from orchestrator.fleet.handles import ServerHandle, ServiceHandle, TrialHandle
-from orchestrator.fleet.hosts import HostLost
+from orchestrator.fleet.hosts import HostLost, at_once
 from orchestrator.plan import MARGIN_US, assign, load_time_us
 from orchestrator.run.collected import OnOurClock
 from orchestrator.run.events import COUNTERS, Event
@@ -25,7 +26,7 @@ from orchestrator.run.lead import progress_of, telling_ns
 from orchestrator.run.left import driven
 from orchestrator.run.live import Figures, LiveMeter, phase_of
 from orchestrator.run.server import check_afterwards, of_load
-from orchestrator.run.services import finish_services
+from orchestrator.run.services import finish_services, services_afterwards
 from orchestrator.run.targets import is_loopback
 from orchestrator.slo import rate_text
 
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 LEAD_NS = 250_000_000
 LEAD_HERE_NS = 50_000_000
 COLLECT_MARGIN_S = 20.0
+# How long clocks are probed until each host has answered. A host, a network or the coordinator that stands still for 5 s
+# costs nothing; three times that leaves room for a second one, and a host that is gone is not waited for much longer.
+CLOCKS_BEFORE_S = 10.0
+CLOCKS_AFTER_S = 15.0
 WAIT_S = 1.0
 WAIT_ANSWER_S = 30.0
 # A host in a role: one machine can be server and load host, with a clock responder for each.
@@ -103,8 +108,7 @@ def _finish(
         facts = replace(facts, server=replace(of_load(trial, trial.server.finish()), locations=facts.server.locations))
         facts = replace(facts, services=finish_services(trial, facts.services, loaded=True))
     with trial.stages.of("clocks"):
-        after = _bounds(trial, is_after=True)
-    clocks = [HostClock(host.host, before[id(host)], after[id(host)]) for host in _hosts(trial)]
+        clocks = _compared_again(trial, before)
     results = OnOurClock(
         [
             (collected[id(load)], before[id(load)].offset_ns // 1000)
@@ -123,6 +127,8 @@ def _finish(
         facts = replace(facts, case=driven(facts.case, shares, degraded.agents), degraded=degraded)
     with trial.stages.of("collect"):
         facts = replace(facts, server=check_afterwards(trial, facts.server, slowest_us))
+        if facts.server.afterwards not in (ServerState.UNKNOWN, ServerState.READY):
+            facts = replace(facts, services=services_afterwards(trial, facts.services))
     return facts, results
 
 
@@ -132,26 +138,47 @@ def _hosts(trial: RunningTrial) -> list[TrialHandle]:
     return [*trial.left.loads, *servers, *trial.placed.service_hosts()]
 
 
-def _bounds(trial: RunningTrial, is_after: bool = False) -> Bounds:
-    """Return the bound on each host's clock offset, by the id of its handle. Raises HostError.
-
-    is_after: after the load, a clock that answered before it and no longer does is a host that is lost.
-    """
-    left = trial.left
-    ports = left.each(lambda host: host.clock_port(), _hosts(trial))
+def _bounds(trial: RunningTrial) -> Bounds:
+    """Return the bound on each host's clock offset, by the id of its handle. Raises HostError."""
+    ports = trial.left.each(lambda host: host.clock_port(), _hosts(trial))
     hosts = _hosts(trial)
-    found = clock_probes.probe_all([(host.address, ports[id(host)]) for host in hosts])
+    found = clock_probes.probe_until([(host.address, ports[id(host)]) for host in hosts], CLOCKS_BEFORE_S)
     bounds: dict[int, OffsetBound] = {}
     for host, bound in zip(hosts, found, strict=True):
-        if isinstance(bound, OffsetBound):
-            bounds[id(host)] = bound
-            continue
-        what = f"host {host.host}: {bound}"
-        hint = f"allow UDP to port {ports[id(host)]} between the coordinator and the host"
-        if not is_after:
-            raise HostError(what, hint)
-        left.lose(host, HostLost(what, hint, host.host))
+        if not isinstance(bound, OffsetBound):
+            hint = f"allow UDP to port {ports[id(host)]} between the coordinator and the host"
+            raise HostError(f"host {host.host}: {bound}", hint)
+        bounds[id(host)] = bound
     return bounds
+
+
+def _compared_again(trial: RunningTrial, before: Bounds) -> list[HostClock]:
+    """Return the clock of each host with its bound after the load, or why there is none. Raises HostError.
+
+    By now everything is measured and here: a host that is lost costs its second bound, and is noted.
+    """
+    over_ns = time.time_ns()
+
+    def port_of(host: TrialHandle) -> int | HostLost:
+        try:
+            return host.clock_port()
+        except HostLost as error:
+            trial.losses.note(error)
+            return error
+
+    hosts = _hosts(trial)
+    ports = at_once(port_of, hosts)
+    asked = [(host.address, port) for host, port in zip(hosts, ports, strict=True) if isinstance(port, int)]
+    answers = iter(clock_probes.probe_until(asked, CLOCKS_AFTER_S))
+    clocks = []
+    for host, port in zip(hosts, ports, strict=True):
+        found = next(answers) if isinstance(port, int) else ClockUnreachable(port.message)
+        clock = HostClock(host.host, before[id(host)])
+        if isinstance(found, OffsetBound):
+            clocks.append(replace(clock, after=found))
+        else:
+            clocks.append(replace(clock, unbounded=str(found), until_ns=over_ns))
+    return clocks
 
 
 def _release(trial: RunningTrial, facts: TrialFacts, before: Bounds) -> TrialFacts:
@@ -219,20 +246,20 @@ def _show(trial: RunningTrial, facts: TrialFacts, meter: LiveMeter) -> None:
     progress = progress_of(trial.left)
     case = facts.case
     totals = sum((each.totals for each in progress.values()), LiveCounts())
-    counted = {"case": case.name, "target": case.target, "load": case.load, "live": totals}
-    trial.say(Event(COUNTERS, "", counted, passing=True))
+    of_case = {"case": case.name, "target": case.target, "load": case.load, "live": totals}
+    trial.say(Event(COUNTERS, "", of_case, passing=True))
     at_s = (time.time_ns() - facts.t0_ns) / 1e9
     figures, phase = meter.figures(at_s, progress, busy), phase_of(facts.case, at_s)
-    lasting_us = facts.case.load_us
+    lasting_us, sent = case.load_us, counted([case.protocol])
     of_s = None if lasting_us is None else lasting_us / 1e6
-    numbers = asdict(figures) | {"elapsed_s": round(at_s, 3), "of_s": of_s, "phase": phase}
-    trial.say(Event("load", _in_words(at_s, of_s, figures), numbers, passing=True))
+    numbers = asdict(figures) | {"elapsed_s": round(at_s, 3), "of_s": of_s, "phase": phase, "unit": sent.per_s}
+    trial.say(Event("load", _in_words(at_s, of_s, figures, sent), numbers, passing=True))
 
 
-def _in_words(at_s: float, of_s: float | None, figures: Figures) -> str:
+def _in_words(at_s: float, of_s: float | None, figures: Figures, sent: Counted) -> str:
     of = "" if of_s is None else f" of {of_s:.0f} s"
-    rates = f"{rate_text(figures.answered_per_s)} req/s, {rate_text(figures.failed_per_s)} errors/s"
-    return f"{at_s:.0f} s{of}: {rates}, {figures.rows:,} requests logged"
+    rates = f"{rate_text(figures.answered_per_s)} {sent.per_s}, {rate_text(figures.failed_per_s)} errors/s"
+    return f"{at_s:.0f} s{of}: {rates}, {figures.rows:,} {sent.many} logged"
 
 
 def _uses(trial: RunningTrial) -> list[HostUse]:

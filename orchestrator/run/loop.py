@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from agents.destinations import NOT_ALLOWED, Permitted
 from agents.probe import SPEAKS
 from agents.records import GeneratorKind, ServerState
 from agents.tls import NEEDS_CERTIFICATE, NO_TLS, OTHER_NAME, UNTRUSTED
@@ -23,6 +24,7 @@ from orchestrator.run.pace import Pace, expected_s, in_time
 from orchestrator.run.server import ONLY_STATUS, UP
 from orchestrator.run.services import Kept, TrialServices, why_not_up
 from orchestrator.run.trial import not_run, run_trial
+from orchestrator.spec.allowed import how_to_allow
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign
 
@@ -52,7 +54,8 @@ class RunContext:
     """What all trials of a run share.
 
     ceilings_per_s: by generator and host. idle_hosts: load hosts without an agent, by case. service_images: by service.
-    kept: the services that are up and outlive their trial, by name.
+    kept: the services that are up and outlive their trial, by name. permitted: where loads on URLs may go. settle: returns a
+    case under a load with a generator that its load hosts have, and raises HostError where there is none.
     """
 
     campaign: Campaign
@@ -65,15 +68,18 @@ class RunContext:
     idle_hosts: dict[str, list[str]] = field(default_factory=dict)
     service_images: dict[str, str] = field(default_factory=dict)
     kept: dict[str, Kept] = field(default_factory=dict)
+    permitted: Permitted = field(default_factory=Permitted)
+    settle: Callable[[Case, Load], Case] = lambda case, load: case
 
     def input(self, trial: TrialPlan, load: Load | None = None) -> TrialInput:
-        """Return the input of one trial. load: replaces the load of the campaign."""
-        case = trial.case
+        """Return the input of one trial. load: replaces the load of the campaign. Raises HostError of settle."""
+        load = load or self.campaign.loads[trial.case.load]
+        case = self.settle(trial.case, load)
         needed = {service.name: self.campaign.services[service.name] for service in case.services}
         return TrialInput(
-            trial,
+            replace(trial, case=case),
             self.campaign.targets[case.target],
-            load or self.campaign.loads[case.load],
+            load,
             self.images.get(case.target),
             self.folder,
             self.run,
@@ -83,6 +89,7 @@ class RunContext:
             self.idle_hosts.get(case.name, []),
             self.campaign.on_agent_loss == "degrade",
             TrialServices(needed, self.service_images, self.kept),
+            self.permitted,
         )
 
 
@@ -126,6 +133,8 @@ def _require_answer(item: TrialInput, output: TrialOutput) -> None:
     server, url = output.facts.server, item.target.url
     if url is None or server.state != ServerState.NOT_READY:
         return
+    if server.detail.startswith(NOT_ALLOWED):
+        raise NothingToMeasure(f"{url}: {server.detail}", how_to_allow(url))
     if server.detail.startswith(SPEAKS):
         http2 = item.load.protocol == "http2"
         use, option = ("http1", "omit --http2") if http2 else ("http2", "add --http2")

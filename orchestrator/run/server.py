@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from agents.probe import SPEAKS, Checked, Expect, Request, shows_ready
 from agents.records import ServerFacts, ServerState
+from orchestrator.counted import counted
 from orchestrator.fleet.handles import ServerHandle
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.run.addresses import resolved
@@ -102,7 +103,8 @@ def _ask_url(trial: RunningTrial) -> ServerFacts:
     target = trial.input.target
     if target.ready.model_fields_set and (failed := _wait_for_url(trial)) is not None:
         return ServerFacts(ServerState.NOT_READY, failed)
-    trial.say(Event("server", f"sending one request to {target.url}", passing=True))
+    sent = counted([trial.input.plan.case.protocol]).one
+    trial.say(Event("server", f"sending one {sent} to {target.url}", passing=True))
     checked = _ask(trial, 0, _answer_s(trial), repeat=False)
     return ServerFacts(
         state=ServerState.EXTERNAL if checked.state == ServerState.READY else checked.state,

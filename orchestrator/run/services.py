@@ -123,6 +123,29 @@ def finish_services(trial: RunningTrial, before: Sequence[ServiceFacts], loaded:
     return ended
 
 
+def services_afterwards(trial: RunningTrial, services: Sequence[ServiceFacts]) -> list[ServiceFacts]:
+    """Return the facts of services at the end of a trial, with those that have ended since.
+
+    A target that answers otherwise after the load may do so because a service of its has just ended.
+    """
+    lists = at_once(lambda handle: handle.look(), trial.placed.service_hosts())
+    now = {facts.name: facts for found in lists for facts in found}
+    ended = {name for name, facts in now.items() if facts.state is ServerState.EXITED}
+    return [
+        replace(
+            now[facts.name],
+            opening=facts.opening,
+            closing=facts.closing,
+            last=facts.last,
+            series=facts.series,
+            replaced=facts.replaced,
+        )
+        if facts.name in ended and facts.state is ServerState.READY
+        else facts
+        for facts in services
+    ]
+
+
 def logs_of(trial: RunningTrial, read: Callable[[Callable[[], bytes]], bytes]) -> dict[str, bytes]:
     """Return the end of the log of each service. read: makes the call, and words what goes wrong."""
     handles = trial.placed.services

@@ -8,11 +8,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from agents.container import ServerSpec
+from agents.destinations import Permitted
 from agents.generators.contract import DataOrder, Protocol, Wanted
 from agents.probe import Expect, Request
 from agents.records import AssignedRequest
 from orchestrator.facts import Traffic
 from orchestrator.plan import allowed_by
+from orchestrator.redact import keep_secret
 from orchestrator.run.containers import container_of, fields_of
 from orchestrator.run.rows import Places, with_first_row, with_places
 from orchestrator.spec.loads import Load
@@ -22,18 +24,21 @@ from orchestrator.spec.reach import read_tls
 from orchestrator.spec.requests import Request as Listed
 from orchestrator.spec.requests import has_json, json_bytes, merged, names_of
 from orchestrator.spec.rows import read_table
+from orchestrator.spec.secrets import is_secret_name, secrets_of_header
 from orchestrator.spec.target import Expect as SpecExpect
 from orchestrator.spec.target import Target
 from orchestrator.spec.text import authority
 from orchestrator.spec.urls import sent_path, sent_url
 
 CONTENT_TYPE = "content-type"
+NO_MORE = Permitted()
 
 
-def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffic:
+def traffic_of(target: Target, load: Load, address: str, folder: Path, permitted: Permitted = NO_MORE) -> Traffic:
     """Return what a load sends to a target at an address; a body without a method of its own is posted.
 
-    folder: where the paths of body, data and TLS files begin. Raises OSError or BadData when one cannot be read.
+    folder: where the paths of body, data and TLS files begin. permitted: where requests to a URL may go, beside local
+    addresses. Raises OSError or BadData when a file cannot be read.
     """
     base = target.url or f"{target.scheme}://{authority(address, target.reached)}{target.path}"
     listed, files = load.listed, BodyFiles(folder)
@@ -52,6 +57,8 @@ def traffic_of(target: Target, load: Load, address: str, folder: Path) -> Traffi
         data,
         read_tls(load.tls.model_dump(), folder),
         target.socket or "",
+        # A container is on a host of the run, and a socket on the load host.
+        None if target.url is None or target.socket is not None else permitted,
     )
 
 
@@ -171,6 +178,8 @@ def verifies(target: Target, load: Load) -> bool:
 def request_to(traffic: Traffic, index: int = 0) -> Request:
     """Return one of the requests of a load, as it is sent before the load: with the first row of its data."""
     sent = with_first_row(traffic.requests[index], traffic.data)
+    # Of a data file, only this row can come back in a quoted answer.
+    keep_secret(value for name, text in sent.headers if is_secret_name(name) for value in secrets_of_header(text))
     websocket = traffic.protocol is Protocol.WEBSOCKET
     return Request(
         sent.url,
@@ -183,6 +192,7 @@ def request_to(traffic: Traffic, index: int = 0) -> Request:
         traffic.socket,
         websocket,
         websocket and sent.binary,
+        traffic.permitted,
     )
 
 

@@ -15,6 +15,7 @@ from orchestrator.errors import HostError
 from orchestrator.facts import CommandDone, TrialFacts, When
 from orchestrator.fleet.handles import ServerHandle
 from orchestrator.fleet.hosts import HostLost, Placed, at_once
+from orchestrator.redact import clean_bytes, cleaned
 from orchestrator.run.commands import carry_out
 from orchestrator.run.events import Say
 from orchestrator.run.inputs import Losses, RunningTrial, Stages, TrialInput, TrialOutput
@@ -37,7 +38,8 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
     trial impossible (no engine, no h2load, port in use).
     """
     server = placed.server if item.target.url is None else None
-    traffic = traffic_of(item.target, item.load, server.load_address if server else "", item.folder)
+    address = server.load_address if server else ""
+    traffic = traffic_of(item.target, item.load, address, item.folder, item.permitted)
     trial = RunningTrial(item, traffic, placed, server, Stages(), say)
     shared = (
         placed.shared()
@@ -56,13 +58,15 @@ def run_trial(item: TrialInput, placed: Placed, say: Say) -> TrialOutput:
             _leave(trial, server)
     lost = [error.message for error in trial.losses.errors]
     facts = replace(facts, stages_us=trial.stages.lasted_us, lost=lost)
-    return TrialOutput(facts, results, log, trial.losses.first, service_logs)
+    # Results are cleaned as they are read.
+    service_logs = {name: clean_bytes(text) for name, text in service_logs.items()}
+    return TrialOutput(cleaned(facts), results, clean_bytes(log), trial.losses.first, service_logs)
 
 
 def not_run(item: TrialInput, why: str) -> TrialOutput:
     """Record a trial that was planned and not run."""
     facts = replace(_planned(item, ServerFacts(state=ServerState.NOT_TRIED, detail=why), False), error=why)
-    return TrialOutput(facts, [], b"")
+    return TrialOutput(cleaned(facts), [], b"")
 
 
 def _between_commands(trial: RunningTrial, facts: TrialFacts) -> tuple[TrialFacts, Collection[AgentResult]]:

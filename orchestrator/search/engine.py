@@ -39,6 +39,8 @@ CONNECTED = 6
 # began, and never more than DOWN of the rate that failed.
 RECOVERIES = 5
 LIGHT = 0.1
+# These do not change from one probe to the next, so that one counts twice; connections, once enough were asked for.
+LASTING = (LimitedBy.CONNECTIONS, LimitedBy.CLIENTS, LimitedBy.UNOPENED)
 # A rate that the generator failed to send this often is out of its reach.
 LIMITED_TWICE = 2
 
@@ -372,8 +374,8 @@ class Search:
 def _limits(history: list[tuple[Ask, Answer]]) -> dict[float, list[LimitedBy]]:
     """Return what limited probes other than the server, by rate.
 
-    Too few connections only count once more were opened CONNECTED times in vain. The limit of the
-    load's clients does not change, so it counts twice.
+    Too few connections only count once more were opened CONNECTED times in vain. What the load's
+    clients allow, and what the server takes, does not change, so it counts twice.
     """
     limits: dict[float, list[LimitedBy]] = defaultdict(list)
     tried: dict[float, int] = defaultdict(int)
@@ -384,7 +386,7 @@ def _limits(history: list[tuple[Ask, Answer]]) -> dict[float, list[LimitedBy]]:
             tried[asked.rate_per_s] += 1
             if tried[asked.rate_per_s] < CONNECTED:
                 continue
-        limits[asked.rate_per_s] += [limit] * (2 if limit in (LimitedBy.CONNECTIONS, LimitedBy.CLIENTS) else 1)
+        limits[asked.rate_per_s] += [limit] * (2 if limit in LASTING else 1)
     return limits
 
 

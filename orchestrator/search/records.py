@@ -43,12 +43,14 @@ class LimitedBy(StrEnum):
     """What other than the server made a probe fail, so that it says nothing about the server.
 
     CONNECTIONS: every connection was busy when requests were due, and more can be opened: the same
-    rate is asked for again. CLIENTS: the same, but the load's `clients` allows no more.
+    rate is asked for again. CLIENTS: the same, but the load's `clients` allows no more. UNOPENED: the server took a part of
+    the connections that the generator opens for this rate; with more it would take no more.
     """
 
     GENERATOR = "generator"
     CONNECTIONS = "connections"
     CLIENTS = "clients"
+    UNOPENED = "unopened"
     NETWORK = "network"
     MACHINE = "machine"
 

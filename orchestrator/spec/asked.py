@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar
 
 from orchestrator.slo import shown
 from orchestrator.spec.messages import WEBSOCKET, is_websocket_url
+from orchestrator.spec.secrets import is_secret_name
 from orchestrator.spec.units import Micros, duration_us
 
 T = TypeVar("T")
@@ -165,6 +166,10 @@ def refuse_contradictions(asked: RequestOptions, url: str, line: Line) -> None:
         line.refuse("--timeout", "is not possible with h2load", "omit --generator, or use paced")
     if asked.generator == "paced" and asked.http2:
         line.refuse("--http2", "is not possible with paced, which speaks HTTP/1.1", "omit --generator")
+    if (asked.http2 or asked.generator == "h2load") and (secret := _secret_header(asked.headers)) is not None:
+        option = "--http2" if asked.http2 else "--generator h2load"
+        what = f"h2load would show the secret header {shown(secret)} to every user, in its command line"
+        line.refuse(option, what, f"omit {option}, then paced sends the load; or omit the header")
     if asked.data is not None and asked.data_file is not None:
         line.refuse("--data", "cannot be combined with --data-file", "use one of them")
     if asked.data is not None and asked.data.startswith("@"):
@@ -176,6 +181,12 @@ def refuse_contradictions(asked: RequestOptions, url: str, line: Line) -> None:
         other = "--http2" if asked.http2 else "--generator h2load"
         hint = f"omit {other}; or omit --verify, then Volley checks the certificate once before each trial"
         line.refuse("--verify", "h2load does not check certificates", hint)
+
+
+def _secret_header(typed: Sequence[str]) -> str | None:
+    """Return the name of a header that is secret by its name; None without one."""
+    names = (text.partition(":")[0].strip() for text in typed)
+    return next((name for name in names if is_secret_name(name)), None)
 
 
 def _other_scheme(url: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import shlex
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from orchestrator.slo import shown
-from orchestrator.spec.text import NAME_HINT, Name, Text
+from orchestrator.spec.text import LONGEST_NAME, NAME_HINT, Name, Text
 from orchestrator.spec.units import as_text
 
 # What Compose calls otherwise, or has and Volley does not.
@@ -76,6 +77,22 @@ _CAPABILITIES = [
 ]
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PORTS = re.compile(r"(?:([0-9]{1,5}):)?([0-9]{1,5})(?:/tcp)?")
+# The engine's own grammar: [HOST[:PORT]/]PATH[:TAG][@DIGEST], or the ID of an image.
+_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    r"(?:(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?/)?"
+    rf"{_PART}(?:/{_PART})*(?::[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?"
+    r"(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?"
+)
+_LONGEST_IMAGE = 255
+_LIMITS = (
+    "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+)  # fmt: skip
+_TMPFS = re.compile(
+    r"(?:size|nr_blocks|nr_inodes)=[0-9]+[kmgKMG]?%?|mode=[0-7]{1,4}|(?:uid|gid)=[0-9]+|mpol=\S+"
+    r"|rw|ro|exec|noexec|suid|nosuid|dev|nodev|sync|async|atime|noatime|diratime|nodiratime|relatime|norelatime"
+)
 # Places of a host from which a container could reach the Docker engine or the kernel.
 _NEVER = ("/", "/run", "/var", "/var/run", "/proc", "/sys", "/dev", "/var/lib/docker")
 
@@ -138,6 +155,44 @@ def mount_of(text: str) -> tuple[str, str, bool]:
     return source, path, mode == ["ro"]
 
 
+def _image(value: str) -> str:
+    if len(value) > _LONGEST_IMAGE or not _IMAGE.fullmatch(value):
+        hint = "write it in lower case, like nginx:1.27 or registry.example.com/team/app:1.4"
+        raise ValueError(f"{shown(value)} is not the name of an image: {hint}")
+    return value
+
+
+def _folder(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{shown(value)} is not an absolute path: begin it with '/'")
+    return value
+
+
+def _environment_name(value: str) -> str:
+    if not value or "=" in value:
+        raise ValueError(f"{shown(value)} is not the name of a variable: use letters, digits and '_'")
+    return value
+
+
+def _limit_name(value: str) -> str:
+    if value not in _LIMITS:
+        raise ValueError(f"{shown(value)} is not a limit of processes: the limits are {', '.join(_LIMITS)}")
+    return value
+
+
+def _of_hosts(value: dict[str, str]) -> dict[str, str]:
+    for name, address in value.items():
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+            raise ValueError(f"{shown(name)} is not a host name: {NAME_HINT}")
+        if "${" in address or address == "host-gateway":
+            continue  # the address of a service, known once it is up
+        try:
+            ipaddress.ip_address(address.removeprefix("[").removesuffix("]"))
+        except ValueError:
+            raise ValueError(f"{shown(address)} is not an IP address: write e.g. 10.0.0.5") from None
+    return value
+
+
 def _mount(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError("is not text: write a volume short, NAME:/PATH or ./PATH:/PATH:ro")
@@ -147,7 +202,11 @@ def _mount(value: Any) -> str:
     if len(parts) > 3 or not parts[1].startswith("/") or parts[2:] not in ([], ["ro"], ["rw"]):
         raise ValueError(f"{shown(value)} is not a volume: write NAME:/PATH or ./PATH:/PATH:ro")
     source = parts[0]
+    if parts[1].rstrip("/") == "":
+        raise ValueError(f"{shown(value)} would replace the container's whole file system: write a path below '/'")
     if _VOLUME.fullmatch(source):
+        if len(source) > LONGEST_NAME:
+            raise ValueError(f"a name of {len(source)} characters is too long: use at most {LONGEST_NAME}")
         return value
     if not source.startswith(("/", "./", "../")):
         raise ValueError(f"{shown(source)} is not the name of a volume: {NAME_HINT}, or begin a path with './' or '/'")
@@ -163,6 +222,10 @@ def _tmpfs(value: Any) -> Any:
     for entry in entries if isinstance(entries, list) else []:
         if isinstance(entry, str) and not entry.startswith("/"):
             raise ValueError(f"{shown(entry)} is not a folder: write /PATH or /PATH:size=256m")
+        options = entry.partition(":")[2] if isinstance(entry, str) else ""
+        for option in options.split(",") if options else ():
+            if not _TMPFS.fullmatch(option):
+                raise ValueError(f"{shown(option)} is not an option of tmpfs: write e.g. size=256m or mode=1777")
     return entries
 
 
@@ -201,8 +264,13 @@ def _either(*forms: dict[str, Any]) -> WithJsonSchema:
 
 
 Words = Annotated[list[Text], BeforeValidator(_words), _either(_TEXTS, _TEXT)]
+Image = Annotated[Text, AfterValidator(_image)]
+Folder = Annotated[Text, AfterValidator(_folder)]
+LimitName = Annotated[Text, AfterValidator(_limit_name)]
 Variables = Annotated[
-    dict[Text, Text], BeforeValidator(_pairs("=", "NAME=VALUE", number=True)), _either(_SCALARS, _TEXTS)
+    dict[Annotated[Text, AfterValidator(_environment_name)], Text],
+    BeforeValidator(_pairs("=", "NAME=VALUE", number=True)),
+    _either(_SCALARS, _TEXTS),
 ]
 Settings = Annotated[
     dict[Text, Text], BeforeValidator(_pairs("=", "NAME=VALUE", number=True)), _either(_SCALARS, _TEXTS)
@@ -210,6 +278,7 @@ Settings = Annotated[
 Hosts = Annotated[
     dict[Text, Text],
     BeforeValidator(_pairs(":=", "NAME:ADDRESS", number=False)),
+    AfterValidator(_of_hosts),
     _either({"type": "object", "additionalProperties": _TEXT}, _TEXTS),
 ]
 Port = Annotated[

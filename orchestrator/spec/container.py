@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from orchestrator.slo import shown
 from orchestrator.spec.base import Model
 from orchestrator.spec.compose import (
     Capability,
+    Folder,
     Hosts,
+    Image,
+    LimitName,
     Mount,
     Port,
     Settings,
@@ -22,9 +25,17 @@ from orchestrator.spec.compose import (
     ports_of,
 )
 from orchestrator.spec.text import Cores, Text
-from orchestrator.spec.units import Duration, Size
+from orchestrator.spec.units import Duration, Size, size_text
 
 HOST, BRIDGE = "host", "bridge"
+# The engine starts no container with less.
+LEAST_MEMORY_BYTES = 6 << 20
+
+
+def _enough(size: int) -> int:
+    if size < LEAST_MEMORY_BYTES:
+        raise ValueError(f"{size_text(size)} is less than a container can be started with: write at least 6MiB")
+    return size
 
 
 def _build_kind(value: object) -> str:
@@ -47,10 +58,10 @@ class Build(Model):
 class Limits(Model):
     """What the container may use. Only processes are limited by default."""
 
-    cpus: Annotated[float, Field(gt=0, le=10_000, allow_inf_nan=False)] | None = None
+    cpus: Annotated[float, Field(ge=0.01, le=10_000, allow_inf_nan=False)] | None = None
     """CPU quota in cores, as docker run --cpus."""
-    memory: Size | None = None
-    """Memory without swap."""
+    memory: Annotated[Size, AfterValidator(_enough)] | None = None
+    """Memory without swap, at least 6 MiB."""
     cpuset: Cores | None = None
     """Cores to pin the container to, such as '0-1'."""
     pids: Annotated[int, Field(ge=1, le=4_000_000)] | None = None
@@ -104,10 +115,16 @@ class Healthcheck(Model):
 class Ulimit(Model):
     """A limit of the container's processes, as docker run --ulimit. -1: no limit."""
 
-    soft: Annotated[int, Field(ge=-1)]
+    soft: Annotated[int, Field(ge=-1, lt=2**63)]
     """What holds at the start."""
-    hard: Annotated[int, Field(ge=-1)]
+    hard: Annotated[int, Field(ge=-1, lt=2**63)]
     """What a process may raise it to."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Ulimit:
+        if self.hard != -1 and (self.soft == -1 or self.soft > self.hard):
+            raise ValueError(f"soft ({self.soft}) is above hard ({self.hard}): lower one or raise the other")
+        return self
 
 
 def _limit_kind(value: object) -> str:
@@ -115,7 +132,8 @@ def _limit_kind(value: object) -> str:
 
 
 UlimitOrNumber = Annotated[
-    Annotated[Annotated[int, Field(ge=-1)], Tag("number")] | Annotated[Ulimit, Tag("both")], Discriminator(_limit_kind)
+    Annotated[Annotated[int, Field(ge=-1, lt=2**63)], Tag("number")] | Annotated[Ulimit, Tag("both")],
+    Discriminator(_limit_kind),
 ]
 
 
@@ -126,7 +144,7 @@ class Container(Model):
         Annotated[Annotated[Build, Tag("mapping")] | Annotated[Text, Tag("folder")], Discriminator(_build_kind)] | None
     ) = None
     """Build the image from this folder (or from a mapping with context, dockerfile, args)."""
-    image: Text | None = None
+    image: Image | None = None
     """Use this image."""
     command: Words | None = None
     """Replaces the image's command: a list, or text that is split as a shell would."""
@@ -145,7 +163,7 @@ class Container(Model):
     (./PATH:/PATH:ro)."""
     tmpfs: Tmpfs = Field(default_factory=list)
     """Folders in memory: /PATH, or /PATH:size=256m. They count towards the container's memory."""
-    ulimits: dict[Text, UlimitOrNumber] = Field(default_factory=dict)
+    ulimits: dict[LimitName, UlimitOrNumber] = Field(default_factory=dict)
     """Limits of its processes, such as nofile: a number, or a mapping of soft and hard."""
     sysctls: Settings = Field(default_factory=dict)
     """Kernel parameters of the container; net.* only with `network: bridge`."""
@@ -157,10 +175,10 @@ class Container(Model):
     """Size of /dev/shm; 64 MiB by default."""
     user: Shown | None = None
     """The user that it runs as: NAME or ID, or USER:GROUP."""
-    working_dir: Text | None = None
+    working_dir: Folder | None = None
     """The folder that it starts in."""
     cap_add: list[Capability] = Field(default_factory=list)
-    """Linux capabilities beyond those that every container has (docs/campaigns.md lists them)."""
+    """Linux capabilities beyond those that every container has (docs/how-to/describe-containers.md lists them)."""
     cap_drop: list[Capability] = Field(default_factory=list)
     """Linux capabilities that it must not have; ALL for none."""
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import bounded
 from orchestrator.errors import ConfigurationError, Problem
-from orchestrator.slo import shown
+from orchestrator.slo import legible, shown
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import Node
@@ -20,9 +23,14 @@ _DATE, _TEXT = _CORE + "timestamp", _CORE + "str"
 # Aliases are counted where they are used: a few lines of them can stand for millions of values.
 MOST_VALUES = 100_000
 MOST_BYTES = 1 << 20
+# The parser takes about 70 µs for what stands between two of these marks: two seconds in all.
+_MARKS = (",", "\n", "[", "{", ": ", "- ")
+MOST_MARKS = 30_000
 # The time that the parser takes grows with the square of this.
 MOST_OPEN_BRACKETS = 500
 FIX = "fix the YAML there"
+_TUPLE = re.compile(r"\((['\"].*?['\"]),\)")
+MOST_IN_A_LINE = 300
 _BRACKETS = re.compile(r"[][{}]")
 # Python converts no text of more digits to a number.
 _HUGE = re.compile(r"[0-9]{4000,}")
@@ -37,25 +45,54 @@ class Refused(ValueError):
         self.line = node.start_mark.line + 1
 
 
-def read_yaml(path: Path) -> dict[Any, Any]:
-    """Return the mapping that a YAML file holds. Raise ConfigurationError if it cannot be read."""
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A YAML file, read once: a pipe cannot be read again. text: as it was written; tree: ruamel's, which knows lines."""
+
+    path: Path
+    text: str
+    tree: dict[Any, Any]
+
+    @property
+    def is_pipe(self) -> bool:
+        """Return whether it came through a pipe or standard input, as of 'volley run <(program)'."""
+        return not self.path.is_file() or self.path.parts[:2] in (("/", "dev"), ("/", "proc"))
+
+    @property
+    def folder(self) -> Path:
+        """The folder that its paths are relative to: its own, or the current one if it came through a pipe."""
+        return Path.cwd() if self.is_pipe else self.path.parent
+
+
+def read_document(path: Path) -> Document:
+    """Return a YAML file that holds a mapping. Raise ConfigurationError if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            # A device never ends.
-            data = file.read(MOST_BYTES + 1)
-        text = data.decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise ConfigurationError([Problem(str(path), f"cannot be read: {reason}", "check the path")]) from None
-    if len(data) > MOST_BYTES:
-        most = f"{MOST_BYTES >> 20} MiB"
+        text = bounded.read_bytes(path, MOST_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise ConfigurationError([_unreadable(path, error)]) from None
+    except ValueError:
         raise ConfigurationError(
-            [Problem(str(path), f"is larger than {most}", "put large bodies into files of their own")]
-        )
+            [Problem(str(path), "cannot be read: it is not UTF-8 text", "check the path")]
+        ) from None
     tree = _parsed(text, path)
     if not isinstance(tree, dict):
         raise ConfigurationError([Problem(str(path), "is not a mapping", "begin with 'campaign: NAME' (or 'hosts:')")])
-    return tree
+    return Document(path, text, tree)
+
+
+def _unreadable(path: Path, error: OSError) -> Problem:
+    if error.errno == errno.EFBIG:
+        return Problem(str(path), f"is larger than {MOST_BYTES >> 20} MiB", "put large bodies into files of their own")
+    if error.errno == errno.ETIMEDOUT:
+        return Problem(
+            str(path), f"cannot be read: {error.strerror}", "check the program that writes it, or use a file"
+        )
+    return Problem(str(path), f"cannot be read: {error.strerror}", "check the path")
+
+
+def read_yaml(path: Path) -> dict[Any, Any]:
+    """Return the mapping that a YAML file holds. Raise ConfigurationError if it cannot be read."""
+    return read_document(path).tree
 
 
 def read_value(text: str) -> Any:
@@ -81,6 +118,12 @@ def plain(value: Any) -> Any:
 def _parsed(text: str, path: Path) -> Any:
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    if sum(text.count(mark) for mark in _MARKS) > MOST_MARKS:
+        what, hint = (
+            f"has more than {MOST_MARKS:,} entries",
+            "put lists of requests and large bodies into files of their own",
+        )
+        raise ConfigurationError([Problem(str(path), what, hint)])
     try:
         _refuse_deep(text)
         return _tree(text)
@@ -89,12 +132,25 @@ def _parsed(text: str, path: Path) -> Any:
     except MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
-        problem = Problem(where, (error.problem or "is not YAML").split("\n")[0], FIX)
+        problem = Problem(where, *_told(error.problem or "is not YAML"))
     except YAMLError as error:
-        problem = Problem(str(path), str(error).split("\n")[0], FIX)
+        problem = Problem(str(path), *_told(str(error)))
     except RecursionError:
         problem = Problem(str(path), "is nested too deeply", FIX)
     raise ConfigurationError([problem])
+
+
+def _told(problem: str) -> tuple[str, str]:
+    """Return what the parser found, and what to do. It quotes text where that begins like an alias or a tag of YAML."""
+    for what, sign in (("alias", "*"), ("tag", "!"), ("anchor", "&")):
+        if what in problem:
+            hint = f"text that begins with '{sign}' belongs in quotes"
+            return f"the value begins with '{sign}', which stands for {_SIGNS[sign]} in YAML", hint
+    # The first line, without the tuples of Python that ruamel shows.
+    return legible(_TUPLE.sub(r"\1", problem.split("\n")[0]), MOST_IN_A_LINE), FIX
+
+
+_SIGNS = {"*": "an alias", "!": "a tag", "&": "an anchor"}
 
 
 def _refuse_deep(text: str) -> None:
@@ -147,7 +203,9 @@ def _accept(node: Node, above: list[Node], count: list[int]) -> None:
     if tag == _DATE:
         node.ctag = type(node.ctag)(suffix=_TEXT)
     elif tag not in _PLAIN:
-        raise Refused(f"unknown tag {shown(tag.replace(_CORE, '!!'))}", "remove the tag", node)
+        # A tag of the file's own can be a secret that begins with '!'.
+        known = f"unknown tag {shown(tag.replace(_CORE, '!!'))}" if tag.startswith(_CORE) else "unknown tag"
+        raise Refused(known, "remove the tag; text that begins with '!' belongs in quotes", node)
     if isinstance(node.value, str):
         if tag != _TEXT and _HUGE.search(node.value):
             raise Refused("a number has thousands of digits", "write a smaller number", node)

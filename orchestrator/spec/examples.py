@@ -18,6 +18,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "retries": 2,
         "on_agent_loss": "degrade",
         "minimum_valid": 3,
+        "allow_targets": ["staging.example.com", "203.0.113.0/28"],
         "seed": 7,
         "cool_down": "10s",
         "compare": {"baseline": "old"},
@@ -195,6 +196,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "host_keys": "accept-new",
         "images": "send",
         "environment": "direct",
+        "encrypt": True,
         "ports": 21000,
     },
 }

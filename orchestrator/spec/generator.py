@@ -8,7 +8,8 @@ from agents.records import GeneratorKind
 from orchestrator.spec.loads import Load, Program
 from orchestrator.spec.messages import WEBSOCKET
 
-# What one agent of paced sends on one core without being late for more than a few requests; docs/measurement.md.
+# What one agent of paced sends on one core without being late for more than a few requests:
+# docs/explanation/generators.md.
 PACED_MOST_PER_S = 10_000.0
 # The open loop opens connections as they are needed: an upper limit against a server that answers no more.
 MOST_OPEN_CLIENTS = 10_000
@@ -22,8 +23,9 @@ def choose(load: Load, agents: int, socket: bool = False, first_byte: bool = Fal
 
     paced sends open loads over HTTP/1.1, as long as each agent's part of the rate is within what it can send, and closed
     ones that h2load cannot: several requests, rows of a data file, HEAD requests, requests with a timeout, headers without a
-    value, connections whose certificate is checked or that need one, and those to a unix socket. socket: the server is
-    behind one. first_byte: an objective is about the time to the first byte, which h2load does not log.
+    value, secret headers (h2load has them in its command line), connections whose certificate is checked or that need one,
+    and those to a unix socket. socket: the server is behind one. first_byte: an objective is about the time to the first
+    byte, which h2load does not log.
     """
     if isinstance(load.generator, Program):
         return GeneratorKind.COMMAND
@@ -47,6 +49,14 @@ def is_too_fast_for_paced(load: Load, agents: int) -> bool:
     """Return whether h2load sends a load for no other reason than its rate, which is above what these agents can pace."""
     could_be_paced = load.generator == "auto" and load.protocol == "http1" and load.rate is not None
     return could_be_paced and choose(load, agents) is GeneratorKind.H2LOAD
+
+
+def can_replace_h2load(load: Load) -> bool:
+    """Return whether paced sends a load of h2load's where h2load is missing: a closed loop over HTTP/1.1.
+
+    An open load of h2load's is too fast for paced, and paced speaks no HTTP/2.
+    """
+    return load.generator == "auto" and load.protocol == "http1" and load.rate is None
 
 
 def most_clients(load: Load, generator: GeneratorKind, agents: int, slowest_us: float = 0) -> int:

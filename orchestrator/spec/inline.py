@@ -6,7 +6,7 @@ A value is read from its option once, into a typed value. It reaches the campaig
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,11 +14,15 @@ from typing import Any, TypeVar
 from agents.generators.contract import Arrivals
 from agents.records import GeneratorKind
 from orchestrator.errors import ConfigurationError, Problem
+from orchestrator.redact import hidden
 from orchestrator.slo import share, shown
 from orchestrator.spec import asked as requested
+from orchestrator.spec.allowed import OPTION
 from orchestrator.spec.asked import PLAIN, RequestOptions
 from orchestrator.spec.checks import Checks, Loaded
+from orchestrator.spec.load import ALLOWED
 from orchestrator.spec.models import Campaign
+from orchestrator.spec.source import LEFT_OUT_TEXT
 from orchestrator.spec.units import Micros, Part, duration_us, rate_per_s
 from orchestrator.spec.variables import Location, literal
 from orchestrator.url_name import url_name
@@ -39,8 +43,8 @@ KEPT = {
     "tls", "data", "message", "message_file", "binary", "subprotocols",
 }  # fmt: skip
 LEFT_OUT = {"include", "exclude", "slo", "saturation", "minimum_valid"}
-LEFT_OUT_TEXT = "..."
 # One step of calibration: long enough for the generator's CPU time to be sampled once, short enough to wait for.
+STEP_MESSAGE = "a message to calibrate"
 STEP_WINDOW, STEP_WARM_UP, STEP_TAIL = Micros(1_000_000), Micros(200_000), Micros(100_000)
 
 
@@ -58,6 +62,7 @@ class Bench:
     agents: int | None = None
     request: RequestOptions = PLAIN
     slo: str | None = None
+    allowed: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +76,7 @@ class Search:
     budget: int | None = None
     agents: int | None = None
     arrivals: Arrivals = Arrivals.EVEN
+    allowed: Sequence[str] = ()
 
     def overrides(self) -> list[str]:
         """Return the options as 'path=value', for a campaign file."""
@@ -81,16 +87,17 @@ class Search:
 
 
 _BENCH = requested.KEYS | {
+    ALLOWED: OPTION,
     "clients": "-c", "requests": "-n", "duration": "-d", "rate": "--rate", "arrivals": "--arrivals",
     "agents": "--agents", "repetitions": "--repeat", "slo": "--slo",
 }  # fmt: skip
 _SEARCH = {key: f"--{key}" for key in ("slo", "precision", "window", "highest", "budget", "agents")}
-_SEARCH = requested.KEYS | _SEARCH | {"arrivals": "--arrivals"}
+_SEARCH = requested.KEYS | _SEARCH | {"arrivals": "--arrivals", ALLOWED: OPTION}
 # By the path in a campaign file: the option that stands for it.
 SEARCH_OPTIONS = {"agents": "--agents"} | {
     f"saturation.{key}": f"--{key}" for key in ("slo", "precision", "window", "highest", "budget")
 }
-_SWEEP = requested.KEYS | {"clients": "--clients", "duration": "-d", "repetitions": "--repeat"}
+_SWEEP = requested.KEYS | {ALLOWED: OPTION, "clients": "--clients", "duration": "-d", "repetitions": "--repeat"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +152,7 @@ def bench(asked: Bench) -> Loaded:
         "targets": _target_of(asked.url, request),
         "loads": {LOAD: requested.load_of(request, asked.url, line) | _bench_load(asked, line)},
         "repetitions": asked.repeat,
+        **_allowed(asked.allowed),
         **({} if asked.agents is None else {"agents": asked.agents}),
     }
     if asked.slo is not None:
@@ -173,6 +181,10 @@ def _bench_load(asked: Bench, line: _Line) -> dict[str, Any]:
 
 def _target_of(url: str, request: RequestOptions) -> dict[str, Any]:
     return {url_name(url, request.all_paths(), str(request.socket or "")): {"url": url, **request.expect()}}
+
+
+def _allowed(typed: Sequence[str]) -> dict[str, Any]:
+    return {ALLOWED: list(typed)} if typed else {}
 
 
 def saturate(url: str, asked: Search, request: RequestOptions = PLAIN) -> Loaded:
@@ -204,13 +216,20 @@ def saturate(url: str, asked: Search, request: RequestOptions = PLAIN) -> Loaded
         "targets": _target_of(url, request),
         "loads": {LOAD: load},
         "saturation": search,
+        **_allowed(asked.allowed),
         **({} if asked.agents is None else {"agents": asked.agents}),
     }
     return line.loaded(data)
 
 
 def sweep(
-    url: str, clients: str, duration: str, repeat: int, request: RequestOptions = PLAIN, agents: int = 1
+    url: str,
+    clients: str,
+    duration: str,
+    repeat: int,
+    request: RequestOptions = PLAIN,
+    agents: int = 1,
+    allowed: Sequence[str] = (),
 ) -> Loaded:
     """Return the campaign of `volley sweep URL`: a closed load for each number of clients. Raise ConfigurationError."""
     line = _Line(_SWEEP)
@@ -218,7 +237,7 @@ def sweep(
     if line.problems:
         raise ConfigurationError(line.problems)
     kept = requested.load_of(request, url, line)
-    base = {"campaign": "sweep", "targets": _target_of(url, request)}
+    base = {"campaign": "sweep", "targets": _target_of(url, request), **_allowed(allowed)}
     return _swept(base, kept, agents, (clients, duration, repeat), Path.cwd(), line)
 
 
@@ -267,6 +286,8 @@ def calibration_step(url: str, rate_per_s: float, generator: GeneratorKind, clie
     """
     times = {"duration": STEP_WINDOW, "warm_up": STEP_WARM_UP, "tail": STEP_TAIL}
     load = {"model": "open", "rate": rate_per_s, "generator": generator.value, **times}
+    if generator is GeneratorKind.WEBSOCKET:
+        load |= {"protocol": "websocket", "message": STEP_MESSAGE}
     data = {
         "campaign": "calibrate",
         "targets": {TARGET: {"url": url}},
@@ -285,7 +306,7 @@ def document(campaign: Campaign) -> dict[str, Any]:
 def source(loaded: Loaded) -> str:
     """Return a campaign as the text of a file, for its run folder.
 
-    Values of headers and bodies can be secrets: they are left out.
+    Values of headers and bodies can be secrets: they are left out, and so are secrets elsewhere, as in a URL.
     """
     data = json.loads(json.dumps(loaded.plain))
     for load in data["loads"].values():
@@ -293,4 +314,4 @@ def source(loaded: Loaded) -> str:
             if isinstance(sent, dict):
                 sent.update({"headers": dict.fromkeys(sent["headers"], LEFT_OUT_TEXT)} if "headers" in sent else {})
                 sent.update({key: LEFT_OUT_TEXT for key in ("body", "json", "message") if key in sent})
-    return json.dumps(literal(data), indent=2, ensure_ascii=False) + "\n"
+    return hidden(json.dumps(literal(data), indent=2, ensure_ascii=False)) + "\n"

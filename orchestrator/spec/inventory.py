@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +16,8 @@ from orchestrator.spec.text import Address, Jump, Name, Printable
 Role = Literal["server", "load", "service"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-# Ports of a node, counted from `ports`: what Ray, the clock responders and calibration listen on. docs/hosts.md lists them.
+# Ports of a node, counted from `ports`: what Ray, the clock responders and calibration listen on.
+# docs/how-to/use-several-hosts.md lists them.
 GCS, NODE_MANAGER, OBJECT_MANAGER, RUNTIME_ENV, DASHBOARD_LISTEN, DASHBOARD_GRPC, METRICS = range(7)
 CLOCK_SERVER, CLOCK_LOAD, TRIVIAL = 7, 8, 9
 # UDP, as the other clocks; calibration listens on TCP.
@@ -83,6 +86,9 @@ class Inventory(Model):
     """build: send the build context to the server host and build there. send: build here and send the image."""
     environment: Literal["relay", "direct"] = "relay"
     """relay: if more than 8 hosts lack the environment, they pass it on. direct: this machine sends it to each."""
+    encrypt: bool = False
+    """Encrypt what Ray sends between the coordinator and the hosts (TLS, with certificates of this fleet alone). SSH always
+    is encrypted; the load is as the target's URL says."""
     ports: Annotated[int, Field(ge=1024, le=65000)] = 20000
     """The first port of the range that the hosts and the coordinator use among themselves."""
 
@@ -130,4 +136,11 @@ def slots_of(host: Host) -> int:
 
 def file_of(folder: Path, name: str) -> Path:
     """Resolve a path of the inventory: '~' is the user's home, the rest is relative to the inventory's folder."""
-    return (folder / Path(name).expanduser()).resolve()
+    return Path(os.path.realpath(folder / at_home(Path(name))))
+
+
+def at_home(path: Path) -> Path:
+    """Return a path with '~' replaced. The home of a user that does not exist stays as written: it is then missing."""
+    with contextlib.suppress(RuntimeError):
+        path = path.expanduser()
+    return path

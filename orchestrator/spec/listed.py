@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.slo import shown
+from orchestrator.slo import legible, shown
 from orchestrator.spec.loads import Load
 from orchestrator.spec.models import Campaign, resolve
 from orchestrator.spec.requests import MOST_REQUESTS, Request
@@ -18,6 +18,7 @@ from orchestrator.spec.rows import (
     Table,
     columns_in,
     missing_columns,
+    read_file,
     read_table,
     read_text,
     refuse_in_headers,
@@ -150,14 +151,17 @@ def _target_path(target: Target) -> str:
 
 
 def body_of(sent: Load | Request, folder: Path) -> bytes:
-    """Return the body of a load or a request. An unreadable body file is reported elsewhere: nothing then."""
+    """Return the body or the message of a load or a request. An unreadable file is reported elsewhere: nothing then."""
     if sent.json_ is not None or "json_" in sent.model_fields_set:
         return json.dumps(sent.json_, ensure_ascii=False, separators=(",", ":")).encode()
-    if sent.body is not None:
-        return sent.body.encode()
+    message, file = (sent.message, sent.message_file) if isinstance(sent, Load) else (None, None)
+    text = sent.body if message is None else message
+    if text is not None:
+        return text.encode()
+    name = sent.body_file or file
     try:
-        return b"" if sent.body_file is None else resolve(folder, sent.body_file).read_bytes()
-    except OSError:
+        return b"" if name is None else read_file(resolve(folder, name), name)
+    except BadData:
         return b""
 
 
@@ -166,5 +170,5 @@ def place_of(location: Location, lines: Mapping[Location, Lines]) -> str | None:
     found = lines.get(location[:3])
     if found is None or len(location) < 4 or not isinstance(location[3], int):
         return None
-    keys = ".".join(str(part) for part in location[4:])
+    keys = legible(".".join(str(part) for part in location[4:]))
     return f"{found.file}:{found.numbers[location[3]]}" + (f": {keys}" if keys else "")

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
+from orchestrator.redact import is_secret
 from orchestrator.slo import shown
 from orchestrator.spec import messages
 from orchestrator.spec import requests as requested
 from orchestrator.spec.base import Model
 from orchestrator.spec.headers import contradiction
 from orchestrator.spec.requests import Count, Data, Request, Requests
+from orchestrator.spec.secrets import is_secret_name
 from orchestrator.spec.text import (
     Address,
     Body,
@@ -48,7 +50,7 @@ def _generator_kind(value: Any) -> str:
 class Program(Model):
     """A generator of your own that follows the generator contract (docs/reference/generators.md)."""
 
-    command: Annotated[list[str], Field(min_length=1)]
+    command: Annotated[list[Text], Field(min_length=1)]
     """The program and its arguments, run on every load host."""
 
 
@@ -104,8 +106,8 @@ class Load(Model):
         Annotated[Program, Tag("mapping")] | Annotated[Literal["auto", "h2load", "paced", "websocket"], Tag("name")],
         Discriminator(_generator_kind),
     ] = "auto"
-    """What sends the requests. auto: paced for open loads over HTTP/1.1, for several requests and for data, h2load for the
-    rest; or {command: [...]}."""
+    """What sends the requests. auto: paced for open loads over HTTP/1.1, for several requests, for data and for secret
+    headers, h2load for the rest; or {command: [...]}."""
     duration: Window | None = None
     """Length of the window."""
     warm_up: Duration | None = None
@@ -176,7 +178,10 @@ class Load(Model):
                 raise ValueError("h2load does not time requests out: omit 'generator', or omit 'timeout'")
         if self.verify is not None and self.tls.verify is not None:
             raise ValueError("'verify' and 'tls.verify' are set together: remove 'verify'")
-        if self.paced_only is not None and (self.generator == "h2load" or self.protocol == "http2"):
+        uses_h2load = self.generator == "h2load" or (
+            self.protocol == "http2" and not isinstance(self.generator, Program)
+        )
+        if self.paced_only is not None and uses_h2load:
             what, key = self.paced_only
             fix = "omit 'generator'" if self.protocol == "http1" else "use http1 without 'generator'"
             raise ValueError(f"h2load {what}: {fix}{f', or omit {key}' if key else ''}")
@@ -282,6 +287,11 @@ class Load(Model):
         headers = [*self.headers.items(), *(item for each in listed for item in each.headers.items())]
         if empty := next((name for name, value in headers if not value), None):
             return f"cannot send the header {empty!r} without a value", "it"
+        if secret := next((name for name, value in headers if is_secret_name(name) or is_secret(value)), None):
+            return (
+                f"would show the secret header {secret!r} to every user, in its command line",
+                f"the header {secret!r}",
+            )
         return None
 
     @property

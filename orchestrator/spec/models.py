@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from orchestrator.slo import RATES, TimeName, shown
+from orchestrator.spec.allowed import Allowed
 from orchestrator.spec.base import Model
 from orchestrator.spec.loads import Load, Window
 from orchestrator.spec.repeat import Adaptive, Command, Repetitions
@@ -17,6 +19,11 @@ from orchestrator.spec.slo import terms
 from orchestrator.spec.target import Target
 from orchestrator.spec.text import Name
 from orchestrator.spec.units import Duration, Rate, Share
+
+# They can depend on each other in one chain.
+MOST_SERVICES = 200
+# A year of trials of five minutes.
+MOST_TRIALS = 100_000
 
 # Of a search for capacity: finer takes thousands of probes, coarser is what the first bracket says.
 FINEST, COARSEST = 0.002, 0.5
@@ -30,6 +37,8 @@ def _slo(value: str) -> str:
 def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float):
         raise ValueError(f"{shown(value)} is not a value for a variable: write text, a number, true or false")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError("holds a NUL character: remove it")
     return value
 
 
@@ -77,8 +86,9 @@ class Saturate(Model):
     """Window of the confirming load at the end; three windows by default."""
     lowest: Rate | None = None
     """Lower limit of the search; by default a hundredth of the closed model's throughput, or what the percentile needs."""
-    highest: Rate = 1_000_000.0
-    """Upper limit of the search."""
+    highest: Rate | None = None
+    """Upper limit of the search; by default 50,000/s for each agent, and 5,000/s in all for a target that had to be
+    allowed."""
     budget: Annotated[int, Field(ge=5, le=1000)] = 60
     """Maximum number of probes per target."""
     load: Name | None = None
@@ -97,7 +107,7 @@ class Saturate(Model):
         if not FINEST <= self.precision <= COARSEST:
             allowed = f"write {FINEST:.1%} to {COARSEST:.0%}"
             raise ValueError(f"a precision of {self.precision:.1%} is out of range: {allowed}")
-        if self.lowest is not None and self.lowest >= self.highest:
+        if self.lowest is not None and self.highest is not None and self.lowest >= self.highest:
             low, high = f"{self.lowest:,.10g}/s", f"{self.highest:,.10g}/s"
             raise ValueError(f"lowest ({low}) is not below highest ({high}): lower one or raise the other")
         return self
@@ -114,7 +124,7 @@ class Campaign(Model):
     """Values for ${NAME} elsewhere in this file, and in the environment of commands; --set variables.NAME=value."""
     targets: Annotated[dict[Name, Target], Field(min_length=1)]
     """The servers under test, by name."""
-    services: dict[Name, Service] = Field(default_factory=dict)
+    services: Annotated[dict[Name, Service], Field(max_length=MOST_SERVICES)] = Field(default_factory=dict)
     """Side containers that targets need, by name: databases, caches, upstreams."""
     loads: Annotated[dict[Name, Load], Field(min_length=1)]
     """How they are driven, by name. Each target under each load is a case, TARGET/LOAD."""
@@ -130,6 +140,9 @@ class Campaign(Model):
     is then SUSPECT, and neither objectives nor comparisons use it. A search always repeats the probe."""
     minimum_valid: Annotated[int, Field(ge=1)] | None = None
     """A case with fewer VALID or SUSPECT trials is INVALID; by default more than half of the repetitions."""
+    allow_targets: list[Allowed] = Field(default_factory=list)
+    """Servers beyond this machine, private networks and the inventory that may be loaded: host names, addresses, networks.
+    Allow only what you are responsible for."""
     seed: Seed = 1
     """Of the random order of the trials, and of random arrivals."""
     cool_down: Duration | None = None
@@ -151,6 +164,15 @@ class Campaign(Model):
     after: list[Command] = Field(default_factory=list)
     """Run after the load of each trial, however it ended, before its server is removed."""
 
+    @model_validator(mode="after")
+    def _plannable(self) -> Campaign:
+        trials = len(self.targets) * len(self.loads) * self.most_repetitions
+        if trials > MOST_TRIALS:
+            raise ValueError(
+                f"{trials:,} trials are more than {MOST_TRIALS:,}: use fewer repetitions, or several campaigns"
+            )
+        return self
+
     @property
     def least_repetitions(self) -> int:
         """The number of blocks that are always run."""
@@ -169,4 +191,5 @@ class Campaign(Model):
 
 def resolve(folder: Path, name: str) -> Path:
     """Resolve a path of the campaign file against its folder."""
-    return (folder / name).resolve()
+    # Path.resolve raises an error of its own for links that lead in a circle.
+    return Path(os.path.realpath(folder / name))

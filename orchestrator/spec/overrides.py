@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import ConfigurationError, Problem
+from orchestrator.slo import legible, shown
 from orchestrator.spec.document import read_value
 
 
@@ -30,14 +32,16 @@ def read_overrides(texts: Sequence[str], options: Mapping[str, str], problems: l
 def _read(text: str, options: Mapping[str, str], problems: list[Problem]) -> Override | None:
     path, equals, value = text.partition("=")
     keys = tuple(path.split("."))
-    option = options.get(path, f"--set {path}")
+    # Without '=' the value follows somewhere, and can be a secret.
+    named = path if equals else re.split(r"[^A-Za-z0-9_.-]", path, maxsplit=1)[0]
+    option = options.get(path, f"--set {legible(named)}")
     if not equals or not all(keys):
         problems.append(Problem(option, "is not PATH=VALUE", "write it as --set loads.steady.clients=80"))
         return None
     try:
         return Override(keys, read_value(value), option)
     except ConfigurationError as error:
-        hint = f"quote the value: --set '{path}=\"...\"'"
+        hint = f"quote the value: --set '{legible(path)}=\"...\"'"
         problems.append(Problem(option, f"the value is not YAML: {error.problems[0].what}", hint))
         return None
 
@@ -50,7 +54,8 @@ def apply(override: Override, tree: dict[str, Any], parts: Sequence[str], proble
     for key in override.keys[:-1]:
         if not isinstance(node.get(key), dict):
             known = ", ".join(map(str, node)) or "none"
-            problems.append(Problem(override.option, f"there is no key {key!r}", f"the keys there are: {known}"))
+            what = f"unknown key {shown(key)}"
+            problems.append(Problem(override.option, what, f"the keys there are: {legible(known)}"))
             return
         node = node[key]
     node[override.keys[-1]] = override.value

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from orchestrator.slo import legible
 from orchestrator.spec.overrides import Override
 
 Location = tuple[Any, ...]
+MOST_IN_A_PLACE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Places:
         for override in reversed(self.overrides):
             if text[: len(override.keys)] == override.keys:
                 rest = ".".join(text[len(override.keys) :])
-                return f"{override.option}: {rest}" if rest else override.option
-        return f"{self.path}{self._line(location)}: {'.'.join(text) or 'the file'}"
+                return f"{override.option}: {legible(rest, MOST_IN_A_PLACE)}" if rest else override.option
+        return f"{self.path}{self._line(location)}: {legible('.'.join(text), MOST_IN_A_PLACE) or 'the file'}"
 
     def _line(self, location: Location) -> str:
         """Return ':LINE' of a location, or of its nearest parent that is in the file."""

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from agents.tls import Encrypted, Tls, client_context
+from orchestrator import bounded
 from orchestrator.slo import shown
 from orchestrator.spec.headers import contradiction
 from orchestrator.spec.requests import merged
@@ -63,10 +64,7 @@ def read_tls(options: Mapping[str, Any], folder: Path) -> Tls:
 
 
 def _text(folder: Path, name: str) -> str:
-    with (folder / name).open("rb") as file:
-        data = file.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise ValueError("it is too long")
+    data = bounded.read_bytes(folder / name, MOST_BYTES)
     # Text around the certificates of a PEM file is a comment.
     return data.decode(errors="replace")
 

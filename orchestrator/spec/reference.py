@@ -20,11 +20,12 @@ from orchestrator.spec.variables import USES_A_VARIABLE
 _NO_LIMIT = 2**53
 WIDTH = 100
 _CAMPAIGN = """A campaign file says what to measure, how often, and what to compare.
-[campaigns.md](../campaigns.md) explains how to write one.
+[Write a campaign](../how-to/write-a-campaign.md) explains how to write one.
 
 Every value can hold `${VARIABLES}`. Durations, rates, sizes and shares are written with units:
-[quantities](../campaigns.md#quantities)."""
-_INVENTORY = """An inventory lists the hosts of a fleet. [hosts.md](../hosts.md) explains how to use one.
+[quantities](../how-to/write-a-campaign.md#quantities)."""
+_INVENTORY = """An inventory lists the hosts of a fleet.
+[Use several hosts](../how-to/use-several-hosts.md) explains how to use one.
 
 Every value can hold `${VARIABLES}` of the environment."""
 

@@ -14,17 +14,23 @@ from orchestrator.slo import Term, TimeName, shown
 from orchestrator.spec.messages import WEBSOCKET, is_websocket_url
 from orchestrator.spec.needs import wrong_lifetimes
 from orchestrator.spec.repeat import SERVER
+from orchestrator.spec.rows import MOST_BYTES, BadData, read_file, short
 from orchestrator.spec.service_references import wrong_service_references
 from orchestrator.spec.slo import terms
 
 Location = tuple[Any, ...]
 # A message lists no more names than these.
 MOST_NAMES = 12
+# Every glob is matched against every case.
+MOST_CASES, MOST_GLOBS = 2_000, 1_000
 
 
 def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
     """Yield (location, what, hint) for parts that contradict each other. Malformed parts are skipped."""
     targets, loads = _mapping(plain, "targets"), _mapping(plain, "loads")
+    if too_many := list(_too_many(plain, len(targets) * len(loads))):
+        yield from too_many
+        return
     baseline = _mapping(plain, "compare").get("baseline")
     if isinstance(baseline, str) and baseline not in targets:
         yield ("compare", "baseline"), f"there is no target {shown(baseline)}", f"the targets are: {_list(targets)}"
@@ -51,6 +57,15 @@ def wrong_references(plain: Mapping[str, Any]) -> Iterator[tuple[Location, str, 
     if type(repetitions) is int and type(minimum) is int and minimum > repetitions:
         what = f"{shown(minimum)} is more than the {shown(repetitions)} repetitions"
         yield ("minimum_valid",), what, f"write a number up to {shown(repetitions)}"
+
+
+def _too_many(plain: Mapping[str, Any], cases: int) -> Iterator[tuple[Location, str, str]]:
+    """Yield what is so large that to check and to plan it would take minutes."""
+    if cases > MOST_CASES:
+        yield ("loads",), f"{cases:,} cases are more than {MOST_CASES:,}", "split the campaign into several"
+    for key in ("slo", "include", "exclude", "before", "after"):
+        if len(_mapping(plain, key) or _sequence(plain, key)) > MOST_GLOBS:
+            yield (key,), f"has more than {MOST_GLOBS:,} entries", "use globs that match several cases"
 
 
 def _mixed_protocols(targets: Mapping[str, Any], loads: Mapping[str, Any]) -> Iterator[tuple[Location, str, str]]:
@@ -141,20 +156,35 @@ def missing_files(plain: Mapping[str, Any], folder: Path) -> Iterator[tuple[Loca
         for location, sent in named:
             for key in ("body_file", "message_file") if isinstance(sent, dict) else ():
                 body = sent.get(key)
-                if isinstance(body, str) and not is_file(folder / body):
-                    yield (*location, key), f"there is no file {shown(body)}", hint
-                elif isinstance(body, str) and key == "message_file" and not sent.get("binary"):
-                    yield from _not_text(location, folder / body, body)
+                if isinstance(body, str):
+                    yield from _wrong_file(
+                        (*location, key), folder, body, key == "message_file" and not sent.get("binary")
+                    )
 
 
-def _not_text(location: Location, path: Path, name: str) -> Iterator[tuple[Location, str, str]]:
-    """Yield the file of a message that is sent as text and is none. A file that cannot be read is reported when it is."""
-    try:
-        path.read_text("utf-8")
-    except UnicodeDecodeError:
-        yield (*location, "message_file"), f"{shown(name)} is not UTF-8 text", "add binary: true to send it as it is"
-    except OSError:
+def _wrong_file(location: Location, folder: Path, name: str, as_text: bool) -> Iterator[tuple[Location, str, str]]:
+    """Yield the file of a body or message that cannot be sent. as_text: it must be UTF-8."""
+    path = folder / name
+    if not is_file(path):
+        yield location, _no_file(path, name), f"write a path relative to {folder}"
         return
+    try:
+        if as_text:
+            read_file(path, short(name)).decode()
+        elif path.stat().st_size > MOST_BYTES:
+            yield location, f"{shown(name)} is larger than {MOST_BYTES >> 20} MiB", "use a smaller file"
+    except BadData as error:
+        yield location, str(error), error.hint
+    except UnicodeDecodeError:
+        yield location, f"{shown(name)} is not UTF-8 text", "add binary: true to send it as it is"
+
+
+def _no_file(path: Path, name: str) -> str:
+    try:
+        there = path.exists()
+    except (OSError, ValueError):
+        there = False
+    return f"{shown(name)} is not a regular file" if there else f"there is no file {shown(name)}"
 
 
 def is_file(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator import bounded
 from orchestrator.slo import shown
 from orchestrator.spec.requests import Request
 
@@ -61,15 +63,28 @@ def texts_of(request: Request, headers: dict[str, str], body: bytes) -> Iterator
 
 def read_text(path: Path, name: str) -> str:
     """Read a text file of a campaign. name: as messages show it. Raise BadData."""
+    return decoded(read_file(path, name), name)
+
+
+def decoded(data: bytes, name: str) -> str:
+    """Return the text of a file of a campaign. Raise BadData."""
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadData(f"{name}: more than {MOST_BYTES >> 20} MiB", "use a smaller file")
-        return path.read_text(encoding="utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadData(f"{name}: not UTF-8 text", "save the file as UTF-8") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a path"
-        raise BadData(f"{name}: cannot be read: {reason}", "check the path, relative to the campaign file") from None
+
+
+def read_file(path: Path, name: str) -> bytes:
+    """Return the content of a file of a campaign, of at most MOST_BYTES. Raise BadData."""
+    try:
+        return bounded.read_bytes(path, MOST_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise BadData(f"{name}: more than {MOST_BYTES >> 20} MiB", "use a smaller file") from None
+        reason = error.strerror
+    except ValueError:
+        reason = "not a path"
+    raise BadData(f"{name}: cannot be read: {reason}", "check the path, relative to the campaign file")
 
 
 def read_table(path: Path, name: str) -> Table:

@@ -17,6 +17,7 @@ from orchestrator.spec.base import Model
 from orchestrator.spec.examples import example
 from orchestrator.spec.inventory import Inventory
 from orchestrator.spec.models import Campaign
+from orchestrator.spec.secrets import SECRET
 from orchestrator.spec.target import OF_CONTAINERS
 from orchestrator.spec.units import quantities
 from orchestrator.spec.variables import USES_A_VARIABLE
@@ -70,6 +71,28 @@ _ONE_MESSAGE: list[Schema] = [
 ]
 # How the keys that lead to a model name an entry of a mapping or a list.
 _STEPS: dict[Any, tuple[str, ...]] = {dict: ("NAME",), list: ("NUMBER",)}
+# A value that is marked as a secret, and the keys of each model that can hold one.
+_SECRET: Schema = {
+    "description": "a value that is neither shown nor stored",
+    "type": "object",
+    "properties": {
+        SECRET: {
+            "description": "The value; a variable of the environment, such as ${TOKEN}, needs no mark.",
+            "type": ["string", "number"],
+            "examples": ["acme-7f3"],
+        }
+    },
+    "required": [SECRET],
+    "additionalProperties": False,
+}
+_WITH_SECRETS = {
+    "Campaign": ("variables",),
+    "Target": ("environment",),
+    "Service": ("environment",),
+    "Build": ("args",),
+    "Load": ("headers", "body", "message"),
+    "Request": ("headers", "body"),
+}
 _POISSON: Schema = {"not": {"const": "poisson"}}
 # What validators of ours check between the keys of one mapping.
 _RULES: dict[str, Schema] = {
@@ -197,11 +220,29 @@ def _schema(root: type[Model]) -> Schema:
             if (default := default_of(model, key, field)) is not None:
                 shown["default"] = default
             shown["examples"] = [example(model, key)]
+        for key in _WITH_SECRETS.get(model.__name__, ()):
+            node["properties"][key] = _with_secrets(node["properties"][key])
         node |= _RULES.get(model.__name__, {})
+    if root is Campaign:
+        definitions["Secret"] = _SECRET
     named = _TEXTS | {name: _quantity_or_variable(node) for name, node in quantities().items()}
     whole = {name: _accepting(node) for name, node in definitions.items()}
     used = _accepting(made) | {"$defs": {name: (whole | named)[name] for name in sorted(whole | named)}}
     return {"$schema": DIALECT, **used}
+
+
+def _with_secrets(node: Schema) -> Schema:
+    """Return the schema of a text, or of a mapping of texts, each of which can be marked as a secret."""
+    marked: Schema = {"$ref": "#/$defs/Secret"}
+    if "patternProperties" in node:
+        ((pattern, inner),) = node["patternProperties"].items()
+        return node | {"patternProperties": {pattern: {"anyOf": [*inner.get("anyOf", [inner]), marked]}}}
+    if isinstance(inner := node.get("additionalProperties"), dict):
+        return node | {"additionalProperties": {"anyOf": [*inner.get("anyOf", [inner]), marked]}}
+    if any(branch.get("type") == "object" for branch in node.get("anyOf", ())):
+        branches = [_with_secrets(branch) if branch["type"] == "object" else branch for branch in node["anyOf"]]
+        return node | {"anyOf": branches}
+    return node | {"anyOf": [*node["anyOf"], marked]}
 
 
 def _accepting(node: Schema) -> Schema:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -10,7 +10,7 @@ from orchestrator.spec.base import Model
 from orchestrator.spec.container import Build as Build
 from orchestrator.spec.container import Container
 from orchestrator.spec.container import Limits as Limits
-from orchestrator.spec.text import Name, SocketPath, Url, UrlPath
+from orchestrator.spec.text import Document, Name, SocketPath, Url, UrlPath
 from orchestrator.spec.units import Duration, Size
 
 
@@ -41,7 +41,7 @@ class Expect(Model):
     """The status code, or a list of those that are allowed; any below 400 by default. Such an answer is a success."""
     body: str | None = None
     """The body, without blanks at its ends."""
-    json_: Annotated[Any, Field(alias="json")] = None
+    json_: Annotated[Document, Field(alias="json")] = None
     """The body as a JSON document, compared by value."""
     size: Size | None = None
     """The length of the body."""

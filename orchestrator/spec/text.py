@@ -21,6 +21,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _CORES = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
+_HIGHEST_CORE = 8191
 _METHOD = re.compile(r"[A-Z]+")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 # As many bytes as the kernel takes for the name of a socket, without the NUL behind it.
@@ -76,6 +77,10 @@ def _no_nul(value: str) -> str:
 
 
 def _address(value: str) -> str:
+    if value.startswith("[") and value.endswith("]"):
+        raise ValueError(f"{shown(value)} has brackets: write {value[1:-1]}")
+    if "%" in value:
+        raise ValueError(f"{shown(value)} has a zone, which HTTP cannot name: use another address")
     try:
         ipaddress.ip_address(value)
     except ValueError:
@@ -90,6 +95,18 @@ def _socket_path(value: str) -> str:
         raise ValueError(f"{shown(value)} is not an absolute path: write socket: /run/app.sock")
     if "\0" in value or len(os.fsencode(value)) > _LONGEST_SOCKET:
         raise ValueError(f"{shown(value)} cannot be a socket: use a path of at most {_LONGEST_SOCKET} bytes")
+    return value
+
+
+def _cores(value: str) -> str:
+    if not _CORES.fullmatch(value):
+        raise ValueError(f"{shown(value)} is not a list of cores: write it as '0-1' or '0,2'")
+    for part in value.split(","):
+        first, _, last = part.partition("-")
+        if len(part) > 9 or int(last or first) > _HIGHEST_CORE:
+            raise ValueError(f"{shown(part)} is out of range: write cores from 0 to {_HIGHEST_CORE}")
+        if int(last or first) < int(first):
+            raise ValueError(f"{shown(part)} ends before it begins: write {last}-{first}")
     return value
 
 
@@ -160,9 +177,7 @@ NonEmpty = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 Address = Annotated[str, AfterValidator(_address)]
 SocketPath = Annotated[str, AfterValidator(_socket_path), Field(json_schema_extra={"pattern": r"^/.+$"})]
 Jump = Annotated[str, AfterValidator(_jump)]
-Cores = Annotated[
-    str, AfterValidator(matching(_CORES, "a list of cores", "write it as '0-1' or '0,2'")), _in_schema(_CORES)
-]
+Cores = Annotated[str, AfterValidator(_cores), _in_schema(_CORES)]
 Subprotocol = Annotated[
     str,
     AfterValidator(matching(_TOKEN, "the name of a subprotocol", "write it like mqtt or v1.json")),

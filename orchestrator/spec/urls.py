@@ -14,6 +14,8 @@ from orchestrator.slo import shown
 
 FORM = "write http://HOST[:PORT][/PATH], or https://"
 SCHEMES = ("http", "https", "ws", "wss")
+# Four times what servers accept. h2load takes it as an argument, and the kernel none above 128 KiB.
+LONGEST = 32_768
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST = re.compile(r"(?!-)[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
@@ -39,7 +41,7 @@ def checked_url(value: str) -> str:
     _refuse_wrong_port(parts)
     if not parts.hostname:
         raise ValueError(f"{shown(value)} names no host: {FORM}")
-    _ascii_host(parts.hostname)
+    ascii_host(parts.hostname)
     if parts.path:
         return value
     # In front of the query or fragment.
@@ -58,7 +60,7 @@ def checked_path(value: str) -> str:
 def sent_url(url: str) -> str:
     """Return a checked URL as it is sent."""
     parts = urlsplit(url)
-    host = _ascii_host(parts.hostname or "")
+    host = ascii_host(parts.hostname or "")
     host = f"[{host}]" if ":" in host else host
     port = "" if parts.port is None else f":{parts.port}"
     return f"{parts.scheme}://{host}{port}{_sent(parts)}"
@@ -76,6 +78,8 @@ def fragment_of(text: str) -> str:
 
 
 def _refuse_unsendable(value: str) -> None:
+    if len(value) > LONGEST:
+        raise ValueError(f"a URL of {len(value):,} characters is too long: use at most {LONGEST:,}, or send a body")
     if _CONTROL.search(value):
         raise ValueError(f"{shown(value)} holds a line break or control character: remove it")
     try:
@@ -107,7 +111,7 @@ def _refuse_wrong_port(parts: SplitResult) -> None:
     raise ValueError(f"{shown(port)} is not a port: write a number from 1 to 65535")
 
 
-def _ascii_host(host: str) -> str:
+def ascii_host(host: str) -> str:
     """Return a host name as it is sent. Raise ValueError for what is neither a name nor an address."""
     if "%" in host and ":" in host:
         raise ValueError(

@@ -25,6 +25,8 @@ _WHOLE = re.compile(rf"\$\{{({_NAME})\}}")
 _OPENING = re.compile(r"\$\$\{|\$\{")
 _HEAD = re.compile(rf"({_NAME})(\}}|:-)")
 ROW = "row."
+# The nearest name is looked for among all others, which takes a while.
+MOST_EXPLAINED = 100
 NO_DATA = "add 'data: {file: FILE}' to the load; write $${ for the text ${"
 # What is known of a service once it is up.
 OF_SERVICES = ("address", "port")
@@ -133,7 +135,11 @@ def _expanded(text: str, names: Names, location: Location, unset: list[Unset]) -
         # Without the text: it can be a secret.
         unset.append(Unset(location, "'${' begins no valid variable here", FORMS))
         return text
-    unset += [Unset(location, *_why_unset(name, names)) for name in dict.fromkeys(missing)]
+    for name in dict.fromkeys(missing):
+        what, hint = (
+            _why_unset(name, names) if len(unset) < MOST_EXPLAINED else (f"variable {shown(name)} is not set", "")
+        )
+        unset.append(Unset(location, what, hint))
     return text if missing else result
 
 

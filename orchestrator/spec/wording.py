@@ -136,6 +136,10 @@ _KINDS: dict[str, Callable[[Mapping[str, Any], Any], tuple[str, str]]] = {
     "string_too_short": lambda limits, value: ("is empty", "write a value, or remove the key"),
     "string_unicode": _not("text", "write text"),
     "too_short": _empty,
+    "too_long": lambda limits, value: (
+        f"has {limits['actual_length'] or 'too many'} entries",
+        f"write at most {limits['max_length']:,}",
+    ),
     "list_type": _LIST,
     "dict_type": _MAPPING,
     "model_type": _MAPPING,

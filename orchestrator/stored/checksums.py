@@ -12,9 +12,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator import bounded
 from orchestrator.errors import StoredRunError
+from orchestrator.slo import legible
 
 CHECKSUMS_FILE = "checksums.json"
+# Of the file of checksums, and of one that it is for. What is larger was not written by Volley.
+MOST_CHECKSUM_BYTES, MOST_BYTES = 1 << 20, 512 << 20
 DELETE = "restore it from a copy, or delete that trial's folder"
 
 
@@ -45,18 +49,18 @@ def read_checksums(folder: Path) -> Checksums | None:
     """
     path = folder / CHECKSUMS_FILE
     try:
-        plain = json.loads(path.read_bytes())
+        plain = json.loads(bounded.read_bytes(path, MOST_CHECKSUM_BYTES))
         found = Checksums(plain["run"], plain["trial"], plain["files"])
         whole = isinstance(found.files, dict) and all(isinstance(text, str) for text in (found.run, found.trial))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise StoredRunError(f"{path} cannot be read: {error}", DELETE) from error
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise StoredRunError(f"{path} cannot be read: {legible(str(error), 300)}", DELETE) from error
     if not whole:
         raise StoredRunError(f"{path} was not written by Volley", DELETE)
     if found.trial != folder.name:
         raise StoredRunError(
-            f"{folder} holds trial {found.trial}, and not the one in its name",
+            f"{folder} holds trial {legible(found.trial)}, and not the one in its name",
             "move it back, or delete it",
         )
     return found
@@ -66,7 +70,7 @@ def read_checked(path: Path) -> bytes:
     """Return the content of a file of a stored trial. Raises StoredRunError unless it is what was written."""
     sums = read_checksums(path.parent)
     try:
-        content = path.read_bytes()
+        content = bounded.read_bytes(path, MOST_BYTES)
     except OSError as error:
         raise StoredRunError(f"{path} cannot be read: {error.strerror}", DELETE) from error
     if sums is not None and sums.files.get(path.name) != hashlib.sha256(content).hexdigest():
@@ -88,6 +92,6 @@ def refuse_foreign(folders: Iterable[Path]) -> None:
             first = sums.run, folder
         elif sums.run != first[0]:
             raise StoredRunError(
-                f"{folder} belongs to run {sums.run}, and {first[1].name} beside it to run {first[0]}",
+                f"{folder} belongs to run {legible(sums.run)}, and {first[1].name} beside it to run {legible(first[0])}",
                 "delete the one that does not belong there",
             )

@@ -29,7 +29,7 @@ def compare_stored(
     they are what is compared. Raises StoredRunError, and UsageError when the runs have no case in common.
     """
     sides = evaluate_run(base), evaluate_run(new)
-    around = [replace(circumstances_of(side.path), urls=_urls(side)) for side in sides]
+    around = [replace(circumstances_of(side.path), urls=_urls(side), generators=_generators(side)) for side in sides]
     cases = [{case.case: case for case in side.summary.cases} for side in sides]
     common = [name for name in cases[1] if name in cases[0]]
     if not common:
@@ -81,6 +81,14 @@ def circumstances_of(run: Path) -> Circumstances:
 def _smallest_effect(run: Path) -> float | None:
     plan = read_plan(run)
     return plan.smallest_effect if isinstance(plan, CampaignPlan) else None
+
+
+def _generators(finished: Finished) -> dict[str, str]:
+    """Return what sent each case: paced may have taken the place of h2load."""
+    found: dict[str, set[str]] = {}
+    for case in (trial.facts.case for trial in finished.trials if trial.facts.agents):
+        found.setdefault(case.name, set()).add(str(case.generator))
+    return {name: ", ".join(sorted(generators)) for name, generators in found.items()}
 
 
 def _urls(finished: Finished) -> dict[str, str]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from agents.generators.contract import Protocol
 from agents.records import BadRecord, HostRole, from_plain, to_plain
 from orchestrator.analyse.capacity import Wanted
 from orchestrator.analyse.precision import Precision
 from orchestrator.facts import Case, Environment
+from orchestrator.redact import cleaned
 from orchestrator.result import FORMAT, Interval, Outcome, Time, Verdict
-from orchestrator.slo import Term
+from orchestrator.slo import Term, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,8 @@ class Origin:
     """The command that planned a run. file: the campaign file, absolute or relative to the run folder.
 
     hosts: the inventory, absolute; None for this machine alone. ray: whether that was a Ray node. commit: of the
-    repository that holds the file, and whether the file differs from it; None without one.
+    repository that holds the file, and whether the file differs from it; None without one. left_out: the paths that --set
+    gave a value which is secret, and not stored. allowed: of --allow-target.
     """
 
     file: str
@@ -31,6 +34,8 @@ class Origin:
     hosts: str | None = None
     ray: bool = False
     commit: str | None = None
+    left_out: list[str] = field(default_factory=list)
+    allowed: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class SearchPlan(PlanDocument):
 class SummaryCase:
     """What summary.json says about one case. times_us: response times in the open loop, else service times.
 
-    load_lost: the share of the load that the trials behind the numbers lost; None for none.
+    load_lost: the share of the load that the trials behind the numbers lost; None for none. protocol: None: not stored.
     """
 
     name: str
@@ -94,6 +99,7 @@ class SummaryCase:
     time: Time
     times_us: Mapping[str, Interval | None]
     load_lost: float | None = None
+    protocol: Protocol | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +112,8 @@ class SummaryDocument:
 
 
 def to_document(record: PlanDocument | Environment) -> dict[str, object]:
-    """Return the document that a file of the run folder holds."""
-    return {"format": FORMAT, **to_plain(record)}
+    """Return the document that a file of the run folder holds, without secrets and control characters."""
+    return {"format": FORMAT, **to_plain(cleaned(record))}
 
 
 def plan_of(document: Mapping[str, object]) -> CampaignPlan | SearchPlan:
@@ -148,7 +154,7 @@ def _content(document: Mapping[str, object]) -> dict[str, object]:
     content = dict(document)
     found = content.pop("format", None)
     if found != FORMAT:
-        raise BadRecord(f"it has format {found}; this Volley reads format {FORMAT}")
+        raise BadRecord(f"it has format {shown(found)}; this Volley reads format {FORMAT}")
     return content
 
 
@@ -170,7 +176,13 @@ def _summary_case(plain: Mapping[str, object]) -> SummaryCase:
         Time.RESPONSE if plain["response_time_us"] else Time.SERVICE,
         {name: _interval(value) for name, value in times.items()},
         from_plain(float, lost) if (lost := plain.get("load_lost")) is not None else None,
+        _protocol(plain.get("planned")),
     )
+
+
+def _protocol(planned: object) -> Protocol | None:
+    name = planned.get("protocol") if isinstance(planned, dict) else None
+    return None if name is None else from_plain(Protocol, name)
 
 
 def _interval(plain: object) -> Interval | None:

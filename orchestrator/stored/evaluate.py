@@ -10,9 +10,11 @@ from agents.wire import AgentResult
 from orchestrator.analyse.capacity import replay
 from orchestrator.analyse.cases import judge, summarise
 from orchestrator.analyse.objectives import state_of_search
+from orchestrator.errors import StoredRunError
 from orchestrator.facts import TrialFacts
 from orchestrator.merge import Merged
 from orchestrator.result import Summary, Trial, outcome_of, worst
+from orchestrator.slo import legible
 from orchestrator.stored.documents import CampaignPlan, SearchPlan
 from orchestrator.stored.layout import AGENTS_FILE, TRIAL_FILE
 from orchestrator.stored.reading import read_plan, read_trial, stored_trials
@@ -58,7 +60,13 @@ class Judgements:
         known = self._by_folder.get(folder)
         if stamp is not None and known is not None and known[0] == stamp:
             return known[1]
-        trial = self.of(*read_trial(folder))
+        facts, merged = read_trial(folder)
+        try:
+            trial = self.of(facts, merged)
+        except (ArithmeticError, ValueError) as error:
+            # What Volley wrote was judged before it was stored.
+            what = f"{folder} cannot be judged: {legible(str(error), 300)}"
+            raise StoredRunError(what, "restore it from a copy, or delete that trial's folder") from error
         if stamp is not None:
             self._by_folder[folder] = stamp, trial
         return trial

@@ -66,7 +66,8 @@ def past_runs(compared: Collection[Path], like: Circumstances, case: str, allowe
                 continue
             values = _values(read_json(run / SUMMARY_FILE), case)
             own = Circumstances({each.name: each for each in plan.cases}, plan.parts, read_environment(run))
-            own = replace(own, urls=_urls(run, case))
+            urls, generators = _as_measured(run, case)
+            own = replace(own, urls=urls, generators=generators)
         except (StoredRunError, BadRecord, KeyError, TypeError, ValueError):
             continue
         if values and not [d for d in differences(like, own, case) if d.kind not in allowed]:
@@ -74,15 +75,16 @@ def past_runs(compared: Collection[Path], like: Circumstances, case: str, allowe
     return found[::-1]
 
 
-def _urls(run: Path, case: str) -> dict[str, str]:
-    """Return the URL of the case's target where it is external, as its first trial has it."""
+def _as_measured(run: Path, case: str) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the URL of the case's target where it is external, and the case's generator, as its first trial has them."""
     for folder in trial_folders(run):
         facts = read_json(folder / TRIAL_FILE)["facts"]
         assert isinstance(facts, dict)
         planned, agents = facts["case"], facts["agents"]
         if planned["name"] == case:
-            return {planned["target"]: agents[0]["url"]} if planned["external"] and agents else {}
-    return {}
+            urls = {planned["target"]: agents[0]["url"]} if planned["external"] and agents else {}
+            return urls, {case: planned["generator"]} if agents and "generator" in planned else {}
+    return {}, {}
 
 
 def _values(summary: Mapping[str, object], case: str) -> Values:

@@ -10,8 +10,10 @@ from typing import Any
 
 from agents.records import BadRecord
 from orchestrator.analyse.people import digits
+from orchestrator.counted import counted
 from orchestrator.errors import StoredRunError
 from orchestrator.result import Outcome, Verdict
+from orchestrator.slo import legible
 from orchestrator.stored.documents import CampaignPlan, SummaryDocument, summary_of
 from orchestrator.stored.layout import SUMMARY_FILE, runs_in, started_at, trial_folders
 from orchestrator.stored.reading import read_json, read_plan
@@ -64,7 +66,11 @@ def _listed(run: Path) -> ListedRun:
     except StoredRunError as error:
         return ListedRun(path=run, started=started_at(run), problem=error.message)
     except (BadRecord, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-        return ListedRun(path=run, started=started_at(run), problem=f"{run / SUMMARY_FILE} cannot be used: {error}")
+        return ListedRun(
+            path=run,
+            started=started_at(run),
+            problem=f"{run / SUMMARY_FILE} cannot be used: {legible(str(error), 300)}",
+        )
 
 
 def _finished(run: Path) -> ListedRun:
@@ -110,10 +116,12 @@ def _urls(plain: Mapping[str, Any]) -> list[str]:
 
 def _result(plain: Mapping[str, Any], summary: SummaryDocument) -> str:
     """Return the result of a run whose version did not store it in words."""
-    rates = [case.throughput_per_s for case in summary.cases if case.verdict is not Verdict.INVALID]
-    found = [f"{digits(rate.estimate)} req/s" for rate in rates if rate is not None]
+    valid = [case for case in summary.cases if case.verdict is not Verdict.INVALID]
+    rates = [(case.throughput_per_s, counted([case.protocol]).per_s) for case in valid]
+    found = [f"{digits(rate.estimate)} {unit}" for rate, unit in rates if rate is not None]
     for search in plain.get("saturation", []):
         capacity = search.get("capacity_per_s")
         if capacity is not None:
-            found.append(f"{digits(capacity['estimate'])} req/s at {search['slo']}")
+            unit = counted([search.get("protocol")]).per_s
+            found.append(f"{digits(capacity['estimate'])} {unit} at {search['slo']}")
     return "; ".join(found[:2]) + (f"; {len(found) - 2} more" if len(found) > 2 else "")

@@ -57,7 +57,7 @@ def _marked(entries: list[_Entry], smallest_effect: float) -> list[Point]:
     logs = [math.log(entry.value.estimate) for entry in entries if entry.value is not None]
     starts = change_points(logs, math.log1p(smallest_effect))
     edges = [0, *starts, len(logs)]
-    points = [Point(e.run.name, e.case.verdict, e.value, time=e.case.time) for e in entries]
+    points = [Point(e.run.name, e.case.verdict, e.value, time=e.case.time, protocol=e.case.protocol) for e in entries]
     for position, start in enumerate(starts, 1):
         before, after = (logs[edges[i] : edges[i + 1]] for i in (position - 1, position))
         change = math.exp(sum(after) / len(after) - sum(before) / len(before)) - 1

@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from agents import lease
-from tests.integration.machine import ROOT, VOLLEY, left_behind, nothing_left, only_run, volley
+from tests import sessions
+from tests.integration.machine import ROOT, VOLLEY, left_behind, measured, nothing_left, only_run, volley
 
 pytestmark = pytest.mark.chaos
 
@@ -69,14 +71,39 @@ def codes(out):
     return [finding["code"] for finding in json.loads(trial.read_text())["findings"]]
 
 
+def says_that_it_waits(process, name, within_s=60.0):
+    """Read what a run says until it names the run it waits for; return that line."""
+    deadline = threading.Timer(within_s, process.kill)
+    deadline.start()
+    line = next(
+        (line for line in process.stdout if re.search(rf"waiting: this machine is in use by .*{name}", line)), ""
+    )
+    deadline.cancel()
+    return line
+
+
 def test_a_second_run_is_refused_by_name_and_three_wait_for_their_turn(url, tmp_path):
     """`clean` beside them ends nothing; afterwards nothing is left."""
-    first = start(*bench(url, tmp_path / "a", duration="8s"))
+    # The first has its machine until the others have said that they wait, however long they take to start.
+    free = tmp_path / "free"
+    document = {
+        "campaign": "first",
+        "targets": {"t": {"url": url}},
+        "loads": {"l": {"model": "open", "clients": 4, "rate": 50, "duration": "8s"}},
+        "agents": 1,
+        "repetitions": 1,
+        "after": [{"run": f"until test -e {free}; do sleep 0.1; done", "host": "local", "timeout": "120s"}],
+    }
+    (tmp_path / "first.yaml").write_text(json.dumps(document))
+    first = start("run", str(tmp_path / "first.yaml"), "--out", str(tmp_path / "a"))
     (name,) = holding()
+    loaded()
 
     refused = volley(*bench(url, tmp_path / "b"))
     cleaned, by_name = volley("hosts", "clean"), volley("hosts", "clean", "--run", name)
     queued = [start(*bench(url, tmp_path / str(n), "--wait")) for n in range(3)]
+    waiting = [says_that_it_waits(process, name) for process in queued]
+    free.touch()
     outputs = [process.communicate(timeout=120)[0] for process in (first, *queued)]
 
     assert refused.returncode == 4
@@ -84,8 +111,9 @@ def test_a_second_run_is_refused_by_name_and_three_wait_for_their_turn(url, tmp_
     assert cleaned.returncode == 0
     assert f"run {name}" in cleaned.stdout
     assert (by_name.returncode, "it is not dead" in by_name.stderr) == (4, True)
-    assert [process.returncode for process in (first, *queued)] == [0] * 4, outputs
-    assert all(re.search(rf"waiting: this machine is in use by .*{name}", text) for text in outputs[1:]), outputs
+    for process, out in zip((first, *queued), "a012", strict=True):
+        assert measured(process.returncode, only_run(tmp_path / out)), outputs
+    assert all(waiting), outputs
     assert not any("other-run" in codes(tmp_path / out) for out in "a012")
     assert lease.leases() == []
     nothing_left()
@@ -97,15 +125,15 @@ def test_two_runs_that_share_the_machine_name_each_other(url, tmp_path):
     runs = [start(*bench(url, tmp_path / out, duration="4s"), VOLLEY_SHARE_HOST="1") for out in "ab"]
     outputs = [process.communicate(timeout=120)[0] for process in runs]
 
-    assert [process.returncode for process in runs] == [0, 0], outputs
-    for out, text in zip("ab", outputs, strict=True):
+    for process, out, text in zip(runs, "ab", outputs, strict=True):
+        assert measured(process.returncode, only_run(tmp_path / out)), text
         assert "other-run" in codes(tmp_path / out)
         assert "Another run used host local during the load" in text
 
 
 def test_a_coordinator_that_is_killed_frees_the_machine_and_leaves_what_is_not_its_own(url, tmp_path):
     """Folders that look like those of a run survive; a run that was started at the same second, too."""
-    decoys = [Path(tempfile.gettempdir()) / "volley-results", Path("/dev/shm/volley-results")]
+    decoys = [folder / sessions.DECOYS[0] for folder in (Path(tempfile.gettempdir()), sessions.SHARED_MEMORY)]
     first = start(*bench(url, tmp_path / "a", duration="60s"), VOLLEY_SHARE_HOST="1")
     other = start(*bench(url, tmp_path / "b", duration="5s"), VOLLEY_SHARE_HOST="1")
     holding(2)
@@ -118,7 +146,8 @@ def test_a_coordinator_that_is_killed_frees_the_machine_and_leaves_what_is_not_i
         first.communicate()
         outputs = [process.communicate(timeout=120)[0] for process in (other, waiting)]
 
-        assert (other.returncode, waiting.returncode) == (0, 0), outputs
+        assert measured(other.returncode, only_run(tmp_path / "b")), outputs
+        assert measured(waiting.returncode, only_run(tmp_path / "c")), outputs
         assert all(decoy.is_dir() for decoy in decoys)
     finally:
         for decoy in decoys:

@@ -34,8 +34,8 @@ class Pending(Done):
         object.__setattr__(self, "error", error)
 
     def result(self, timeout_s: float) -> Any:
-        if self.error is not None:
-            raise self.error
+        if self.error is not None:  # type: ignore[attr-defined]
+            raise self.error  # type: ignore[attr-defined]
         return self.value
 
 

@@ -32,6 +32,7 @@ TOKENS: Sequence[bytes] = tuple(
             "/dev/zero",
             "[bold]x[/bold]",
             "[/x]",
+            "~nobody-here/x",
             "http://[::1",
             "http://a:99999/",
             "unix:",
@@ -98,6 +99,15 @@ def _move(draw: random.Random, data: bytearray) -> None:
     data[to:to] = piece
 
 
+def _multiply(draw: random.Random, data: bytearray) -> None:
+    """Repeat a piece hundreds of times: what takes the square of a length takes long."""
+    at = draw.randint(0, len(data))
+    piece = data[at : at + draw.randint(1, 60)]
+    data[at:at] = piece * (draw.choice((2_000, 20_000)) // max(1, len(piece)))
+
+
+# Of so many inputs one is multiplied, because it takes as long as hundreds of others.
+_SELDOM = 300
 _CHANGES: Sequence[Callable[[random.Random, bytearray], None]] = (
     *(_flip, _replace, _insert, _insert, _overwrite, _overwrite, _cut, _repeat, _move),
 )  # fmt: skip
@@ -111,4 +121,6 @@ def mutated(draw: random.Random, corpus: Sequence[bytes]) -> bytes:
         data = data[: draw.randint(0, len(data))] + other[draw.randint(0, len(other)) :]
     for _ in range(draw.choice((1, 1, 1, 1, 2, 8))):
         draw.choice(_CHANGES)(draw, data)
+    if draw.randrange(_SELDOM) == 0:
+        _multiply(draw, data)
     return bytes(data)

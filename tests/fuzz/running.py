@@ -7,20 +7,24 @@ import resource
 import signal
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
-from tests.fuzz.kinds import REFUSALS, Kind
+from tests.fuzz.kinds import Kind
 from tests.fuzz.mutations import mutated
+from tests.fuzz.refusals import REFUSALS, check_refusal
 
-MOST_S = 2.0
+# Of one input: CPU time, and time by the clock for a reader that waits. Other programs share the machine.
+MOST_S, MOST_WAITED_S = 2.0, 8.0
 MOST_BYTES = 200 << 20
+_PAGE_BYTES = resource.getpagesize()
 
 
 class TooSlow(BaseException):
-    """An input took longer than MOST_S. No reader may take it for an error of its own."""
+    """An input took longer than MOST_S, or waited. No reader may take it for an error of its own."""
 
 
 @dataclass
@@ -32,44 +36,71 @@ class Fuzzed:
     wrong: list[tuple[bytes, str]] = field(default_factory=list)
 
 
-def fuzz(kind: Kind, inputs: int, seed: str) -> Fuzzed:
-    """Read so many inputs. The same seed makes the same ones."""
-    draw, done = random.Random(seed), Fuzzed()
-    for number in range(inputs):
-        data = kind.corpus[number] if number < len(kind.corpus) else mutated(draw, kind.corpus)
-        try_one(kind, data, done)
+def input_number(kind: Kind, number: int, seed: str) -> bytes:
+    """Return one input, the same for the same seed: first those of the corpus as they are, then changed ones."""
+    if number < len(kind.corpus):
+        return kind.corpus[number]
+    return mutated(random.Random(f"{seed}/{number}"), kind.corpus)
+
+
+def fuzz(
+    kind: Kind, numbers: range, seed: str, before: Callable[[int], None] = lambda number: None, times: int = 1
+) -> Fuzzed:
+    """Read the inputs of these numbers. before: called with the number of each. times: as in try_one()."""
+    done = Fuzzed()
+    # What a reader imports when it is first used belongs to no input.
+    try_one(kind, kind.corpus[0], Fuzzed(), most_bytes=None)
+    for number in numbers:
+        before(number)
+        try_one(kind, input_number(kind, number, seed), done, times=times)
     return done
 
 
-def try_one(kind: Kind, data: bytes, done: Fuzzed) -> None:
-    """Read one input."""
+def try_one(kind: Kind, data: bytes, done: Fuzzed, most_bytes: int | None = MOST_BYTES, times: int = 1) -> None:
+    """Read one input. most_bytes: of memory; None: as much as it takes. times: so many times the limits of time."""
     done.inputs += 1
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        with _limited(), warnings.catch_warnings():
+        with _limited(most_bytes, times), warnings.catch_warnings():
             warnings.simplefilter("error")
-            kind.read(data)
-        done.accepted += 1
-    except REFUSALS:
-        pass
+            try:
+                kind.read(data)
+                done.accepted += 1
+            except REFUSALS as error:
+                check_refusal(error)
     except TooSlow:
-        done.wrong.append((data, f"took longer than {MOST_S:g} s"))
+        done.wrong.append((data, f"took longer than {MOST_S:g} s, or waited\n{traceback.format_exc(limit=-3)}"))
+    except MemoryError:
+        done.wrong.append((data, f"took more than {MOST_BYTES >> 20} MiB\n{traceback.format_exc(limit=-3)}"))
     except Exception:
-        done.wrong.append((data, traceback.format_exc(limit=-3)))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    if grown > MOST_BYTES:
-        done.wrong.append((data, f"took {grown >> 20} MiB"))
+        done.wrong.append((data, traceback.format_exc(limit=-4)))
 
 
 @contextmanager
-def _limited() -> Iterator[None]:
+def _limited(most_bytes: int | None, times: int) -> Iterator[None]:
+    """Limit the time and the memory of this process until the block ends."""
+
     def over(number: int, frame: FrameType | None) -> None:
         raise TooSlow
 
-    previous = signal.signal(signal.SIGALRM, over)
-    signal.setitimer(signal.ITIMER_REAL, MOST_S)
+    timers = {signal.SIGALRM: (signal.ITIMER_REAL, MOST_WAITED_S), signal.SIGPROF: (signal.ITIMER_PROF, MOST_S)}
+    earlier = {timer: signal.getitimer(timer) for timer, _ in timers.values()}
+    previous = {number: signal.signal(number, over) for number in timers}
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     try:
+        if most_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_AS, (_address_space() + most_bytes, hard))
+            for timer, seconds in timers.values():
+                signal.setitimer(timer, seconds * times)
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, previous)
+        for timer, _ in timers.values():
+            signal.setitimer(timer, 0)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        for timer, left in earlier.items():
+            signal.setitimer(timer, *left)
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_bytes().split()[0]) * _PAGE_BYTES

@@ -143,6 +143,18 @@ def busy(trials: Iterable[dict[str, Any]]) -> bool:
     return waited > WAITING or any(use["steal_share"] > STOLEN or use["free_share"] < FREE for use in hosts)
 
 
+def measured(code: int, run: Path) -> bool:
+    """Say whether a verb ended as the results in a run's folder say: with 0, or with 3 where a busy machine spoiled them.
+
+    Fails where anything else made a result INVALID, and where the machine was not busy by its own meters.
+    """
+    summary = json.loads((run / "summary.json").read_text())
+    spoiled = {f["code"] for f in above_information(summary).values() if f["severity"] == "invalid"}
+    trials = [json.loads(path.read_text()) for path in (run / "trials").glob("*/trial.json")]
+    assert spoiled <= (OF_THE_MACHINE if busy(trials) else set()), above_information(summary)
+    return code == (3 if summary["verdict"] == "INVALID" else 0)
+
+
 def valid_but_for_the_machine(summary: dict[str, Any], trials: list[dict[str, Any]]) -> None:
     """VALID, without a finding above information; a machine that was busy meanwhile may have said so of itself."""
     found = above_information(summary)

@@ -2,7 +2,6 @@
 
 import os
 from contextlib import contextmanager
-from dataclasses import replace
 
 import pytest
 
@@ -27,9 +26,8 @@ TARGET = Target.model_validate({"build": str(TINY), "port": PORT})
 @contextmanager
 def ray_actors(run, folder):
     """One machine as a fleet, an actor in each role."""
-    with RunHosts(ray=True).fleet(Claim(run, run), {"case": Placement(LOCAL, {LOCAL: 1})}, [LOCAL]) as fleet:
-        # Which host runs services is placed elsewhere.
-        fleet._roles = replace(fleet._roles, services=[LOCAL])
+    placement = Placement(LOCAL, {LOCAL: 1}, services={"side": LOCAL})
+    with RunHosts(ray=True).fleet(Claim(run, run), {"case": placement}, [LOCAL]) as fleet:
         fleet.up(lambda text: None)
         actors = fleet.actors
         yield Hosts(run, actors.loads[LOCAL], actors.server, actors.others[LOCAL], folder), actors.services[LOCAL]

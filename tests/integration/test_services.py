@@ -170,6 +170,7 @@ def test_a_database_that_is_killed_in_mid_trial_is_named(tmp_path):
     assert "exit code 137" in sentences[0]
 
 
+@pytest.mark.full
 def test_the_quota_of_a_service_is_the_bottleneck_of_a_search(tmp_path):
     """The database computes for 2 ms a request and may use a fifth of a core: 100 requests a second."""
     saturation = {"slo": "p50 < 100ms, errors < 1%", "precision": "20%", "budget": 6, "lowest": "50/s"}

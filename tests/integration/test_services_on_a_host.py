@@ -256,7 +256,7 @@ def test_nothing_is_left_after_kill_9(run, victim, tmp_path):
     root = Path(__file__).parents[2]
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        executable=os.sys.executable,
+        executable=os.sys.executable,  # type: ignore[attr-defined]
     )  # fmt: skip
     pid = int(process.stdout.readline())
     assert tuple(map(len, labelled(run))) == (1, 1)

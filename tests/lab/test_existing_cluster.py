@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.machine import ROOT, VOLLEY, only_run, volley
+from tests.integration.machine import ROOT, VOLLEY, measured, only_run, volley
 from tests.lab import ray_cluster, world
 
 LOADS = [world.WRONG_CLOCK, world.PLAIN]
@@ -119,7 +119,7 @@ def test_a_run_beside_another_job(tmp_path, inventory):
     (case,) = json.loads(done.stdout)["cases"]
     (trial,) = [json.loads(each.read_text()) for each in (only_run(tmp_path / "runs") / "trials").glob("*/trial.json")]
 
-    assert done.returncode == 0, done.stderr
+    assert measured(done.returncode, only_run(tmp_path / "runs")), done.stderr
     assert case["requests"]["ok"] == 900
     assert {agent["agent"] for agent in trial["metrics"]["agents"]} == {
         f"{world.WRONG_CLOCK}/0", f"{world.WRONG_CLOCK}/1", f"{world.PLAIN}/0"
@@ -151,7 +151,7 @@ def test_a_search(tmp_path, inventory):
     ray_cluster.settled(before)
     (found,) = json.loads(done.stdout)["saturation"]
 
-    assert done.returncode == 0, done.stderr
+    assert measured(done.returncode, only_run(tmp_path / "runs")), done.stderr
     assert (found["ending"], found["held_per_s"]) == ("always met", 200.0)
 
 

@@ -58,7 +58,9 @@ def test_a_service_on_a_host_of_its_own(tmp_path, inventory):
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -9), pytest.param(signal.SIGINT, 130, marks=pytest.mark.full)]
+)
 def test_a_coordinator_that_is_ended_leaves_no_service_there(tmp_path, inventory, number, status):
     """With a service up: after kill -9 the guard of its host removes it."""
     run = ("run", campaign(tmp_path, repetitions=3), "--hosts", inventory, "--out", str(tmp_path / "runs"))

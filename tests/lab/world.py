@@ -96,7 +96,7 @@ def left_on(host: str) -> list[str]:
     # The guard's name is written so that the search does not find itself.
     look = """ls -d /tmp/volley-* /dev/shm/volley-* 2>/dev/null
         grep -lz ^VOLLEY_RUN= /proc/[0-9]*/environ 2>/dev/null
-        grep -l 'agents[.]guard' /proc/[0-9]*/cmdline 2>/dev/null
+        grep -l -e 'agents[.]guard' -e 'agents[.]standby' /proc/[0-9]*/cmdline 2>/dev/null
         grep -l '^ra[y]::' /proc/[0-9]*/cmdline 2>/dev/null
         [ ! -S /run/docker.sock ] || docker ps -aq --filter label=volley.run"""
     return on(host, look, check=False).split()

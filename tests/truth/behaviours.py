@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from agents.generators.contract import Arrivals
 
@@ -14,6 +15,8 @@ WARM_UP_MS = 300
 WINDOW_MS = 2_000
 TAIL_MS = 300
 AGENTS = (1, 4)
+# What the names of behaviours towards messages begin with.
+WEBSOCKET = "ws: "
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class Behaviour:
     """A server of the zoo and how it is loaded.
 
     kind, parameters: as in zoo.serve(). tail_ms: longer than its slowest answer, so that all are seen. timeout_ms: per request;
-    None leaves Volley's default. clients: None lets the generator open what it needs.
+    None leaves Volley's default. clients: None lets the generator open what it needs. websocket: requests are messages.
+    count: of the requests of a closed loop, which has no rate; None for an open loop.
     """
 
     name: str
@@ -32,6 +36,8 @@ class Behaviour:
     timeout_ms: int | None = None
     clients: int | None = None
     agents: tuple[int, ...] = AGENTS
+    websocket: bool = False
+    count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -47,15 +53,20 @@ class Cell:
     def load(self) -> dict[str, object]:
         """Return the load in the words of a campaign. Each agent has a path of its own, by which the record tells them."""
         behaviour = self.behaviour
-        load: dict[str, object] = {
-            "model": "open",
-            "rate": f"{self.rate_per_s}/s",
-            "arrivals": self.arrivals.value,
-            "duration": f"{WINDOW_MS}ms",
-            "warm_up": f"{WARM_UP_MS}ms",
-            "tail": f"{behaviour.tail_ms}ms",
-            "apart": True,
-        }
+        load: dict[str, Any] = {"apart": True}
+        if behaviour.count is not None:
+            load["count"] = behaviour.count
+        else:
+            load |= {
+                "model": "open",
+                "rate": f"{self.rate_per_s}/s",
+                "arrivals": self.arrivals.value,
+                "duration": f"{WINDOW_MS}ms",
+                "warm_up": f"{WARM_UP_MS}ms",
+                "tail": f"{behaviour.tail_ms}ms",
+            }
+        if behaviour.websocket:
+            load["protocol"] = "websocket"
         if behaviour.timeout_ms is not None:
             load["timeout"] = f"{behaviour.timeout_ms}ms"
         if behaviour.clients is not None:
@@ -68,6 +79,8 @@ def cells(behaviour: Behaviour, full: bool = False) -> list[Cell]:
 
     full: all four pairs at every rate.
     """
+    if behaviour.count is not None:
+        return [Cell(behaviour, 0, agents, Arrivals.EVEN) for agents in behaviour.agents]
     even, poisson = Arrivals.EVEN, Arrivals.POISSON
     few, many = min(behaviour.agents), max(behaviour.agents)
     halves = (((few, even), (many, poisson)), ((many, even), (few, poisson)))
@@ -76,6 +89,13 @@ def cells(behaviour: Behaviour, full: bool = False) -> list[Cell]:
         pairs = chain(*halves) if full else halves[place % 2]
         chosen += [Cell(behaviour, rate, agents, arrivals) for agents, arrivals in dict.fromkeys(pairs)]
     return chosen
+
+
+def _messages(
+    name: str, kind: str, parameters: dict[str, float | str], rates_per_s: tuple[int, ...] = (), **load: Any
+) -> Behaviour:
+    """Return a behaviour towards messages over WebSocket."""
+    return Behaviour(f"{WEBSOCKET}{name}", kind, parameters, rates_per_s, websocket=True, **load)
 
 
 BEHAVIOURS = {
@@ -147,5 +167,20 @@ BEHAVIOURS = {
             (500, 700),
             timeout_ms=200,
         ),
+        _messages("no delay", "fixed", {"service_us": 0}, (997,)),
+        _messages("5 ms", "fixed", {"service_us": 5_000}, (499, 2011)),
+        _messages("5 ms, 1 connection", "fixed", {"service_us": 5_000}, (97,), clients=1, agents=(1,)),
+        _messages("one at a time, 1 ms", "one-at-a-time", {"service_us": 1_000}, (499,)),
+        _messages("lognormal 20 ms", "lognormal", {"median_us": 20_000, "sigma": 0.7}, (997,), tail_ms=600),
+        _messages("reset every 101", "reset-every", {"reset_every": 101, "service_us": 2_000}, (499,)),
+        _messages(
+            "every 5th hangs",
+            "hang",
+            {"hang_every": 5, "hang_after": 20, "service_us": 3_000},
+            (499,),
+            timeout_ms=200,
+        ),
+        _messages("closed, 1 connection", "fixed", {"service_us": 2_000}, count=499, clients=1, agents=(1,)),
+        _messages("closed, 13 conn.", "lognormal", {"median_us": 5_000, "sigma": 0.7}, count=1999, clients=13),
     )
 }  # fmt: skip

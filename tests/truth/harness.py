@@ -90,7 +90,7 @@ def run(
 ) -> tuple[Trial, TrialOutput]:
     """Run one trial of one load against a URL, over `agents` agents of one host; give it judged, and raw.
 
-    apart: each agent requests a path of its own, /0, /1 ...: of as many rows of data as agents, each takes one.
+    apart: each agent requests a path of its own, /0, /1 ..., or sends it as a message: of as many rows of data as agents, each takes one.
     """
     if not apart:
         return _run(url, agents, expect, core, load, Path.cwd())
@@ -98,6 +98,9 @@ def run(
         rows = ["agent", *map(str, range(agents))]
         (Path(folder) / "agents.csv").write_text("\n".join(rows) + "\n")
         by_agent = load | {"data": {"file": "agents.csv"}}
+        if load.get("protocol") == "websocket":
+            # All messages share the handshake, and its path: the message tells agents apart.
+            return _run(url, agents, expect, core, by_agent | {"message": "/${row.agent}"}, Path(folder))
         return _run(url.rstrip("/") + "/${row.agent}", agents, expect, core, by_agent, Path(folder))
 
 

@@ -12,9 +12,9 @@ from agents.histogram import HdrCounts
 from agents.recorder import OK
 from orchestrator.merge import merge
 from orchestrator.result import Trial
-from tests.truth.behaviours import BEHAVIOURS, Cell
+from tests.truth.behaviours import BEHAVIOURS, WEBSOCKET, Cell
 from tests.truth.harness import hiccups, run
-from tests.truth.reference import Truth, nearest_rank, truth
+from tests.truth.reference import Truth, nearest_rank, truth, truth_of_closed
 from tests.truth.zoo import serve
 
 # Acceptance 1 of the open loop: share of the truth, and µs.
@@ -58,10 +58,15 @@ class Result:
     stood_still_us: int
 
     @property
+    def due(self) -> int:
+        """Return how many requests were due, as Volley reports it; of a closed loop how many it has rows of."""
+        agents = self.trial.facts.agents
+        return sum(agent.rows if self.cell.behaviour.count is not None else agent.due or 0 for agent in agents)
+
+    @property
     def counts_agree(self) -> bool:
         """Return whether every request is reported as what the record says of it."""
-        due = sum(agent.due or 0 for agent in self.trial.facts.agents)
-        return due == self.truth.planned and self.statuses == self.truth.statuses
+        return self.due == self.truth.planned and self.statuses == self.truth.statuses
 
     def off(self, floor: Times) -> list[str]:
         """Return what lies outside the bounds, in words; nothing when all is well."""
@@ -74,15 +79,16 @@ def measure(cell: Cell) -> Result:
     """Load a server of the zoo and compare the report with its record."""
     behaviour = cell.behaviour
     with serve(behaviour.kind, **behaviour.parameters) as server, hiccups() as witness:
-        trial, output = run(server.url, agents=cell.agents, **cell.load)
-    record = server.record()
-    true, merged = truth(output, record), merge(output.agents)
-    assert merged.response is not None
+        url = server.url.replace("http", "ws", 1) if behaviour.websocket else server.url
+        trial, output = run(url, agents=cell.agents, **cell.load)
+    record, merged = server.record(), merge(output.agents)
+    true = truth(output, record) if behaviour.count is None else truth_of_closed(output, record)
+    assert (merged.response is None) is (behaviour.count is not None)
     statuses: dict[int, int] = {}
     for agent in output.agents:
         for status, count in agent.facts.statuses.items():
             statuses[status] = statuses.get(status, 0) + count
-    response = Pair(_reported(merged.response), _true(true.response_us))
+    response = Pair({} if merged.response is None else _reported(merged.response), _true(true.response_us))
     service = Pair(_reported(merged.service[OK]), _true(true.service_us))
     return Result(cell, trial, true, statuses, response, service, witness.worst_us)
 
@@ -96,10 +102,11 @@ def _true(values: NDArray[np.float64]) -> Times:
     return {name: nearest_rank(values, q) for name, q in QUANTILES.items()} if values.size else {}
 
 
-def floor(agents: int = 1) -> Times:
+def floor(agents: int = 1, websocket: bool = False) -> Times:
     """Return what an answer without delay takes from sending to receiving, in µs: the share that no record contains.
 
     It grows with the agents that share this machine's cores. It loosens the bounds, so it is capped at MOST_FLOOR_US.
     """
-    service = measure(Cell(BEHAVIOURS["no delay"], FLOOR_RATE_PER_S, agents, Arrivals.EVEN)).service
+    name = f"{WEBSOCKET if websocket else ''}no delay"
+    service = measure(Cell(BEHAVIOURS[name], FLOOR_RATE_PER_S, agents, Arrivals.EVEN)).service
     return {name: min(value - service.true[name], MOST_FLOOR_US) for name, value in service.reported.items()}

@@ -160,6 +160,11 @@ def open_task(url: str, rate_per_s: float, duration_s: float, **changes: object)
     return replace(task, **changes)  # type: ignore[arg-type]
 
 
+def all_answered(url: str, rate_per_s: float, count: int, **changes: object) -> GeneratorTask:
+    """Return an open loop that ends when so many requests have ended: none is cut off, however late it left."""
+    return open_task(url, rate_per_s, 0, duration_us=None, count=count, **changes)
+
+
 def closed_task(url: str, clients: int, **changes: object) -> GeneratorTask:
     """Return a closed loop with one GET."""
     task = GeneratorTask(log="", requests=(TaskRequest(url),), model=Model.CLOSED, clients=clients)

@@ -103,6 +103,30 @@ def truth(output: TrialOutput, record: Record) -> Truth:
     return _describe(facts, planned, [_match(due_ns, rows, window) for due_ns, rows in pairs])
 
 
+def truth_of_closed(output: TrialOutput, record: Record) -> Truth:
+    """Return what a closed loop of a number of requests should have reported; it has no due times.
+
+    Volley's check after the load is the last request of the first agent's path.
+    """
+    facts = output.facts
+    assert facts.case.requests is not None
+    agents = [_after_t0(facts, record, agent) for agent in range(len(facts.agents))]
+    agents[0] = agents[0].first(len(agents[0]) - 1)
+    arrived_ns, answered_ns, status = (
+        np.concatenate([getattr(rows, name) for rows in agents]) for name in ("arrived_ns", "answered_ns", "status")
+    )
+    ok = (status >= 100) & (status < 400)
+    nothing = np.empty(0)
+    left_open = np.zeros(status.size, np.bool_)
+    statuses = _count(status, left_open, left_open)
+    service_us = (answered_ns - arrived_ns)[ok] / 1e3
+    return Truth(facts.case.requests, int(status.size), statuses, nothing, nothing, service_us)
+
+
+def _after_t0(facts: TrialFacts, record: Record, agent: int) -> Record:
+    return record.of_path(f"/{agent}").between(host_t0_ns(facts), 1 << 62)
+
+
 def _pair(facts: TrialFacts, record: Record, share: Assignment, agent: int) -> tuple[Ns, Record]:
     """Return an agent's due times, and its rows on the record in the order of arrival."""
     t0_ns, last_ns = host_t0_ns(facts), end_ns(facts)

@@ -86,7 +86,7 @@ async def app(scope, receive, send):
 def tool(name: str) -> str:
     """Return the path of a program; raise AssertionError with the fix when it is missing."""
     path = shutil.which(name, path=PATHS)
-    assert path, f"{name} missing: run 'deploy/bootstrap-host.sh lab'"
+    assert path, f"{name} missing: run 'deploy/bootstrap-host.sh tests'"
     return path
 
 

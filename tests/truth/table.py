@@ -1,7 +1,7 @@
 """Print the table of truth: python -m tests.truth.table [--behaviour GLOB] [--rate N] [--agents N] [--arrivals KIND] [--full].
 
-Each row is one open loop against a server of the zoo: what Volley reports beside what the server's record and the schedule
-say. The last column holds the bounds of the open loop: p50 and p90 within 2 % + 0.1 ms, p99 within 5 % + 0.5 ms, counts
+Each row is one load, an open or a closed loop, against a server of the zoo: what Volley reports beside what the server's
+record and the schedule say. Loads over WebSocket have names that begin with "ws:". The last column holds the bounds of the open loop: p50 and p90 within 2 % + 0.1 ms, p99 within 5 % + 0.5 ms, counts
 exact. The record does not contain the way through the sockets; what it takes for an answer without delay is measured first,
 and allowed for on top. Exits with 1 when a row is OFF.
 """
@@ -31,17 +31,23 @@ def main(words: Sequence[str]) -> int:
     """Measure the chosen cells and print a row for each; return the exit status."""
     chosen = select(words)
     began = time.monotonic()
-    floors = {agents: floor(agents) for agents in sorted({cell.agents for cell in chosen})}
-    for agents, base in floors.items():
-        print(f"floor, an answer without delay beyond the record, {agents} agents: {_times(base)} ms (p50, p90, p99)")
+    kinds = sorted({(cell.behaviour.websocket, cell.agents) for cell in chosen})
+    floors = {(websocket, agents): floor(agents, websocket) for websocket, agents in kinds}
+    for (websocket, agents), base in floors.items():
+        answer = "an answer over WebSocket" if websocket else "an answer"
+        print(f"floor, {answer} without delay beyond the record, {agents} agents: {_times(base)} ms (p50, p90, p99)")
     print(COLUMNS)
     results = []
     for cell in chosen:
         results.append(measure(cell))
-        print(row(results[-1], floors[cell.agents]), flush=True)
-    off = sum(bool(result.off(floors[result.cell.agents])) for result in results)
+        print(row(results[-1], floors[_kind(cell)]), flush=True)
+    off = sum(bool(result.off(floors[_kind(result.cell)])) for result in results)
     print(summary(results, off, time.monotonic() - began))
     return 1 if off else 0
+
+
+def _kind(cell: Cell) -> tuple[bool, int]:
+    return cell.behaviour.websocket, cell.agents
 
 
 def select(words: Sequence[str]) -> list[Cell]:
@@ -72,11 +78,13 @@ def select(words: Sequence[str]) -> list[Cell]:
 def row(result: Result, base: Times) -> str:
     """Return one line of the table."""
     cell, truth = result.cell, result.truth
-    due = sum(agent.due or 0 for agent in result.trial.facts.agents)
-    late = f"{nearest_rank(truth.lateness_us, 0.99) / 1e3:.2f}/{truth.lateness_us.max() / 1e3:.2f}"
-    arrivals = f"{due}{'=' if due == truth.arrived else '!='}{truth.arrived}"
+    late = ""
+    if truth.lateness_us.size:
+        late = f"{nearest_rank(truth.lateness_us, 0.99) / 1e3:.2f}/{truth.lateness_us.max() / 1e3:.2f}"
+    arrivals = f"{result.due}{'=' if result.due == truth.arrived else '!='}{truth.arrived}"
+    rate, kind = ("", "closed") if cell.behaviour.count is not None else (cell.rate_per_s, cell.arrivals.value)
     return (
-        f"{cell.behaviour.name:24}{cell.rate_per_s:6}{cell.agents:7} {cell.arrivals.value:8} {arrivals:>10} {late:>15}"
+        f"{cell.behaviour.name:24}{rate:6}{cell.agents:7} {kind:8} {arrivals:>10} {late:>15}"
         f"  {_pair(result.response):47}  {_pair(result.service):47}"
         f"  {counts(result):36} {result.trial.verdict.value:8} {bounds(result, base)}"
     )

@@ -25,6 +25,7 @@ from tests.truth.zoo import serve
 
 QUICK = {"window": "1s", "warm_up": "300ms", "tail": "200ms", "soak": "2s", "precision": "5%", "budget": 40}
 LOAD = {"clients": 10, "duration": "1s"}
+MESSAGES = {"load": LOAD | {"protocol": "websocket"}}
 
 
 @dataclass
@@ -77,10 +78,10 @@ def search(url: str, slo: str, **changes: object) -> Searched:
 
 
 @contextmanager
-def zoo(behaviour: str, **parameters: float) -> Iterator[str]:
+def zoo(behaviour: str, scheme: str = "http", **parameters: float) -> Iterator[str]:
     """Run a server of the zoo; return its URL."""
     with serve(behaviour, **parameters) as server:
-        yield server.url
+        yield server.url.replace("http", scheme, 1)
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,8 @@ ROWS = {
     "unlimited, 150 ms": Row(
         lambda: zoo("fixed", service_us=150_000), "p99 < 300ms", 400, {"highest": "400/s"}, unlimited=True
     ),
+    "messages, one at a time": Row(lambda: zoo("one-at-a-time", "ws", service_us=4_000), "errors < 1%", 250, MESSAGES),
+    "messages, 4 workers": Row(lambda: zoo("workers", "ws", workers=4, service_us=16_000), "p50 < 50ms", 250, MESSAGES),
     # Slow enough that a window is longer than asked for: it grows with the limit.
     "endpoint of 200 ms": Row(lambda: zoo("workers", workers=60, service_us=200_000), "p90 < 400ms", 300),
 }
@@ -152,6 +155,7 @@ def test_the_capacity_of_a_server_that_is_known_is_found(name, searches, record_
     assert found.ending is not Ending.NOT_RECOVERED or searches[name].busy, searches[name].told()
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_the_rate_limit_of_nginx_is_found(record_property):
     """Its bucket holds 50 requests, 22 ms: arrivals in bunches would overflow it below its limit."""

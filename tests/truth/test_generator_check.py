@@ -92,21 +92,6 @@ def shown(checks):
     return "\n".join(f"{c.model} {c.name} {c.state}: {c.seen} [{c.run}]" for c in checks if c.state is not State.PASSED)
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        pytest.param([sys.executable, "-m", "agents.generators.paced"], id="paced"),
-        pytest.param([sys.executable, str(EXAMPLE)], id="example"),
-    ],
-)
-def test_right_generators_pass(argv):
-    """paced and the example keep every rule of both models, and every rule was judged."""
-    checks = check(argv, BOTH)
-    assert {each.state for each in checks} == {State.PASSED}, shown(checks)
-    assert {each.model for each in checks} == set(BOTH)
-    assert {name for _, name, _, _ in MISTAKES.values()} <= {each.name for each in checks}
-
-
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_fails_exactly_its_check(tmp_path, mistake):
     """The example with one mistake: the check of that mistake fails, and no other."""

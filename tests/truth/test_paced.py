@@ -13,6 +13,7 @@ from agents.generators import due
 from agents.generators.contract import Arrivals, Failure
 from tests.truth.paced_world import (
     OK,
+    all_answered,
     answers_after,
     answers_ok,
     carry_out,
@@ -55,7 +56,7 @@ def test_poisson_due_times_follow_from_the_seed(log):
 def test_nothing_is_sent_before_it_is_due(log):
     """Every request that was sent has its start at or after its due time, and was received after T0."""
     with serving(answers_ok) as server:
-        outcome = carry_out(open_task(server.url, 300, 1.0), log)
+        outcome = carry_out(all_answered(server.url, 300, 300), log)
     assert outcome.statuses() == {200}
     assert (outcome.rows.start_us >= outcome.rows.due_us).all()
 
@@ -63,7 +64,7 @@ def test_nothing_is_sent_before_it_is_due(log):
 def test_a_count_bounds_an_open_loop(log):
     """With a count and no duration the load ends when that many requests have ended."""
     with serving(answers_ok) as server:
-        outcome = carry_out(open_task(server.url, 500, 1, duration_us=None, count=101), log)
+        outcome = carry_out(all_answered(server.url, 500, 101), log)
     assert len(server.requests) == len(outcome.rows) == outcome.summary.planned == 101
 
 
@@ -74,9 +75,10 @@ def test_the_connection_used_last_is_used_next(log):
     """A server that is never busy sees almost every request on one connection, although others are open."""
     with serving(answers_ok) as server:
         outcome = carry_out(open_task(server.url, 100, 1.0), log)
-    used = Counter(number for number, _ in server.requests)
+    used = [number for number, _ in server.requests]
     assert outcome.summary.most_connections > 1
-    assert used.most_common(1)[0][1] >= 90, used
+    # An answer that is late may move the load to another connection, where it stays. Taking turns, 99 of 100 would change.
+    assert sum(one != other for one, other in itertools.pairwise(used)) <= 20, used
 
 
 def test_connections_are_opened_as_needed(log):
@@ -119,7 +121,7 @@ def test_idle_connections_that_the_server_closes_are_replaced(log):
             await talk.write(OK)
 
     with serving(impatient) as server:
-        outcome = carry_out(open_task(server.url, 10, 2.0), log)
+        outcome = carry_out(all_answered(server.url, 10, 20), log)
     assert outcome.rows.status.tolist() == [200] * 20
 
 
@@ -130,7 +132,7 @@ def test_a_server_that_closes_at_once_is_not_flooded(log):
         return
 
     with serving(slams) as server:
-        outcome = carry_out(open_task(server.url, 2, 2.0), log)
+        outcome = carry_out(all_answered(server.url, 2, 4), log)
     assert outcome.statuses() == {Failure.RESET}
     assert server.connections < 150
 
@@ -151,7 +153,7 @@ def test_a_worker_that_reads_one_connection_at_a_time_is_not_starved(log):
 
         thread = threading.Thread(target=serve)
         thread.start()
-        outcome = carry_out(open_task(f"http://127.0.0.1:{listener.getsockname()[1]}/", 50, 1.0), log)
+        outcome = carry_out(all_answered(f"http://127.0.0.1:{listener.getsockname()[1]}/", 50, 50), log)
         listener.shutdown(socket.SHUT_RDWR)
         thread.join(10)
     assert outcome.rows.status.tolist() == [200] * 50

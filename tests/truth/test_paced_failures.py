@@ -15,6 +15,7 @@ from agents.generators.contract import Failure, TaskRequest
 from agents.generators.paced_connection import Connection
 from tests.truth.paced_world import (
     OK,
+    all_answered,
     answers,
     carry_out,
     closed_task,
@@ -38,8 +39,8 @@ def log(tmp_path):
 def test_a_kept_alive_connection_that_closes_is_retried_once(log, model):
     """GETs whose reused connection ends before the answer are sent again on a fresh one, and all are answered."""
     with serving(closes_on_the_second) as server:
-        task = open_task(server.url, 100, 0.5, count=40) if model == "open" else closed_task(server.url, 2, count=40)
-        outcome = carry_out(replace(task, duration_us=None), log)
+        task = all_answered(server.url, 100, 40) if model == "open" else closed_task(server.url, 2, count=40)
+        outcome = carry_out(task, log)
     assert outcome.rows.status.tolist() == [200] * 40
     assert outcome.summary.retried > 0
     assert len(server.requests) == 40 + outcome.summary.retried
@@ -85,7 +86,7 @@ def test_a_reset_is_a_failure_and_not_retried(log):
             await talk.write(OK)
 
     with serving(script) as server:
-        outcome = carry_out(open_task(server.url, 200, 1.0), log)
+        outcome = carry_out(all_answered(server.url, 200, 200), log)
     assert Counter(outcome.rows.status.tolist()) == {200: 180, Failure.RESET: 20}
     assert outcome.summary.retried == 0
 
@@ -146,9 +147,10 @@ def test_a_request_that_waits_too_long_is_never_sent(log):
 def test_what_has_no_answer_at_the_end_has_a_row_at_its_age(log, model):
     """Hung requests are unanswered: start + service time is the end of the run."""
     with serving(never_answers) as server:
-        task = open_task(server.url, 50, 0.4) if model == "open" else closed_task(server.url, 6, duration_us=400_000)
-        outcome = carry_out(task, log)
-    end_us = outcome.t0_ns // 1000 + 400_000
+        # The last one is due at 0.38 s, and has the time to leave.
+        task = open_task(server.url, 50, 0.8, count=20) if model == "open" else closed_task(server.url, 6)
+        outcome = carry_out(replace(task, duration_us=800_000), log)
+    end_us = outcome.t0_ns // 1000 + 800_000
     assert outcome.rows.status.tolist() == [Failure.UNANSWERED] * (20 if model == "open" else 6)
     assert (outcome.rows.start_us + outcome.rows.service_us >= end_us - 2).all()
 
@@ -218,7 +220,7 @@ def test_a_free_connection_that_the_server_has_closed_is_not_used():
         before = connection.ended_by_server()
         peer.close()
         # Nothing is awaited in between: the loop has not seen the end yet.
-        seen = (before, connection.ended_by_server(), connection.owner.lost.called)
+        seen = (before, connection.ended_by_server(), connection.owner.lost.called)  # type: ignore[attr-defined]
         connection.close()
         return seen
 

@@ -46,7 +46,8 @@ def test_it_can_be_stopped(log, how, model):
         outcome = program.finish(within_s=2)
     assert outcome.exit_status == 0
     check_summary(outcome)
-    assert outcome.statuses() == {200, Failure.UNANSWERED}
+    # On a busy machine one may be due at that moment, and not sent yet.
+    assert {200, Failure.UNANSWERED} <= outcome.statuses() <= {200, Failure.UNANSWERED, Failure.UNSENT}
 
 
 def test_rows_are_written_while_it_runs(log):

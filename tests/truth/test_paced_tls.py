@@ -13,6 +13,7 @@ from agents.records import ServerState
 from agents.tls import UNTRUSTED
 from tests.truth.paced_world import (
     OK,
+    all_answered,
     answers,
     answers_ok,
     carry_out,
@@ -66,7 +67,7 @@ def test_tls(log, tls, host):
     names = []
     tls.sni_callback = lambda _, name, __: names.append(name)
     with serving(answers_ok, context=tls) as server:
-        outcome = carry_out(open_task(f"https://{host}:{server.port}/", 100, 0.5), log)
+        outcome = carry_out(all_answered(f"https://{host}:{server.port}/", 100, 50), log)
     assert outcome.rows.status.tolist() == [200] * 50
     assert set(names) == {"localhost" if host == "localhost" else None}
 
@@ -93,8 +94,8 @@ def test_a_certificate_is_checked_where_that_is_asked_for(tmp_path, log, tls, mo
 def test_tls_with_a_server_that_closes(log, tls, model):
     """Connections that end after one answer, and ones that end before it, are distinguished under TLS as well."""
     with serving(closes_on_the_second, context=tls) as server:
-        task = open_task(server.url, 100, 1, count=20) if model == "open" else closed_task(server.url, 2, count=20)
-        outcome = carry_out(replace(task, duration_us=None), log)
+        task = all_answered(server.url, 100, 20) if model == "open" else closed_task(server.url, 2, count=20)
+        outcome = carry_out(task, log)
     assert outcome.rows.status.tolist() == [200] * 20
     assert outcome.summary.retried > 0
 

@@ -17,6 +17,7 @@ from orchestrator.result import Severity, Verdict
 from orchestrator.run import load
 from tests.conftest import require
 from tests.truth.harness import codes, explain, run, server
+from tests.truth.nginx import nginx
 
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
 TIMED = {"duration": "2s", "warm_up": "300ms", "tail": "300ms"}
@@ -146,6 +147,22 @@ def test_connections_that_end_after_some_answers():
 
     finding = next(f for f in trial.findings if f.code == "keepalive-limit")
     assert finding.facts["requests_per_connection"] == pytest.approx(20, rel=0.2), explain(trial)
+
+
+@pytest.mark.counted
+@pytest.mark.provokes("out-of-slots")
+def test_connections_that_the_server_does_not_take():
+    """nginx takes 64 at a time, and h2load opens 300: the others wait outside, and the server is named."""
+    with nginx(connections=64) as url:
+        trial, _ = run(
+            url, agents=1, model="open", rate="3000/s", clients=300, generator="h2load", duration="1500ms",
+            warm_up="500ms", tail="200ms",
+        )  # fmt: skip
+
+    finding = next(f for f in trial.findings if f.code == "out-of-slots")
+    assert finding.facts["clients"] == 300, explain(trial)
+    assert finding.facts["opened"] < 150
+    assert "The server took no more." in finding.sentence
 
 
 @pytest.mark.silent("connection-close", "keepalive-limit")

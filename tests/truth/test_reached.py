@@ -16,7 +16,8 @@ from agents import probe, spoken
 from agents.cgroup import Counters
 from agents.container import ContainerState, ServerSpec
 from agents.generators.contract import format_task
-from agents.generators.h2load import command, detect
+from agents.generators.h2load import command
+from agents.generators.h2load_version import detect
 from agents.probe import SPEAKS, Expect, Request, check
 from agents.readiness import Readiness
 from agents.records import Assignment, ServerState
@@ -90,7 +91,7 @@ class Tcp(socketserver.ThreadingTCPServer):
 
 
 class Tcp6(Tcp):
-    address_family = socketserver.socket.AF_INET6
+    address_family = socketserver.socket.AF_INET6  # type: ignore[attr-defined]
 
 
 class Unix(socketserver.ThreadingUnixStreamServer):
@@ -120,7 +121,7 @@ def serving(tmp_path_factory):
         "tls": Tcp(("127.0.0.1", 0), Http1),
         "client": Tcp(("127.0.0.1", 0), Http1),
     }
-    servers["tls"].context, servers["client"].context = tls_context(), tls_context(client=True)
+    servers["tls"].context, servers["client"].context = tls_context(), tls_context(client=True)  # type: ignore[attr-defined]
     with ExitStack() as stack:
         for server in servers.values():
             stack.enter_context(server)

@@ -99,7 +99,11 @@ def findings(trials, code):
     return [found for trial in trials for found in trial.findings if found.code == code]
 
 
-@pytest.mark.parametrize("name", ["nginx", "apache", "haproxy", "gunicorn", "uvicorn"])
+# One in C and one in Python; the others are in `make test-full`.
+@pytest.mark.parametrize(
+    "name",
+    ["nginx", "uvicorn", *(pytest.param(name, marks=pytest.mark.full) for name in ("apache", "haproxy", "gunicorn"))],
+)
 def test_throughput_is_that_of_wrk(name, record_property):
     """Within 10 %, and nothing that the server does to connections makes a number INVALID."""
     pairs = interleaved(name, record_property)

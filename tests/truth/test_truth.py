@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from agents.generators import h2load
+from agents.generators import h2load_version
 from agents.recorder import OK
 from orchestrator.merge import merge
 from orchestrator.result import QUANTILES, Verdict
@@ -155,7 +155,8 @@ def test_resets_under_a_timed_load_are_seen_although_h2load_says_zero():
         trial, _ = run(url, clients=8, duration="3s", warm_up="500ms", tail="500ms")
 
     assert trial.verdict is Verdict.INVALID, explain(trial)
-    assert codes(trial) & {"clients-lost", "requests-lost", "no-success"}
+    # On a busy machine the sockets are looked at late; clients that got no more answers are seen all the same.
+    assert codes(trial) & {"clients-lost", "requests-lost", "no-success", "hung-slots"}
 
 
 @pytest.mark.counted
@@ -186,7 +187,7 @@ def test_connection_close_under_a_timed_load_does_not_hang():
 
     assert trial.metrics is not None
     assert {agent.ended for agent in trial.facts.agents} == {"finished"}, explain(trial)
-    if not h2load.detect().ends_on_close:
+    if not h2load_version.detect().ends_on_close:
         assert {agent.generator for agent in trial.facts.agents} == {"paced"}
 
 

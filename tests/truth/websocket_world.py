@@ -27,6 +27,7 @@ from tests.truth.paced_world import closed_task as closed_by
 from tests.truth.paced_world import open_task as open_by
 
 MESSAGE = b"a message"
+NEVER = 3600.0
 Answer = Callable[["Echo", ServerConnection, "str | bytes", int], Awaitable[None]]
 
 
@@ -37,6 +38,7 @@ class Echo:
     url: str = ""
     handshakes: int = 0
     refused: int = 0
+    slow: int = 0
     messages: list[str | bytes] = field(default_factory=list)
     held_us: list[int] = field(default_factory=list)
     ended: Counter[int] = field(default_factory=Counter)
@@ -120,11 +122,15 @@ def closes_on(number: int, code: int | None) -> Answer:
 def serving(
     answer: Answer | Callable[[], Answer] = echoes,
     refuses: Callable[[int], HTTPStatus | None] = lambda number: None,
+    takes_s: Callable[[int], float] = lambda number: 0,
     greets: bool = False,
     context: ssl.SSLContext | None = None,
     subprotocols: list[str] | None = None,
 ) -> Iterator[Echo]:
-    """Serve in a thread. refuses: the status of the response to a handshake, by its number from 1; None: it is accepted."""
+    """Serve in a thread. refuses: the status of the response to a handshake, by its number from 1; None: it is accepted.
+
+    takes_s: how long a handshake, by its number, waits for its response; NEVER for ever.
+    """
     echo = Echo()
     loop = uvloop.new_event_loop()
 
@@ -135,21 +141,24 @@ def serving(
             for number in count(1):
                 message = await connection.recv()
                 echo.messages.append(message)
-                await answer(echo, connection, message, number)  # type: ignore[arg-type, misc]
+                await answer(echo, connection, message, number)  # type: ignore[arg-type, misc, call-arg]
         except ConnectionClosed as closed:
             echo.ended[closed.rcvd.code if closed.rcvd else 0] += 1
 
-    def check(connection: ServerConnection, request: Request) -> Response | None:
+    async def check(connection: ServerConnection, request: Request) -> Response | None:
         echo.handshakes += 1
         echo.requests.append(request)
+        if delay_s := takes_s(echo.handshakes):
+            echo.slow += 1
+            await asyncio.sleep(delay_s)
         status = refuses(echo.handshakes)
         echo.refused += status is not None
         return None if status is None else connection.respond(status, "not here")
 
     async def start() -> tuple[object, int]:
         listener = await serve(
-            talk, "127.0.0.1", 0, process_request=check, compression=None, ping_interval=None, max_size=None, ssl=context,
-            subprotocols=subprotocols, logger=logging.getLogger("quiet"), backlog=1024,  # type: ignore[arg-type]
+            talk, "127.0.0.1", 0, process_request=check, compression=None, ping_interval=None, max_size=None, open_timeout=None,
+            ssl=context, subprotocols=subprotocols, logger=logging.getLogger("quiet"), backlog=1024,  # type: ignore[arg-type]
         )  # fmt: skip
         return listener, next(iter(listener.sockets)).getsockname()[1]
 

@@ -77,7 +77,7 @@ class Connections:
 
 @dataclass(frozen=True)
 class Record:
-    """Every request in the order of arrival, one array element each."""
+    """Every request, or message over WebSocket, in the order of arrival, one array element each."""
 
     arrived_ns: NDArray[np.int64]
     begun_ns: NDArray[np.int64]  # service began
@@ -86,7 +86,7 @@ class Record:
     status: NDArray[np.int32]  # HTTP status or Outcome
     planned_status: NDArray[np.int32]
     connection: NDArray[np.uint32]  # from 1, in the order of acceptance
-    path: NDArray[np.uint32]  # path_hash
+    path: NDArray[np.uint32]  # path_hash; of a message: of its text
     connections: Connections
     origin_ns: int  # what phases and pauses count from; 0 before the first request
     clock_step_ns: int  # how far the wall clock was stepped meanwhile
@@ -123,6 +123,10 @@ class Record:
     def between(self, begin_ns: int, end_ns: int) -> Record:
         """Return the record of the requests that arrived in [begin_ns, end_ns); the counters stay those of all."""
         return self._where((self.arrived_ns >= begin_ns) & (self.arrived_ns < end_ns))
+
+    def first(self, count: int) -> Record:
+        """Return the record of the first requests to arrive; the counters stay those of all."""
+        return self._where(np.arange(len(self)) < count)
 
     def of_path(self, path: str) -> Record:
         """Return the record of the requests to this path; the counters stay those of all."""

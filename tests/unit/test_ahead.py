@@ -22,7 +22,7 @@ def released(warm_up_us):
 def test_the_imports_start_once_and_only_in_a_warm_up_that_is_long_enough(monkeypatch, events, imported):
     """Every event is passed on first."""
     calls, said = [], []
-    monkeypatch.setattr(ahead.threading.Thread, "start", lambda thread: calls.append(list(said)))
+    monkeypatch.setattr(ahead.threading.Thread, "start", lambda thread: calls.append(list(said)))  # type: ignore[attr-defined]
     say = ahead.importing_ahead(said.append)
     for event in events:
         say(event)

@@ -20,11 +20,11 @@ CASE = Case(Peer.PACED, 0, 1000.0, 2.0)
 def record(arrived_ns) -> Record:
     arrived_ns = np.asarray(arrived_ns, dtype=np.int64)
     columns = [arrived_ns] * 4 + [np.full(arrived_ns.size, 200)] * 2 + [np.ones(arrived_ns.size)] * 2
-    return Record(*columns, Connections(1, 0, 0, 0, 1, 1), 0, 0, 0, 0, 0)
+    return Record(*columns, Connections(1, 0, 0, 0, 1, 1), 0, 0, 0, 0, 0)  # type: ignore[call-arg]
 
 
 def at(seconds, generator_ms=0, server_ms=0, own_ms=0, machine_s=0.0, steal_s=0.0) -> CpuSample:
-    return CpuSample(
+    return CpuSample(  # type: ignore[call-arg]
         int(seconds * SECOND_NS), *(int(ms * 1e6) for ms in (generator_ms, server_ms, own_ms)), machine_s, steal_s
     )
 

@@ -75,7 +75,7 @@ def test_the_coordinator_keeps_nothing_of_a_look_at_its_hosts():
 
 def test_a_generator_that_is_not_installed_is_an_error_with_its_package(monkeypatch, capsys):
     """Not a table without it."""
-    monkeypatch.setattr(benchmarks.overhead.shutil, "which", lambda name: None if name == "ab" else f"/usr/bin/{name}")
+    monkeypatch.setattr(benchmarks.overhead.shutil, "which", lambda name: None if name == "ab" else f"/usr/bin/{name}")  # type: ignore[attr-defined]
 
     assert benchmarks.main(["overhead"]) == 1
     assert "apt-get install apache2-utils" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from orchestrator.cli.exit import exit_code
 from orchestrator.report.answer import of_search
 from orchestrator.report.terminal import render
 from orchestrator.result import Bottleneck, Interval, Metrics, Probe, Requests, ServerCost, Summary, Verdict
-from orchestrator.search.records import Ending, Found, Kind
+from orchestrator.search.records import Ending, Found, Kind, LimitedBy
 from orchestrator.spec.load import from_plain
 from orchestrator.spec.slo import terms
 from orchestrator.stored.evaluate import Finished
@@ -206,6 +206,25 @@ def test_no_rate_of_the_answer_is_above_what_was_answered():
     assert given.held_per_s == 250
     assert narrow.capacity_per_s == Interval(249.0, 248.0, 250.5)
     assert given.probes == len(probes)
+
+
+@pytest.mark.parametrize(
+    ("limit", "held", "page", "line"),
+    [
+        (LimitedBy.GENERATOR, 245.0, "at least 245", "the load generator reached its limit, not the server."),
+        (LimitedBy.UNOPENED, 245.0, "at least 245", "above that h2load opens more connections than the server takes."),
+        (LimitedBy.UNOPENED, None, "no probe", ": h2load opens more connections than the server takes."),
+    ],
+)
+def test_what_other_than_the_server_reached_its_limit_is_named(limit, held, page, line):
+    """On the page and in the progress; the server is not excused for what it does not take."""
+    curve = [point(245, 245)] if held else []
+    found = Found(Ending.LIMITED, None, None, None, False, held, limit, 2)
+    given = conclude("t", WANTED, found, [*curve, point(290, 100, passed=False, limited_by=limit)], 250.0)
+
+    assert page in of_search(given)
+    assert line in of_search(given)
+    assert in_words(given).endswith(", not by the server") == (limit is LimitedBy.GENERATOR)
 
 
 def test_a_search_that_no_soak_sustained_is_suspect_and_fails():

@@ -16,7 +16,7 @@ from orchestrator.campaign.run import run_campaign
 from orchestrator.errors import StoredRunError
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.run import loop
-from orchestrator.run.trial import TrialOutput
+from orchestrator.run.trial import TrialOutput  # type: ignore[attr-defined]
 from orchestrator.spec.load import from_plain
 from orchestrator.stored import evaluate
 from orchestrator.stored.documents import Origin

@@ -22,6 +22,7 @@ from tests.unit.facts import T0_US, agent_facts, result, steady_case, trial_fact
 
 FOUND = Ceiling("gen1", 12_000.0, Limit.GENERATOR, 50.0, 14_000.0, "gen2", "1.52", "2026-11-22T00:00:00+00:00")
 OF_PACED = replace(FOUND, per_s=9_500.0, h2load=None, generator=GeneratorKind.PACED)
+OF_WEBSOCKET = replace(OF_PACED, per_s=30_000.0, generator=GeneratorKind.WEBSOCKET)
 H2LOAD, PACED = GeneratorKind.H2LOAD, GeneratorKind.PACED
 
 
@@ -211,26 +212,28 @@ def test_a_trial_stores_the_ceilings_of_its_generator(tmp_path, monkeypatch):
     assert stored == {"steady": {"gen1": 12_000.0}, "open": {"gen1": 9_500.0}, "own": {}}
 
 
-@pytest.mark.parametrize("found", [FOUND, OF_PACED, replace(OF_PACED, limited_by=Limit.SERVER)])
+@pytest.mark.parametrize("found", [FOUND, OF_PACED, OF_WEBSOCKET, replace(OF_PACED, limited_by=Limit.SERVER)])
 def test_a_ceiling_is_one_sentence_that_names_its_generator(found):
     """At 80 columns; a lower bound says why it is one."""
     lines = _sentence(found).splitlines()
 
     assert lines[0].startswith(f"gen1: one agent of {found.generator} can send ")
     assert max(len(line) for line in lines) <= 80
+    assert ("msg/s" in lines[0], "req/s" in lines[0]) == ((True, False) if found is OF_WEBSOCKET else (False, True))
     assert ("the trivial server on gen2" in " ".join(lines)) == (found.limited_by == Limit.SERVER)
 
 
 def test_the_doctor_has_one_line_for_each_generator(tmp_path, monkeypatch):
     """What was measured here, or the command that measures it; 23 columns are before it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    ceilings.keep(None, [replace(OF_PACED, host=LOCAL)])
+    ceilings.keep(None, [replace(found, host=LOCAL) for found in (OF_PACED, OF_WEBSOCKET)])
 
     lines = [check.found for check in doctor.ceiling_checks()]
 
     assert lines == [
         "h2load is not measured yet: volley doctor --calibrate",
         "one agent of paced can send 9,500 req/s (2026-11-22)",
+        "one agent of websocket can send 30,000 msg/s (2026-11-22)",
     ]
     assert all(len(line) <= 80 - 23 for line in lines)
 

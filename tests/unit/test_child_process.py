@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from agents import lease
 from agents.child import Lane
 from agents.records import HostRole
 from orchestrator.errors import HostError
+from orchestrator.fleet import guard_here
 from orchestrator.fleet.child_process import Child, Children
 from orchestrator.fleet.hosts import HostLost
 from orchestrator.fleet.remote import RemoteLoad
@@ -67,7 +69,8 @@ def test_no_engine_is_an_error_with_its_fix():
     with Children(RUN) as children:
         server = children.server("web", "127.0.0.1")
         with pytest.raises(
-            HostError, match=r"host web: the Docker engine at unix:.*none\.sock does not answer"
+            HostError,
+            match=r"host web: the Docker engine at unix:.*none\.sock does not answer: No such file or directory",
         ) as caught:
             server.describe()
     assert "systemctl start docker" in caught.value.hint
@@ -125,6 +128,38 @@ def test_the_guard_removes_what_a_coordinator_and_its_child_leave(ahead):
 
     wait_for(lambda: not any(alive(pid) for pid in [child, *pids]))
     wait_for(lambda: not list(Path("/dev/shm").glob(f"volley-child-test-{process.pid}-*")))
+
+
+def test_a_guard_that_is_killed_is_replaced():
+    """Beside a live coordinator nothing is disturbed: the host answers, the lease holds. The new guard does its work."""
+    children = Children(RUN, containers=False)
+    load = children.load("here", "127.0.0.1")
+    killed = children._guard.pid
+    os.kill(killed, signal.SIGKILL)
+    wait_for(lambda: children._guard.pid != killed)
+    (agent,) = load.arm([assignment(Hosts(RUN, load, None, None, Path()), NOWHERE)])
+    os.kill(int(load.run_command("echo $PPID", {}, RUN, 10.0).output), signal.SIGKILL)
+    assert alive(agent.pid)
+
+    assert children.close()
+
+    assert not alive(agent.pid)
+    assert [seen for seen in lease.leases() if RUN in seen.holder.marks] == []
+
+
+def test_without_a_guard_the_coordinator_cleans_up(monkeypatch):
+    """Where none can be started again."""
+    monkeypatch.setattr(guard_here, "MOST_STARTS", 0)
+    children = Children(RUN, containers=False)
+    load = children.load("here", "127.0.0.1")
+    (agent,) = load.arm([assignment(Hosts(RUN, load, None, None, Path()), NOWHERE)])
+    os.kill(int(load.run_command("echo $PPID", {}, RUN, 10.0).output), signal.SIGKILL)
+    os.kill(children._guard.pid, signal.SIGKILL)
+
+    assert children.close()
+
+    assert not alive(agent.pid)
+    assert [seen for seen in lease.leases() if RUN in seen.holder.marks] == []
 
 
 FLEET = """

@@ -21,7 +21,7 @@ ANNA = Busy("anna@laptop", "shop-20261126T120000Z", 200.0)
 def clock(monkeypatch):
     """A clock that a test advances."""
     now = [0.0]
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])  # type: ignore[attr-defined]
     return now
 
 

@@ -1,5 +1,6 @@
 """The command line: words, streams, exit codes, imports."""
 
+import errno
 import json
 import os
 import re
@@ -12,6 +13,9 @@ import pytest
 import typer
 
 from orchestrator.cli.app import app, invoke
+from orchestrator.cli.exit import exit_code_of
+from orchestrator.cli.run import can_be_read_again, text_of
+from orchestrator.spec.load import load
 from tests.conftest import FAKE_H2LOAD
 
 ROOT = Path(__file__).parents[2]
@@ -129,11 +133,25 @@ def test_wrong_files_are_2_with_every_problem_and_no_traceback(tmp_path, volley)
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "No such command"),
-        (["run"], "Missing argument"),
+        (["nonsense"], "error: unknown command 'nonsense'\n  -> 'volley --help' lists the commands"),
+        (["run"], "error: CAMPAIGN is missing\n  -> write it as: volley run [OPTIONS] {CAMPAIGN}"),
         (["run", "no-such.yaml"], "No such file"),
         (["run", FAIR, "--only", "z*", "--dry-run"], "matches no case"),
         (["run", FAIR, "--set", "agents=99", "--set", "loads.burst.clients=200", "--set", "loads.steady.clients=99", "--dry-run"], "99 agents"),
+        (["rnu"], "error: unknown command 'rnu'\n  -> did you mean run?"),
+        (["bench", URL, "--cleints", "5"], "error: unknown option '--cleints'\n  -> did you mean --clients?"),
+        (["bench", URL, "-c", "5s"], "error: --clients: '5s' is not a whole number\n  -> write digits only, e.g. 40"),
+        (["saturate", URL, "--budget", "25s"], "error: --budget: '25s' is not a whole number\n  -> write digits only"),
+        (["runs", "--last", "0"], "error: --last: 0 is out of range\n  -> write a number of at least 1"),
+        (["compare", "/a", "/b", "--allow", "x"], "error: --allow: 'x' is not one of the choices\n  -> write one of: image, "),
+        (["bench", URL, "--arrivals", "x"], "error: --arrivals: 'x' is not one of the choices\n  -> write one of: even, poisson"),
+        (["bench", URL, "-c"], "error: option '-c' requires an argument\n  -> see 'volley --help'"),
+        (["validate", FAIR, "x"], "error: unexpected argument: x\n  -> see 'volley validate --help'"),
+        (["hosts", "check"], "error: --hosts is missing\n  -> add --hosts INVENTORY"),
+        (["hosts", "check", "--hosts", FAIR], "is a campaign, not an inventory\n  -> name a file with 'hosts'"),
+        (["run", EXAMPLE, "--dry-run"], "is an inventory, not a campaign\n  -> name a campaign file"),
+        (["compare", "/nowhere", "/nowhere"], "error: /nowhere does not exist"),
+        (["validate", EXAMPLE, "--set", "a=1"], "is an inventory\n  -> edit the file"),
         (["bench", URL, "-n", "5", "-d", "5s"], "error: -n: cannot be combined with -d"),
         (["bench", URL, "-n", "5", "--rate", "5"], "error: -n: cannot be combined with --rate"),
         (["bench", URL, "-d", "5"], "error: -d: '5' has no unit\n  -> write a duration as '5s', '500ms' or '1m30s'"),
@@ -167,6 +185,89 @@ def test_wrong_usage(arguments, words, volley):
     assert done.returncode == (4 if "99 agents" in words else 2), done.stderr
     assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def piped():
+    """Return a function that puts text into a pipe, and returns what a shell writes for <(program)."""
+    opened = []
+
+    def pipe(text):
+        reading, writing = os.pipe()
+        opened.append(reading)
+        with open(writing, "w") as file:
+            file.write(text)
+        return f"/dev/fd/{reading}"
+
+    yield pipe
+    for each in opened:
+        os.close(each)
+
+
+CAMPAIGN = f"campaign: c\ntargets: {{a: {{url: '{URL}'}}}}\nloads: {{l: {{clients: 1, requests: 1}}}}\n"
+
+
+@pytest.mark.parametrize("arguments", [["validate"], ["run", "--dry-run"]])
+def test_a_campaign_comes_through_a_pipe(arguments, piped, volley):
+    """As in 'volley validate <(program)'. A pipe can be read once."""
+    done = volley(*arguments, piped(CAMPAIGN))
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_inventory_comes_through_a_pipe(piped, volley):
+    assert "is valid: 3 hosts" in volley("validate", piped(Path(EXAMPLE).read_text())).stdout
+
+
+def test_what_came_through_a_pipe_cannot_be_read_again(piped, tmp_path, monkeypatch):
+    """So such a run is not resumed. Its paths are those of the current folder, and its text is kept."""
+    monkeypatch.chdir(tmp_path)
+    loaded = load(Path(piped(CAMPAIGN)))
+    (tmp_path / "campaign.yaml").write_text(CAMPAIGN)
+    of_file = load(tmp_path / "campaign.yaml")
+
+    assert loaded.folder == of_file.folder == tmp_path
+    assert (can_be_read_again(loaded, None), can_be_read_again(of_file, None)) == (False, True)
+    assert text_of(loaded) == CAMPAIGN
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/.local"), 4, "cannot use /.local: Permission denied\n  -> check"),
+        (OSError(errno.EROFS, "Read-only file system", b"/x"), 4, "cannot use /x: Read-only file system"),
+        (OSError(errno.EIO, "Input/output error"), 4, "cannot write to the output or the run's folder"),
+        (FileNotFoundError(errno.ENOENT, "No usable temporary directory found in ['/tmp']"), 4, "set TMPDIR"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), 1, "this is a bug in Volley"),
+    ],
+)  # fmt: skip
+def test_what_the_system_refuses(error, code, words, capsys, monkeypatch):
+    """An unwritable home is reported as an error of the set-up; a missing file of ours is reported as a bug."""
+    monkeypatch.setattr("os.dup2", lambda *numbers: None)
+    monkeypatch.setattr("sys.stdout.fileno", lambda: 1, raising=False)
+
+    assert exit_code_of(error) == code
+    assert words in capsys.readouterr().err
+
+
+def test_in_a_folder_that_was_deleted(tmp_path, monkeypatch, volley):
+    """The command line names files below it."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    done = volley("bench", URL)
+
+    assert (done.returncode, done.stderr[:42]) == (2, "error: the current folder was deleted\n  ->")
+
+
+def test_an_error_controls_no_terminal(tmp_path, volley):
+    """Names of files, and what is in them."""
+    path = tmp_path / "bad\x1b[2J.yaml"
+    path.write_text("campaign: x\n'\u202ekey': 1\n")
+    done = volley("validate", str(path))
+
+    assert done.returncode == 2
+    assert all(each.isprintable() or each == "\n" for each in done.stderr)
 
 
 def test_dry_run_shows_the_plan_and_starts_nothing(volley):
@@ -237,7 +338,7 @@ def test_help_is_the_documented_one(volley, golden, monkeypatch):
 
     text = "\n".join(line.rstrip() for line in "".join(pages).splitlines()) + "\n"
 
-    assert len(pages) == 25
+    assert len(pages) == 26
     assert max(map(len, text.splitlines())) <= 80
     assert not re.search(r"(?i)python|root|orchestrator", text)
     golden("help.txt", text)

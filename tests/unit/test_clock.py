@@ -50,7 +50,7 @@ def test_a_step_between_two_bounds_is_detected_and_a_slew_is_not():
 def test_a_real_responder_on_this_machine_has_no_offset(address):
     """Both ends read the same clock: zero is inside the bound."""
     responder = ClockResponder(address)
-    bound = probe(address, responder.port)
+    bound = probe(address, responder.port, timeout_s=10.0)
     responder.close()
 
     assert bound.low_ns <= 0 <= bound.high_ns
@@ -75,7 +75,7 @@ def test_a_sender_that_cannot_be_answered_does_not_end_the_responder():
     payload = struct.pack("!QQQ", 1, 0, 0)
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as forger:
         forger.sendto(struct.pack("!HHHH", 0, responder.port, 8 + len(payload), 0) + payload, ("127.0.0.1", 0))
-    bound = probe("127.0.0.1", responder.port)
+    bound = probe("127.0.0.1", responder.port, timeout_s=10.0)
     responder.close()
 
     assert bound.exchanges == 32
@@ -121,6 +121,27 @@ def test_step_watch_sees_a_moving_wall_clock(monkeypatch):
     assert watch.largest_ns == pytest.approx(50_000_000, abs=100)
 
 
+def test_a_slewed_clock_was_not_stepped_however_far_apart_the_samples_are(monkeypatch):
+    """At 500 ppm it moves by 5 ms in 10 s. A step of 20 ms in that time is one."""
+    steady, moved = [0], [0]
+    monkeypatch.setattr("time.time_ns", lambda: 10**18 + steady[0] + moved[0])
+    monkeypatch.setattr("time.monotonic_ns", lambda: steady[0])
+    watch = StepWatch()
+
+    watch.sample()
+    steady[0] += 10 * 10**9
+    moved[0] += 5_000_000
+    watch.sample()
+    slewed = watch.largest_ns
+    steady[0] += 10 * 10**9
+    moved[0] += 20_000_000
+    watch.sample()
+
+    # What it may move in the usual second between samples is not subtracted.
+    assert slewed == 500_000
+    assert watch.largest_ns == 20_000_000 - 4_500_000
+
+
 def test_a_delayed_reading_is_not_a_step(monkeypatch):
     """A thread may lose its core between two clocks, so the narrowest of several readings counts."""
     steady, readings = [0], [0]
@@ -145,5 +166,5 @@ def test_a_pinned_port_is_awaited():
     second = ClockResponder(port=first.port)
 
     assert second.port == first.port
-    assert probe("127.0.0.1", second.port, exchanges=8).exchanges == 8
+    assert probe("127.0.0.1", second.port, exchanges=8, timeout_s=10.0).exchanges == 8
     second.close()

@@ -94,3 +94,15 @@ def test_a_host_that_is_in_no_inventory_is_refused_before_anything_starts():
     assert commanded(spec, placements, ["web", "gen", "db"]) == ["db"]
     with pytest.raises(UsageError, match="'db'"):
         commanded(spec, placements, [LOCAL])
+
+
+@pytest.mark.process
+def test_a_script_is_in_no_command_line_and_no_environment():
+    """Every user sees the one, and what it starts inherits the other. Its status and its shell are as before."""
+    look = "tr '\\0' ' ' </proc/$$/cmdline; printenv VOLLEY_SCRIPT; echo \"$0 pl4nted\" >/dev/null; (exit 3)"
+    _, (done,) = run("before", {"run": look})
+
+    assert done.output.startswith("sh -c ")
+    assert "pl4nted" not in done.output
+    assert "printenv" not in done.output
+    assert done.status == 3

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from agents.records import HostDescription, HostRole, to_plain
+from agents.records import GeneratorKind, HostDescription, HostRole, to_plain
 from orchestrator.analyse import regression
 from orchestrator.analyse.cases import judge
 from orchestrator.cli.app import app
@@ -191,6 +191,29 @@ def test_what_differs_is_told_with_both_values_and_nothing_is_compared(tmp_path,
     assert f"--allow {kind}" in page
     assert not found.comparable
     assert "throughput_per_s" in {c.metric for c in compared(base, new, [kind]).comparisons if c.ratio is not None}
+
+
+def test_another_generator_than_planned_is_a_difference_of_the_load(tmp_path):
+    """paced takes the place of h2load where that is missing; the plan names h2load all the same."""
+    paced = case(generator=GeneratorKind.PACED)
+    base, new = run(tmp_path, "a"), run(tmp_path, "b", cases=[paced])
+    for each in (base, new):
+        plan = json.loads((each / "plan.json").read_text())
+        plan["cases"][0]["generator"] = "h2load"
+        (each / "plan.json").write_text(json.dumps(plan))
+
+    found = compared(base, new)
+
+    (difference,) = found.comparisons[0].differences
+    assert (difference.kind, difference.key, difference.baseline, difference.candidate) == (
+        "load", "generator", "h2load", "paced",
+    )  # fmt: skip
+    assert unlike([difference]) == ["generator: h2load → paced"]
+    assert not found.comparable
+    assert compared(base, base).comparisons[0].differences == []
+    # The run's own pages name what sent it, too.
+    (summarised,) = evaluate_run(new).summary.cases
+    assert summarised.planned.generator == "paced"
 
 
 def test_every_difference_is_told_not_the_first(tmp_path):

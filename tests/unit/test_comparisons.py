@@ -176,7 +176,7 @@ def test_a_run_over_hosts_names_them():
     page = render(CLAIMS, [run])
 
     assert "Over 3 hosts: web1 (server), gen1 (load), gen2 (service)." in page
-    assert "those of [the lab](hosts.md#the-lab)" in page
+    assert "those of [the lab](../how-to/use-several-hosts.md#the-lab)" in page
     assert "the lab" not in render(CLAIMS, [run_of(page_runs.settled())])
 
 

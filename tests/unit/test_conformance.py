@@ -3,7 +3,7 @@
 import pytest
 
 from agents.generators import conformance
-from agents.generators.conformance import _Runner
+from agents.generators.conformance import ATTEMPTS, _Runner
 from agents.generators.conformance_closed import basic
 from agents.generators.conformance_machine import Watch
 from agents.generators.conformance_program import Limits, Outcome
@@ -29,7 +29,7 @@ def runner(monkeypatch, seen):
         ([(1, False)], 1, 1),
         ([(1, True), (0, True)], 0, 2),
         ([(2, True), (1, False)], 1, 2),
-        ([(2, True), (1, True), (3, True), (2, True)], 1, 4),
+        ([(2, True), (1, True), *[(3, True)] * (ATTEMPTS - 2)], 1, ATTEMPTS),
     ],
 )
 def test_a_run_is_repeated_while_the_machine_may_have_broken_a_rule(monkeypatch, seen, broken, runs):

@@ -58,7 +58,7 @@ def printed(*pieces, width=100):
     console = Console(file=io.StringIO(), width=width, highlight=False, soft_wrap=True)
     for piece in pieces:
         console.print(piece)
-    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
+    return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"  # type: ignore[attr-defined]
 
 
 def test_the_page_on_the_terminal(golden):

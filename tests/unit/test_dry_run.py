@@ -130,6 +130,10 @@ def test_the_plan_agrees_with_the_number_of_agents_that_keeps_paced(rate):
             ["with h2load an agent can send: gen1 60,000/s; a faster server needs more agents"],
         ),
         (
+            capability(500, protocol="websocket", known={}),
+            ["websocket is not calibrated; run: volley doctor --calibrate"],
+        ),
+        (
             capability(500, generator={"command": ["x"]}),
             ["what a generator of your own can send is not known: it cannot be calibrated"],
         ),
@@ -177,7 +181,7 @@ def test_fewer_agents_and_idle_load_hosts_are_said_before_the_run():
     assert "No load comes from gen3" in lines
     document = as_document(small, None, hosts)
     assert document["placement"]["a/l"]["idle"] == ["gen3"]
-    assert [case["agents_asked"] for case in document["cases"]] == [4]
+    assert [case["agents_asked"] for case in document["cases"]] == [4]  # type: ignore[attr-defined]
 
     usual = from_plain(spec({"l": {"clients": 40, "requests": 100}}, repetitions=1))
     assert as_document(usual, None, hosts)["placement"]["a/l"] == {

@@ -16,9 +16,9 @@ def test_names_follow_the_content(tmp_path, monkeypatch):
     first = environment.project().name
     assert environment.project().name == first
     copy = tmp_path / "agents"
-    shutil.copytree(environment.agents.__path__[0], copy)
+    shutil.copytree(environment.agents.__path__[0], copy)  # type: ignore[attr-defined]
     (copy / "guard.py").write_text((copy / "guard.py").read_text() + "\n# changed\n")
-    monkeypatch.setattr(environment.agents, "__file__", str(copy / "__init__.py"))
+    monkeypatch.setattr(environment.agents, "__file__", str(copy / "__init__.py"))  # type: ignore[attr-defined]
 
     assert environment.project().name != first
 
@@ -26,7 +26,7 @@ def test_names_follow_the_content(tmp_path, monkeypatch):
 @pytest.mark.process
 def test_only_our_own_modules_are_sent_and_all_of_them():
     """The list is explicit: another distribution may have put its modules into the folder `agents`."""
-    root = Path(environment.agents.__file__).parent
+    root = Path(environment.agents.__file__).parent  # type: ignore[attr-defined]
 
     assert sorted(environment.MODULES) == sorted(path.relative_to(root).as_posix() for path in root.rglob("*.py"))
     assert [inside for inside, _ in environment.project().files] == [f"agents/{name}" for name in environment.MODULES]
@@ -36,9 +36,9 @@ def test_files_of_other_distributions_are_not_sent(tmp_path, monkeypatch):
     """A module that is not in the list stays here, and does not change the archive's name."""
     name = environment.project().name
     copy = tmp_path / "agents"
-    shutil.copytree(environment.agents.__path__[0], copy)
+    shutil.copytree(environment.agents.__path__[0], copy)  # type: ignore[attr-defined]
     (copy / "tool.py").write_text("")
-    monkeypatch.setattr(environment.agents, "__file__", str(copy / "__init__.py"))
+    monkeypatch.setattr(environment.agents, "__file__", str(copy / "__init__.py"))  # type: ignore[attr-defined]
 
     assert environment.project().name == name
 

@@ -12,7 +12,7 @@ from orchestrator.analyse.cases import judge
 from orchestrator.facts import PlannedRequest
 from tests.unit import page_runs
 from tests.unit.facts import agent_facts, case, result, server_facts, trial_facts
-from tests.unit.test_findings import STEADY, codes, steady_agents, trial
+from tests.unit.judged_trials import STEADY, codes, steady_agents, trial
 
 pytestmark = pytest.mark.table
 

@@ -6,7 +6,7 @@ import pytest
 
 from orchestrator.facts import PlannedRequest
 from tests.unit.facts import agent_facts, case, host_use, server_facts, steady_case
-from tests.unit.test_findings import OPEN, STEADY, codes, open_agents, steady_agents, trial
+from tests.unit.judged_trials import OPEN, STEADY, codes, open_agents, steady_agents, trial
 
 pytestmark = pytest.mark.table
 

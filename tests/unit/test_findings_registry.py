@@ -1,19 +1,26 @@
 """The registry of findings: every code is complete, documented and provoked, and every sentence is for a person."""
 
+import copy
+import pickle
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from string import Formatter
+from typing import Any
 
 import pytest
 
 from agents.generators.handshakes import Handshakes
+from agents.plain import BadRecord, from_plain
 from agents.probe import SPEAKS
+from agents.room import FolderRoom
 from agents.tls import NEEDS_CERTIFICATE, NO_TLS, OTHER_NAME, UNTRUSTED
+from deploy.docs.markdown import blocks
 from orchestrator.analyse import people
 from orchestrator.analyse.cases import case_result, judge, summarise
-from orchestrator.analyse.findings import registry
+from orchestrator.analyse.findings import RULES, registry
+from orchestrator.analyse.findings.single import singles
 from orchestrator.analyse.findings.template import FORMATS, Wording
 from orchestrator.facts import CommandDone, Degraded, PlannedRequest
 from orchestrator.result import FindingCode, Severity
@@ -29,7 +36,8 @@ from tests.unit.facts import (
     steady_case,
     trial_facts,
 )
-from tests.unit.test_findings import FULL, OPEN, PROVOKED, STEADY, open_agents, steady_agents, trial
+from tests.unit.judged_trials import FULL, OPEN, STEADY, open_agents, steady_agents, trial
+from tests.unit.test_findings import PROVOKED
 from tests.unit.test_findings_in_numbers import FULL_RATE, NUMBERS, over_seconds, unequal_agents
 from tests.unit.test_precision import WANTED
 
@@ -103,10 +111,13 @@ def further():
     yield trial(**OPEN, lag_us=300_000)
     many = steady_case(model="open", rate_per_s=200.0, protocol="http2", streams=5)
     yield trial(**{**OPEN, "case": many, "agents": open_agents(waited_for_slot=9)})
+    yield trial(**OPEN | {"agents": open_agents(waited_for_slot=9, generator="h2load", sockets_most=3)})
     yield trial(**STEADY, agents=steady_agents(hung=30))
     yield trial(agents=[agent_facts(drain_us=150_000), SECOND])
     for ended in ("died", "watchdog", "rate-breaker", "cancelled", "malformed-log"):
         yield trial(agents=[agent_facts(ended=ended), SECOND])
+    yield trial(agents=[agent_facts(stopped_us=5_000_000), SECOND])
+    yield trial(agents=[agent_facts(moved_log=FolderRoom("/dev/shm", 3 << 20, 8 << 20)), SECOND])
     stopped = "Stopped all clients for thread #0"
     yield trial(agents=[agent_facts(ended="watchdog", output=stopped, done=None, started=None), SECOND])
     yield trial(error="host gone", agents=[], t0_ns=None)
@@ -181,8 +192,52 @@ def shown():
 
 def test_every_code_is_in_the_registry_under_its_own_name():
     """Neither a code without words nor words without a code."""
-    assert set(registry.REGISTRY) == set(FindingCode)
+    assert set(registry.REGISTRY) >= set(FindingCode)
     assert all(code is entry.code for code, entry in registry.REGISTRY.items())
+
+
+def test_a_code_that_is_no_member_is_one_object_as_members_are():
+    """Wherever it is made, copied, or read from a stored run; other text is refused."""
+    code = FindingCode("retried")
+
+    assert code not in list(FindingCode)
+    assert all(each is code for each in (FindingCode("retried"), copy.deepcopy(code), pickle.loads(pickle.dumps(code))))
+    assert from_plain(FindingCode, "retried") is code
+    assert (code, str(code), f"{code}", code.value) == ("retried",) * 4
+    assert FindingCode("errors") is FindingCode.ERRORS
+    for wrong in ("", "Errors", "a b", "a_b", "-a", "a-", "a\n"):
+        with pytest.raises(ValueError, match="is not a valid FindingCode"):
+            FindingCode(wrong)
+        with pytest.raises(BadRecord, match="is not one of 'server-oom-kill', "):
+            from_plain(FindingCode, wrong)
+    with pytest.raises(KeyError):
+        registry.finding(FindingCode("of-a-newer-volley"), Severity.SUSPECT)
+
+
+def test_findings_with_a_module_of_their_own_have_their_place():
+    """Behind the rule that they name, and each once."""
+    found = {single.entry.code: single for single in singles()}
+
+    assert {"retried", "no-warmup", "host-key-accepted"} <= set(found)
+    for single in found.values():
+        assert RULES.count(single.rule) == 1
+        assert RULES.index(single.after) < RULES.index(single.rule)
+
+
+def test_the_finding_of_contributing_works(monkeypatch):
+    """Its module is executed as printed; code, words and rule fit each other."""
+    (text,) = [b.text for b in blocks(ROOT / "CONTRIBUTING.md") if "ENTRY = Entry(" in b.text]
+    module: dict[str, Any] = {}
+    exec(compile(text, "CONTRIBUTING.md", "exec"), module)
+    monkeypatch.setitem(registry.REGISTRY, module["CODE"], module["ENTRY"])
+    slow, fast, none = (trial_facts(hosts=[host_use(governor=name)]) for name in ("powersave", "performance", None))
+
+    (found,) = module["rule"](slow, None)
+
+    assert found.code == "cpu-governor"
+    assert found.sentence == "The CPU of host local changes its clock rate with the load (governor powersave)."
+    assert [*module["rule"](fast, None), *module["rule"](none, None)] == []
+    assert module["AFTER"] in RULES
 
 
 def test_every_code_has_a_section_in_the_documentation():
@@ -204,7 +259,7 @@ def test_every_wording_is_made_by_some_trial(code, name, shown):
 
 def test_findings_have_the_severities_that_the_registry_lists(shown):
     """No more and no fewer."""
-    seen = {code: {f.severity for f in shown[0] if f.code is code} for code in FindingCode}
+    seen = {code: {f.severity for f in shown[0] if f.code is code} for code in registry.REGISTRY}
 
     assert seen == {code: set(entry.severities) for code, entry in registry.REGISTRY.items()}
 
@@ -213,7 +268,9 @@ def test_sentences_and_fixes_are_for_a_person(shown):
     """Whole sentences; no names of fields, no Python, no counters of microseconds, no long fractions."""
     for finding in shown[0]:
         for text in (finding.sentence, finding.hint):
-            words = re.sub(r"keepalive_requests|ip_local_port_range|at_most|give_up|on_agent_loss", "", text)
+            words = re.sub(
+                r"keepalive_requests|worker_connections|ip_local_port_range|at_most|give_up|on_agent_loss", "", text
+            )
             assert not text[0].islower(), text
             assert not re.search(r"[a-z]_[a-z]|\bNone\b|[{}]|µs|\d\.\d{4}|nan", words), text
         assert finding.sentence.endswith("."), finding.sentence

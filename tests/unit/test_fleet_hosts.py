@@ -1,17 +1,20 @@
 """Errors that cross from a host as text, and the address at which hosts reach the coordinator."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import requests
 
 from agents.generators.adapter import NotArmed
-from agents.generators.h2load import H2loadMissing
+from agents.generators.h2load_version import H2loadMissing
 from agents.images import BuildFailed
+from agents.orders import GuardEvent, GuardEventKind
 from agents.server_host import EngineUnreachable, PortInUse
 from orchestrator.errors import HostError
-from orchestrator.fleet.hosts import failed
+from orchestrator.fleet.hosts import HostLost, failed
 from orchestrator.fleet.members import our_address
-from orchestrator.fleet.nodes import first_error
+from orchestrator.fleet.nodes import end_of, first_error, trouble
 from orchestrator.spec.inventory import Inventory
 
 
@@ -28,6 +31,49 @@ def test_an_error_that_the_user_can_fix_says_how(kind):
 def test_any_other_error_names_the_call():
     """In one line."""
     assert failed("web", "start", ["KeyError", "Exception"], "x\ny").message == "host web: start failed: KeyError: x"
+
+
+def test_an_engine_that_stops_answering_is_a_lost_host():
+    """Whichever call finds out: by the class of the HTTP client under Docker's."""
+    kinds = [kind.__name__ for kind in requests.exceptions.ConnectionError.__mro__]
+    error = failed("web", "finish", kinds, "('Connection aborted.', FileNotFoundError(2, 'No such file'))")
+
+    assert isinstance(error, HostLost)
+    assert (error.message, error.host) == ("host web: the Docker engine stopped answering (finish)", "web")
+    assert "docker" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("log", "gone", "words"),
+    [
+        ("Some Ray subprocesses exited unexpectedly:\n  raylet [exit code=-9]\n", False,
+         "its Ray node died: raylet was killed by signal 9"),
+        ("  gcs_server [exit code=1]\n", False, "its Ray node died: gcs_server exited with status 1"),
+        ("something else\n", True, "its Ray node died"),
+        (None, True, "its guard is gone"),
+        (None, False, ""),
+    ],
+)  # fmt: skip
+def test_how_a_node_has_ended_is_told_in_a_few_words(log, gone, words):
+    """From what 'ray start --block' prints."""
+    ended = None if log is None else GuardEvent(GuardEventKind.ENDED, status=1, log=log)
+
+    guard = SimpleNamespace(ended=ended, gone=gone, host="web")
+
+    assert end_of(guard) == words
+    # While it was starting, too: such a start is repeated.
+    assert isinstance(trouble(guard, "check it"), HostLost) == ("signal" in words or "status" in words)
+
+
+def test_a_raylet_that_dies_at_its_start_is_a_lost_host():
+    """Ray prints an internal line of its own, at the level of information."""
+    log = "2026-11-27 03:22:13,878\tINFO node.py:438 -- Failed to get node info b'RPC error: Deadline Exceeded'\n"
+    error = trouble(
+        SimpleNamespace(ended=GuardEvent(GuardEventKind.ENDED, log=log), gone=False, host="web"), "check it"
+    )
+
+    assert isinstance(error, HostLost)
+    assert str(error) == "host web: its Ray node died while it was starting"
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,7 @@ TASK = GeneratorTask(
     seed=3,
     timeout_us=5,
     verify=True,
+    addresses=("10.0.0.7", "fd00::7"),
 )
 SUMMARY = GeneratorSummary(
     planned=9,
@@ -88,7 +89,7 @@ def test_the_fields_of_a_task_are_those_of_the_contract():
     assert set(plain) == {
         *("version", "log", "requests", "model", "protocol", "streams", "clients", "count", "duration_us"),
         *("window_start_us", "window_end_us", "rate_per_s", "first_due_ns", "arrivals", "seed", "timeout_us", "verify"),
-        *("tls", "socket", "columns"),
+        *("tls", "socket", "columns", "addresses"),
     }
     assert (plain["version"], plain["model"], plain["arrivals"]) == (1, "open", "poisson")
     assert plain["requests"][0] == {"url": "http://a/", "method": "GET", "headers": [], "body": None, "weight": 1.0}

@@ -12,6 +12,7 @@ import pytest
 
 from agents import ending, lease
 from agents.orders import RUN_VARIABLE
+from orchestrator.fleet import raynode
 
 pytestmark = pytest.mark.process
 
@@ -195,8 +196,59 @@ def test_signals_do_not_stop_it(run):
     assert status == 0
 
 
+def standby_of(run):
+    """The process id of the standby of a run's guard."""
+    (seen,) = [seen for seen in lease.leases() if run in seen.holder.marks]
+    return seen.holder.standby
+
+
+def until(condition, within_s=15.0):
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("first", ["guard", "standby"])
+def test_a_guard_that_is_killed_leaves_nothing(run, tmp_path, first):
+    """Its standby ends the node and a run on it. A standby that is killed is replaced."""
+    guarded = Guarded(run, f"setsid sleep 300 & echo {READY}; exec sleep 300")
+    started = guarded.event()
+    guarded.event()
+    guarded.send(json.dumps({"request": "begin", "run": f"{run}-b", "name": "b", "owner": "anna@laptop"}))
+    guarded.event()
+    other = subprocess.Popen(["sleep", "300"], env={**os.environ, RUN_VARIABLE: f"{run}-b"})
+    scratch = [lease.made_folder(mark, "volley-", tmp_path) for mark in (f"{run}-b", run)]
+    if first == "standby":
+        killed = standby_of(run)
+        os.kill(killed, 9)
+        until(lambda: standby_of(run) != killed)
+
+    os.kill(guarded.process.pid, 9)
+    rest, status = guarded.end()
+    until(lambda: not [seen for seen in lease.leases() if {run, f"{run}-b"} & {*seen.holder.marks}])
+
+    assert (rest, status) == ([], -9)
+    assert ending.processes_of([run, f"{run}-b"]) == []
+    assert other.wait(timeout=5) == -9
+    assert not any(path.exists() for path in [*scratch, Path(started["folder"])])
+
+
+def test_a_guard_that_has_cleaned_up_dismisses_its_standby(run):
+    """It does not outlive the guard."""
+    guarded = Guarded(run, f"echo {READY}; exec sleep 300")
+    guarded.event()
+    guarded.event()
+    pid = standby_of(run)
+    assert ending.is_alive(pid)
+
+    guarded.end()
+
+    assert not ending.is_alive(pid)
+
+
 def test_a_child_that_hides_its_environment_is_found_by_its_parent():
-    """Ray's agents overwrite their environment with their title; they once kept a stopped fleet's ports."""
+    """As one that writes its title over it: such agents once kept a stopped fleet's ports."""
     nested = (
         f"import subprocess, sys; subprocess.run([{sys.executable!r}, '-c', 'import time; time.sleep(60)'], env={{}})"
     )
@@ -212,3 +264,23 @@ def test_a_child_that_hides_its_environment_is_found_by_its_parent():
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_title_of_ray_hides_no_mark():
+    """A process of a node is found by itself: the raylet that was its parent may be gone."""
+    titled = (
+        "import sys, time, ray._raylet; ray._raylet.setproctitle('ray::DashboardAgent'); "
+        "print(open('/proc/self/cmdline').read(), flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", titled],
+        env={**os.environ, **raynode.environment(loopback=True), RUN_VARIABLE: "titled"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline().startswith("ray::DashboardAgent")
+        assert ending.processes_of(["titled"]) == [process.pid]
+    finally:
+        process.kill()
+        process.communicate()

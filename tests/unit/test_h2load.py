@@ -2,8 +2,9 @@
 
 import pytest
 
-from agents.generators.h2load import H2loadMissing, capabilities, command, detect, parse_version, stagger
+from agents.generators.h2load import command, stagger
 from agents.generators.h2load_output import parse_output
+from agents.generators.h2load_version import H2loadMissing, capabilities, detect, parse_version
 from agents.records import Assignment
 from tests.conftest import FAKE_H2LOAD
 
@@ -166,3 +167,11 @@ def test_a_method_that_h2load_would_not_choose_itself_is_named(method, body_file
     argv = command(task(1, count=1, method=method), capabilities((1, 61)), "/log", body_file)
 
     assert [argument for argument in argv if ":method" in argument] == expected
+
+
+def test_a_url_in_a_file_is_not_in_the_command_line():
+    """Its path and its query can be secret."""
+    argv = command(task(1, count=1), capabilities((1, 52)), "/log", url_file="/folder/url")
+
+    assert argv[-1] == "--input-file=/folder/url"
+    assert not [word for word in argv if "http://" in word]

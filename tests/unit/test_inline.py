@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.generators.contract import Arrivals
+from agents.generators.contract import Arrivals, Protocol
 from agents.records import GeneratorKind
 from orchestrator.campaign.origin import parts_of
 from orchestrator.errors import ConfigurationError
@@ -48,14 +48,22 @@ def test_a_rate_reaches_the_plan_unchanged(rate):
 
 
 @pytest.mark.parametrize(
-    ("generator", "clients", "most"), [(GeneratorKind.H2LOAD, 400, 400), (GeneratorKind.PACED, None, MOST_OPEN_CLIENTS)]
+    ("generator", "clients", "most"),
+    [
+        (GeneratorKind.H2LOAD, 400, 400),
+        (GeneratorKind.PACED, None, MOST_OPEN_CLIENTS),
+        (GeneratorKind.WEBSOCKET, None, MOST_OPEN_CLIENTS),
+    ],
 )
 @pytest.mark.parametrize("rate", [500.0, 64_000.0])
 def test_a_step_of_calibration_has_the_generator_that_is_calibrated(rate, generator, clients, most):
     """Whatever the rate: above what one agent of paced usually sends the plan would choose h2load by itself."""
-    (case,) = make_plan(calibration_step(URL, rate, generator, clients)).cases
+    is_websocket = generator is GeneratorKind.WEBSOCKET
+    url = URL.replace("http", "ws", 1) if is_websocket else URL
+    (case,) = make_plan(calibration_step(url, rate, generator, clients)).cases
 
     assert (case.generator, case.clients, case.agents) == (generator, most, 1)
+    assert (case.protocol is Protocol.WEBSOCKET) == is_websocket
 
 
 @pytest.mark.parametrize(("typed", "rate"), [("1000000", 1e6), ("123456.7", 123456.7), ("6000/min", 100), ("1e6", 1e6)])

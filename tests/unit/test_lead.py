@@ -13,7 +13,7 @@ from orchestrator.plan import make_plan
 from orchestrator.run import lead, load
 from orchestrator.run.inputs import RunningTrial, Stages, TrialInput
 from orchestrator.run.left import LoadsLeft
-from orchestrator.run.trial import traffic_of
+from orchestrator.run.trial import traffic_of  # type: ignore[attr-defined]
 from orchestrator.spec.models import Campaign
 from tests.fakes.handles import NotedLoad
 from tests.unit.facts import trial_facts

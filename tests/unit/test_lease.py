@@ -15,6 +15,8 @@ import pytest
 from agents import lease, sweep
 from agents.lease import Holder, Item, Kind, State
 from agents.orders import RUN_VARIABLE
+from orchestrator.fleet import doctor
+from tests import sessions
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.process
@@ -160,8 +162,8 @@ def dead(tmp_path):
 def test_what_a_dead_lease_lists_is_removed_and_nothing_else(dead):
     """Not by name: folders and processes that look like those of a run may belong to a user."""
     decoys = [
-        Path(tempfile.gettempdir()) / "volley-results",
-        Path("/dev/shm/volley-results-of-a-user"),
+        Path(tempfile.gettempdir()) / sessions.DECOYS[1],
+        sessions.SHARED_MEMORY / sessions.DECOYS[1],
         dead.parent / "volley-x",
     ]
     for decoy in decoys:
@@ -191,6 +193,18 @@ def test_a_new_run_removes_what_dead_ones_have_left(dead):
     assert sweep.sweep().files == 1
     assert not dead.exists()
     assert lease.leases() == []
+
+
+def test_doctor_removes_what_dead_runs_have_left_and_reports_it(dead):
+    """In words, and only once."""
+    told = []
+    check = doctor._leases(told.append)
+
+    assert told == ["removed what dead runs had left: 1 process, 1 file"]
+    assert not dead.exists()
+    assert (check.state, check.found) == ("ok", "no run uses this machine")
+    doctor._leases(told.append)
+    assert len(told) == 1
 
 
 def test_one_run_is_cleaned_up_by_its_name_or_its_mark(dead):
@@ -225,7 +239,7 @@ def test_a_folder_of_another_user_is_never_removed(tmp_path, monkeypatch):
     held = lease.create(holder("a"))
     lease.register(Item("a-mark", folder=str(tmp_path / "theirs")))
     (tmp_path / "theirs").mkdir()
-    monkeypatch.setattr(sweep.os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(sweep.os, "geteuid", lambda: os.getuid() + 1)  # type: ignore[attr-defined]
     monkeypatch.setattr(lease, "items", lambda held: [Item("a-mark", folder=str(tmp_path / "theirs"))])
 
     assert sweep.clean(held)[0].files == 0

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from agents import clock
 from agents.gate import ExecGate, wait_until
-from agents.generators import h2load
-from agents.load_agent import LoadAgent, NotArmed
+from agents.generators import h2load_version
+from agents.load_agent import LoadAgent, NotArmed  # type: ignore[attr-defined]
 from agents.load_host import LoadHost
 from agents.records import Assignment
 from agents.wire import decode_stream, unpack_result
@@ -69,7 +70,7 @@ def test_no_request_before_t0(fake, version, gate):
 def test_a_build_that_does_not_stop_at_its_gate_is_held_by_exec(fake, version, claimed):
     """What its version should do and it does not: the exec gate holds it, and only the gated run is counted."""
     fake(version=version)
-    agent = LoadAgent(assignment(), h2load.capabilities(claimed), FAKE_H2LOAD)
+    agent = LoadAgent(assignment(), h2load_version.capabilities(claimed), FAKE_H2LOAD)
 
     agent.arm()
     t0_ns = time.time_ns()
@@ -187,7 +188,7 @@ def test_a_follower_that_comes_late_holds_nothing_against_an_open_load(fake):
     fake(hang=True)
     agent = LoadAgent(
         assignment(count=200, rate_per_s=200.0, clients=1, give_up_us=300_000),
-        h2load.detect(FAKE_H2LOAD),
+        h2load_version.detect(FAKE_H2LOAD),
         FAKE_H2LOAD,
     )
     agent.arm()
@@ -221,7 +222,7 @@ def test_a_refusal_into_the_full_pipe_is_a_lost_agent(fake):
 def test_cancel_ends_soon_and_keeps_the_rows(fake):
     """A cancelled agent gives what it has."""
     fake(hang=True)
-    agent = LoadAgent(assignment(give_up_us=60_000_000), h2load.detect(FAKE_H2LOAD), FAKE_H2LOAD)
+    agent = LoadAgent(assignment(give_up_us=60_000_000), h2load_version.detect(FAKE_H2LOAD), FAKE_H2LOAD)
     agent.arm()
     agent.open_gate()
     follower = threading.Thread(target=agent.follow, args=(time.time_ns(), 0))
@@ -235,6 +236,26 @@ def test_cancel_ends_soon_and_keeps_the_rows(fake):
 
     assert agent.result().facts.ended == "cancelled"
     assert agent.result().facts.rows == 100
+
+
+@pytest.mark.parametrize("moment", ["before", "armed"])
+def test_a_step_of_the_clock_counts_once_generators_are_started(fake, monkeypatch, moment):
+    """T0 is set while they wait: a step by then would move it. One before that is in everything that is read later."""
+    stepped = []
+    real = clock.wall_minus_monotonic_ns
+    monkeypatch.setattr(clock, "wall_minus_monotonic_ns", lambda: real() + (2 * 10**9 if stepped else 0))
+    host = LoadHost(program=FAKE_H2LOAD)
+    if moment == "before":
+        stepped.append(moment)
+    host.arm([assignment()])
+    stepped.append(moment)
+    host.release_at(time.time_ns() + 50_000_000)
+    assert host.wait(30)
+    host.collect()
+
+    use = host.use()
+
+    assert round(use.clock_moved_ns / 1e9) == (2 if moment == "armed" else 0)
 
 
 def test_discard_before_release_leaves_nothing(fake):

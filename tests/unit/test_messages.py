@@ -26,7 +26,7 @@ from orchestrator.campaign.target import TargetSearch, wanted_of
 from orchestrator.errors import ConfigurationError
 from orchestrator.plan import assign, make_plan
 from orchestrator.report import several, single, terminal
-from orchestrator.report.conditions import per_second
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.connections import connections
 from orchestrator.run.targets import ready_request, request_to, traffic_of, verifies
 from orchestrator.search.records import Kind
@@ -229,10 +229,11 @@ def test_a_page_of_messages_has_their_unit_and_their_connections():
     ]
     page = "\n".join(str(piece) for piece in terminal.render(replace(summary, cases=cases), 80, trials))
 
-    assert "messages/s" in page
+    assert "msg/s" in page
     assert "req/s" not in page
     assert "  connected flask: 40 in 1.2 ms" in page
-    assert per_second([cases[0].planned, summary.cases[0].planned]) == per_second([None]) == "req/s"
+    assert counted_in(cases[0], summary.cases[0]).per_s == "answers/s"
+    assert counted_in(replace(cases[0], planned=None)).per_s == "req/s"
 
 
 @pytest.mark.parametrize("run", ["one-closed", "settled"])
@@ -246,4 +247,23 @@ def test_pages_count_messages(run):
 
     assert "  messages  " in shown
     assert "  requests  " not in shown
-    assert cases[1:] or " messages/s" in shown
+    assert cases[1:] or " msg/s" in shown
+
+
+@pytest.mark.parametrize("load", [{"message": "for ${row.id}"}, {"json": {"to": "${row.id}"}}, {"message_file": "m"}])
+def test_a_message_is_filled_from_data(load, tmp_path):
+    """Each way to write one; a column that the file lacks is reported before the run."""
+    (tmp_path / "rows.csv").write_text("id\n7\n8\n")
+    (tmp_path / "m").write_text("for ${row.id}")
+
+    def made(**changes):
+        plain = {"clients": 2, "duration": "1s", "protocol": "websocket", "data": {"file": "rows.csv"}}
+        loads = {"l": plain | load | changes}
+        return campaign_of({"campaign": "c", "targets": {"t": {"url": URL}}, "loads": loads}, tmp_path).campaign
+
+    campaign_ = made()
+    (request,) = traffic_of(campaign_.targets["t"], campaign_.loads["l"], "10.0.0.1", tmp_path).requests
+    assert b"${row." in request.body
+    (tmp_path / "rows.csv").write_text("other\n7\n")
+    with pytest.raises(ConfigurationError, match="no column"):
+        made()

@@ -20,7 +20,7 @@ from orchestrator.spec.load import load
 from orchestrator.spec.slo import terms
 from orchestrator.stored.about import About
 from tests.unit.facts import server_facts
-from tests.unit.test_findings import FULL, STEADY, steady_agents, trial
+from tests.unit.judged_trials import FULL, STEADY, steady_agents, trial
 
 
 def test_terms_are_read_with_their_units():

@@ -34,7 +34,7 @@ from orchestrator.spec.slo import terms
 from orchestrator.stored.evaluate import Finished
 from tests.unit import page_runs
 from tests.unit.facts import host_use, steady_case
-from tests.unit.test_findings import OPEN, STEADY, steady_agents, trial
+from tests.unit.judged_trials import OPEN, STEADY, steady_agents, trial
 
 NOW = datetime(2026, 11, 26, 17, 30, tzinfo=UTC)
 OPEN_CASE = steady_case(name="flask/open", load="open", model="open", rate_per_s=100.0)
@@ -44,7 +44,7 @@ def text(pieces):
     console = Console(width=250, no_color=True, file=io.StringIO())
     for piece in pieces:
         console.print(piece, soft_wrap=True)
-    return console.file.getvalue()
+    return console.file.getvalue()  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +202,10 @@ def test_equal_findings_share_an_entry_with_the_range_of_their_numbers(summary):
         (
             (1.001, 0.999, 1.004), 0.3, "equivalent", None,
             "b and a have the same throughput: the difference is below 3 % (95 % interval -0.1 to +0.4 %).",
+        ),
+        (
+            (1.0, 1.0, 1.0), 1.0, "equivalent", None,
+            "b and a have the same throughput: the difference is below 3 % (no difference in any repetition).",
         ),
     ],
 )  # fmt: skip

@@ -14,6 +14,7 @@ from orchestrator.cli.check import doctor_lines
 from orchestrator.cli.hosts_table import lines as host_lines
 from orchestrator.errors import HostError
 from orchestrator.fleet.care import HostReport, Survey
+from orchestrator.fleet.fixing import Fixes
 from orchestrator.fleet.survey import judge, read_survey
 from orchestrator.report import comparison, comparison_ci, listing, trend
 from orchestrator.result import (
@@ -151,7 +152,9 @@ PAGES = {
     "compare-same-run": lambda width: comparison.render(same_run(), width),
     "trend": lambda width: trend.render(points(), "search/steady", "p99", NOW, width),
     "runs": lambda width: listing.render(listed(), NOW, width),
-    "doctor": lambda width: doctor_lines(problems(), width),
+    "doctor": lambda width: doctor_lines(
+        problems(), width, fixes=Fixes((HostRole.LOAD, HostRole.SERVER), ("nghttp2-client",), engine=True)
+    ),
     "hosts-check": lambda width: host_lines(reports(), width),
 }
 
@@ -198,7 +201,7 @@ def test_every_state_of_a_gate_stands_on_every_page():
     assert states == ["failed", "undecided", "passed", "not judged", "not judged", "not judged"]
     for text in (page("compare", 80), markdown):
         assert all(state in text for state in states)
-    assert [gate["state"] for gate in document["gates"]] == states
+    assert [gate["state"] for gate in document["gates"]] == states  # type: ignore[attr-defined]
     assert "[Full report](https://ci.example/artifacts/7)" in markdown
     assert "compared 2026-11-26 23:30 UTC" in markdown
     assert compared.outcome == "FAIL"

@@ -15,6 +15,7 @@ from agents.answers import Answer, Body, in_words, pause_s
 from agents.expected import difference
 from agents.probe import BODY_S, Asking, Expect, Request, Unanswered, ask, check
 from agents.records import ServerState
+from tests.mini_hosts import until
 
 BOMB = gzip.compress(bytes(64 << 20))
 # What a test that is not about waiting allows; a wrong answer must not wait for it.
@@ -122,6 +123,17 @@ def test_a_stream_does_not_keep_the_check(base):
 
     assert (checked.state, checked.endless, checked.status) == (ServerState.READY, True, 200)
     assert BODY_S <= took_s < AMPLE_S / 2
+
+
+@pytest.mark.process
+def test_a_body_that_we_ended_has_not_ended(base):
+    """However soon the thread that reads it notices the end of its connection."""
+    asking = Asking(Request(base + "/endless"), AMPLE_S)
+    until(lambda: asking.wait(0.1), lambda: "it was not given up")
+    # The thread has ended, too.
+    assert asking.wait(AMPLE_S)
+
+    assert asking.answer().ended is False
 
 
 @pytest.mark.process

@@ -135,6 +135,13 @@ def test_a_probe_that_fails_because_connections_ran_out_asks_for_more():
     allowed = judged(lambda: parallel(0.15), case, "p99 < 300ms", most=50)
     enough = judged(lambda: parallel(0.15), replace(case, clients=200), "p99 < 300ms")
 
+    untaken = World(lambda: parallel(0.15), []).trial(case)
+    facts = {"opened": 20, "clients": 50}
+    untaken.findings[:] = [replace(f, facts=f.facts | facts) for f in untaken.findings if f.code == "out-of-slots"]
+    judge = ProbeJudge(terms("p99 < 300ms"), MOST)
+    judge.estimated(World(lambda: parallel(0.15)).trial(closed()))
+
+    assert judge.judge(untaken).answer.limited_by is LimitedBy.UNOPENED
     assert few.answer.limited_by is LimitedBy.CONNECTIONS
     assert allowed.answer.limited_by is LimitedBy.CLIENTS
     assert enough.answer.passed

@@ -155,7 +155,7 @@ def test_files_of_tls_travel_as_text_and_are_in_no_repr():
     target, load = loaded.campaign.targets["t"], loaded.campaign.loads["l"]
     traffic = traffic_of(target, load, "", TLS)
 
-    assert traffic.tls == Tls(*((TLS / name).read_text() for name in ("ca.pem", "client.pem", "client-key.pem")), "n")
+    assert traffic.tls == Tls(*((TLS / name).read_text() for name in ("ca.pem", "client.pem", "client-key.pem")), "n")  # type: ignore[call-arg]
     assert "BEGIN" not in repr(traffic)
     assert verifies(target, load)
 

@@ -124,7 +124,7 @@ def test_the_time_that_a_health_check_took_is_part_of_the_time_to_become_ready()
 def test_how_long_it_waits_is_shown_once_it_is_long(monkeypatch):
     """A person sees that nothing hangs."""
     clock = iter([0.0, 1.0, 7.5])
-    monkeypatch.setattr(readiness.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(readiness.time, "monotonic", lambda: next(clock))  # type: ignore[attr-defined]
     waiting = Readiness(ServerSpec("t", "i", 80, Request("http://h/"), Expect()), None, None, threading.Event())
 
     assert waiting.waiting_for == "starting t"

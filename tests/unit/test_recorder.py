@@ -4,7 +4,7 @@ import numpy as np
 
 from agents.recorder import HTTP_ERROR, OK, STREAM_FAILED, Recorder, Window
 from agents.rows import Rows
-from agents.series import LONGEST, Series
+from agents.series import LONGEST, Series  # type: ignore[attr-defined]
 
 T0 = 1_795_331_418_000_000
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from agents.records import ServerState
+from agents.room import FolderRoom
 from orchestrator.analyse.precision import Precision, Progress
 from orchestrator.campaign.hosts import Hosts
 from orchestrator.campaign.retry import RunRetryPolicy
@@ -234,3 +235,25 @@ def test_one_of_several_urls_that_does_not_answer_is_a_result(tmp_path, monkeypa
     states = [facts.server.state for facts in World(tmp_path, monkeypatch, spec=spec).run(REFUSED)]
 
     assert states == [ServerState.NOT_READY, *[ServerState.READY] * 3]
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [
+        {"stopped_us": 4_000_000},
+        {"stopped_us": 4_000_000, "ended": "watchdog", "exit_status": -15},
+        {"ended": "no-space", "no_space": FolderRoom("/dev/shm", 0, 8 << 20), "done": None},
+    ],
+)
+def test_a_generator_that_was_stopped_or_found_no_room_is_retried(tmp_path, monkeypatch, agent):
+    """Even where its watchdog ended it; a server that was killed meanwhile is a result all the same."""
+    world = World(tmp_path, monkeypatch)
+    spoiled = {"agents": [agent_facts(**agent), agent_facts(agent="local/1")]}
+
+    first, _ = world.run(spoiled)
+    assert len(first.tries) == 1
+    assert first.tries[0] in ("agent-lost", "no-space")
+
+    again = World(tmp_path, monkeypatch)
+    again.run({**spoiled, **KILLED})
+    assert again.kept() == []

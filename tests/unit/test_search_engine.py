@@ -24,6 +24,8 @@ HARD = (
     "cold start",
     "metastable",
 )
+# Those that take the most time, in `make test-full`.
+LONGER = ("D/M/1", "good for 10 s only")
 
 
 def bounds(start, **changes):
@@ -40,7 +42,9 @@ def follow(search, do):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", HARD)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.full] if name in LONGER else []) for name in HARD]
+)
 def test_an_interval_holds_the_capacity(name, record_property):
     """In 90 % of the searches that state one; what is confirmed is hardly ever wrong.
 
@@ -167,15 +171,14 @@ def test_connections_that_never_suffice_end_the_search():
     assert found.probes <= 40
 
 
-def test_the_limit_of_the_clients_counts_at_once():
+@pytest.mark.parametrize("limit", [LimitedBy.CLIENTS, LimitedBy.UNOPENED])
+def test_the_limit_of_the_clients_or_of_what_the_server_takes_counts_at_once(limit):
     """It does not change, so the same rate is not asked for twice."""
     search = Search(bounds(900.0))
-    found = follow(
-        search, lambda asked: Answer(asked.rate_per_s <= 2000, LimitedBy.CLIENTS if asked.rate_per_s > 2000 else None)
-    )
+    found = follow(search, lambda asked: Answer(asked.rate_per_s <= 2000, limit if asked.rate_per_s > 2000 else None))
     refused = [asked.rate_per_s for asked, answer in search.history if answer.limited_by]
 
-    assert (found.ending, found.limited_by) == (Ending.LIMITED, LimitedBy.CLIENTS)
+    assert (found.ending, found.limited_by) == (Ending.LIMITED, limit)
     assert len(set(refused)) == len(refused)
 
 

@@ -1,5 +1,6 @@
 """Services of a campaign, without hosts: order, places, addresses, lifetimes, and what a failure comes to."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,7 @@ from orchestrator.run.services import (
     bring_up_services,
     finish_services,
     not_kept,
+    services_afterwards,
     variables_for,
     why_not_up,
 )
@@ -31,7 +33,7 @@ from orchestrator.spec.needs import in_order, layers, wrong_lifetimes
 from orchestrator.spec.service import Service
 from tests.fakes.handles import Done
 from tests.unit.facts import server_facts, service_facts
-from tests.unit.test_findings import trial
+from tests.unit.judged_trials import trial
 
 
 def service(**keys):
@@ -359,3 +361,19 @@ def test_a_service_is_part_of_what_makes_two_runs_comparable():
 
     assert {d.key for d in differences(base, now, "t/l")} == {"cpus of db", "services.db.environment"}
     assert differences(base, now, "bare/l") == []
+
+
+def test_a_service_that_ends_after_the_load_is_named_and_keeps_its_counters():
+    """The target answers otherwise then; the other service is as it was at the end of the load."""
+    world = World({"db": DB, "api": API})
+    running = world.running(1, 0, "t")
+    facts = finish_services(running, bring_up_services(running), loaded=True)
+    gone = replace(world.host.up["db"], state=ServerState.EXITED, running=False, exit_code=137, detail="killed")
+    world.host.up["db"] = gone
+
+    afterwards = {service.name: service for service in services_afterwards(running, facts)}
+
+    before = {service.name: service for service in facts}
+    assert afterwards["api"] == before["api"]
+    assert (afterwards["db"].state, afterwards["db"].exit_code) == (ServerState.EXITED, 137)
+    assert afterwards["db"].last == before["db"].last == Counters(oom_kills=0)

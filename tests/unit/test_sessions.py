@@ -30,7 +30,7 @@ def start():
         process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout is not None
-        process.line = process.stdout.readline().strip()
+        process.line = process.stdout.readline().strip()  # type: ignore[attr-defined]
         return process
 
     yield one
@@ -86,6 +86,8 @@ def test_a_folder_is_seen_unless_it_is_that_of_another_session(tmp_path, start, 
     own = name.format(mine=sessions.MINE, dead=dead)
     for each in (own, "volley-e-x", f"volley-truth-{other}-x", "something"):
         (tmp_path / each).mkdir()
+    for decoy in sessions.DECOYS:
+        (tmp_path / decoy).mkdir()
     assert sessions.scratch(tmp_path) == {own}
 
 

@@ -87,6 +87,23 @@ def test_load_goes_to_the_port_of_the_host():
         ({"healthcheck": {"test": ["curl"]}}, "begin it with CMD or CMD-SHELL"),
         ({"healthcheck": {"test": ["CMD-SHELL", "a", "b"]}}, "does not fit CMD-SHELL"),
         ({"tmpfs": ["t"]}, "is not a folder"),
+        ({"tmpfs": ["/t:size=lots"]}, "is not an option of tmpfs: write e.g. size=256m"),
+        ({"image": "Nginx:1"}, "is not the name of an image: write it in lower case"),
+        ({"image": "app:1\n"}, "is not the name of an image"),
+        ({"image": "a" * 256}, "is not the name of an image"),
+        ({"working_dir": "srv"}, "is not an absolute path: begin it with '/'"),
+        ({"environment": {"A=B": "c"}}, "is not the name of a variable"),
+        ({"environment": {"": "c"}}, "is not the name of a variable"),
+        ({"volumes": [f"{'v' * 130}:/d"]}, "a name of 130 characters is too long"),
+        ({"volumes": ["v:/"]}, "would replace the container's whole file system"),
+        ({"ulimits": {"files": 5}}, "is not a limit of processes: the limits are as, core"),
+        ({"ulimits": {"nofile": {"soft": 5, "hard": 4}}}, "soft (5) is above hard (4)"),
+        ({"extra_hosts": ["a b:10.0.0.1"]}, "is not a host name"),
+        ({"extra_hosts": ["a:there"]}, "'there' is not an IP address"),
+        ({"limits": {"memory": "5MiB"}}, "write at least 6MiB"),
+        ({"limits": {"cpus": 0.001}}, "greater than or equal to 0.01"),
+        ({"limits": {"cpuset": "3-1"}}, "'3-1' ends before it begins: write 1-3"),
+        ({"limits": {"cpuset": "0,9000"}}, "write cores from 0 to 8191"),
         ({"url": "http://h/"}, "image, url are set together"),
     ],
 )
@@ -95,6 +112,30 @@ def test_what_a_container_cannot_have_is_refused_with_the_reason(keys, words):
         target(**keys)
 
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "nginx",
+        "nginx:1.27-alpine",
+        "registry.example.com:5000/team/app_x/y--z:v1.2_3",
+        "localhost/app@sha256:" + "a" * 64,
+        "sha256:" + "0" * 64,
+        "0" * 64,
+        "[fd00::1]:5000/app",
+    ],
+)
+def test_names_of_images_that_engines_know(image):
+    """With a registry, a tag, a digest; and the ID of an image."""
+    assert Target.model_validate({"image": image, "port": 80}).image == image
+
+
+def test_hosts_of_services_are_known_later():
+    """And the engine's own word for its host."""
+    hosts = ["db.test:${db.address}", "host:host-gateway", "six:[fd00::1]", "four=10.0.0.1"]
+
+    assert len(target(extra_hosts=hosts).extra_hosts) == 4
 
 
 def test_a_url_has_nothing_of_a_container():
@@ -129,7 +170,7 @@ def test_a_host_receives_all_of_a_container(tmp_path):
             "volumes": ["data:/d", "v:/v:ro", "./c:/c:ro"],
             "tmpfs": ["/t:size=5m,mode=700", "/u"],
             "ulimits": {"nofile": 5, "core": {"soft": 0, "hard": -1}},
-            "limits": {"cpus": 0.5, "memory": "1MiB", "pids": 7},
+            "limits": {"cpus": 0.5, "memory": "8MiB", "pids": 7},
             "healthcheck": {
                 "test": ["CMD", "x"],
                 "interval": "2s",
@@ -151,7 +192,7 @@ def test_a_host_receives_all_of_a_container(tmp_path):
     ]
     assert spec.tmpfs == {"/t": "size=5m,mode=700", "/u": ""}
     assert spec.ulimits == {"nofile": [5, 5], "core": [0, -1]}
-    assert (spec.cpus, spec.memory_bytes, spec.pids) == (0.5, 1 << 20, 7)
+    assert (spec.cpus, spec.memory_bytes, spec.pids) == (0.5, 8 << 20, 7)
     health = spec.health
     assert (health.argv, health.interval_s, health.timeout_s, health.retries) == (["x"], 2.0, 3.0, 4)
     assert health.start_period_s == 5.0

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli import streams
+from orchestrator import redact
+from orchestrator.cli import account, streams
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "tests" / "fixtures" / "format1" / "bench-20261126T005555Z"
@@ -66,6 +67,21 @@ def test_a_plain_stream_writes_ascii_alone():
     assert raw.getvalue() == b"1.69x of 12 us .# gr??e ?\n"
     assert not made.encoding.startswith("utf")
     assert not old.closed
+
+
+@pytest.mark.parametrize(
+    ("environment", "user", "completed"),
+    [
+        ({}, 4_000_000_000, {"HOME": "/", "USER": "user-4000000000"}),
+        ({"HOME": "/home/x", "LOGNAME": "x"}, 4_000_000_000, {"HOME": "/home/x", "LOGNAME": "x"}),
+        ({}, 0, {}),
+    ],
+)
+def test_a_user_that_the_system_does_not_know(environment, user, completed):
+    """As in a container that is started under any number."""
+    account.complete(environment, user)
+
+    assert environment == completed
 
 
 @pytest.mark.process
@@ -153,3 +169,22 @@ def test_an_output_on_a_full_disk_is_not_a_bug(arguments):
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     assert "->" in done.stderr
+
+
+def test_what_is_printed_is_cleaned(monkeypatch):
+    """Secrets and a terminal's sequences do not get through, colours and what Volley draws itself do."""
+    monkeypatch.setattr(streams, "_clean", [])
+    buffer = io.BytesIO()
+    old = io.TextIOWrapper(buffer, encoding="utf-8", write_through=True)
+    made = streams.stream(old, plain=False)
+    redact.keep_secret(["pl4nted-secret"])
+    streams.clean_with(redact.clean_output)
+
+    made.write("\x1b[31mred\x1b[0m \x1b]0;owned\x07pl4nted\x1b[2J-secret\u202e\n")
+    made.control("\x1b[2K")
+    made.flush()
+
+    assert buffer.getvalue().decode() == "\x1b[31mred\x1b[0m (hidden)\ufffd\n\x1b[2K"
+    # Click writes bytes to find out what a stream takes.
+    with pytest.raises(TypeError):
+        made.write(b"")

@@ -4,60 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from agents.clock import ClockUnreachable, OffsetBound
 from agents.probe import Checked
 from agents.records import ServerFacts, ServerState
-from orchestrator.analyse.cases import judge
-from orchestrator.analyse.verdict import no_fault_of_the_server
 from orchestrator.errors import HostError
-from orchestrator.fleet.hosts import Placed, gone
-from orchestrator.plan import make_plan
 from orchestrator.run import load, server
-from orchestrator.run.commands import around
-from orchestrator.run.inputs import TrialInput
-from orchestrator.run.trial import run_trial
 from orchestrator.spec.models import Campaign
-from tests.fakes.handles import NotedLoad, NotedServer
-from tests.unit.facts import agent_facts, result
-
-# The host's clock is an hour ahead.
-AHEAD_NS = 3_600_000_000_000
-LEFT = ["gen.cancel", "gen.discard", "web.abort", "web.stop"]
-
-
-@pytest.fixture(autouse=True)
-def _clocks(monkeypatch):
-    bound = OffsetBound(AHEAD_NS - 10, AHEAD_NS + 10, 20, 32, 0)
-    monkeypatch.setattr(load.clock_probes, "probe_all", lambda places: [bound for _ in places])
-
-
-class World:
-    """One server host and one load host with one agent."""
-
-    def __init__(self, target_changes=None, **load_changes):
-        timed = {} if "requests" in load_changes else {"duration": "2s", "warm_up": "1s", "tail": "1s"}
-        plain = {
-            "campaign": "c",
-            "targets": {"t": {"image": "i", "port": 80, "path": "/x"} | (target_changes or {})},
-            "loads": {"l": {"clients": 4} | timed | load_changes},
-            "before": [{"run": "prepare"}],
-            "after": [{"run": "tidy"}],
-            "agents": 1,
-            "repetitions": 1,
-        }
-        self.campaign = Campaign.model_validate(plain)
-        self.calls = []
-        self.server = NotedServer(self.calls, "web")
-        self.load = NotedLoad(self.calls, "gen", results=[result(agent_facts(), [1_000] * 10)])
-
-    def run(self, folder=Path(), say=lambda event: None, **changes):
-        spec = self.campaign
-        plan = make_plan(spec).trials[0]
-        item = TrialInput(
-            plan, spec.targets["t"], spec.loads["l"], "i", folder, "run", around=around(spec, plan.case.name), **changes
-        )
-        hosts = {"web": self.server, "gen": self.load}
-        return run_trial(item, Placed(self.server, [self.load], [[None]], hosts), say)
+from tests.unit.facts import agent_facts
+from tests.unit.trial_world import AHEAD_NS, LEFT, World, clocks  # noqa: F401
 
 
 def test_the_steps_of_a_trial_and_their_order():
@@ -67,9 +20,11 @@ def test_the_steps_of_a_trial_and_their_order():
 
     asked = "gen.check GET http://198.18.0.1:80"
     assert world.calls[:-4] == [
-        "web.run_command prepare", "web.start", f"{asked}/y", "gen.arm", "gen.release_at", "web.meter", "gen.wait",
+        "web.run_command prepare", "web.start", f"{asked}/y", "gen.arm", *world.calls[4:6], "gen.wait",
         "gen.collect", *world.calls[8:10], "web.finish", f"{asked}/x", "web.run_command tidy", "web.log",
     ]  # fmt: skip
+    # These are on several hosts at once.
+    assert sorted(world.calls[4:6]) == ["gen.release_at", "web.meter"]
     assert sorted(world.calls[8:10]) == ["gen.use", "web.use"]
     assert sorted(world.calls[-4:]) == LEFT
     assert list(output.facts.stages_us) == ["before", "server", "clocks", "arm", "load", "collect", "after", "leave"]
@@ -88,89 +43,6 @@ def test_hosts_are_told_in_their_own_clock_and_the_result_is_on_ours():
     assert facts.window_end_us == facts.window_start_us + 2_000_000
     assert world.server.window == (facts.window_start_us * 1000 + AHEAD_NS, facts.window_end_us * 1000 + AHEAD_NS)
     assert next(iter(output.agents)).facts.first_start_us == agent_facts().first_start_us - AHEAD_NS // 1000
-
-
-UP_TO_THE_END = [
-    *(("server", call) for call in ("run_command prepare", "start", "ready", "clock_port", "meter", "use", "finish")),
-    *(("load", call) for call in ("check GET http://198.18.0.1:80/y", "clock_port", "arm", "progress", "release_at")),
-    *(("load", call) for call in ("wait", "collect", "use", "check GET http://198.18.0.1:80/x")),
-]
-ONCE_MEASURED = [
-    *(("server", call) for call in ("run_command tidy", "log", "abort", "stop")),
-    *(("load", call) for call in ("cancel", "discard")),
-]
-
-
-@pytest.mark.parametrize(("host", "at"), UP_TO_THE_END)
-def test_a_host_that_is_lost_is_a_result_without_numbers(host, at):
-    """Whichever call fails: the error names the host, the hosts are to be restarted, the others are left as they were."""
-    world = World(paths=["/x", "/y"])
-    lost = getattr(world, host)
-    lost.fail[at] = gone(lost.host, at)
-    output = world.run()
-
-    message = f"host {lost.host}: its actor is gone ({at})"
-    assert (output.facts.error, output.facts.lost, output.lost) == (message, [message], lost.fail[at])
-    assert (output.facts.agents, output.agents) == ([], [])
-    judged = judge(output.facts, output.agents)
-    assert [f.code for f in judged.findings if f.severity == "invalid"] == ["host-lost"]
-    assert no_fault_of_the_server(judged) == f"host-lost ({message})"
-    assert "web.run_command tidy" in world.calls
-    assert sorted(world.calls[-4:]) == LEFT
-
-
-@pytest.mark.parametrize(("host", "at"), ONCE_MEASURED)
-def test_a_host_that_is_lost_once_everything_was_measured_is_noted_beside_the_numbers(host, at):
-    """The trial keeps its numbers and is SUSPECT; the hosts are to be restarted."""
-    world = World()
-    lost = getattr(world, host)
-    lost.fail[at] = gone(lost.host, at)
-    output = world.run()
-
-    message = f"host {lost.host}: its actor is gone ({at})"
-    assert (output.facts.error, output.facts.lost, output.lost) == (None, [message], lost.fail[at])
-    assert len(output.agents) == 1
-    judged = judge(output.facts, output.agents)
-    assert {f.code: f.severity for f in judged.findings}["host-lost"] == "suspect"
-
-
-def test_a_host_that_stays_lost_is_counted_once():
-    """Its log cannot be read either, nor its container be removed; a second host is counted, too."""
-    world = World()
-    for call in ("finish", "log", "abort"):
-        world.server.fail[call] = gone("web", call)
-    world.load.fail["discard"] = gone("gen", "discard")
-    output = world.run()
-
-    assert output.facts.lost == ["host web: its actor is gone (finish)", "host gen: its actor is gone (discard)"]
-    assert b"the log could not be read" in output.server_log
-
-
-def test_a_clock_that_does_not_answer_after_the_load_is_a_lost_host(monkeypatch):
-    """It answered before: what was measured cannot be placed in time."""
-    asked = []
-
-    def probe(address, port):
-        asked.append(address)
-        if len(asked) > 2:
-            return ClockUnreachable("2 of 32 clock probes were answered")
-        return OffsetBound(-10, 10, 20, 32, 0)
-
-    monkeypatch.setattr(load.clock_probes, "probe_all", lambda places: [probe(*place) for place in places])
-    output = World().run()
-
-    assert "2 of 32 clock probes" in output.facts.error
-    assert output.facts.lost == [output.facts.error]
-
-
-def test_what_makes_every_trial_impossible_is_raised_after_all_was_left():
-    """No h2load, no engine: the next trial would end in the same way."""
-    world = World()
-    world.load.fail["arm"] = HostError("host gen: h2load is missing")
-    with pytest.raises(HostError, match="h2load is missing"):
-        world.run()
-
-    assert sorted(world.calls[-4:]) == LEFT
 
 
 def test_a_server_that_does_not_become_ready_is_not_loaded():
@@ -222,7 +94,7 @@ def test_the_body_is_read_once(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("address", "lead_ms"), [("127.0.0.1", 50), ("198.18.0.1", 250)])
 def test_t0_is_as_far_ahead_as_the_hosts_are_away(address, lead_ms, monkeypatch):
     """On this machine it takes one call to say when T0 is."""
-    monkeypatch.setattr(load.time, "time_ns", lambda: 1_000_000_000)
+    monkeypatch.setattr(load.time, "time_ns", lambda: 1_000_000_000)  # type: ignore[attr-defined]
     world = World()
     world.load.address = world.server.address = address
 

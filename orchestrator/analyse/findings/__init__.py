@@ -1,11 +1,10 @@
 """Doubts about one trial: each a pure function of its facts and numbers.
 
-docs/findings.md explains them.
+docs/reference/findings.md explains them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from orchestrator.analyse.findings import (
@@ -19,16 +18,20 @@ from orchestrator.analyse.findings import (
     server,
     services,
 )
+from orchestrator.analyse.findings.registry import REGISTRY
+from orchestrator.analyse.findings.single import Rule, singles
+from orchestrator.counted import counted
 from orchestrator.facts import TrialFacts
 from orchestrator.result import Finding, Metrics
-
-Rule = Callable[[TrialFacts, Metrics | None], Iterator[Finding]]
 
 
 def find(facts: TrialFacts, metrics: Metrics | None) -> list[Finding]:
     """Apply every rule to a trial."""
     found = [finding for rule in RULES for finding in rule(facts, metrics)]
-    return [replace(each, hint=_without_log(each.hint)) for each in found] if facts.case.external else found
+    if facts.case.external:
+        found = [replace(each, hint=_without_log(each.hint)) for each in found]
+    said = counted([facts.case.protocol]).said
+    return [replace(each, sentence=said(each.sentence), hint=said(each.hint)) for each in found]
 
 
 def _without_log(hint: str) -> str:
@@ -49,6 +52,7 @@ RULES: list[Rule] = [
     bodies.unexpected,
     measurement.hosts_lost,
     measurement.degraded,
+    measurement.no_space,
     measurement.agents_lost,
     measurement.counts,
     generator.ephemeral_ports,
@@ -63,7 +67,6 @@ RULES: list[Rule] = [
     generator.other_run,
     generator.host_steal,
     generator.network,
-    measurement.host_keys,
     measurement.clocks,
     measurement.start_skew,
     arrivals.arrivals,
@@ -75,7 +78,8 @@ RULES: list[Rule] = [
     services.service_throttled,
     generator.shared_host,
     measurement.too_few_samples,
-    measurement.no_warm_up,
     conduct.agents_used,
-    conduct.retried,
 ]
+for _single in singles():
+    REGISTRY[_single.entry.code] = _single.entry
+    RULES.insert(RULES.index(_single.after) + 1, _single.rule)

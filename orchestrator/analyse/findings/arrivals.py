@@ -15,6 +15,8 @@ INFORMATION, SUSPECT, INVALID = Severity.INFORMATION, Severity.SUSPECT, Severity
 
 # Requests that found no free slot, as a share of those that were due.
 OUT_OF_SLOTS_SHARE = 0.001
+# Of the connections of h2load, as a share: with fewer the server, or its host, refused to take them.
+OPENED_SHARE = 0.9
 # Requests that were sent late, by more than half the gap between two: the arrivals are not those of the schedule.
 BUNCHED_SHARE = 0.05
 # Requests that were sent early, or were due at times that are not on the schedule.
@@ -40,12 +42,27 @@ def arrivals(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     waited = sum(agent.waited_for_slot or 0 for agent in facts.agents)
     if waited > OUT_OF_SLOTS_SHARE * due:
         slots = sum(agent.slots for agent in facts.agents)
+        numbers: dict[str, Fact] = {"waited": waited, "due": due, "slots": slots}
         wording = "streams" if facts.case.streams > 1 else ""
-        yield finding(FindingCode.OUT_OF_SLOTS, SUSPECT, {"waited": waited, "due": due, "slots": slots}, wording)
+        if (opened := _opened(facts)) is not None:
+            numbers, wording = numbers | opened, "unopened"
+        yield finding(FindingCode.OUT_OF_SLOTS, SUSPECT, numbers, wording)
         # What follows would blame the timing of the generator for it.
         return
     yield from _lag(metrics)
     yield from _bunched(facts, due)
+
+
+def _opened(facts: TrialFacts) -> dict[str, Fact] | None:
+    """Return how many of its connections h2load held open at most, where a part of them never were; None otherwise.
+
+    It opens all of them, busy or not, and a server takes only so many. paced opens those that are busy. A server that
+    closes connections has taken more of them than are open at once.
+    """
+    sampled = [a for a in facts.agents if a.generator == GeneratorKind.H2LOAD and a.sockets_most is not None]
+    clients = sum(agent.slots // max(1, facts.case.streams) for agent in sampled)
+    opened = sum(max(agent.sockets_most or 0, agent.opened_about or 0) for agent in sampled)
+    return {"opened": opened, "clients": clients} if opened < OPENED_SHARE * clients else None
 
 
 def _rate(facts: TrialFacts, metrics: Metrics, due: int) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Doubts about how a trial was run: the commands around it, and earlier attempts."""
+"""Doubts about how a trial was run: the commands around it, and its agents."""
 
 from __future__ import annotations
 
@@ -22,12 +22,6 @@ def commands_failed(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
         numbers: Facts = {"when": done.when, "host": done.host, "how": how, "said": said}
         severity = Severity.INVALID if done.when == When.BEFORE else Severity.SUSPECT
         yield finding(FindingCode.COMMAND_FAILED, severity, numbers, f"{done.when}, output" if said else done.when)
-
-
-def retried(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Report earlier attempts at the trial, in which hosts or agents were lost."""
-    if facts.tries:
-        yield finding(FindingCode.RETRIED, Severity.INFORMATION, {"failed_tries": facts.tries})
 
 
 def agents_used(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agents.generators.handshakes import NO_RESPONSE, Handshakes
+from agents.generators.handshakes import MISSING, NO_RESPONSE, TOO_LATE, Handshakes
 from orchestrator.analyse.findings.registry import finding
 from orchestrator.analyse.people import count
 from orchestrator.facts import TrialFacts
@@ -12,6 +12,13 @@ from orchestrator.result import Facts, Finding, FindingCode, Metrics, Severity
 
 # Fewer are counted, and change nothing.
 SUSPECT_SHARE = 0.01
+_SWITCHED = 101
+_NAMES = {
+    NO_RESPONSE: "no response",
+    TOO_LATE: "no response in time",
+    MISSING: "no response before the end of the load",
+    _SWITCHED: "101 that does not fit the handshake",
+}
 
 
 def handshakes(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
@@ -29,7 +36,7 @@ def handshakes(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
 
 def statuses_in_words(counted: Handshakes) -> str:
     """Return the responses to handshakes that failed: '403: 3, no response: 2'."""
-    names = {status: "no response" if status == NO_RESPONSE else str(status) for status in counted.refused}
     return ", ".join(
-        f"{names[status]}: {count(number)}" for status, number in sorted(counted.refused.items(), reverse=True)
+        f"{_NAMES.get(status, str(status))}: {count(number)}"
+        for status, number in sorted(counted.refused.items(), reverse=True)
     )

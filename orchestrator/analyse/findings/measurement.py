@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from agents.generators.contract import Model
 from agents.generators.h2load_output import STOPPED
 from agents.records import Ended, ServerState
+from agents.room import FolderRoom
 from orchestrator.analyse import steady
 from orchestrator.analyse.findings import answers
 from orchestrator.analyse.findings.generator import host_of
@@ -77,14 +78,22 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
     if facts.t0_ns is not None and len(facts.agents) != facts.case.agents:
         missing: Facts = {"planned": facts.case.agents, "reported": len(facts.agents)}
         yield finding(FindingCode.AGENT_LOST, INVALID, missing, "missing")
+    numbers: dict[str, Fact]
     for agent in facts.agents:
+        if agent.ended == Ended.NO_SPACE:
+            continue  # no_space() reports it
+        if agent.stopped_us:
+            # Whatever else became of its load, such as an end by the watchdog, came of that.
+            numbers = {"agent": agent.agent, "stopped_s": agent.stopped_us / 1e6}
+            yield finding(FindingCode.AGENT_LOST, INVALID, numbers, "suspended")
+            continue
         # In the open loop a server that cannot keep up makes the load outlast its window; other
         # findings report that.
         overran = agent.ended == Ended.WATCHDOG and facts.case.model == Model.OPEN
         if agent.ended == Ended.WATCHDOG and STOPPED in agent.output and not agent.errors:
             yield finding(FindingCode.AGENT_LOST, SUSPECT, {"agent": agent.agent, "rows": agent.rows}, "stopped")
         elif agent.ended != Ended.FINISHED and not overran:
-            numbers: dict[str, Fact] = {
+            numbers = {
                 "agent": agent.agent,
                 "ended": agent.ended,
                 "exit_status": agent.exit_status,
@@ -92,6 +101,22 @@ def agents_lost(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]
             }
             wording, why = _overrun(facts) if agent.ended == Ended.WATCHDOG else ("", {})
             yield finding(FindingCode.AGENT_LOST, INVALID, numbers | why, wording or agent.ended)
+
+
+def no_space(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
+    """Find agents whose log found no room, and those whose log was on a disk because memory had too little."""
+    moved: set[str] = set()
+    for agent in facts.agents:
+        host = host_of(agent.agent)
+        if agent.ended == Ended.NO_SPACE and agent.no_space is not None:
+            yield finding(FindingCode.NO_SPACE, INVALID, {"agent": agent.agent, "host": host, **_room(agent.no_space)})
+        elif agent.moved_log is not None and host not in moved:
+            moved.add(host)
+            yield finding(FindingCode.NO_SPACE, INFORMATION, {"host": host, **_room(agent.moved_log)}, "moved")
+
+
+def _room(found: FolderRoom) -> dict[str, Fact]:
+    return {"folder": found.folder, "free_bytes": found.free_bytes, "needed_bytes": found.needed_bytes}
 
 
 def _overrun(facts: TrialFacts) -> tuple[str, dict[str, Fact]]:
@@ -121,6 +146,8 @@ def counts(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
     Rows are what h2load reports as done, and unfinished requests fit into the slots.
     """
     for agent in facts.agents:
+        if agent.ended == Ended.NO_SPACE:
+            continue  # rows that found no room are missing in its log
         for error in agent.errors:
             yield finding(FindingCode.COUNTS_MISMATCH, INVALID, {"agent": agent.agent, "error": error}, "error")
         if agent.done is not None and agent.done != agent.rows:
@@ -135,19 +162,16 @@ def counts(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
             yield finding(FindingCode.COUNTS_MISMATCH, INVALID, numbers, "status")
 
 
-def host_keys(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Report hosts whose keys were unknown and accepted (host_keys: accept-new)."""
-    if facts.accepted_keys:
-        yield finding(FindingCode.HOST_KEY_ACCEPTED, INFORMATION, {"hosts": facts.accepted_keys})
-
-
 def clocks(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Find clocks whose bound is too loose, or that were stepped."""
+    """Find clocks whose bound is too loose, that were not compared after the load, or that were stepped."""
     for host in facts.clocks:
-        uncertain_us = host.before.half_width_ns / 1000
+        uncertain_us = host.half_width_ns / 1000
+        if host.unbounded:
+            numbers: Facts = {"host": host.host, "half_width_us": round(uncertain_us), "why": host.unbounded}
+            yield finding(FindingCode.CLOCK_UNBOUNDED, SUSPECT, numbers)
         if metrics is not None and 2 * uncertain_us > CLOCK_BOUND_OF_WINDOW * metrics.window_s * 1e6:
             window_us = round(metrics.window_s * 1e6)
-            numbers: Facts = {"host": host.host, "half_width_us": round(uncertain_us), "window_us": window_us}
+            numbers = {"host": host.host, "half_width_us": round(uncertain_us), "window_us": window_us}
             yield finding(FindingCode.CLOCK_BOUND, SUSPECT, numbers)
         if host.after is not None and not host.before.agrees_with(host.after):
             numbers = {"host": host.host, "moved_us": (host.after.offset_ns - host.before.offset_ns) // 1000}
@@ -281,9 +305,3 @@ def too_few_samples(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Find
         needed = {str(name): round(10 / (1 - QUANTILES[name])) for name in withheld}
         numbers: Facts = {"withheld": withheld, "requests": metrics.requests.ok, "needed": needed}
         yield finding(FindingCode.TOO_FEW_SAMPLES, INFORMATION, numbers)
-
-
-def no_warm_up(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Finding]:
-    """Report a window that begins with the first request of the run."""
-    if facts.t0_ns is not None and facts.case.warm_up_us == 0:
-        yield finding(FindingCode.NO_WARMUP, INFORMATION)

@@ -1,8 +1,7 @@
 """The registry of findings: the words of every code, and the one way to make a finding.
 
-To add a finding: a member of result.FindingCode; an Entry in words/; a rule that yields
-finding(CODE, severity, facts) and stands in RULES of findings/__init__.py; a section in
-docs/findings.md; a test that provokes it.
+To add a finding, add a module to single/, a section to docs/reference/findings.md and a test: CONTRIBUTING.md has an
+example. Entries of that package are added to REGISTRY when the package findings is imported.
 """
 
 from __future__ import annotations

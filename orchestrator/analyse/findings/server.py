@@ -113,7 +113,7 @@ def server_afterwards(facts: TrialFacts, metrics: Metrics | None) -> Iterator[Fi
         yield finding(FindingCode.SERVER_UNRESPONSIVE, INVALID, numbers, "why" if server.afterwards_detail else "")
     elif server.afterwards == ServerState.MISMATCH:
         yield finding(FindingCode.RESPONSE_MISMATCH, INVALID, numbers, "after")
-    elif metrics is not None and (silent_s := _silent_s(facts, metrics)):
+    elif metrics is not None and not facts.spoiled and (silent_s := _silent_s(facts, metrics)):
         numbers = {"when": "before the window's end", "silent_s": round(silent_s, 1)}
         yield finding(FindingCode.SERVER_UNRESPONSIVE, INVALID, numbers, "silent")
 

@@ -95,4 +95,4 @@ class Entry:
     @property
     def anchor(self) -> str:
         """Where the documentation explains it."""
-        return f"docs/findings.md#{self.code}"
+        return f"docs/reference/findings.md#{self.code}"

@@ -15,7 +15,7 @@ from agents.shells import CommandShell, ServerShell, ServiceShell
 from orchestrator.errors import HostError
 from orchestrator.fleet.actors import Actors, Notify, Roles
 from orchestrator.fleet.background import Background
-from orchestrator.fleet.claims import Claim
+from orchestrator.fleet.claims import Claim, not_clean
 from orchestrator.fleet.existing import connection, keepers
 from orchestrator.fleet.existing.nodes import Node, address_of, chosen, free_of, node_here, nodes_of, require_versions
 from orchestrator.fleet.existing.reservation import Reservation, bundles
@@ -69,6 +69,15 @@ class ExistingFleet:
         self._background = background = Background()
         background.call(self._guard(started, notify))
         self._start_actors(reservation, notify)
+
+    @property
+    def machines(self) -> list[Machine]:
+        """The hosts."""
+        return list(self._machines.values())
+
+    def lost(self) -> str:
+        """Return '': the cluster is not Volley's own. Ray ends its driver when the head node is gone."""
+        return ""
 
     def _find_hosts(self) -> Node:
         """Find the nodes of all hosts, which may be new ones after a loss; return this machine's. Raises HostError."""
@@ -157,10 +166,7 @@ class ExistingFleet:
         self._starter, self._background, self._reservation, self._connected = None, None, None, False
         self._guards = []
         if left:
-            raise HostError(
-                f"{', '.join(left)} could not be cleaned up in time; its guard is still working on it",
-                f"check, and if necessary run: volley hosts clean --hosts INVENTORY --run {self._claim.name}",
-            )
+            raise not_clean(left, self._claim.name)
 
     def __enter__(self) -> ExistingFleet:
         return self

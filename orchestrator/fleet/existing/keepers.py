@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.cluster_node import NodeKeeper
-from agents.orders import Order
+from agents.orders import Cleaned, Order
+from agents.records import from_plain
 from orchestrator.errors import HostError, Several
 from orchestrator.fleet.claims import Claim, owner
 from orchestrator.fleet.existing.nodes import NODE_ID_LABEL, Node
@@ -136,7 +137,14 @@ async def guard_of(host: str, keeper: Any) -> Guard:
         raise HostLost(
             f"host {host}: the guard did not start: {error}", "check the node with 'ray status'", host
         ) from error
-    return Guard(host, _Input(keeper), _Output(keeper), LEASE_S, lambda: None)
+
+    async def clean(run: str) -> Cleaned:
+        try:
+            return from_plain(Cleaned, await asyncio.wrap_future(keeper.clean.remote(run, False).future()))
+        except Exception as error:
+            raise HostLost(f"host {host}: its node does not answer: {error}", host=host) from error
+
+    return Guard(host, _Input(keeper), _Output(keeper), LEASE_S, lambda: None, clean)
 
 
 def order_of(claim: Claim) -> Order:

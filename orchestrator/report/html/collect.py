@@ -18,7 +18,9 @@ from agents.recorder import CLASSES, OK
 from agents.series import Series
 from orchestrator.analyse.cases import behind
 from orchestrator.analyse.people import digits
+from orchestrator.counted import REQUESTS, Counted
 from orchestrator.merge import Merged
+from orchestrator.report.conditions import counted_by
 from orchestrator.result import QUANTILES, Probe, Saturation, Time, Trial, Verdict
 from orchestrator.search.records import Kind
 
@@ -70,7 +72,7 @@ def quantiles_us(counts: HdrCounts) -> Floats:
 class Drawn:
     """What is drawn under one name, mostly a case. number: trials behind it; of: those that there were to draw from.
 
-    invalid: there was no other trial, so that INVALID ones are drawn.
+    invalid: there was no other trial, so that INVALID ones are drawn. sent: what its rates are of.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Drawn:
     times: dict[Time, Spectrum] = field(default_factory=dict)
     series: dict[str, Series] = field(default_factory=lambda: {name: Series() for name in CLASSES})
     windows_s: list[float] = field(default_factory=list)
+    sent: Counted = REQUESTS
 
     def add(self, merged: Merged, window_s: float) -> None:
         """Add the counters of one trial."""
@@ -146,7 +149,8 @@ def collect(groups: Sequence[Group], trials: Sequence[Trial], read: Callable[[in
     by_number = {trial.facts.number: trial for trial in trials}
     drawn = []
     for group in groups:
-        own = Drawn(group.name, group.of, group.invalid)
+        sent = counted_by(by_number[number] for number in group.numbers if number in by_number)
+        own = Drawn(group.name, group.of, group.invalid, sent=sent)
         for number in group.numbers:
             trial = by_number.get(number)
             if trial is not None and trial.metrics is not None:

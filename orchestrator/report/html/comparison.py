@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from orchestrator.report import comparison_words as words
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.gates import of_gates
 from orchestrator.report.html import doubts, head, over_time, ratios, tables
 from orchestrator.report.html.collect import Drawn, by_case, collect
@@ -51,6 +52,7 @@ def page(compared: Compared, sides: Sequence[Side]) -> str:
     return rendered(
         "compare.html.jinja",
         figures,
+        sent=counted_in(*together.cases),
         title=f"{compared.candidate} compared with {compared.baseline}",
         question=f"Is {compared.candidate} faster than {compared.baseline}?",
         between_runs=between,

@@ -107,7 +107,7 @@ def _in_words(name: str, value: Fact) -> tuple[str, str]:
 
 @functools.cache
 def meanings() -> dict[str, list[str]]:
-    """Return what docs/findings.md says about each code: paragraphs of plain text."""
+    """Return what docs/reference/findings.md says about each code: paragraphs of plain text."""
     parts = _SECTION.split((Path(__file__).parent / "assets" / "findings.md").read_text(encoding="utf-8"))
     found = {}
     for code, body in zip(parts[1::2], parts[2::2], strict=True):

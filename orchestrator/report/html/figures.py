@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orchestrator.analyse.people import count, digits
+from orchestrator.counted import REQUESTS, Counted
 from orchestrator.report import curve
 from orchestrator.report.curve import State
 from orchestrator.report.html.text import plotted, visible
@@ -172,7 +173,7 @@ def capacity_curve(drawn: curve.Curve, texts: Sequence[str], name: str) -> Figur
             | {"fillcolor": PALETTE[0], "opacity": 0.18, "line": {"width": 0}, "layer": "below"}
         )
     y = logarithmic(drawn.label, *up) if drawn.logarithmic else axis(drawn.label, rangemode="tozero")
-    layout = {"xaxis": logarithmic("requests due per second", *across), "yaxis": y, "shapes": shapes}
+    layout = {"xaxis": logarithmic(f"{drawn.sent.many} due per second", *across), "yaxis": y, "shapes": shapes}
     hidden = [f"{drawn.hidden} probes without an answer are not shown."] if drawn.hidden else []
     return Figure(name, f"{drawn.label} against rate", [View("", data, layout)], 440, notes=hidden)
 
@@ -240,14 +241,21 @@ def across_of(rows: Sequence[Ratio]) -> tuple[float, float]:
 
 
 def scaling_plot(
-    clients: Sequence[int], per_s: Sequence[float], law: tuple[Sequence[float], Sequence[float]] | None, name: str
+    clients: Sequence[int],
+    per_s: Sequence[float],
+    law: tuple[Sequence[float], Sequence[float]] | None,
+    name: str,
+    sent: Counted = REQUESTS,
 ) -> Figure:
     """Return throughput by the number of clients, with the law's curve where it fits."""
-    measured = line("measured", clients, per_s, PALETTE[0], "%{x} clients: %{y:,.4r} req/s")
+    measured = line("measured", clients, per_s, PALETTE[0], "%{x} clients: %{y:,.4r} " + sent.per_s)
     data = [measured | {"mode": "markers", "marker": {"size": 10, "color": PALETTE[0]}}]
     if law is not None:
-        data.append(line("universal scalability law", *law, PALETTE[1], "%{x:.0f} clients: %{y:,.4r} req/s"))
-    layout = {"xaxis": axis("clients", rangemode="tozero"), "yaxis": axis("requests per second", rangemode="tozero")}
+        data.append(line("universal scalability law", *law, PALETTE[1], "%{x:.0f} clients: %{y:,.4r} " + sent.per_s))
+    layout = {
+        "xaxis": axis("clients", rangemode="tozero"),
+        "yaxis": axis(f"{sent.many} per second", rangemode="tozero"),
+    }
     return Figure(name, "throughput by number of clients", [View("", data, layout)], 400)
 
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from agents.generators.contract import Arrivals, Model, Protocol
 from orchestrator.analyse.people import digits, mebibytes, several
+from orchestrator.counted import counted
 from orchestrator.facts import Case, Environment
 from orchestrator.result import Summary, Trial
 
@@ -40,16 +41,16 @@ def _names(names: Sequence[str], last: str = "and") -> str:
 
 def load_in_words(case: Case) -> str:
     """Return how a case drives its target: '40 connections, closed loop, 5 s after a warm-up of 2 s, HTTP/1.1, 2 agents'."""
-    parts = []
+    parts, sent = [], counted([case.protocol])
     if case.model == Model.OPEN and case.rate_per_s is not None:
         arrivals = "random arrivals" if case.arrivals == Arrivals.POISSON else "even arrivals"
-        parts.append(f"{digits(case.rate_per_s)} requests due per second, open loop, {arrivals}")
+        parts.append(f"{digits(case.rate_per_s)} {sent.many} due per second, open loop, {arrivals}")
     else:
         parts.append(f"{several(case.clients, 'connection', 'connections')}, closed loop")
     if case.streams > 1:
         parts.append(f"{case.streams} streams each")
     if case.requests is not None:
-        parts.append(several(case.requests, "request", "requests"))
+        parts.append(several(case.requests, sent.one, sent.many))
     elif case.duration_us is not None:
         warm_up = f" after a warm-up of {digits(case.warm_up_us / 1e6)} s" if case.warm_up_us else ""
         parts.append(f"{digits(case.duration_us / 1e6)} s{warm_up}")

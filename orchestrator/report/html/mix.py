@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orchestrator.analyse.people import count, percent
 from orchestrator.report import transfer
+from orchestrator.report.conditions import counted_in
 from orchestrator.report.format import estimate, with_interval
 from orchestrator.report.html.tables import SHOWN_TIMES, WORDS, Cell, Row, Table, made
 from orchestrator.report.requests import status_codes
@@ -16,6 +17,7 @@ _TIMES = [f"{Metric(name).label}, ms" for name in SHOWN_TIMES]
 def requests(summary: Summary) -> list[Table]:
     """Return the requests of loads with several: one table of response times, one of service times."""
     tables = []
+    sent = counted_in(*(case for case in summary.cases if case.mix))
     for time in (Time.RESPONSE, Time.SERVICE):
         rows = [
             _request(case, request, time)
@@ -23,8 +25,8 @@ def requests(summary: Summary) -> list[Table]:
             for request in case.mix
             if time is Time.SERVICE or request.response_time_us is not None
         ]
-        columns = ["case", "request", "share", "req/s", *_TIMES, "first byte p50, ms", "MB/s", "errors"]
-        table = made([*columns, "unexpected", "by status code"], rows, f"{str(time).capitalize()} of each request.")
+        columns = ["case", sent.one, "share", sent.per_s, *_TIMES, "first byte p50, ms", "MB/s", "errors"]
+        table = made([*columns, "unexpected", "by status code"], rows, f"{str(time).capitalize()} of each {sent.one}.")
         tables += [] if table is None else [table]
     return tables
 

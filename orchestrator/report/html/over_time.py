@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from orchestrator.counted import REQUESTS, Counted
+from orchestrator.report.conditions import counted_by
 from orchestrator.report.html.collect import LEVELS, Drawn
 from orchestrator.report.html.columns import Columns, columns
 from orchestrator.report.html.figures import (
@@ -85,7 +87,7 @@ def by_trial(trials: Sequence[Trial], colours: Mapping[str, int]) -> Figure | No
         shades = [BAD if trial.verdict == Verdict.INVALID else shade for trial in own]
         x = [trial.facts.number for trial in own]
         y = [trial.metrics.throughput_per_s if trial.metrics else None for trial in own]
-        points = line(name, x, y, shade, "trial %{x}: %{y:,.4r} req/s, %{customdata}")
+        points = line(name, x, y, shade, "trial %{x}: %{y:,.4r} " + f"{counted_by(own).per_s}, %{{customdata}}")
         points |= {"mode": "lines+markers", "marker": {"size": 8, "color": shades, "symbol": symbols}}
         points |= {"line": {"color": shade, "width": 1, "dash": "dot"}, "customdata": [str(t.verdict) for t in own]}
         data.append(points)
@@ -93,17 +95,17 @@ def by_trial(trials: Sequence[Trial], colours: Mapping[str, int]) -> Figure | No
         "xaxis": axis(
             "trial, in the order in which they ran", tickformat="d", **({"dtick": 1} if len(ran) <= _EVERY_TICK else {})
         ),
-        "yaxis": _throughputs([trial.metrics.throughput_per_s for trial in ran if trial.metrics]),
+        "yaxis": _throughputs([trial.metrics.throughput_per_s for trial in ran if trial.metrics], counted_by(ran)),
     }
     notes = [f"Every {step}th trial of each case is shown."] if step > 1 else []
     return Figure("trials", "throughput by trial", [View("", data, layout)], 320, notes=notes)
 
 
-def _throughputs(per_s: Sequence[float]) -> Json:
+def _throughputs(per_s: Sequence[float], sent: Counted) -> Json:
     """Return an axis from zero; a logarithmic one where slow cases would lie on zero beside fast ones."""
     if 0 < min(per_s) < max(per_s) / _FAR_APART:
-        return logarithmic("requests per second", *ends(per_s))
-    return axis("requests per second", rangemode="tozero")
+        return logarithmic(f"{sent.many} per second", *ends(per_s))
+    return axis(f"{sent.many} per second", rangemode="tozero")
 
 
 def over_time(drawn: Sequence[Drawn]) -> list[Figure]:
@@ -115,22 +117,22 @@ def over_time(drawn: Sequence[Drawn]) -> list[Figure]:
         return []
     joined = [f"{own.name}: a point stands for {those.width_s} s." for own, those in found if those.width_s > 1]
     notes = joined if len(joined) <= 3 else ["Long loads are drawn with fewer, longer intervals."]
-    lines = [View(own.name, *_lines(those)) for own, those in found]
-    heat = [View(own.name, *_heatmap(those)) for own, those in found if those.heat]
+    lines = [View(own.name, *_lines(those, own.sent)) for own, those in found]
+    heat = [View(own.name, *_heatmap(those, own.sent)) for own, those in found if those.heat]
     figures = [Figure("time", "throughput, service time and errors over time", lines, 620, "case", notes)]
     if heat:
         figures.append(Figure("heat", "service times over time, by how often they occur", heat, 380, "case"))
     return figures
 
 
-def _lines(those: Columns) -> tuple[list[Json], Json]:
+def _lines(those: Columns, sent: Counted = REQUESTS) -> tuple[list[Json], Json]:
     x = [(at + min(at + those.width_s, those.end_s)) / 2 for at in those.at_s]
     with_errors = any(those.errors_per_s)
     times = [value / 1e3 for value in (*those.p50_us, *those.p99_us) if value is not None]
     span = "%{x} s: "
     marks = {"mode": "lines+markers", "marker": {"size": 5}}
     data = [
-        line("throughput", x, those.answered_per_s, PALETTE[0], span + "%{y:,.4r} req/s", **marks),
+        line("throughput", x, those.answered_per_s, PALETTE[0], span + "%{y:,.4r} " + sent.per_s, **marks),
         *(
             line(name, x, [_ms(v) for v in values], shade, span + "%{y:.3r} ms", yaxis="y2", **marks)
             for name, values, shade in (("p50", those.p50_us, PALETTE[2]), ("p99", those.p99_us, PALETTE[1]))
@@ -144,7 +146,7 @@ def _lines(those: Columns) -> tuple[list[Json], Json]:
             range=[0, rounded(1.02 * those.end_s)],
             anchor="y3" if with_errors else "y2",
         ),
-        "yaxis": axis("req/s", rangemode="tozero", domain=domains[0]),
+        "yaxis": axis(sent.per_s, rangemode="tozero", domain=domains[0]),
         "yaxis2": logarithmic("service time, ms", *ends(times)) | {"domain": domains[1]},
     }
     if with_errors:
@@ -156,7 +158,7 @@ def _lines(those: Columns) -> tuple[list[Json], Json]:
     return [{key: value for key, value in trace.items() if value is not None} for trace in data], layout
 
 
-def _heatmap(those: Columns) -> tuple[list[Json], Json]:
+def _heatmap(those: Columns, sent: Counted) -> tuple[list[Json], Json]:
     edges = [
         10 ** (bucket / SHAPE_PER_DECADE) / 1e3
         for bucket in range(those.lowest_bucket, those.lowest_bucket + len(those.heat) + 1)
@@ -168,9 +170,9 @@ def _heatmap(those: Columns) -> tuple[list[Json], Json]:
         # The page's script colours the logarithm, so that rare slow requests can be seen.
         "z": those.heat,
         "meta": "counts",
-        "hovertemplate": "%{x} s, %{y:.3r} ms: %{customdata:,} requests<extra></extra>",
+        "hovertemplate": "%{x} s, %{y:.3r} ms: %{customdata:,} " + f"{sent.many}<extra></extra>",
         "colorbar": {
-            "title": {"text": "requests"},
+            "title": {"text": sent.many},
             "thickness": 10,
             "tickvals": [0, 1, 2, 3, 4, 5, 6, 7],
             "ticktext": ["1", "10", "100", "1k", "10k", "100k", "1M", "10M"],

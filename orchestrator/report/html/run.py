@@ -9,10 +9,12 @@ from agents.generators.contract import Model
 from orchestrator.analyse.people import digits
 from orchestrator.analyse.scaling import FEWEST_LOADS, Scaling, scaling
 from orchestrator.analyse.usl import law
+from orchestrator.counted import counted
 from orchestrator.facts import Environment
 from orchestrator.merge import Merged
 from orchestrator.report import answer, curve
 from orchestrator.report import capacity as searched
+from orchestrator.report.conditions import counted_by, counted_in
 from orchestrator.report.format import objective
 from orchestrator.report.gates import of_objectives
 from orchestrator.report.html import doubts, head, mix, over_time, ratios, tables
@@ -74,6 +76,7 @@ def page(summary: Summary, trials: Sequence[Trial], stored: Stored) -> str:
     return rendered(
         "run.html.jinja",
         figures,
+        sent=counted_by(trials) if trials else counted_in(*summary.cases),
         title=summary.campaign,
         question=head.question(summary, bool(sweeps)),
         name=stored.name,
@@ -175,5 +178,7 @@ def _sweep(fit: Scaling, i: int) -> _Sweep:
         least, most = min(clients), max(clients)
         x = [least + (most - least) * step / 100 for step in range(101)]
         curve_ = x, [law(n, fit.lambda_per_s.estimate, fit.sigma.estimate, fit.kappa.estimate) for n in x]
-    figure = scaling_plot(clients, [point.throughput_per_s for point in fit.points], curve_, f"sweep-{i}")
+    figure = scaling_plot(
+        clients, [point.throughput_per_s for point in fit.points], curve_, f"sweep-{i}", counted([fit.protocol])
+    )
     return _Sweep(fit.target, scaling_answer(fit, fit.target), law_in_words(fit), figure)

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from agents.hostmeter import HostUse
 from orchestrator.analyse.findings.handshakes import statuses_in_words
 from orchestrator.analyse.people import UNKNOWN, count, digits, mebibytes, p_value, percent
+from orchestrator.report.conditions import counted_by, counted_in
 from orchestrator.report.connections import closed_in_words
 from orchestrator.report.format import page_times, with_interval
 from orchestrator.report.gates import GateLine
 from orchestrator.report.html.head import limits_in_words
 from orchestrator.report.requests import status_codes
-from orchestrator.result import AgentLine, Comparison, Conclusion, GateState, Summary, Time, Trial, Verdict
+from orchestrator.result import AgentLine, CaseResult, Comparison, Conclusion, GateState, Summary, Time, Trial, Verdict
 from orchestrator.slo import QUANTILES, Metric
 
 SHOWN_TIMES = (*QUANTILES, Metric.MEAN, Metric.MAX)
@@ -67,15 +68,18 @@ def results(summary: Summary) -> list[Table]:
     tables = []
     for time in (Time.RESPONSE, Time.SERVICE):
         rows: list[Row] = []
+        shown_cases: list[CaseResult] = []
         for case in summary.cases:
             times = case.response_time_us if time is Time.RESPONSE else case.service_time_us
             if times is None:
                 continue
+            shown_cases.append(case)
             shown = page_times(case, time)
             cells = [with_interval(shown.get(name), 1000) for name in SHOWN_TIMES]
             head: Row = [case.case, Cell(case.verdict, case.verdict), f"{case.used} of {case.trials}"]
             rows.append([*head, with_interval(case.throughput_per_s), *cells])
-        columns = ["case", "verdict", "trials", "req/s", *(f"{Metric(name).label}, ms" for name in SHOWN_TIMES)]
+        unit = counted_in(*shown_cases).per_s
+        columns = ["case", "verdict", "trials", unit, *(f"{Metric(name).label}, ms" for name in SHOWN_TIMES)]
         table = made(columns, rows, f"{str(time).capitalize()}. {valid}.")
         tables.append(turned(table) if table is not None and len(rows) <= _MOST_BESIDE else table)
     return [table for table in tables if table is not None]
@@ -100,7 +104,7 @@ def requests(summary: Summary) -> Table | None:
         for case in summary.cases
     ]
     columns = ["case", "ok", "HTTP errors", "failed", "not ended in time (at most)", "by status code"]
-    return made(columns, rows, "Requests of all trials that ran.")
+    return made(columns, rows, f"{counted_in(*summary.cases).many.capitalize()} of all trials that ran.")
 
 
 def connections(summary: Summary) -> Table | None:
@@ -123,6 +127,7 @@ def connections(summary: Summary) -> Table | None:
 def server(summary: Summary) -> Table | None:
     """Return what the requests cost the server."""
     rows: list[Row] = []
+    sent = counted_in(*summary.cases).short
     for case in summary.cases:
         cost = case.server
         limit = f" of {mebibytes(cost.memory_limit_bytes)}" if cost.memory_limit_bytes else ""
@@ -135,8 +140,8 @@ def server(summary: Summary) -> Table | None:
     columns = [
         "case",
         "limits",
-        "CPU µs/req",
-        "req per CPU s",
+        f"CPU µs/{sent}",
+        f"{sent} per CPU s",
         "CPU s",
         "throttled",
         "peak memory",
@@ -149,6 +154,7 @@ def server(summary: Summary) -> Table | None:
 def services(summary: Summary) -> Table | None:
     """Return what the requests cost the services of each target."""
     rows: list[Row] = []
+    sent = counted_in(*summary.cases)
     for case in summary.cases:
         planned = {service.name: service for service in (case.planned.services if case.planned else [])}
         for name, cost in case.services.items():
@@ -161,8 +167,17 @@ def services(summary: Summary) -> Table | None:
             per = [digits(cost.cpu_us_per_request), digits(cost.cpu_s), "" if quota is None else f"{quota:g}"]
             lifetime = planned[name].lifetime if name in planned else ""
             rows.append([case.case, name, lifetime, *per, throttled, peak, *kills, again])
-    columns = ["case", "service", "kept for", "CPU µs/req", "CPU s", "quota, cores", "throttled", "peak memory"]
-    caption = "Means per trial; peak memory and kills are over all trials. A request is one that the target answered."
+    columns = [
+        "case",
+        "service",
+        "kept for",
+        f"CPU µs/{sent.short}",
+        "CPU s",
+        "quota, cores",
+        "throttled",
+        "peak memory",
+    ]
+    caption = f"Means per trial; peak memory and kills are over all trials. Per {sent.one} that the target answered."
     return made([*columns, "OOM kills", "started again"], rows, caption)
 
 
@@ -202,15 +217,15 @@ def agents(trials: Sequence[Trial], cases: Sequence[str]) -> Table | None:
     for trial in trials:
         for line in trial.metrics.agents if trial.metrics else []:
             lines.setdefault((trial.facts.case.name, line.agent), []).append(line)
-    bounds = _clock_bounds(trials)
+    bounds, sent = _clock_bounds(trials), counted_by(trials)
     ordered = sorted(lines.items(), key=lambda item: (cases.index(item[0][0]), item[0][1]))
     rows = [_agent(case, own, bounds.get(agent.rpartition("/")[0])) for (case, agent), own in ordered]
-    columns = ["case", "agent", "requests", "p50, ms", "p99, ms", "start skew, ms", "clock bound, ms", "busiest thread"]
+    columns = ["case", "agent", sent.many, "p50, ms", "p99, ms", "start skew, ms", "clock bound, ms", "busiest thread"]
     return made(
         columns,
         rows,
         "Service times: the lowest and the highest trial. Start skew: from when the agent "
-        "should have started to its first request. Skew, bound and CPU: the worst trial.",
+        f"should have started to its first {sent.one}. Skew, bound and CPU: the worst trial.",
     )
 
 
@@ -232,7 +247,7 @@ def _clock_bounds(trials: Sequence[Trial]) -> dict[str, int]:
     bounds: dict[str, int] = {}
     for trial in trials:
         for clock in trial.facts.clocks:
-            bounds[clock.host] = max(bounds.get(clock.host, 0), clock.before.half_width_ns)
+            bounds[clock.host] = max(bounds.get(clock.host, 0), clock.half_width_ns)
     return bounds
 
 
@@ -292,4 +307,7 @@ def trials(found: Sequence[Trial], most: int) -> Table | None:
         errors = percent(metrics.requests.error_share) if metrics else trial.facts.error or ""
         verdict = Cell(trial.verdict, trial.verdict if trial.verdict != Verdict.VALID else "")
         rows.append([str(trial.facts.number), trial.facts.case.name, verdict, *numbers, errors, Cell(codes, WORDS)])
-    return made(["trial", "case", "verdict", "req/s", "service time p50, ms", "p99, ms", "errors", "findings"], rows)
+    return made(
+        ["trial", "case", "verdict", counted_by(found).per_s, "service time p50, ms", "p99, ms", "errors", "findings"],
+        rows,
+    )

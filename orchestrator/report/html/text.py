@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Control characters, and those that change the direction of the text after them.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
-_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|µs|ms|s|req/s|[KMG]iB)(?!\w))")
+from agents.printable import printable
+
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=(?:%|µs|ms|s|(?:req|msg|answers)/s|[KMG]iB)(?!\w))")
 _MARKUP = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 # Values that a campaign may hold literally although they are secrets.
 _SECRET = re.compile(
@@ -18,8 +18,11 @@ HIDDEN = "(hidden on this page)"
 
 
 def visible(text: str) -> str:
-    """Return text with a mark in place of every character that cannot be seen. Newlines and tabs stay."""
-    return _UNSEEN.sub("\ufffd", text)
+    """Return text without a terminal's sequences, and with a mark for each character that cannot be seen.
+
+    Newlines and tabs stay.
+    """
+    return printable(text)
 
 
 def unbroken(text: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.analyse.people import milliseconds
+from orchestrator.counted import REQUESTS
 from orchestrator.report.live.marks import Marks
 from orchestrator.report.live.state import HISTORY_S, State
 from orchestrator.slo import rate_text
@@ -97,7 +98,8 @@ def _figures(state: State, columns: int) -> list[str]:
     figures = state.figures
     rates, times = "", ""
     if figures is not None and "answered_per_s" in figures:
-        rates = f"{rate_text(figures['answered_per_s'])} req/s   {rate_text(figures['failed_per_s'])} errors/s"
+        unit = figures.get("unit", REQUESTS.per_s)
+        rates = f"{rate_text(figures['answered_per_s'])} {unit}   {rate_text(figures['failed_per_s'])} errors/s"
         word = "response" if figures["response"] else "service"
         times = f"{word} time p50 {_ms(figures['p50_us'])}, p99 {_ms(figures['p99_us'])}"
     return [f"{rates}   {times}".rstrip()] if columns >= 72 else [rates, times]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agents.printable import printable
+
 # What the pictures and texts of Volley hold beside ASCII, for a terminal that cannot show it.
 _IN_ASCII = str.maketrans({
     "●": "o", "×": "x", "·": ".", "░": ":", "─": "-", "│": "|", "┤": "+", "└": "+", "┬": "+", "–": "-", "…": "~",
@@ -41,7 +43,7 @@ class Marks:
 
     def plain(self, text: str) -> str:
         """Return a text as the terminal can show it: no control characters, and ASCII where there is nothing else."""
-        shown = "".join(character if character.isprintable() else " " for character in text)
+        shown = "".join(character if character.isprintable() else " " for character in printable(text))
         return shown.translate(_IN_ASCII).encode("ascii", "replace").decode() if self.ascii else shown
 
 

@@ -87,7 +87,8 @@ class Painter:
         return "\r" + (f"\x1b[{up}A" if up > 0 else "")
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"{_BEGIN}{text}{_END}")
+        # Standard output and error let no sequences through that come with text.
+        getattr(self._stream, "control", self._stream.write)(f"{_BEGIN}{text}{_END}")
         self._stream.flush()
 
     def close(self) -> None:
@@ -129,7 +130,7 @@ class Above(io.TextIOBase):
 
     def write(self, text: str) -> int:
         """Show the whole lines of a text; keep the rest."""
-        *lines, self._rest = (self._rest + text).split("\n")
+        *lines, self._rest = (self._rest + getattr(self._stream, "cleaned", str)(text)).split("\n")
         if lines:
             columns, _ = self._painter.size()
             # A line that the terminal folds would leave parts of the block beside its second half.

@@ -1,10 +1,13 @@
 """A server of a few lines whose behaviour is chosen by MODE: ok, wrong, silent, exit, hog, die-on-load, slow, front, busy.
 
 slow: one request at a time, 10 ms each, so 100 a second. front: asks BEHIND (HOST:PORT), and answers as it does; 502 without
-an answer. busy: computes for 2 ms before each answer.
+an answer. busy: computes for 2 ms before each answer. echo: answers with all that it knows, and prints it: the request, its
+environment and its arguments, with a terminal's escape sequences; never measure it.
 """
 
+import base64
 import http.client
+import json
 import os
 import sys
 import threading
@@ -34,6 +37,22 @@ class Handler(BaseHTTPRequestHandler):
             self.behind.close()
             return 502
 
+    def echo(self):
+        """Return everything that is secret, as it is and encoded, and print it."""
+        length = int(self.headers.get("Content-Length", 0))
+        known = {
+            "path": self.path,
+            "headers": dict(self.headers),
+            "body": self.rfile.read(length).decode(errors="replace"),
+        }
+        known["encoded"] = base64.b64encode(str(known).encode()).decode()
+        if served < 20:
+            print(f"\x1b]0;owned\x07\x1b[31m{known}", flush=True)
+        return json.dumps(known).encode()
+
+    def do_POST(self):
+        self.do_GET()
+
     def do_GET(self):
         global served
         served += 1
@@ -50,6 +69,8 @@ class Handler(BaseHTTPRequestHandler):
         body = b'{"message": "no"}' if MODE == "wrong" else b'{"message": "ok"}'
         if self.path == "/big":
             body = bytes(50_000)
+        if MODE == "echo":
+            body = self.echo()
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -60,6 +81,10 @@ class Handler(BaseHTTPRequestHandler):
 
 
 print(f"tiny server, mode {MODE}", flush=True)
+if MODE == "echo":
+    print(f"\x1b[2J\x9b31m{dict(os.environ)} {sys.argv}\u202e", flush=True)
+    if "--fail" in sys.argv:
+        sys.exit(f"cannot connect: {dict(os.environ)}")
 if MODE == "exit":
     sys.exit("no configuration found")
 if MODE == "silent":

@@ -146,9 +146,10 @@ void answer(struct connection *connection, int status) {
     connection->last = closes || connection->client_closes || config.http10;
     connection->streaming = is_endless(connection) && !connection->head_only;
     if (connection->streaming) record_at(connection->request)->status = NEVER_ANSWERED;
-    write_head(connection, status, body_bytes);
+    if (connection->websocket) write_echo(connection);
+    else write_head(connection, status, body_bytes);
     connection->head_sent = connection->body_sent = 0;
-    connection->body_bytes = connection->head_only ? 0 : body_bytes;
+    connection->body_bytes = connection->head_only || connection->websocket ? 0 : body_bytes;
     if (connection->streaming)
         add_timer(now_ns() + (int64_t)(config.chunk_every_us * 1000), CHUNK, connection);
     writable(connection);
@@ -203,6 +204,7 @@ static void pipelined(struct connection *connection) {
 static void begin(struct connection *connection, bool more) {
     int64_t now = now_ns();
     if (is_observer(connection)) return observe(connection);
+    if (!connection->websocket && connection->key[0] != '\0') return shake_hands(connection);
     connection->request = new_record();
     connection->busy = true;
     struct record *record = record_at(connection->request);
@@ -219,9 +221,12 @@ void readable(struct connection *connection) {
     ssize_t bytes = recv(connection->fd, data, sizeof data, 0);
     if (bytes < 0 && (errno == EAGAIN || errno == EINTR)) return;
     if (bytes <= 0) return left_by_client(connection);
+    /* A client says good-bye on WebSocket: it may stop waiting for the message under way. */
+    if (connection->websocket && connection->read == 0 && is_close(data)) return left_by_client(connection);
     if (connection->busy) return pipelined(connection);
     size_t used;
-    int state = read_request(connection, data, (size_t)bytes, &used);
+    int state = connection->websocket ? read_message(connection, data, (size_t)bytes, &used)
+                                      : read_request(connection, data, (size_t)bytes, &used);
     if (state < 0) refuse_malformed(connection);
     else if (state > 0) begin(connection, used < (size_t)bytes);
 }

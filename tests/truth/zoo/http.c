@@ -22,10 +22,13 @@ static bool parse_head(struct connection *connection) {
     connection->head_only = strncmp(connection->input, "HEAD ", 5) == 0;
     connection->client_closes = version[8] == '0';
     connection->body_left = 0;
+    connection->key[0] = '\0';
     for (const char *line = end + 2; *line != '\r'; line = strstr(line, "\r\n") + 2) {
         const char *value;
         if ((value = value_of(line, "content-length")) != NULL) connection->body_left = strtoull(value, NULL, 10);
         else if (value_of(line, "transfer-encoding") != NULL) return false;
+        else if ((value = value_of(line, "sec-websocket-key")) != NULL)
+            snprintf(connection->key, sizeof connection->key, "%s", value);
         else if ((value = value_of(line, "connection")) != NULL) {
             if (strncasecmp(value, "close", 5) == 0) connection->client_closes = true;
             if (strncasecmp(value, "keep-alive", 10) == 0) connection->client_closes = false;
@@ -74,14 +77,15 @@ static const char *target_of(const struct connection *connection, size_t *length
 
 bool is_observer(const struct connection *connection) {
     size_t length;
+    if (connection->websocket) return false;
     const char *target = target_of(connection, &length);
     return length == 8 && memcmp(target, "/_record", 8) == 0;
 }
 
-/* FNV-1a of the path, 32 bits, without the query. */
+/* FNV-1a of the path, 32 bits, without the query; of a message where requests are messages. */
 uint32_t path_hash(const struct connection *connection) {
-    size_t length;
-    const char *target = target_of(connection, &length);
+    size_t length = connection->message_bytes;
+    const char *target = connection->websocket ? connection->message : target_of(connection, &length);
     uint32_t hash = 2166136261u;
     for (size_t i = 0; i < length; i++) hash = (hash ^ (unsigned char)target[i]) * 16777619u;
     return hash;

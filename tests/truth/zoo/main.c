@@ -1,6 +1,7 @@
 /* A server of known behaviour: zoo BEHAVIOUR key=value ...
  *
- * It prints its port, serves HTTP/1.1 from one thread, and ends with SIGTERM, SIGINT or the end of
+ * It prints its port, serves HTTP/1.1 from one thread, echoes messages over WebSocket to a client
+ * that asks for it (a message is a request, its text is the path on record), and ends with SIGTERM, SIGINT or the end of
  * a pipe on its standard input. `record=PATH` is the file that it writes at its end and for every
  * GET /_record; zoo.py reads it.
  *

@@ -1,4 +1,4 @@
-/* The zoo: an HTTP/1.1 server whose behaviour is a law and that records every request; see main.c. */
+/* The zoo: a server of HTTP/1.1, and of WebSocket where a request asks for it, whose behaviour is a law and that records every request; see main.c. */
 #ifndef ZOO_H
 #define ZOO_H
 
@@ -68,9 +68,13 @@ struct connection {
     int64_t idle_since_ns;
     bool busy, hung, streaming, watching_output; /* busy: a request is under way */
     bool head_done, head_only, client_closes, last;
+    bool websocket; /* requests are messages from now on */
+    unsigned opcode;
+    size_t message_bytes;
     size_t read, body_left; /* bytes of the head so far; bytes of the request's body still to come */
     size_t head_bytes, head_sent, body_bytes, body_sent; /* the answer that is being written */
-    char head[256];
+    char head[256], message[200];
+    char key[25]; /* of the handshake that the request under way asks for; "" when it is none */
     struct connection *before, *after; /* the open ones, in the order of acceptance */
     char input[8192];
 };
@@ -98,6 +102,13 @@ int read_request(struct connection *connection, const char *data, size_t bytes, 
 bool is_observer(const struct connection *connection);
 uint32_t path_hash(const struct connection *connection);
 void write_head(struct connection *connection, int status, size_t body_bytes);
+
+/* websocket.c: read_message() returns as read_request() does. */
+void shake_hands(struct connection *connection);
+bool is_close(const char *data);
+int read_message(struct connection *connection, const char *data, size_t bytes, size_t *used);
+/* Make the answer the message under way. */
+void write_echo(struct connection *connection);
 
 /* connections.c */
 /* Return whether the body of the answer to the request under way never ends. */

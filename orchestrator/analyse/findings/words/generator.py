@@ -28,8 +28,8 @@ ENTRIES = [
                 "Give the agents cores or hosts of their own.",
             ),
             "ceiling": Wording(
-                "Load agent {agent} sent {sent_per_s:digits} req/s. The calibrated ceiling of its host is "
-                "{ceiling_per_s:digits} req/s.",
+                "Load agent {agent} sent at {sent_per_s:digits}/s. The calibrated ceiling of its host is "
+                "{ceiling_per_s:digits}/s.",
                 _MORE,
             ),
         },
@@ -168,6 +168,12 @@ ENTRIES = [
                 "{waited:request|requests} had to wait because no stream was free. The load allows {slots:stream|streams}; "
                 "the server may allow fewer.",
                 "Raise clients or streams, or the server's limit of concurrent streams.",
+            ),
+            "unopened": Wording(
+                "{waited:request|requests} had to wait: of the {clients:connection|connections} that h2load opens for this "
+                "rate, at most {opened:count} were open. The server took no more.",
+                "Raise the server's limit of connections (nginx: worker_connections), or use more agents, so that paced can "
+                "send this rate: it opens only those that are busy.",
             ),
         },
     ),

@@ -53,11 +53,31 @@ ENTRIES = [
                 "missing. Its log has {rows:row|rows}.",
                 "Install a newer h2load (1.64 or later), or use generator: paced.",
             ),
+            "suspended": Wording(
+                "Load agent {agent} was stopped for {stopped_s:s} or longer during the load and sent nothing in that time.",
+                "Find what stopped it (a signal, a paused virtual machine), then run again.",
+            ),
             "rate-breaker": Wording(
                 "Load agent {agent} was stopped because it sent far more than the schedule allows.", _SLEW
             ),
             "cancelled": Wording("Load agent {agent} was cancelled.", "Resume the run to repeat this trial."),
             "malformed-log": Wording("The request log of load agent {agent} could not be read.", _LOG_BROKEN),
+        },
+    ),
+    Entry(
+        FindingCode.NO_SPACE,
+        (INFORMATION, INVALID),
+        {
+            "": Wording(
+                "Requests of load agent {agent} could not be logged: {folder} on host {host} was full "
+                "({free_bytes:bytes} free, {needed_bytes:bytes} needed).",
+                "Free some space there. A container has a /dev/shm of 64 MiB unless it is started with --shm-size.",
+            ),
+            "moved": Wording(
+                "The request logs of host {host} were in its temporary folder, because {folder} had "
+                "{free_bytes:bytes} free and they need {needed_bytes:bytes}.",
+                "Free some space in {folder}: writing to memory costs the generator less than writing to a disk.",
+            ),
         },
     ),
     Entry(
@@ -154,21 +174,22 @@ ENTRIES = [
         },
     ),
     Entry(
+        FindingCode.CLOCK_UNBOUNDED,
+        (SUSPECT,),
+        {
+            "": Wording(
+                "The clock of host {host} could not be compared after the load: {why}. The comparison before the load "
+                "and the most that a clock can drift bound it to ± {half_width_us:us}.",
+                "Check that the host is up and that UDP reaches it. The numbers stand if its clock was not stepped.",
+            )
+        },
+    ),
+    Entry(
         FindingCode.CLOCK_STEP,
         (INVALID,),
         {
             "": Wording("The clock of host {host} moved by {moved_us:us} during the trial.", _SLEW),
             "agent": Wording("The clock of load agent {agent} moved by {moved_us:us} during the trial.", _SLEW),
-        },
-    ),
-    Entry(
-        FindingCode.HOST_KEY_ACCEPTED,
-        (INFORMATION,),
-        {
-            "": Wording(
-                "The SSH keys of these hosts were accepted without a check: {hosts:names}.",
-                "Compare fingerprints with: volley hosts trust",
-            )
         },
     ),
     Entry(
@@ -211,16 +232,6 @@ ENTRIES = [
         },
     ),
     Entry(
-        FindingCode.RETRIED,
-        (INFORMATION,),
-        {
-            "": Wording(
-                "Earlier attempts at this trial failed and do not count: {failed_tries:names}.",
-                "Check the failed attempts in tries/ in the run folder.",
-            )
-        },
-    ),
-    Entry(
         FindingCode.NOT_PRECISE,
         (INFORMATION,),
         {
@@ -242,16 +253,6 @@ ENTRIES = [
             "": Wording(
                 "{requests:request is|requests are} too few for {withheld:percentiles}.",
                 "Send more requests, or use a longer window, to see these percentiles.",
-            )
-        },
-    ),
-    Entry(
-        FindingCode.NO_WARMUP,
-        (INFORMATION,),
-        {
-            "": Wording(
-                "There was no warm-up: the first requests count as well.",
-                "Use a load with 'duration', which has a warm-up.",
             )
         },
     ),

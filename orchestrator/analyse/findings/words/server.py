@@ -230,7 +230,7 @@ ENTRIES = [
             "": Wording(
                 "{failed:handshake|handshakes} of {attempts:count} failed, by status: {detail}. Messages that waited "
                 "for them were not sent.",
-                "Check why the server refuses connections: a limit of connections, of requests, or of the backlog.",
+                "Check why the server refuses connections: a limit of connections or of handshakes, or a full backlog.",
             ),
             "few": Wording(
                 "{failed:handshake|handshakes} of {attempts:count} failed, by status: {detail}.",

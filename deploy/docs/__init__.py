@@ -1,0 +1,1 @@
+"""Build and check the documentation: links, prose, code blocks, the reference of the command line."""
