@@ -23,7 +23,7 @@ ROUNDS, COLD_ROUNDS = 5, 3
 REQUESTS = 1000
 FIRST_S, PROMPT_S, WHOLE_S = 0.8, 0.4, 2.0
 FIRST, PROMPT, WHOLE = "Enter to the first request", "end of the load to the prompt", "in all"
-VOLLEY = [sys.executable, "-m", "orchestrator.cli.app"]
+VOLLEY = [sys.executable, "-m", "orchestrator.cli"]
 
 
 def measure() -> list[Figure]:

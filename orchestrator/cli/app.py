@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 # Looking for pydantic's plug-ins takes longer than reading a campaign.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -23,6 +22,7 @@ from orchestrator.cli import (
     results_compare,
     run,
     search,
+    signals,
     streams,
     usage,
 )
@@ -53,24 +53,26 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Show the vers
         raise typer.Exit
 
 
+def main(arguments: list[str]) -> int:
+    """Run one verb as the program does, which signals may interrupt, and return its exit code."""
+    streams.clean_with(clean_output)
+    signals.interrupt_the_verb()
+    try:
+        return invoke(arguments)
+    except KeyboardInterrupt as error:  # the signal came while it was being said how the verb had ended
+        return leaving.exit_code_of(error)
+    finally:
+        signals.quit_at_once()
+
+
 def invoke(arguments: list[str]) -> int:
     """Run one verb, explain on stderr how it failed, and return its exit code."""
     try:
         require_own_agents()
         code: int = app(spelled_out(arguments), prog_name=PROGRAM, standalone_mode=False) or EXIT_OK
         # Typer takes an interruption for an exit code of its own.
-        leaving.raise_if_interrupted()
+        if interruption := signals.interruption():
+            raise interruption
     except BaseException as error:
         return leaving.exit_code_of(usage.in_words(error))
     return code
-
-
-def main() -> NoReturn:
-    """Run the verb of the command line and exit with its code."""
-    leaving.watch_signals()
-    streams.clean_with(clean_output)
-    sys.exit(invoke(sys.argv[1:]))
-
-
-if __name__ == "__main__":
-    main()

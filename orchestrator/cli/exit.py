@@ -1,4 +1,4 @@
-"""How the command ends: signals, errors and summaries, each with its exit code.
+"""How the command ends: errors and summaries, each with its exit code.
 
 Records of results are imported inside the functions: this module is loaded before Volley has checked
 that the package `agents`, which they import, is its own.
@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 
+from orchestrator.cli import signals
 from orchestrator.errors import (
     EXIT_BUG,
     EXIT_FAILED,
@@ -23,7 +23,6 @@ from orchestrator.errors import (
     EXIT_UNREACHABLE,
     EXIT_USAGE,
     ConfigurationError,
-    Interrupted,
     Several,
     VolleyError,
 )
@@ -35,37 +34,10 @@ if TYPE_CHECKING:
     from orchestrator.search.records import Ending
     from orchestrator.stored.evaluate import Finished
 
-_signals: list[int] = []
 # Folders of another user, and those that are read-only.
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS)
 # A full disk, a file that reached the limit for its size, and a terminal or a disk that fails.
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
-
-
-def watch_signals() -> None:
-    """Make Ctrl-C and SIGTERM end the verb in an orderly way."""
-    signal.signal(signal.SIGINT, _stop)
-    signal.signal(signal.SIGTERM, _stop)
-
-
-def raise_if_interrupted() -> None:
-    """Raise Interrupted if a signal arrived, even if the verb returned normally."""
-    if _signals:
-        raise Interrupted(_signals[0])
-
-
-def _stop(number: int, frame: object) -> NoReturn:
-    """End in an orderly way at the first signal. At the second, quit; the guard then cleans up."""
-    signal.signal(signal.SIGINT, _stop_now)
-    signal.signal(signal.SIGTERM, _stop_now)
-    typer.echo("\ninterrupted: cleaning up (press Ctrl-C again to quit immediately)", err=True)
-    _signals.append(number)
-    # The one exception that Ray always lets through.
-    raise KeyboardInterrupt
-
-
-def _stop_now(number: int, frame: object) -> NoReturn:
-    os._exit(128 + number)
 
 
 def _explain(error: VolleyError) -> None:
@@ -87,9 +59,8 @@ def _print(message: str, hint: str) -> None:
 
 def exit_code_of(error: BaseException) -> int:
     """Explain what ended a verb on stderr, and return its exit code."""
-    if _signals:
-        # The code that the signal interrupted may have wrapped it in an error of its own.
-        error = Interrupted(_signals[0])
+    # The code that a signal interrupted may have wrapped it in an error of its own.
+    error = signals.interruption() or error
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else EXIT_BUG
     if isinstance(error, VolleyError):

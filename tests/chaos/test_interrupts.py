@@ -6,8 +6,10 @@ import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 
+from orchestrator.fleet.driven import LEFT_WITHIN_S
 from tests import sessions
 from tests.integration.machine import (
     ROOT,
@@ -22,24 +24,35 @@ from tests.integration.machine import (
 )
 
 
-def start(tmp_path, port, *options, duration="60s"):
-    """Start a run, of a minute by default, and wait until its load is under way."""
-    path = tiny_campaign(tmp_path, port, loads={"long": {"clients": 4, "duration": duration, "warm_up": "1s"}})
-    process = subprocess.Popen(
-        [*VOLLEY, "run", path, *options, "--out", str(tmp_path / "runs")],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 90
-    while sum("h2load" in name for name in left_behind()["processes"]) < 2:
-        assert process.poll() is None, process.stdout.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert left_behind()["containers"]
-    return process
+@pytest.fixture
+def start(tmp_path):
+    """A function that starts a run, of a minute by default, and waits until its load is under way."""
+    started = []
+
+    def start(port, *options, duration="60s"):
+        path = tiny_campaign(tmp_path, port, loads={"long": {"clients": 4, "duration": duration, "warm_up": "1s"}})
+        process = subprocess.Popen(
+            [*VOLLEY, "run", path, *options, "--out", str(tmp_path / "runs")],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        deadline = time.monotonic() + 90
+        while sum("h2load" in name for name in left_behind()["processes"]) < 2:
+            assert process.poll() is None, process.stdout.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert left_behind()["containers"]
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:  # the test failed before the run had ended
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize(
@@ -50,9 +63,9 @@ def start(tmp_path, port, *options, duration="60s"):
         (signal.SIGKILL, False, -9),  # the guard's turn
     ],
 )
-def test_nothing_is_left_after_a_signal(tmp_path, number, group, code):
+def test_nothing_is_left_after_a_signal(start, tmp_path, number, group, code):
     """Ctrl-C, TERM to one or to all, KILL: no container, no h2load, no host process, no scratch file, within 15 s."""
-    process = start(tmp_path, 18321)
+    process = start(18321)
 
     os.killpg(process.pid, number) if group else os.kill(process.pid, number)
     output, _ = process.communicate(timeout=60)
@@ -65,24 +78,31 @@ def test_nothing_is_left_after_a_signal(tmp_path, number, group, code):
     assert json.loads((only_run(tmp_path / "runs") / "plan.json").read_text())["campaign"] == "tiny-ok"
 
 
-def test_a_second_signal_leaves_at_once(tmp_path):
-    """The impatient: the process is gone, and the guard still cleans up. Here the hosts are a Ray node."""
-    process = start(tmp_path, 18322, "--ray")
+def test_a_second_signal_leaves_at_once(start):
+    """The impatient: the process is gone although its cleaning up hangs, and the guards clean up. Here with a Ray node."""
+    process = start(18322, "--ray")
+    (driver,) = [p for p in psutil.Process(process.pid).children() if p.cmdline()[-1] == "orchestrator.fleet.driver"]
 
-    os.kill(process.pid, signal.SIGINT)
-    time.sleep(0.3)  # between the two signals; nothing is measured here
-    os.kill(process.pid, signal.SIGINT)
-    process.communicate(timeout=30)
+    driver.suspend()
+    try:
+        os.kill(process.pid, signal.SIGINT)
+        assert any("interrupted: cleaning up" in line for line in process.stdout)
+        os.kill(process.pid, signal.SIGINT)
+        code = process.wait(LEFT_WITHIN_S / 2)
+    finally:
+        driver.resume()
     nothing_left(within_s=15)
 
-    assert process.returncode == 130
+    assert code == 130
+    # What an orderly end says last.
+    assert "interrupted by signal" not in process.stdout.read()
 
 
 @pytest.mark.provokes("agent-lost")
 @pytest.mark.provokes("retried")
-def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_path):
+def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(start, tmp_path):
     """An h2load process dies in mid-trial: that try is kept, INVALID, with who was lost; the next try is the result."""
-    process = start(tmp_path, 18323, duration="2s")
+    process = start(18323, duration="2s")
     victims = [process for process in sessions.processes() if process.info["name"] == "h2load"]
 
     victims[0].send_signal(signal.SIGKILL)
@@ -100,9 +120,9 @@ def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(tmp_pat
 
 @pytest.mark.provokes("host-lost")
 @pytest.mark.parametrize("role", ["load", pytest.param("server", marks=pytest.mark.full)])
-def test_a_host_that_is_killed_is_started_again(tmp_path, role):
+def test_a_host_that_is_killed_is_started_again(start, tmp_path, role):
     """Its process dies in mid-trial: the attempt is kept, the hosts are started again, and the trial is repeated."""
-    process = start(tmp_path, 18325, duration="2s")
+    process = start(18325, duration="2s")
     hosts = [p for p in sessions.processes() if p.cmdline()[-2:] == ["agents.child", role]]
     (victim,) = [p for p in hosts if process.pid in [parent.pid for parent in p.parents()]]
 

@@ -17,7 +17,7 @@ from tests import sessions
 
 ROOT = Path(__file__).parents[2]
 TINY = Path(__file__).parent / "tiny"
-VOLLEY = [sys.executable, "-m", "orchestrator.cli.app"]
+VOLLEY = [sys.executable, "-m", "orchestrator.cli"]
 
 
 def volley(*arguments: str, timeout: float = 240, **options: Any) -> subprocess.CompletedProcess[str]:

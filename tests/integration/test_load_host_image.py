@@ -198,7 +198,7 @@ def coordinator(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subpr
         variables = ["--env=PYTHONPATH=/packages:/checkout", "--env=HOME=/data", "--env=PYTHONDONTWRITEBYTECODE=1"]
         return docker(
             "run", "--rm", "--init", "--network=host", "--shm-size=1g", f"--volume={work}:/data", "--workdir=/data",
-            *mounts, *variables, BASE, "python", "-m", "orchestrator.cli.app", *words, check=False,
+            *mounts, *variables, BASE, "python", "-m", "orchestrator.cli", *words, check=False,
         )  # fmt: skip
 
     return run

@@ -25,7 +25,7 @@ from orchestrator.fleet.survey import CheckState
 from orchestrator.spec.load import is_inventory, load_inventory
 from orchestrator.spec.ray_cluster import RayCluster
 
-VOLLEY = [sys.executable, "-m", "orchestrator.cli.app"]
+VOLLEY = [sys.executable, "-m", "orchestrator.cli"]
 
 DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 HEAD = "10.0.0.1:6379"
