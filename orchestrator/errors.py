@@ -89,5 +89,6 @@ class Interrupted(VolleyError):
     """A signal ended the run: 130 for SIGINT, 143 for SIGTERM."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by signal {number}", "finished trials are kept in the run folder")
+        # A run says itself what is kept, and how to go on; the other verbs have nothing to keep.
+        super().__init__(f"interrupted by signal {number}")
         self.exit_code = 128 + number

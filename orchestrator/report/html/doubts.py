@@ -11,6 +11,9 @@ from pathlib import Path
 from orchestrator.analyse.people import digits, several
 from orchestrator.result import CaseFinding, Fact, Finding, Severity, Summary, Trial
 
+# The reference page of the findings. A wheel has no docs/ and holds a copy (pyproject.toml).
+_IN_A_WHEEL = Path(__file__).parent / "assets" / "findings.md"
+_IN_A_CHECKOUT = Path(__file__).parents[3] / "docs" / "reference" / "findings.md"
 _SECTION = re.compile(r"^### (.+)$", re.MULTILINE)
 # Units at the end of a fact's name.
 _UNITS = {"_us": " µs", "_ms": " ms", "_ns": " ns", "_s": " s", "_bytes": " bytes", "_per_s": "/s", "_mib": " MiB"}
@@ -108,7 +111,8 @@ def _in_words(name: str, value: Fact) -> tuple[str, str]:
 @functools.cache
 def meanings() -> dict[str, list[str]]:
     """Return what docs/reference/findings.md says about each code: paragraphs of plain text."""
-    parts = _SECTION.split((Path(__file__).parent / "assets" / "findings.md").read_text(encoding="utf-8"))
+    page = _IN_A_WHEEL if _IN_A_WHEEL.exists() else _IN_A_CHECKOUT
+    parts = _SECTION.split(page.read_text(encoding="utf-8"))
     found = {}
     for code, body in zip(parts[1::2], parts[2::2], strict=True):
         text = re.split(r"^## ", body, maxsplit=1, flags=re.MULTILINE)[0]
