@@ -43,9 +43,9 @@ test: development setup ## run the tests (ARGS='-m unit' for some of them)
 	@deploy/bootstrap-host.sh lab tests
 ifeq ($(ARGS),)
 	@found=$$(mktemp); trap 'rm -f "$$found"' EXIT; set -x; \
-	.ci/timed "tests with processes" $(PYTEST) -q -n 2 --dist worksteal --durations=10 -m 'process and not full' --findings-to="$$found" && \
-	.ci/timed "tests beside each other" $(PYTEST) -n 3 --dist loadgroup --durations=25 -m 'not (process or full or ($(QUIET)))' --findings-to="$$found" && \
-	.ci/timed "tests on a quiet machine" $(PYTEST) --durations=15 -m '$(QUIET)' --findings-from="$$found"
+	.ci/part "tests with processes" -q -n 2 --dist worksteal --durations=10 -m 'process and not full' --findings-to="$$found" && \
+	.ci/part "tests beside each other" -n 3 --dist loadgroup --durations=25 -m 'not (process or full or ($(QUIET)))' --findings-to="$$found" && \
+	.ci/part "tests on a quiet machine" --durations=15 -m '$(QUIET)' --findings-from="$$found"
 else
 	$(PYTEST) $(ARGS)
 endif

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from xdist.scheduler import LoadScopeScheduling
 
 from orchestrator import redact
-from tests import findings_table, no_processes, sessions
+from tests import findings_table, no_processes, second_try, sessions
 
 sessions.begin()
 # How quickly examples are made depends on what else this machine does.
@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="overwrite the golden files")
     parser.addoption("--findings-to", metavar="FILE", help="add the findings of the tests to FILE, and print no table")
     parser.addoption("--findings-from", metavar="FILE", help="print a table that includes the findings in FILE")
+    parser.addoption("--failed-to", metavar="FILE", help="write the tests to FILE that may be tried a second time")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -142,6 +143,9 @@ def pytest_terminal_summary(terminalreporter) -> None:
         findings_table.save(Path(options.findings_to))
     else:
         findings_table.write(terminalreporter)
+    if options.failed_to:
+        failed = [report for kind in ("failed", "error") for report in terminalreporter.getreports(kind)]
+        second_try.save(Path(options.failed_to), failed)
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.getreports(kind)]
     lines = [str(text) for report in reports for name, text in report.user_properties if name == "print"]
     if lines:

@@ -24,6 +24,8 @@ from tests.integration.machine import ROOT, nothing_left
 from tests.integration.wheel import built, clean_environment, into_environment, uv
 
 IMAGE = "python:3.13-slim"
+# Copied from docs/reference/ into the wheel.
+EMBEDDED = "orchestrator/report/html/assets/findings.md"
 MAIN = "from orchestrator.cli.__main__ import main; main()"
 # In a container of the image: two real users, one of whom may use sudo, on a machine that lacks h2load only.
 TWO_USERS = f"""
@@ -144,7 +146,7 @@ def installed(wheel: Path, request: pytest.FixtureRequest, tmp_path_factory: pyt
 
 
 def test_the_wheel_has_every_file_that_volley_reads(wheel: Path) -> None:
-    """Data files are easily forgotten: all that git has in the packages, and nothing else."""
+    """Data files are easily forgotten: all that git has in the packages, and the page that report.html embeds."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "orchestrator", "agents"],
         cwd=ROOT, check=True, capture_output=True, text=True,
@@ -153,7 +155,7 @@ def test_the_wheel_has_every_file_that_volley_reads(wheel: Path) -> None:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
         scripts = [archive.getinfo(f"orchestrator/fleet/{name}.sh") for name in ("bootstrap-host", "engine")]
 
-    assert names == {name for name in listed.stdout.split("\0") if name}
+    assert names == {name for name in listed.stdout.split("\0") if name} | {EMBEDDED}
     assert all(script.external_attr >> 16 & 0o111 for script in scripts)  # they can be executed
 
 
