@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import time
 
 import psutil
 import pytest
@@ -12,47 +10,13 @@ import pytest
 from orchestrator.fleet.driven import LEFT_WITHIN_S
 from tests import sessions
 from tests.integration.machine import (
-    ROOT,
-    VOLLEY,
     killed_at,
-    left_behind,
     measured,
     nothing_left,
     only_run,
     tiny_campaign,
     volley,
 )
-
-
-@pytest.fixture
-def start(tmp_path):
-    """A function that starts a run, of a minute by default, and waits until its load is under way."""
-    started = []
-
-    def start(port, *options, duration="60s"):
-        path = tiny_campaign(tmp_path, port, loads={"long": {"clients": 4, "duration": duration, "warm_up": "1s"}})
-        process = subprocess.Popen(
-            [*VOLLEY, "run", path, *options, "--out", str(tmp_path / "runs")],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-        started.append(process)
-        deadline = time.monotonic() + 90
-        while sum("h2load" in name for name in left_behind()["processes"]) < 2:
-            assert process.poll() is None, process.stdout.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        assert left_behind()["containers"]
-        return process
-
-    yield start
-    for process in started:
-        if process.poll() is None:  # the test failed before the run had ended
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.parametrize(
@@ -63,9 +27,9 @@ def start(tmp_path):
         (signal.SIGKILL, False, -9),  # the guard's turn
     ],
 )
-def test_nothing_is_left_after_a_signal(start, tmp_path, number, group, code):
+def test_nothing_is_left_after_a_signal(under_load, tmp_path, number, group, code):
     """Ctrl-C, TERM to one or to all, KILL: no container, no h2load, no host process, no scratch file, within 15 s."""
-    process = start(18321)
+    process = under_load(18321)
 
     os.killpg(process.pid, number) if group else os.kill(process.pid, number)
     output, _ = process.communicate(timeout=60)
@@ -78,9 +42,9 @@ def test_nothing_is_left_after_a_signal(start, tmp_path, number, group, code):
     assert json.loads((only_run(tmp_path / "runs") / "plan.json").read_text())["campaign"] == "tiny-ok"
 
 
-def test_a_second_signal_leaves_at_once(start):
+def test_a_second_signal_leaves_at_once(under_load):
     """The impatient: the process is gone although its cleaning up hangs, and the guards clean up. Here with a Ray node."""
-    process = start(18322, "--ray")
+    process = under_load(18322, "--ray")
     (driver,) = [p for p in psutil.Process(process.pid).children() if p.cmdline()[-1] == "orchestrator.fleet.driver"]
 
     driver.suspend()
@@ -100,9 +64,9 @@ def test_a_second_signal_leaves_at_once(start):
 
 @pytest.mark.provokes("agent-lost")
 @pytest.mark.provokes("retried")
-def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(start, tmp_path):
+def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(under_load, tmp_path):
     """An h2load process dies in mid-trial: that try is kept, INVALID, with who was lost; the next try is the result."""
-    process = start(18323, duration="2s")
+    process = under_load(18323, duration="2s")
     victims = [process for process in sessions.processes() if process.info["name"] == "h2load"]
 
     victims[0].send_signal(signal.SIGKILL)
@@ -120,9 +84,9 @@ def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(start, 
 
 @pytest.mark.provokes("host-lost")
 @pytest.mark.parametrize("role", ["load", pytest.param("server", marks=pytest.mark.full)])
-def test_a_host_that_is_killed_is_started_again(start, tmp_path, role):
+def test_a_host_that_is_killed_is_started_again(under_load, tmp_path, role):
     """Its process dies in mid-trial: the attempt is kept, the hosts are started again, and the trial is repeated."""
-    process = start(18325, duration="2s")
+    process = under_load(18325, duration="2s")
     hosts = [p for p in sessions.processes() if p.cmdline()[-2:] == ["agents.child", role]]
     (victim,) = [p for p in hosts if process.pid in [parent.pid for parent in p.parents()]]
 

@@ -9,7 +9,6 @@ import pytest
 
 from agents import lease
 from tests import sessions
-from tests.chaos.test_interrupts import start
 from tests.integration.machine import measured, nothing_left, only_run, volley
 
 # After the run's end. Ray's own processes would notice it later.
@@ -31,12 +30,12 @@ def kill(name):
 @pytest.mark.parametrize(
     "name", [*(pytest.param(n, marks=pytest.mark.full) for n in ("raylet", "guard")), "gcs_server"]
 )
-def test_a_node_that_dies_under_load_is_started_again(tmp_path, name):
+def test_a_node_that_dies_under_load_is_started_again(under_load, tmp_path, name):
     """The try is kept with what happened, the hosts are restarted, and the trial gets its result.
 
     A guard that is killed takes its node along: its standby ends it, and removes the container.
     """
-    process = start(tmp_path, 18326, "--ray", duration="3s")
+    process = under_load(18326, "--ray", duration="3s")
 
     kill(name)
     output, _ = process.communicate(timeout=120)
@@ -55,10 +54,10 @@ def test_a_node_that_dies_under_load_is_started_again(tmp_path, name):
     nothing_left(within_s=GONE_WITHIN_S)
 
 
-def test_without_a_retry_the_run_ends_with_a_sentence_and_can_be_resumed(tmp_path):
+def test_without_a_retry_the_run_ends_with_a_sentence_and_can_be_resumed(under_load, tmp_path):
     """Exit code 4; nothing is left; the run continues with the same trial."""
     options = ["--ray", "--set", "retries=0", "--set", "repetitions=2"]
-    process = start(tmp_path, 18327, *options, duration="3s")
+    process = under_load(18327, *options, duration="3s")
 
     kill("raylet")
     output, _ = process.communicate(timeout=90)
