@@ -23,6 +23,8 @@ VARIABLE = "VOLLEY_TEST_SESSION"
 # pytest's own variable for the parent of its folders, which must outlive a session.
 BASE = "PYTEST_DEBUG_TEMPROOT"
 MINE = str(os.getpid())
+# Begins the names of the files in a session's folder that stand for the sessions inside it.
+INSIDE = "session-"
 SHARED_MEMORY = Path("/dev/shm")
 # Folders that look like those of a run, in tests of what is not removed: another session may have made them. No run has
 # such a name, because those of runs end in random letters. Tests that run beside each other use different ones.
@@ -33,16 +35,27 @@ def begin() -> None:
     """Name this session in the environment and give it a folder for temporary files. Call it once, before any test."""
     base = os.environ.setdefault(BASE, tempfile.gettempdir())
     # The name is short because the path of a Ray socket inside must not exceed 107 bytes.
-    folder = Path(base) / f"vt{MINE}"
+    folder = _folder(base, MINE)
     folder.mkdir(exist_ok=True)
+    if (parent := os.environ.get(VARIABLE)) and _folder(base, parent).is_dir():
+        # A worker, or a program of a test that imports this and is killed there.
+        (_folder(base, parent) / f"{INSIDE}{MINE}").touch()
     # Leases of its own, too: runs of two sessions would wait for each other.
     os.environ |= {VARIABLE: MINE, "TMPDIR": str(folder), lease.FOLDER_VARIABLE: str(folder / "leases")}
     tempfile.tempdir = None
 
 
 def end() -> None:
-    """Remove the session's folder."""
-    shutil.rmtree(Path(os.environ[BASE]) / f"vt{MINE}", ignore_errors=True)
+    """Remove the session's folder, and those of sessions inside it that ended before they could."""
+    base = os.environ[BASE]
+    for inside in _folder(base, MINE).glob(f"{INSIDE}*"):
+        if not psutil.pid_exists(int(name := inside.name.removeprefix(INSIDE))):
+            shutil.rmtree(_folder(base, name), ignore_errors=True)
+    shutil.rmtree(_folder(base, MINE), ignore_errors=True)
+
+
+def _folder(base: str, name: str) -> Path:
+    return Path(base) / f"vt{name}"
 
 
 def is_another(name: str | None) -> bool:

@@ -97,3 +97,20 @@ def test_each_session_has_its_own_temporary_files():
         [sys.executable, "-c", "import tempfile; print(tempfile.gettempdir())"], capture_output=True, text=True
     )
     assert folder.stdout.strip().endswith(f"/vt{os.getpid()}")
+
+
+def test_a_session_removes_what_a_killed_one_inside_it_has_left(tmp_path):
+    """A program of a test imports this, begins a session of its own, and is killed."""
+    begin = "from tests import sessions; sessions.begin()"
+    inside = f"{begin}; print('up', flush=True); import time; time.sleep(60)"
+    outside = (
+        f"import subprocess, sys; {begin}\n"
+        f"inside = subprocess.Popen([sys.executable, '-c', {inside!r}], stdout=subprocess.PIPE)\n"
+        "inside.stdout.readline(); inside.kill(); inside.wait()\n"
+        "sessions.end()"
+    )
+    environment = {**os.environ, sessions.BASE: str(tmp_path)}
+
+    subprocess.run([sys.executable, "-c", outside], env=environment, check=True, timeout=30)
+
+    assert list(tmp_path.iterdir()) == []
