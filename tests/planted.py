@@ -42,12 +42,12 @@ def _forms(value: str) -> list[bytes]:
 class Watch:
     """Looks at all processes and temporary folders while a command runs.
 
-    seen: what was found, as text. private: files with a secret that no other user can read. apart: processes whose command
-    line is the user's own, by id. commands: the names of all processes. logs: the names of files in folders of logs.
+    seen: what was found, as text. private: files with a secret that no other user can read. typed: the command line
+    that is the user's own. commands: the names of all processes. logs: the names of files in folders of logs.
     """
 
     values: Sequence[str]
-    apart: set[int] = field(default_factory=set)
+    typed: bytes = b""
     seen: set[str] = field(default_factory=set)
     private: set[str] = field(default_factory=set)
     looks: int = 0
@@ -79,11 +79,12 @@ class Watch:
 
     def _look_at_processes(self) -> None:
         for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
-            if pid in self.apart:
-                continue
             try:
                 line = Path(f"/proc/{pid}/cmdline").read_bytes()
             except OSError:
+                continue
+            # Also of the copy of a process that is about to become another program.
+            if line == self.typed:
                 continue
             self.commands.add(line.split(b"\0", 1)[0].decode(errors="replace").rpartition("/")[2])
             if found := found_in(line, self.values):
@@ -141,7 +142,7 @@ def watched(
 ) -> tuple[subprocess.CompletedProcess[str], Watch]:
     """Run a command under a watch. Its own command line is the user's."""
     process = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    with Watch(values, {process.pid}) as watch:
+    with Watch(values, b"".join(f"{word}\0".encode() for word in argv)) as watch:
         try:
             out, err = process.communicate(timeout=timeout_s)
         except subprocess.TimeoutExpired:

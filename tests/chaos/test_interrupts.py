@@ -11,6 +11,7 @@ from orchestrator.fleet.driven import LEFT_WITHIN_S
 from tests import sessions
 from tests.integration.machine import (
     killed_at,
+    left_behind,
     measured,
     nothing_left,
     only_run,
@@ -30,6 +31,7 @@ from tests.integration.machine import (
 def test_nothing_is_left_after_a_signal(under_load, tmp_path, number, group, code):
     """Ctrl-C, TERM to one or to all, KILL: no container, no h2load, no host process, no scratch file, within 15 s."""
     process = under_load(18321)
+    assert left_behind()["containers"]
 
     os.killpg(process.pid, number) if group else os.kill(process.pid, number)
     output, _ = process.communicate(timeout=60)
@@ -66,7 +68,7 @@ def test_a_second_signal_leaves_at_once(under_load):
 @pytest.mark.provokes("retried")
 def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(under_load, tmp_path):
     """An h2load process dies in mid-trial: that try is kept, INVALID, with who was lost; the next try is the result."""
-    process = under_load(18323, duration="2s")
+    process = under_load(18323, duration="4s")
     victims = [process for process in sessions.processes() if process.info["name"] == "h2load"]
 
     victims[0].send_signal(signal.SIGKILL)
@@ -86,7 +88,7 @@ def test_an_agent_that_is_killed_is_no_hang_and_its_trial_is_tried_again(under_l
 @pytest.mark.parametrize("role", ["load", pytest.param("server", marks=pytest.mark.full)])
 def test_a_host_that_is_killed_is_started_again(under_load, tmp_path, role):
     """Its process dies in mid-trial: the attempt is kept, the hosts are started again, and the trial is repeated."""
-    process = under_load(18325, duration="2s")
+    process = under_load(18325, duration="4s")
     hosts = [p for p in sessions.processes() if p.cmdline()[-2:] == ["agents.child", role]]
     (victim,) = [p for p in hosts if process.pid in [parent.pid for parent in p.parents()]]
 

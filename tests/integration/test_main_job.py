@@ -155,11 +155,13 @@ def test_an_image_is_built_once_and_by_content_and_a_bridge_publishes_the_port(t
 
     assert measured(first.returncode, only_run(tmp_path / "a")), first.stderr
     assert measured(second.returncode, only_run(tmp_path / "b")), second.stderr
-    # Adaptive: two of nine repetitions were enough. A command before and one after each; one that fails is told.
+    # Adaptive: two of nine repetitions were enough, or a few more where the machine was busy in one of them. A command
+    # before and one after each; one that fails is told.
     (case,) = json.loads(first.stdout)["cases"]
-    assert "precise enough after 2 repetitions" in first.stderr
-    assert (case["trials"], case["requests"]["ok"]) == (2, 800)
-    assert (tmp_path / "commands.txt").read_text().split() == ["1", "1", "2", "2"]
+    needed = int(re.search("precise enough after ([0-9]+) repetitions", first.stderr)[1])
+    assert 2 <= needed < 9
+    assert (case["trials"], case["requests"]["ok"]) == (needed, 400 * case["used"])
+    assert (tmp_path / "commands.txt").read_text().split() == [str(n + 1) for n in range(needed) for _ in "12"]
     assert {f["code"]: f["facts"] for f in case["findings"]}["command-failed"]["how"] == "exit status 7"
     assert "is there" in second.stderr
     assert "Step 1" not in second.stderr

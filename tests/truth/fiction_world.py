@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from orchestrator.merge import Merged, merge
 from orchestrator.result import Trial
 from orchestrator.run.inputs import TrialOutput
-from tests.truth.harness import hiccups, run
+from tests.truth.harness import Hiccups, hiccups, run
 
 # Findings that say that the arrivals were not those of the schedule.
 ARRIVALS = {"bursty-arrivals", "send-lag", "out-of-slots", "rate-not-reached"}
@@ -58,12 +58,12 @@ def certificate(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Seen:
-    """One open load. merged: its counters. hiccup_us: how long this machine stood still at worst."""
+    """One open load. merged: its counters. machine: how this machine ran."""
 
     trial: Trial
     output: TrialOutput
     merged: Merged
-    hiccup_us: int
+    machine: Hiccups
 
     @property
     def codes(self) -> set[str]:
@@ -134,4 +134,4 @@ def load(url: str, **load: object) -> Seen:
     """Run one open load by one agent."""
     with hiccups() as witness:
         trial, output = run(url, agents=1, model="open", **load)
-    return Seen(trial, output, merge(output.agents), witness.worst_us)
+    return Seen(trial, output, merge(output.agents), witness)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,24 +46,52 @@ def server(kind: str, **options: Any) -> Iterator[str]:
         process.wait(timeout=10)
 
 
+# It prints how much later than it wanted it woke up, in µs: each time that it did.
 WITNESS = """
-import signal, sys, time
-worst, stop = 0, []
+import array, signal, sys, time
+late, stop = array.array("q"), []
 signal.signal(signal.SIGTERM, lambda *_: stop.append(1))
 print("ready", flush=True)
 before = time.monotonic_ns()
 while not stop:
     time.sleep(0.001)
     now = time.monotonic_ns()
-    worst, before = max(worst, now - before - 1_000_000), now
-print(worst // 1000)
+    late.append(now - before - 1_000_000)
+    before = now
+print(*(ns // 1000 for ns in late))
 """
 
 
-class Hiccups:
-    """How long this machine stood still at worst, as a process sees it that only wants to wake every millisecond."""
+# What a process that wants to wake every millisecond is late by in one of ten times, in one of a hundred and at worst, in
+# µs, on a machine that runs all the time: it was 100, 250 and 1,000. Where a hypervisor takes cores away it was 130 to
+# 930, 500 to 5,000 and 2,500 to 40,000, and so late were the slowest tenth and percent of a load beside it.
+CALM_US = (150, 400, 2_000)
 
-    worst_us = 0
+
+@dataclass
+class Hiccups:
+    """How this machine ran, as a process sees it that only wants to wake every millisecond. late_us: how late it woke."""
+
+    late_us: list[int] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        p90, p99 = self.percentile_us(0.9), self.percentile_us(0.99)
+        return f"late by {p90} µs in one of ten, {p99} µs in one of a hundred, {self.worst_us} µs at worst"
+
+    @property
+    def calm(self) -> bool:
+        """Return whether the machine ran all the time, so that times can be held against a record."""
+        late_us = (self.percentile_us(0.9), self.percentile_us(0.99), self.worst_us)
+        return all(late <= most for late, most in zip(late_us, CALM_US, strict=True))
+
+    @property
+    def worst_us(self) -> int:
+        """Return how long the machine stood still at worst."""
+        return max(self.late_us)
+
+    def percentile_us(self, quantile: float) -> int:
+        """Return a percentile of how late the process woke: what the machine adds to as many of the client's times."""
+        return sorted(self.late_us)[int(quantile * (len(self.late_us) - 1))]
 
 
 @contextmanager
@@ -76,8 +105,21 @@ def hiccups() -> Iterator[Hiccups]:
         yield seen
     finally:
         process.terminate()
-        seen.worst_us = int(process.stdout.read())
+        seen.late_us = [int(word) for word in process.stdout.read().split()]
         process.wait(timeout=10)
+
+
+# So many on a machine that runs all the time, and in all.
+ATTEMPTS, AT_MOST = 3, 6
+
+
+def attempts() -> Iterator[Hiccups]:
+    """Yield once for each attempt at something that a machine which stands still may spoil: three on a calm machine."""
+    calm = made = 0
+    while calm < ATTEMPTS and made < AT_MOST:
+        with hiccups() as machine:
+            yield machine
+        calm, made = calm + machine.calm, made + 1
 
 
 def run(

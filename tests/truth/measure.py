@@ -13,7 +13,7 @@ from agents.recorder import OK
 from orchestrator.merge import merge
 from orchestrator.result import Trial
 from tests.truth.behaviours import BEHAVIOURS, WEBSOCKET, Cell
-from tests.truth.harness import hiccups, run
+from tests.truth.harness import Hiccups, hiccups, run
 from tests.truth.reference import Truth, nearest_rank, truth, truth_of_closed
 from tests.truth.zoo import serve
 
@@ -47,7 +47,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Result:
-    """A measured cell. stood_still_us: the longest time for which this machine ran nothing, by a witness beside the load."""
+    """A measured cell. machine: how this machine ran, by a witness beside the load."""
 
     cell: Cell
     trial: Trial
@@ -55,7 +55,7 @@ class Result:
     statuses: dict[int, int]
     response: Pair
     service: Pair
-    stood_still_us: int
+    machine: Hiccups
 
     @property
     def due(self) -> int:
@@ -90,7 +90,7 @@ def measure(cell: Cell) -> Result:
             statuses[status] = statuses.get(status, 0) + count
     response = Pair({} if merged.response is None else _reported(merged.response), _true(true.response_us))
     service = Pair(_reported(merged.service[OK]), _true(true.service_us))
-    return Result(cell, trial, true, statuses, response, service, witness.worst_us)
+    return Result(cell, trial, true, statuses, response, service, witness)
 
 
 def _reported(counts: HdrCounts) -> Times:

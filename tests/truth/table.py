@@ -113,13 +113,13 @@ def counts(result: Result) -> str:
 
 
 def bounds(result: Result, base: Times) -> str:
-    """Return ok, or what is OFF, what the verdict says about it, and for how long the machine stood still meanwhile."""
+    """Return ok, or what is OFF, what the verdict says about it, and how the machine ran meanwhile."""
     off = result.off(base)
     if not off:
         return "ok"
     doubts = [str(finding.code) for finding in result.trial.findings if finding.severity is not Severity.INFORMATION]
     findings = f" [{', '.join(doubts)}]" if doubts else ""
-    return f"OFF {', '.join(off)}{findings}; machine stood still {result.stood_still_us / 1e3:.1f} ms"
+    return f"OFF {', '.join(off)}{findings}; the machine: {result.machine}"
 
 
 def summary(results: list[Result], off: int, lasted_s: float) -> str:

@@ -11,11 +11,10 @@ from orchestrator.result import Verdict
 from tests.conftest import require
 from tests.truth.fiction import fiction
 from tests.truth.fiction_world import ARRIVALS, certificate, cores, load, starved
-from tests.truth.harness import explain
+from tests.truth.harness import AT_MOST, ATTEMPTS, attempts, explain
 from tests.truth.zoo import serve
 
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
-ATTEMPTS = 3
 # wrk2: the server alternates 1.5 s of 200 ms and 2.5 s of 10 ms answers.
 WRK2 = {"first_us": 1.5e6, "first_service_us": 200_000, "second_us": 2.5e6, "second_service_us": 10_000}
 SLOW_SHARE = 1.5 / 4
@@ -44,7 +43,7 @@ def test_wrk2_arrivals_stay_even_while_the_server_is_slow(clients, record_proper
     The window is one cycle. The answer to a request is on the server's record, and its due time on the schedule.
     """
     options = {} if clients is None else {"clients": clients}
-    for attempt in range(ATTEMPTS):
+    for attempt in range(AT_MOST):
         with serve("phases", **WRK2) as server:
             seen = load(server.url, rate="400/s", duration="4s", warm_up="200ms", tail="300ms", **options)
         record = server.record()
@@ -53,15 +52,16 @@ def test_wrk2_arrivals_stay_even_while_the_server_is_slow(clients, record_proper
         text = f"wrk2, clients {clients}: {seen.arrivals_line(late_us)}; slow {slow:.4f}; {seen.verdict_line()}"
         record_property("print", text)
         even = np.percentile(np.abs(late_us), 99) <= seen.late_above_us and seen.codes.isdisjoint(ARRIVALS)
-        if even or attempt == ATTEMPTS - 1:
+        if even and (seen.machine.calm or attempt >= ATTEMPTS - 1):
             break
 
-    noise = 2 * seen.hiccup_us
+    # Each request waits for the machine twice: to be sent, and to be received.
+    often, noise = 2 * seen.machine.percentile_us(0.9), 2 * seen.machine.worst_us
     assert late_us.size == 1600
     assert np.percentile(np.abs(late_us), 90) <= seen.late_above_us, text
     assert np.percentile(np.abs(late_us), 99) <= seen.late_above_us + noise, text
     assert slow == pytest.approx(SLOW_SHARE, abs=0.005 + noise / 4e6), text
-    assert 10_000 <= seen.percentile_us(0.5) <= 10_000 * 1.02 + 500, text
+    assert 10_000 <= seen.percentile_us(0.5) <= 10_000 * 1.02 + 500 + often, text
     assert 200_000 <= seen.percentile_us(0.9) <= 200_000 * 1.02 + 500 + noise, text
     assert 200_000 <= seen.percentile_us(0.99) <= 200_000 * 1.05 + 500 + noise, text
     assert seen.codes.isdisjoint(ARRIVALS), explain(seen.trial)
@@ -84,7 +84,9 @@ def test_wrk2_too_few_connections_are_not_blamed_on_the_server(record_property):
     # The wait is in the response time: from when a request was due until the server's answer.
     for quantile in (0.5, 0.9, 0.99):
         true_us = response_us(seen, record, quantile)
-        assert seen.percentile_us(quantile) == pytest.approx(true_us, rel=0.05, abs=2_000 + 2 * seen.hiccup_us), text
+        assert seen.percentile_us(quantile) == pytest.approx(
+            true_us, rel=0.05, abs=2_000 + 2 * seen.machine.worst_us
+        ), text
 
 
 def response_us(seen, record, quantile):
@@ -119,7 +121,7 @@ def test_h2load_arrivals_that_stall_without_streams_are_never_valid(streams, tmp
 def test_h2load_with_enough_streams_has_a_slot_for_each_request(tmp_path, record_property):
     """The same server, and as many streams as the answers need."""
     server_core, core = cores()
-    for attempt in range(ATTEMPTS):
+    for attempt, _ in enumerate(attempts()):
         with fiction("http2", tmp_path / f"record-{attempt}", server_core, streams=200, **H2LOAD) as server:
             seen = load(
                 server.url, core=core, protocol="http2", rate="1000/s", clients=20, streams=100,
@@ -146,7 +148,7 @@ def test_k6_late_sends_of_a_starved_client_are_detected(tmp_path, record_propert
 @pytest.mark.silent("bursty-arrivals", "send-lag")
 def test_k6_a_client_with_a_core_of_its_own_is_on_time(tmp_path, record_property):
     """The same load without neighbours."""
-    for attempt in range(ATTEMPTS):
+    for attempt, _ in enumerate(attempts()):
         seen, late_us, text = over_https(tmp_path, 0, attempt)
         record_property("print", text)
         if seen.codes.isdisjoint(ARRIVALS):
@@ -175,7 +177,9 @@ def test_vegeta_a_client_without_cpu_agrees_or_is_flagged(record_property):
 
     assert own.codes.isdisjoint({"out-of-slots", "rate-not-reached"}), explain(own.trial)
     for quantile, true_us in own_true_us.items():
-        assert own.percentile_us(quantile) == pytest.approx(true_us, rel=0.05, abs=500 + 2 * own.hiccup_us), own_text
+        assert own.percentile_us(quantile) == pytest.approx(true_us, rel=0.05, abs=500 + 2 * own.machine.worst_us), (
+            own_text
+        )
     agrees = all(
         part.percentile_us(q) == pytest.approx(own.percentile_us(q), rel=0.05, abs=2_000) for q in (0.5, 0.9, 0.99)
     )

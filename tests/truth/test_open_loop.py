@@ -12,7 +12,7 @@ from orchestrator.merge import merge
 from orchestrator.result import Outcome, Severity, Verdict
 from orchestrator.slo import Metric, Term
 from tests.truth.behaviours import BEHAVIOURS, Behaviour, Cell
-from tests.truth.harness import codes, explain, hiccups, run, server
+from tests.truth.harness import attempts, codes, explain, hiccups, run, server
 from tests.truth.measure import floor, measure
 from tests.truth.nginx import nginx
 from tests.truth.reference import truth
@@ -20,7 +20,6 @@ from tests.truth.zoo import serve
 
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
 EVEN = Arrivals.EVEN
-ATTEMPTS = 3
 # What a busy machine may say of itself. None of them is about the server, and none makes a number better.
 BUSY = {"shared-host", "host-steal", "send-lag", "bursty-arrivals", "generator-cpu", "agent-imbalance"}
 SHORT = {"model": "open", "warm_up": "300ms", "duration": "2s", "tail": "300ms"}
@@ -31,13 +30,13 @@ def doubts(trial):
 
 
 def best_of(measure_once, good):
-    """Return the first measurement that is good; the machine may spoil two of three. A wrong number is wrong in all."""
+    """Return the first measurement that is good; the machine may spoil some. A wrong number is wrong in all."""
     seen = []
-    for _ in range(ATTEMPTS):
+    for _ in attempts():
         seen.append(measure_once())
         if good(seen[-1]):
             return seen[-1]
-    pytest.fail(f"none of {ATTEMPTS} attempts: {seen}")
+    pytest.fail(f"none of {len(seen)} attempts: {seen}")
 
 
 def test_one_at_a_time_at_a_prime_rate():

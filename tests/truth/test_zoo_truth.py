@@ -1,21 +1,20 @@
 """What Volley reports of open loops is what the servers of the zoo have on record. `make truth` has the whole table."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from agents.generators.contract import Arrivals
 from orchestrator.result import Verdict
 from tests.truth.behaviours import BEHAVIOURS, Cell
-from tests.truth.harness import explain
-from tests.truth.measure import BOUNDS, MOST_FLOOR_US, Pair, floor, measure
+from tests.truth.harness import AT_MOST, ATTEMPTS, codes, explain
+from tests.truth.measure import BOUNDS, MOST_FLOOR_US, Pair, Result, floor, measure
 from tests.truth.reference import nearest_rank
 
 pytestmark = pytest.mark.usefixtures("scratch_is_clean")
 EVEN, POISSON = Arrivals.EVEN, Arrivals.POISSON
-# Attempts on a machine that runs all the time; and in all, with those in which it stood still for longer than four times
-# what the p99 may be off: the slowest percent of a short load is then the machine's.
-ATTEMPTS, AT_MOST = 3, 8
-STOOD_STILL_US = 2_000
 
 # Each kind of server once or twice: prime and round rates, one and four agents, even and random arrivals.
 CELLS = [
@@ -59,30 +58,60 @@ def name_of(cell) -> str:
 
 
 @pytest.mark.parametrize(("name", "rate", "agents", "arrivals"), CELLS, ids=[name_of(cell) for cell in CELLS])
-def test_reports_agree_with_the_record(name, rate, agents, arrivals, floors):
+def test_reports_agree_with_the_record(name, rate, agents, arrivals, floors, record_property):
     """Every request is counted as what the record says of it, in every attempt; p50 and p90 are within 2 % + 0.1 ms and
     p99 within 5 % + 0.5 ms in the best of three.
 
     The times may exceed the record by the measured floor. What stops the machine stops the client and not the record, so
-    another attempt is made then. On a machine that never runs for the length of three attempts, p50 and p90 are judged
-    alone: a generator that bunches requests is off in them too, as the control below shows.
+    another attempt is made then.
     """
-    attempts = []
-    while len(attempts) < AT_MOST and sum(still <= STOOD_STILL_US for _, _, still in attempts) < ATTEMPTS:
-        behaviour = BEHAVIOURS[name]
+    behaviour = BEHAVIOURS[name]
+
+    def attempt() -> Attempt:
         result = measure(Cell(behaviour, rate, agents, arrivals))
         assert result.counts_agree, (result.statuses, result.truth.statuses, explain(result.trial))
         # What the schedule says arrived; a burst of 10 ms would delay half of the requests by 5 ms.
         closed = behaviour.count is not None
-        on_time = closed or nearest_rank(result.truth.lateness_us, 0.9) < 1_000
-        off = result.off(floors[behaviour.websocket, agents])
-        if on_time and not off:
+        late = [] if closed or nearest_rank(result.truth.lateness_us, 0.9) < 1_000 else ["arrivals"]
+        return Attempt(result.off(floors[behaviour.websocket, agents]) + late, result)
+
+    judge(attempt, record_property)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One load. off: what was outside the bounds."""
+
+    off: list[str]
+    result: Result
+
+    def __str__(self) -> str:
+        off, trial = ", ".join(self.off), self.result.trial
+        return f"outside the bounds: {off}; {trial.verdict}, {sorted(codes(trial))}; the machine: {self.result.machine}"
+
+    @property
+    def doubted(self) -> bool:
+        """Return whether the trial itself says that the machine was not its own, or that requests were late."""
+        return not codes(self.result.trial).isdisjoint({"host-steal", "send-lag", "bursty-arrivals", "generator-cpu"})
+
+
+def judge(attempt: Callable[[], Attempt], record_property: Callable[[str, object], None]) -> None:
+    """Make attempts until one is within the bounds; fail if it is none of three on a machine that ran all the time.
+
+    On a machine that never does for as long, no time can be held against a record. Then only the p99 may be outside in
+    one of the attempts (a generator that bunches requests is off in p50 and p90, too: the control below), or Volley has to
+    doubt each of them: what it must never do is to be wrong and sure.
+    """
+    made: list[Attempt] = []
+    while len(made) < AT_MOST and sum(each.result.machine.calm for each in made) < ATTEMPTS:
+        made.append(attempt())
+        if not made[-1].off:
             return
-        attempts.append((off, on_time, result.stood_still_us))
-    restless = sum(still <= STOOD_STILL_US for _, _, still in attempts) < ATTEMPTS
-    middle_is_right = any(on_time and all(each.endswith("p99") for each in off) for off, on_time, _ in attempts)
-    assert restless, f"outside the bounds (what, on time, machine stood still in µs): {attempts}"
-    assert middle_is_right, f"outside the bounds (what, on time, machine stood still in µs): {attempts}"
+    told = "\n".join(map(str, made))
+    assert sum(each.result.machine.calm for each in made) < ATTEMPTS, told
+    middle_is_right = any(all(off.endswith("p99") for off in each.off) for each in made)
+    assert middle_is_right or all(each.doubted for each in made), told
+    record_property("print", f"the machine did not run all the time, p99 not judged: {made[-1]}")
 
 
 def test_bursts_of_10_ms_are_outside_the_bounds():
@@ -101,13 +130,12 @@ def test_bursts_of_10_ms_are_outside_the_bounds():
     assert pair.off(dict.fromkeys(BOUNDS, MOST_FLOOR_US)) == ["p50", "p90", "p99"]
 
 
-def test_a_quiet_trial_is_valid(floors):
+def test_a_quiet_trial_is_valid(floors, record_property):
     """The row that was wrong with a VALID verdict, 497/s against one worker of 1 ms, is right with one."""
-    verdicts, calm = [], 0
-    while len(verdicts) < AT_MOST and calm < ATTEMPTS:
+
+    def attempt() -> Attempt:
         result = measure(Cell(BEHAVIOURS["one at a time, 1 ms"], 497, 1, EVEN))
-        verdicts.append((result.trial.verdict, result.off(floors[False, 1])))
-        if verdicts[-1] == (Verdict.VALID, []):
-            return
-        calm += result.stood_still_us <= STOOD_STILL_US
-    pytest.fail(str(verdicts))
+        doubt = [] if result.trial.verdict == Verdict.VALID else ["verdict"]
+        return Attempt(doubt + result.off(floors[False, 1]), result)
+
+    judge(attempt, record_property)
