@@ -4,8 +4,8 @@
 
 RESOLVE = .venv/bin/uv pip compile -q --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 PYTEST = .venv/bin/python -m pytest
-# Tests that measure times need a quiet machine. Those with processes and sockets run two at once, because their bounds
-# are wide. The rest is pure, or mostly waits for containers, Ray and SSH: three at once keep two cores busy.
+# Tests that measure times need a quiet machine. Those with processes and sockets are apart from those with containers, Ray
+# and SSH, which keep the machine busy. Most of them wait most of the time: three at once keep two cores busy.
 QUIET = truth and not (process or counted or full)
 
 help: ## list the targets
@@ -43,7 +43,7 @@ test: development setup ## run the tests (ARGS='-m unit' for some of them)
 	@deploy/bootstrap-host.sh lab tests
 ifeq ($(ARGS),)
 	@found=$$(mktemp); trap 'rm -f "$$found"' EXIT; set -x; \
-	.ci/part "tests with processes" -q -n 2 --dist worksteal --durations=10 -m 'process and not full' --findings-to="$$found" && \
+	.ci/part "tests with processes" -q -n 3 --dist worksteal --durations=10 -m 'process and not full' --findings-to="$$found" && \
 	.ci/part "tests beside each other" -n 3 --dist loadgroup --durations=25 -m 'not (process or full or ($(QUIET)))' --findings-to="$$found" && \
 	.ci/part "tests on a quiet machine" --durations=15 -m '$(QUIET)' --findings-from="$$found"
 else
