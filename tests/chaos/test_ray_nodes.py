@@ -35,7 +35,7 @@ def test_a_node_that_dies_under_load_is_started_again(under_load, tmp_path, name
 
     A guard that is killed takes its node along: its standby ends it, and removes the container.
     """
-    process = under_load(18326, "--ray", duration="6s")
+    process = under_load(18326, "--ray", duration="4s")
 
     kill(name)
     output, _ = process.communicate(timeout=120)
@@ -57,7 +57,7 @@ def test_a_node_that_dies_under_load_is_started_again(under_load, tmp_path, name
 def test_without_a_retry_the_run_ends_with_a_sentence_and_can_be_resumed(under_load, tmp_path):
     """Exit code 4; nothing is left; the run continues with the same trial."""
     options = ["--ray", "--set", "retries=0", "--set", "repetitions=2"]
-    process = under_load(18327, *options, duration="6s")
+    process = under_load(18327, *options, duration="4s")
 
     kill("raylet")
     output, _ = process.communicate(timeout=90)

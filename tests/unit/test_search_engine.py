@@ -25,7 +25,7 @@ HARD = (
     "metastable",
 )
 # Those that take the most time, in `make test-full`.
-LONGER = ("D/M/1", "good for 10 s only")
+LONGER = ("D/M/1", "M/M/1", "good for 10 s only")
 
 
 def bounds(start, **changes):

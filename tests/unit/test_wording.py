@@ -164,6 +164,10 @@ def _changed(document, place, change):
     return document
 
 
+# Each part of the changes takes seconds; one of them is enough to find what was forgotten.
+PARTS = 6
+
+
 def _changes(place):
     """Return what can be done to a value: make it wrong, leave it out, put a key that does not exist beside it."""
     changes = [lambda node, key, value=value: node.__setitem__(key, value) for value in WRONG]
@@ -173,10 +177,10 @@ def _changes(place):
     return changes
 
 
-def _variants(document, third):
-    """Yield every third change of every place, and every change at every third place."""
+def _variants(document, part):
+    """Yield one of PARTS changes of every place, and every change at one of PARTS places."""
     for at, place in enumerate(_places(document)):
-        for change in _changes(place)[(at + third) % 3 :: 3]:
+        for change in _changes(place)[(at + part) % PARTS :: PARTS]:
             yield _changed(document, place, change)
 
 
@@ -203,13 +207,13 @@ def folder(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("third", [0, pytest.param(1, marks=pytest.mark.full), pytest.param(2, marks=pytest.mark.full)])
+@pytest.mark.parametrize("part", [0, *(pytest.param(part, marks=pytest.mark.full) for part in range(1, PARTS))])
 @pytest.mark.parametrize(("kind", "document"), [(Campaign, CAMPAIGN), (Inventory, INVENTORY), (Inventory, CLUSTER)])
-def test_every_wrong_value_is_explained_in_our_words(kind, document, third, folder):
+def test_every_wrong_value_is_explained_in_our_words(kind, document, part, folder):
     """What is wrong and what to write, in a short sentence, whatever is wrong wherever."""
     assert _problems(kind, document, folder) == []
     refused = 0
-    for variant in _variants(document, third):
+    for variant in _variants(document, part):
         for problem in _problems(kind, variant, folder):
             refused += 1
             text = f"{problem.where}: {problem.what} -> {problem.hint}"
@@ -217,7 +221,7 @@ def test_every_wrong_value_is_explained_in_our_words(kind, document, third, fold
             assert "is not accepted here" not in text
             assert problem.hint, text
             assert len(problem.what) < 200, text
-    assert refused > (30 if document is CLUSTER else 170)
+    assert refused > (15 if document is CLUSTER else 80)
 
 
 def _fields(model, seen):

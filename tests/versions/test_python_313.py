@@ -13,7 +13,10 @@ from tests.integration.wheel import uv
 
 IMAGE = "python:3.13-slim"
 # They take half of the time, and compute or read text: `make test-full` runs them, too.
-LONG = ("compare", "data", "docs", "html_page", "live_counters", "probing", "searches", "statistics", "wording", "words_of_messages")  # fmt: skip
+LONG = (
+    "capacity", "compare", "comparisons", "data", "dependencies", "docs", "html_page", "live_counters", "probing", "search_engine",
+    "searches", "simulated_searches", "statistics", "trend", "wording", "words_of_messages",
+)  # fmt: skip
 # Far below what there are, so that a new test changes nothing here; far above what a wrong folder would have.
 AT_LEAST = 2_000
 
