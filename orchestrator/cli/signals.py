@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.errors import Interrupted
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM)
+_AGAIN_AFTER_S = 0.01
 _arrived: list[int] = []
 
 
@@ -28,6 +29,7 @@ def interrupt_the_verb() -> None:
     """Make the first signal raise KeyboardInterrupt in the main thread, and the second one end the program."""
     for number in _NUMBERS:
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _dropped
 
 
 def interruption() -> Interrupted | None:
@@ -43,6 +45,26 @@ def _interrupt(number: int, frame: object) -> NoReturn:
     sys.stderr.write("\ninterrupted: cleaning up (press Ctrl-C again to quit immediately)\n")
     sys.stderr.flush()
     # The one exception that Ray always lets through.
+    raise KeyboardInterrupt
+
+
+def _dropped(told: sys.UnraisableHookArgs) -> None:
+    """Interrupt again, a moment later, where Python dropped the exception: in the end of an object, for example."""
+    if not (_arrived and isinstance(told.exc_value, KeyboardInterrupt)):
+        sys.__unraisablehook__(told)
+        return
+    import threading
+
+    number, main = _arrived[0], threading.main_thread().ident
+    assert main is not None
+    signal.signal(number, _interrupt_again)
+    again = threading.Timer(_AGAIN_AFTER_S, signal.pthread_kill, (main, number))
+    again.daemon = True
+    again.start()
+
+
+def _interrupt_again(number: int, frame: object) -> NoReturn:
+    quit_at_once()
     raise KeyboardInterrupt
 
 

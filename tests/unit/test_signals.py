@@ -29,8 +29,13 @@ program.main()
 
 def held(module: str, function: str) -> subprocess.Popen[str]:
     """Start the program, and return it when it waits in a function of the command line."""
+    return started(HELD.format(module=module, function=function))
+
+
+def started(code: str) -> subprocess.Popen[str]:
+    """Start a program, and return it when it says that it waits."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HELD.format(module=module, function=function)],
+        [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -77,6 +82,32 @@ def test_a_verb_is_interrupted_in_an_orderly_way(number, moment):
     assert "Traceback" not in errors
 
 
+DROPPED = """
+import time
+from orchestrator.cli import __main__ as program, app
+class Ending:
+    def __del__(self):
+        print("held", flush=True)
+        time.sleep(60)
+def verb(arguments):
+    Ending()
+    time.sleep(60)
+app.spelled_out = verb
+program.main()
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_an_interruption_that_python_drops_comes_again(number):
+    """No exception leaves the end of an object: the verb would go on as if nothing had been asked."""
+    process = started(DROPPED)
+    code, errors = ended(process, number)
+
+    assert code == 128 + number
+    assert f"error: interrupted by signal {number:d}" in errors
+    assert "Exception ignored" not in errors
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 def test_at_no_moment_does_a_signal_bring_a_traceback(number):
     """Spread over the time that a verb takes. Until Volley's first line the signal is ignored, as Python leaves it."""
@@ -96,3 +127,4 @@ def test_at_no_moment_does_a_signal_bring_a_traceback(number):
 
         assert code in (0, 128 + number), errors
         assert "Traceback" not in errors
+        assert "Exception ignored" not in errors
